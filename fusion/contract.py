@@ -1,0 +1,155 @@
+"""The contract of a merged cube: bands, dimensions, units, value ranges, nodata and time step, each said once.
+
+Every module that names a band, a unit or a nodata value takes it from here. Nothing local is imported.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+DIMS = ("t", "bands", "y", "x")
+
+# Bands of the merged cube, by role.
+S2NDVI = "S2NDVI"  # Sentinel-2 L2A NDVI, cloud-masked, physical units
+VV = "VV"  # Sentinel-1 backscatter, linear power or dB (attribute ``s1_units``)
+VH = "VH"
+COARSE_NDVI = "COARSE_NDVI"  # PROBA-V S10 TOC or CGLS NDVI 300 m, on the 10 m grid
+RADAR_BANDS = (VV, VH)
+CUBE_BANDS = (S2NDVI, VV, VH, COARSE_NDVI)
+
+# Bands of the fused cube.
+NDVI = "NDVI"
+NDVI_SIGMA = "NDVI_SIGMA"
+FUSED_BANDS = (NDVI, NDVI_SIGMA)
+
+NDVI_MIN = -0.2  # physical NDVI of land surfaces as the contract keeps it; lower values (water) are clipped
+NDVI_MAX = 1.0
+NDVI_TOLERANCE = 0.25  # values beyond the range by more than this are not NDVI (digital numbers, percent, ...)
+
+S1_UNITS = ("dB", "linear")
+S1_DB_MIN = -50.0  # C-band backscatter of any natural surface lies above (thermal noise floor about -30 dB)
+S1_DB_MAX = 25.0  # strong urban corner reflectors stay below
+
+STEP_DAYS = 5  # native time step of the model, the revisit of the Sentinel-2 pair
+
+# PROBA-V NDVI digital numbers (PROBA-V Products User Manual v3.01, section on NDVI): physical = 0.004 * DN - 0.08
+COARSE_SCALE = 0.004
+COARSE_OFFSET = -0.08
+COARSE_NODATA = 255
+COARSE_PIXEL_M = 300.0
+COARSE_COMPOSITE_DAYS = 10
+
+# Sentinel-2 L2A scene classification (Sentinel-2 L2A ATBD): classes used by the cloud mask
+SCL_CLEAR = (4, 5, 6, 7)  # vegetation, bare, water, unclassified
+SCL_CLOUD = (3, 8, 9, 10)  # cloud shadow, cloud medium, cloud high, thin cirrus
+SCL_INVALID = (0, 1, 2, 11)  # nodata, saturated, dark/topographic shadow, snow
+
+# NDVI files on disk: DN = (NDVI - offset) / scale, int16, nodata below
+PACK_SCALE = 1e-4
+PACK_OFFSET = 0.0
+PACK_NODATA = -32768
+
+
+class ContractError(ValueError):
+    """Input breaks the contract; the message names what was seen, what was expected and what to do."""
+
+
+@dataclass(frozen=True)
+class TimeGrid:
+    """A regular grid of dates ``start + k * step_days``, both ends inclusive where the step hits them."""
+
+    start: np.datetime64
+    end: np.datetime64
+    step_days: int = STEP_DAYS
+
+    def __post_init__(self) -> None:
+        start, end = np.datetime64(self.start, "D"), np.datetime64(self.end, "D")
+        if not 1 <= int(self.step_days) <= 366:
+            raise ContractError(f"step_days is {self.step_days}; expected a whole number of days from 1 to 366")
+        if end < start:
+            raise ContractError(f"the period ends ({end}) before it starts ({start}); swap start and end")
+        object.__setattr__(self, "start", start)
+        object.__setattr__(self, "end", end)
+        object.__setattr__(self, "step_days", int(self.step_days))
+
+    @property
+    def days(self) -> np.ndarray:
+        """Days since 1970-01-01, int64, shape (T,)."""
+        return np.arange(self.start.astype("int64"), self.end.astype("int64") + 1, self.step_days)
+
+    @property
+    def dates(self) -> np.ndarray:
+        """datetime64[ns], shape (T,)."""
+        return self.days.astype("datetime64[D]").astype("datetime64[ns]")
+
+
+def check_cube(cube: xr.DataArray) -> None:
+    """Refuse a merged cube that breaks the contract.
+
+    Checked: dims ``(t, bands, y, x)`` in any order, a datetime ``t`` that is sorted and free of duplicates, band
+    labels that include ``S2NDVI``, a non-empty area, and NDVI bands inside their physical range. NaN is never an
+    error.
+
+    Raises
+    ------
+    ContractError
+        Names the value seen, what was expected, and the fix.
+    """
+    if not isinstance(cube, xr.DataArray):
+        raise ContractError(f"the cube is a {type(cube).__name__}; expected an xarray.DataArray with dims {DIMS}")
+    missing = [d for d in DIMS if d not in cube.dims]
+    extra = [d for d in cube.dims if d not in DIMS]
+    if missing or extra:
+        raise ContractError(f"the cube has dims {tuple(cube.dims)}; expected {DIMS}; rename or add {missing or extra}")
+    if "bands" not in cube.coords:
+        raise ContractError(f"the cube has no band labels; assign coords 'bands' from {CUBE_BANDS}")
+    bands = [str(b) for b in cube.bands.values]
+    if S2NDVI not in bands:
+        raise ContractError(f"the cube has bands {bands}; band {S2NDVI!r} is required; rename the NDVI band to it")
+    if len(set(bands)) != len(bands):
+        raise ContractError(f"the cube has bands {bands}; each label may stand once")
+    if cube.sizes["y"] == 0 or cube.sizes["x"] == 0:
+        raise ContractError(f"the cube covers no pixel (y={cube.sizes['y']}, x={cube.sizes['x']}); widen the area")
+    check_time(cube)
+    for band in (S2NDVI, COARSE_NDVI):
+        if band in bands:
+            check_ndvi(cube.sel(bands=band), band)
+
+
+def check_time(cube: xr.DataArray) -> None:
+    """Refuse a missing, non-datetime, empty, unsorted or duplicate ``t`` coordinate."""
+    if "t" not in cube.coords:
+        raise ContractError("the cube has no time coordinate 't'; assign the acquisition dates as datetime64")
+    t = cube.t.values
+    if not np.issubdtype(t.dtype, np.datetime64):
+        raise ContractError(f"coordinate 't' has dtype {t.dtype}; expected datetime64; decode the times first")
+    if t.size == 0:
+        raise ContractError("the cube has no date; widen the period")
+    if np.isnat(t).any():
+        raise ContractError("coordinate 't' holds NaT; drop the dates that could not be read")
+    days = t.astype("datetime64[D]").astype("int64")
+    if (np.diff(days) < 0).any():
+        first = int(np.argmax(np.diff(days) < 0))
+        raise ContractError(f"dates are not sorted ({t[first]} before {t[first + 1]}); call cube.sortby('t')")
+    if (np.diff(days) == 0).any():
+        first = int(np.argmax(np.diff(days) == 0))
+        raise ContractError(
+            f"date {np.datetime64(int(days[first]), 'D')} stands twice; merge the looks of one day, for example "
+            "cube.groupby(cube.t.dt.floor('D')).first()"
+        )
+
+
+def check_ndvi(values: xr.DataArray, name: str) -> None:
+    """Refuse NDVI far outside its physical range (digital numbers, percent); NaN passes."""
+    array = np.asarray(values.values)
+    if array.size == 0 or not np.isfinite(array).any():
+        return
+    if np.isinf(array).any():
+        raise ContractError(f"{name} holds infinite values; replace them by NaN before merging")
+    low, high = float(np.nanmin(array)), float(np.nanmax(array))
+    if high > NDVI_MAX + NDVI_TOLERANCE or low < -1.0 - NDVI_TOLERANCE:
+        raise ContractError(
+            f"{name} ranges from {low:.4g} to {high:.4g}; expected NDVI within [-1, 1]; apply scale and offset first "
+            f"(PROBA-V: {COARSE_SCALE} * DN {COARSE_OFFSET:+}; packed files: decode with mask_and_scale)"
+        )

@@ -1,0 +1,151 @@
+"""A merged cube taken apart by sensor: plain arrays on each sensor's own dates, for the numeric code."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+
+from fusion.contract import COARSE_NDVI, NDVI_MAX, NDVI_MIN, S1_DB_MAX, S1_DB_MIN, S1_UNITS, S2NDVI, VH, VV
+from fusion.contract import ContractError, check_cube
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What the three sensors saw of one area, each on its own dates.
+
+    ``*_days`` are sorted days since 1970-01-01, int64, shape (n,). Images are float32 of shape (n, H, W), NaN where
+    there is no look. Radar is in dB. A sensor that is absent has n = 0.
+    """
+
+    s2_days: np.ndarray
+    s2_ndvi: np.ndarray
+    s1_days: np.ndarray
+    vv_db: np.ndarray
+    vh_db: np.ndarray
+    coarse_days: np.ndarray
+    coarse_ndvi: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.s2_ndvi.shape[1:]
+
+    def window(self, rows: slice, columns: slice) -> "Observations":
+        """The same looks for a part of the area."""
+        return replace(
+            self,
+            s2_ndvi=self.s2_ndvi[:, rows, columns],
+            vv_db=self.vv_db[:, rows, columns],
+            vh_db=self.vh_db[:, rows, columns],
+            coarse_ndvi=self.coarse_ndvi[:, rows, columns],
+        )
+
+    def hide(self, *, s2: np.ndarray | None = None, s1: bool = False, coarse: np.ndarray | bool = False) -> "Observations":
+        """A copy without the S2 looks flagged in ``s2`` (bool, (n,) or (n, H, W)), without radar, or without coarse."""
+        out = self
+        if s2 is not None:
+            flag = s2 if s2.ndim == 3 else s2[:, None, None]
+            ndvi = np.where(flag, np.float32(np.nan), self.s2_ndvi)
+            keep = ~s2 if s2.ndim == 1 else np.ones(s2.shape[0], bool)
+            out = replace(out, s2_days=self.s2_days[keep], s2_ndvi=ndvi[keep])
+        if s1:
+            out = replace(out, s1_days=self.s1_days[:0], vv_db=self.vv_db[:0], vh_db=self.vh_db[:0])
+        if coarse is not False:
+            gone = np.ones(len(self.coarse_days), bool) if coarse is True else np.asarray(coarse)
+            out = replace(out, coarse_days=self.coarse_days[~gone], coarse_ndvi=self.coarse_ndvi[~gone])
+        return out
+
+
+def observations_from_cube(cube: xr.DataArray, *, s1_units: str | None = None) -> Observations:
+    """Split a merged cube of the contract by sensor.
+
+    Parameters
+    ----------
+    cube : xarray.DataArray
+        Dims ``(t, bands, y, x)`` in any order, bands as in :mod:`fusion.contract`.
+    s1_units : {"dB", "linear"}, optional
+        Units of VV and VH; taken from ``cube.attrs["s1_units"]`` when not given.
+
+    Returns
+    -------
+    Observations
+        Dates on which a sensor has no look at all are dropped; NDVI is clipped to [-0.2, 1]; radar is in dB.
+
+    Raises
+    ------
+    ContractError
+        The cube breaks the contract, or radar is present and its units are unknown or contradict the values.
+    """
+    check_cube(cube)
+    cube = cube.transpose("t", "bands", "y", "x")
+    days = cube.t.values.astype("datetime64[D]").astype("int64")
+    bands = [str(b) for b in cube.bands.values]
+
+    def images(band: str) -> np.ndarray:
+        if band not in bands:
+            return np.full((0, *cube.shape[2:]), np.nan, np.float32)
+        return np.asarray(cube.isel(bands=bands.index(band)).values, np.float32)
+
+    def looks(*stacks: np.ndarray) -> np.ndarray:
+        seen = np.zeros(len(days), bool)
+        for stack in stacks:
+            if len(stack):
+                seen |= np.isfinite(stack).any(axis=(1, 2))
+        return seen
+
+    ndvi, coarse = images(S2NDVI), images(COARSE_NDVI)
+    vv, vh = images(VV), images(VH)
+    has_radar = any(len(b) and np.isfinite(b).any() for b in (vv, vh))
+    if has_radar:
+        units = resolve_s1_units(cube, s1_units)
+        vv, vh = (to_db(b, units, name) for b, name in ((vv, VV), (vh, VH)))
+    s2_seen, s1_seen, coarse_seen = looks(ndvi), looks(vv, vh), looks(coarse)
+
+    def pick(stack: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        if len(stack):
+            return stack[seen]
+        return np.full((int(seen.sum()), *cube.shape[2:]), np.nan, np.float32)
+
+    return Observations(
+        s2_days=days[s2_seen],
+        s2_ndvi=np.clip(ndvi[s2_seen], NDVI_MIN, NDVI_MAX),
+        s1_days=days[s1_seen],
+        vv_db=pick(vv, s1_seen),
+        vh_db=pick(vh, s1_seen),
+        coarse_days=days[coarse_seen],
+        coarse_ndvi=np.clip(pick(coarse, coarse_seen), NDVI_MIN, NDVI_MAX),
+    )
+
+
+def resolve_s1_units(cube: xr.DataArray, s1_units: str | None) -> str:
+    """The radar units said by the caller or by the cube; never guessed."""
+    said = s1_units if s1_units is not None else cube.attrs.get("s1_units")
+    if said not in S1_UNITS:
+        raise ContractError(
+            f"radar units are {said!r}; expected one of {S1_UNITS}; set cube.attrs['s1_units'] or pass s1_units"
+        )
+    return str(said)
+
+
+def to_db(power: np.ndarray, units: str, name: str) -> np.ndarray:
+    """Backscatter in dB, NaN where there is none; refuses values that contradict the declared units."""
+    power = np.where(np.isfinite(power), power, np.float32(np.nan)).astype(np.float32)
+    finite = power[np.isfinite(power)]
+    if finite.size == 0:
+        return power
+    if units == "linear":
+        if (finite < 0).mean() > 0.01:
+            raise ContractError(
+                f"{name} is declared linear but {100 * (finite < 0).mean():.0f} % of its values are negative "
+                f"(min {finite.min():.3g}); it looks like dB; set s1_units='dB'"
+            )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(power > 0, 10 * np.log10(power), np.float32(np.nan)).astype(np.float32)
+    low, high = np.percentile(finite, (1, 99))
+    if low < S1_DB_MIN or high > S1_DB_MAX:
+        raise ContractError(f"{name} ranges from {low:.3g} to {high:.3g}; expected dB within [{S1_DB_MIN}, {S1_DB_MAX}]")
+    if finite.size > 20 and low >= 0 and high <= 2:
+        raise ContractError(
+            f"{name} is declared dB but lies within [{low:.3g}, {high:.3g}]; it looks linear; set s1_units='linear'"
+        )
+    return power
