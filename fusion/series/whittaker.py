@@ -1,0 +1,213 @@
+"""Whittaker smoother: penalised least squares on a regular axis, batched over pixels, NaN = missing.
+
+Minimises ``sum w (y - z)^2 + lam * sum (difference of given order of z)^2`` (Eilers 2003, Analytical Chemistry 75,
+3631; upper envelope by asymmetric weights: Atzberger and Eilers 2011, Int. J. Digital Earth 4, 365).
+"""
+
+from math import comb
+
+import numpy as np
+
+from fusion.series.compiled import compiled_kernel
+
+WHITTAKER_ENVELOPE_WEIGHT = 0.1 / 0.9  # weight of looks below the curve relative to those above (asymmetry 0.9)
+WHITTAKER_BLOCK = 4096  # pixels solved at once, bounds the memory on a daily axis
+WHITTAKER_LANES = 16  # pixels side by side in the compiled kernel, so that the processor's vector units are used
+
+
+def whittaker(
+    values: np.ndarray,
+    weights: np.ndarray | None = None,
+    *,
+    lam: float,
+    days: np.ndarray | None = None,
+    grid_days: np.ndarray | None = None,
+    order: int = 2,
+    envelope_iterations: int = 0,
+    use_numba: bool | None = None,
+) -> np.ndarray:
+    """Smooth every series along axis 0.
+
+    Parameters
+    ----------
+    values : ndarray, (T, ...)
+        NaN or infinite = missing.
+    weights : ndarray, (T,) or the shape of ``values``, optional
+        Relative weight of each look, >= 0; NaN counts as 0. ``1 / sigma**2`` for known errors.
+    lam : float
+        Smoothness, > 0. With ``days`` it belongs to the daily axis, whatever the dates.
+    days : int ndarray, (T,), optional
+        Dates in whole days, any order, duplicates allowed (their weighted mean counts). None: the looks are
+        equidistant and the axis is the index.
+    grid_days : int ndarray, optional
+        Dates at which the curve is returned; default ``days``. Outside the looks it continues as a straight line
+        (``order=2``).
+    order : {1, 2, 3}
+        Order of the penalised differences.
+    envelope_iterations : int
+        Repetitions with looks below the curve weighted down to 1/9, for an upper envelope.
+    use_numba : bool, optional
+        None takes numba when installed; results agree to rounding.
+
+    Returns
+    -------
+    ndarray, float64, (len(grid_days), ...)
+        NaN where a series has no look; the weighted mean where it has fewer looks than ``order``.
+
+    Raises
+    ------
+    ValueError
+        Wrong shapes, ``lam``, ``order`` or weights.
+    """
+    values = np.asarray(values)
+    check_whittaker(values, weights, lam, days, grid_days, order)
+    trailing = values.shape[1:]
+    y = values.reshape(len(values), -1)
+    w = None if weights is None else np.asarray(weights, float)
+    if w is not None:
+        w = w[:, None] if w.ndim == 1 else w.reshape(y.shape)
+    if days is None:
+        at, length, wanted = None, len(y), None
+    else:
+        at, length, wanted = whittaker_axis(np.asarray(days), days if grid_days is None else grid_days)
+    rows = length if wanted is None else len(wanted)
+    out = np.empty((rows, y.shape[1]))
+    for first in range(0, y.shape[1], WHITTAKER_BLOCK):
+        part = slice(first, first + WHITTAKER_BLOCK)
+        w_part = w if w is None or w.shape[1] == 1 else w[:, part]
+        looks, weight = whittaker_place(y[:, part], w_part, at, length)
+        z = solve_whittaker(looks, weight, lam, order, use_numba)
+        for _ in range(envelope_iterations):
+            z = solve_whittaker(looks, np.where(looks < z, WHITTAKER_ENVELOPE_WEIGHT * weight, weight), lam, order, use_numba)
+        out[:, part] = z if wanted is None else z[wanted]
+    return out.reshape(rows, *trailing)
+
+
+def check_whittaker(values, weights, lam, days, grid_days, order) -> None:
+    """Refuse arguments that do not fit together."""
+    if values.ndim == 0 or values.shape[0] == 0:
+        raise ValueError(f"values have shape {values.shape}; expected time as axis 0 with at least one look")
+    if not (np.isfinite(lam) and lam > 0):
+        raise ValueError(f"lam is {lam}; expected a positive number")
+    if order not in (1, 2, 3):
+        raise ValueError(f"order is {order}; expected 1, 2 or 3")
+    if weights is not None:
+        shape = np.shape(weights)
+        if shape not in ((len(values),), values.shape):
+            raise ValueError(f"weights have shape {shape}; expected {(len(values),)} or {values.shape}")
+        if (np.asarray(weights) < 0).any():
+            raise ValueError("weights hold negative numbers; expected >= 0, for example 1 / sigma**2")
+    if days is not None and np.shape(days) != (len(values),):
+        raise ValueError(f"days have shape {np.shape(days)}; expected {(len(values),)}, one date per look")
+    if days is None and grid_days is not None:
+        raise ValueError("grid_days is given without days; pass the dates of the looks too")
+
+
+def whittaker_axis(days: np.ndarray, grid_days: np.ndarray) -> tuple[np.ndarray, int, np.ndarray]:
+    """Positions of the looks, length and wanted positions on the daily axis that spans both."""
+    grid = np.asarray(grid_days)
+    first, last = min(days.min(), grid.min()), max(days.max(), grid.max())
+    return (days - first).astype(np.int64), int(last - first) + 1, (grid - first).astype(np.int64)
+
+
+def whittaker_place(y: np.ndarray, w: np.ndarray | None, at: np.ndarray | None, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Looks (0 where missing) and weights (0 where missing) on the axis; duplicates become their weighted mean."""
+    seen = np.isfinite(y)
+    weight = seen.astype(float) if w is None else np.where(seen & np.isfinite(w), w, 0.0)
+    looks = np.where(seen, y, 0.0).astype(float, copy=False)
+    if at is None:
+        return looks, weight
+    total, mass = np.zeros((length, y.shape[1])), np.zeros((length, y.shape[1]))
+    if len(np.unique(at)) == len(at):
+        total[at], mass[at] = looks, weight
+        return total, mass
+    np.add.at(total, at, looks * weight)
+    np.add.at(mass, at, weight)
+    return np.divide(total, mass, out=np.zeros_like(total), where=mass > 0), mass
+
+
+def whittaker_penalty(length: int, order: int) -> np.ndarray:
+    """Diagonals of D'D: row k holds the entries (i, i + k), zero-padded at the end; shape (order + 1, length)."""
+    bands = np.zeros((order + 1, length))
+    row = [(-1) ** (order - j) * comb(order, j) for j in range(order + 1)]
+    for start in range(length - order):
+        for j in range(order + 1):
+            for k in range(order + 1 - j):
+                bands[k, start + j] += row[j] * row[j + k]
+    return bands
+
+
+def solve_whittaker(y: np.ndarray, w: np.ndarray, lam: float, order: int, use_numba: bool | None) -> np.ndarray:
+    """Solve (W + lam D'D) z = W y for every column; y and w are (T, N) without NaN."""
+    looks = np.count_nonzero(w, axis=0)
+    poor = looks < order
+    if len(y) <= order:
+        poor = np.ones_like(poor)
+    bands = lam * whittaker_penalty(len(y), order)
+    kernel = compiled_kernel(whittaker_kernel, use_numba=use_numba) if order == 2 else None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if kernel is not None:
+            z = np.empty(y.shape)
+            kernel(np.ascontiguousarray(y, float), np.ascontiguousarray(w, float), bands, z)
+        else:
+            z = whittaker_numpy(y, w, bands)
+        if poor.any():
+            mean = (w * y).sum(0) / w.sum(0)
+            z[:, poor] = mean[poor]
+    z[:, looks == 0] = np.nan
+    return z
+
+
+def whittaker_numpy(y: np.ndarray, w: np.ndarray, bands: np.ndarray) -> np.ndarray:
+    """Banded LDL' in time steps, all pixels at once; any order."""
+    order, length = len(bands) - 1, len(y)
+    d, z = np.empty(y.shape), np.empty(y.shape)
+    low = np.zeros((order + 1, *y.shape))  # low[k, i] = L[i + k, i]
+    for i in range(length):
+        back = min(order, i)
+        d[i] = w[i] + bands[0, i]
+        z[i] = w[i] * y[i]
+        for j in range(1, back + 1):
+            d[i] -= low[j, i - j] ** 2 * d[i - j]
+            z[i] -= low[j, i - j] * z[i - j]
+        for k in range(1, order + 1):
+            entry = np.full(y.shape[1], bands[k, i])
+            for j in range(1, min(order - k, i) + 1):
+                entry -= low[j, i - j] * d[i - j] * low[j + k, i - j]
+            low[k, i] = entry / d[i]
+    z /= d
+    for i in range(length - 2, -1, -1):
+        for k in range(1, min(order, length - 1 - i) + 1):
+            z[i] -= low[k, i] * z[i + k]
+    return z
+
+
+def whittaker_kernel(y, w, bands, z):
+    """Order 2 for numba: the recursion runs over time, its inner loop over neighbouring pixels."""
+    length, count = y.shape
+    lanes = WHITTAKER_LANES
+    d = np.empty((length + 2, lanes))
+    c = np.empty((length + 2, lanes))
+    e = np.empty((length + 2, lanes))
+    f = np.empty((length + 4, lanes))
+    d[:2], c[:2], e[:2], f[:2] = 0.0, 0.0, 0.0, 0.0
+    f[length + 2 :] = 0.0
+    for first in range(0, count, lanes):
+        n = min(lanes, count - first)
+        for i in range(length):
+            b0, b1, b2 = bands[0, i], bands[1, i], bands[2, i]
+            for p in range(n):
+                weight = w[i, first + p]
+                cd = c[i + 1, p] * d[i + 1, p]
+                ed = e[i, p] * d[i, p]
+                pivot = weight + b0 - c[i + 1, p] * cd - e[i, p] * ed
+                inverse = 1.0 / pivot
+                d[i + 2, p] = pivot
+                c[i + 2, p] = (b1 - cd * e[i + 1, p]) * inverse
+                e[i + 2, p] = b2 * inverse
+                f[i + 2, p] = (weight * y[i, first + p] - cd * f[i + 1, p] - ed * f[i, p]) * inverse
+        for i in range(length - 1, -1, -1):
+            for p in range(n):
+                value = f[i + 2, p] - c[i + 2, p] * f[i + 3, p] - e[i + 2, p] * f[i + 4, p]
+                f[i + 2, p] = value
+                z[i, first + p] = value
