@@ -1,0 +1,68 @@
+# Everything a person or a machine needs to do here. `make help` lists it.
+# The targets create .venv and install into it by themselves; they need Python >= 3.11 and make, nothing else.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+WORKERS ?= auto
+ARGS ?=
+
+# one numeric thread a process: the tests run in parallel processes instead
+TEST_ENV := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 MPLBACKEND=Agg
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-fast check lint format types bench train-shipped udf constraints clean distclean
+
+help:  ## list the targets
+	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+install: $(STAMP)  ## create .venv and install the package with all its parts (about 4 minutes, once)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python >= 3.11 is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1); name another with: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## from nothing to season maps out of clouds, on simulated input: outputs/demo/report.html (<= 10 min on 2 cores)
+	$(BIN)/ndvi-fusion demo $(ARGS)
+
+test: $(STAMP)  ## the whole suite (<= 15 min on 2 cores); ARGS="-k name" passes options to pytest
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-fast: $(STAMP)  ## the suite without the slow tests
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
+
+check: lint types test  ## lint, types and the whole suite
+
+lint: $(STAMP)  ## ruff: rules and format of imports
+	$(BIN)/python -m ruff check .
+
+format: $(STAMP)  ## let ruff mend what it can
+	$(BIN)/python -m ruff check --fix .
+
+types: $(STAMP)  ## mypy
+	$(BIN)/python -m mypy
+
+bench: $(STAMP)  ## time every stage; the figures go to outputs/benchmarks/
+	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
+
+train-shipped: $(STAMP)  ## train the model that ships with the package again (hours on a CPU)
+	$(BIN)/ndvi-fusion train experiment=shipped $(ARGS)
+
+udf: $(STAMP)  ## generate udf/dist again after a change in fusion/series, fusion/inference or the entry shells
+	$(BIN)/python -m udf.bundle $(ARGS)
+
+constraints: $(STAMP)  ## write constraints.txt from what .venv holds
+	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | grep '==' | sed 's/+[a-z0-9.]*$$//'; } > constraints.txt.new
+	@mv constraints.txt.new constraints.txt
+
+clean:  ## remove outputs and caches
+	rm -rf outputs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean  ## clean, and remove .venv
+	rm -rf $(VENV)

@@ -1,0 +1,109 @@
+"""The one factory of fake data: tiny cubes and stores that tests, docs and benchmarks share.
+
+Everything is seeded and small; nothing here is a realistic scene (that is the simulator's work), but every array obeys
+the contract of :mod:`fusion.contract` and has a known truth, so a test can assert values.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import rioxarray  # noqa: F401  (the .rio accessor)
+import xarray as xr
+
+from fusion.contract import COARSE_NDVI, NDVI_MAX, NDVI_MIN, S2NDVI, VH, VV
+from fusion.series.observations import Observations, observations_from_cube
+
+CRS = "EPSG:32631"
+ORIGIN_X, ORIGIN_Y, PIXEL_M = 640_000.0, 5_660_000.0, 10.0  # upper left corner of every fake scene, Flanders
+
+
+def mock_truth(days: np.ndarray, y: int, x: int, seed: int = 0) -> np.ndarray:
+    """Clean NDVI of a fake scene, float32 (n, y, x): a double-logistic season a calendar year, two fields wide.
+
+    Parameters
+    ----------
+    days : ndarray of int
+        Days since 1970-01-01.
+    """
+    rng = np.random.default_rng([seed, 1])
+    doy = day_of_year(days).astype(float)
+    field = (np.arange(x) * 2 // max(x, 1))[None, :] + 2 * (np.arange(y) * 2 // max(y, 1))[:, None]
+    green, brown = rng.uniform(95, 130, 4)[field], rng.uniform(200, 280, 4)[field]
+    low, high = rng.uniform(0.12, 0.25, 4)[field], rng.uniform(0.7, 0.9, 4)[field]
+    d = doy[:, None, None]
+    rise, fall = 1 / (1 + np.exp(-(d - green) / 10)), 1 / (1 + np.exp(-(d - brown) / 8))
+    ndvi = low + (high - low) * (rise - fall) + rng.normal(0, 0.01, (y, x))
+    return np.clip(ndvi, NDVI_MIN, NDVI_MAX).astype(np.float32)
+
+
+def day_of_year(days: np.ndarray) -> np.ndarray:
+    """Day of the year, 1 January = 1, of days since 1970-01-01."""
+    dates = np.asarray(days).astype("int64").astype("datetime64[D]")
+    return (dates - dates.astype("datetime64[Y]").astype("datetime64[D]")).astype("int64") + 1
+
+
+def mock_cube(
+    t: int = 24,
+    y: int = 8,
+    x: int = 12,
+    seed: int = 0,
+    *,
+    start: str = "2019-03-01",
+    every_days: int = 5,
+    cloud: float = 0.4,
+    noise: float = 0.01,
+    radar: bool = True,
+    coarse: bool = True,
+    s1_units: str = "dB",
+) -> xr.DataArray:
+    """A merged cube of the contract: dims (t, bands, y, x), float32, NaN = no look, CRS EPSG:32631, y descending.
+
+    Date k is ``start + k * every_days``. Sentinel-2 looks at every date, with whole-image and half-image clouds on about
+    the share ``cloud`` of them (never on the first and last date); radar looks at even k, the coarse series at odd k.
+    The clean NDVI is :func:`mock_truth` on the same days and seed.
+    """
+    rng = np.random.default_rng([seed, 2])
+    dates = np.datetime64(start, "D") + np.arange(t) * every_days
+    truth = mock_truth(dates.astype("int64"), y, x, seed)
+    look = truth + rng.normal(0, noise, truth.shape)
+    draw = rng.uniform(size=t)
+    for k in range(1, t - 1):
+        if draw[k] < cloud / 2:
+            look[k] = np.nan
+        elif draw[k] < cloud:
+            look[k, :, : max(1, x // 2)] = np.nan
+    images = {S2NDVI: np.clip(look, NDVI_MIN, NDVI_MAX)}
+    even = (np.arange(t) % 2 == 0)[:, None, None]
+    if radar:
+        vv = -13 + 3 * truth + rng.normal(0, 0.6, truth.shape)
+        vh = -21 + 6 * truth + rng.normal(0, 0.6, truth.shape)
+        for band, decibel in ((VV, vv), (VH, vh)):
+            images[band] = np.where(even, decibel if s1_units == "dB" else 10 ** (decibel / 10), np.nan)
+    if coarse:
+        mean = truth.mean(axis=(1, 2), keepdims=True) + rng.normal(0, 0.01, (t, 1, 1))
+        images[COARSE_NDVI] = np.where(even & (t > 1), np.nan, np.broadcast_to(mean, truth.shape))
+    cube = xr.DataArray(
+        np.stack(list(images.values()), axis=1).astype(np.float32),
+        dims=("t", "bands", "y", "x"),
+        coords={
+            "t": dates.astype("datetime64[ns]"),
+            "bands": list(images),
+            "y": ORIGIN_Y - PIXEL_M * (np.arange(y) + 0.5),
+            "x": ORIGIN_X + PIXEL_M * (np.arange(x) + 0.5),
+        },
+        name="cube",
+        attrs={"s1_units": s1_units} if radar else {},
+    )
+    return cube.rio.write_crs(CRS)
+
+
+def mock_observations(**settings: object) -> Observations:
+    """:func:`mock_cube` taken apart by sensor."""
+    return observations_from_cube(mock_cube(**settings))  # type: ignore[arg-type]
+
+
+def write_cube(path: Path, cube: xr.DataArray | None = None, **settings: object) -> Path:
+    """A merged cube on disk as NetCDF: ``cube`` or :func:`mock_cube` of the settings."""
+    made = mock_cube(**settings) if cube is None else cube  # type: ignore[arg-type]
+    made.to_netcdf(path)
+    return path

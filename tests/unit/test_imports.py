@@ -1,0 +1,139 @@
+"""Imports go one way, as docs/architecture.md draws it, and the bundled rooms keep the rules of a one-file UDF."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("fusion", "data_prep", "udf", "configs")
+
+# room -> rooms whose names it may import; longest prefix wins
+ROOMS = {
+    "fusion.contract": set(),
+    "fusion.series": {"fusion.contract"},
+    "fusion.inference": {"fusion.contract", "fusion.series"},
+    "fusion.data": {"fusion.contract", "fusion.series"},
+    "fusion.evaluation": {"fusion.contract", "fusion.series", "fusion.inference"},
+    "fusion.model": {"fusion.contract"},
+    "fusion.training": {"fusion.contract", "fusion.series", "fusion.data", "fusion.model", "fusion.evaluation"},
+    "fusion.export": {"fusion.contract", "fusion.series", "fusion.model", "fusion.inference"},
+    "data_prep": {"fusion.contract", "fusion.series", "fusion.data"},
+    "udf": {"fusion.contract", "fusion.series", "fusion.inference"},
+    "configs": set(),
+}  # fmt: skip
+
+# the command line and what it runs stand above the rooms
+ABOVE = ("fusion.cli", "fusion.settings_io", "fusion.demo", "fusion", "fusion.phenology_command")
+# a command's shell reads and writes files and may use what the command line offers for that
+COMMANDS = ("data_prep.commands", "udf.commands", "fusion.phenology_command", "fusion.inference.predict",
+            "fusion.training.train", "fusion.evaluation.evaluate")  # fmt: skip
+BUNDLED = ("fusion.contract", "fusion.series", "fusion.inference")
+NOT_BUNDLED = ("fusion.inference.predict",)
+THIRD_PARTY_IN_BUNDLE = {"numpy", "xarray", "scipy", "pandas", "onnxruntime", "numba"}
+LAZY_IN_BUNDLE = {"onnxruntime", "numba"}
+FORBIDDEN = {"utils", "helpers", "misc", "common"}
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name -> file of every module of the project."""
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            if "dist" in path.parts:
+                continue
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def room_of(name: str) -> str:
+    """The room that a module lies in."""
+    hits = [room for room in (*ROOMS, *ABOVE) if name == room or (room != "fusion" and name.startswith(room + "."))]
+    return max(hits, key=len) if hits else name
+
+
+def imported(path: Path) -> list[tuple[str, int, bool]]:
+    """(absolute module name, line, at import time) of every import statement."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inner = {
+        id(node)
+        for scope in ast.walk(tree)
+        if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for node in ast.walk(scope)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, node.lineno, id(node) not in inner) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import; write the full name"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.append((full if full in MODULES else str(node.module), node.lineno, id(node) not in inner))
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_imports_go_one_way(name: str) -> None:
+    room = room_of(name)
+    if room in ABOVE:
+        return
+    allowed = ROOMS[room] | {room}
+    if name.startswith(COMMANDS):
+        allowed = allowed | {"fusion.settings_io"}
+    wrong = [
+        f"{MODULES[name].relative_to(ROOT)}:{line} imports {target} ({room_of(target)}); {room} sees {sorted(allowed)}"
+        for target, line, _ in imported(MODULES[name])
+        if target.split(".")[0] in PACKAGES and room_of(target) not in allowed
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_circles() -> None:
+    arrows = {
+        name: {target for target, _, top in imported(path) if top and target in MODULES and target != name}
+        for name, path in MODULES.items()
+    }
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, "import circle: " + " -> ".join([*trail[trail.index(name) :], name])
+        if name in done:
+            return
+        for target in sorted(arrows[name]):
+            visit(target, (*trail, name))
+        done.add(name)
+
+    for name in sorted(arrows):
+        visit(name, ())
+
+
+@pytest.mark.parametrize("name", sorted(n for n in MODULES if n.startswith(BUNDLED) and n not in NOT_BUNDLED))
+def test_bundled_modules_keep_the_udf_rules(name: str) -> None:
+    path = MODULES[name]
+    where = path.relative_to(ROOT)
+    text = path.read_text(encoding="utf-8")
+    assert "from __future__" not in text, f"{where}: a UDF with __future__ imports is not recognised"
+    assert "__file__" not in text, f"{where}: a UDF has no __file__"
+    for target, line, top in imported(path):
+        package = target.split(".")[0]
+        if package in PACKAGES or package in sys.stdlib_module_names:
+            continue
+        assert package in THIRD_PARTY_IN_BUNDLE, f"{where}:{line}: {package} is not there on an openEO back-end"
+        assert not (top and package in LAZY_IN_BUNDLE and not guarded(path, line)), f"{where}:{line}: import it lazily"
+
+
+def guarded(path: Path, line: int) -> bool:
+    """Whether the import on this line stands in a ``try`` block."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return any(isinstance(n, ast.Try) and n.lineno <= line <= (n.end_lineno or n.lineno) for n in ast.walk(tree))
+
+
+def test_module_names_say_what_is_in_them() -> None:
+    vague = [name for name in MODULES if name.rsplit(".", 1)[-1] in FORBIDDEN]
+    assert not vague, f"name the idea instead: {vague}"
