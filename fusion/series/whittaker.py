@@ -78,7 +78,8 @@ def whittaker(
         looks, weight = whittaker_place(y[:, part], w_part, at, length)
         z = solve_whittaker(looks, weight, lam, order, use_numba)
         for _ in range(envelope_iterations):
-            z = solve_whittaker(looks, np.where(looks < z, WHITTAKER_ENVELOPE_WEIGHT * weight, weight), lam, order, use_numba)
+            upper = np.where(looks < z, WHITTAKER_ENVELOPE_WEIGHT * weight, weight)
+            z = solve_whittaker(looks, upper, lam, order, use_numba)
         out[:, part] = z if wanted is None else z[wanted]
     return out.reshape(rows, *trailing)
 
@@ -110,7 +111,7 @@ def whittaker_axis(days: np.ndarray, grid_days: np.ndarray) -> tuple[np.ndarray,
     return (days - first).astype(np.int64), int(last - first) + 1, (grid - first).astype(np.int64)
 
 
-def whittaker_place(y: np.ndarray, w: np.ndarray | None, at: np.ndarray | None, length: int) -> tuple[np.ndarray, np.ndarray]:
+def whittaker_place(y: np.ndarray, w: np.ndarray | None, at: np.ndarray | None, length: int) -> tuple:
     """Looks (0 where missing) and weights (0 where missing) on the axis; duplicates become their weighted mean."""
     seen = np.isfinite(y)
     weight = seen.astype(float) if w is None else np.where(seen & np.isfinite(w), w, 0.0)
