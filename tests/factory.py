@@ -58,7 +58,7 @@ def mock_cube(
 ) -> xr.DataArray:
     """A merged cube of the contract: dims (t, bands, y, x), float32, NaN = no look, CRS EPSG:32631, y descending.
 
-    Date k is ``start + k * every_days``. Sentinel-2 looks at every date, with whole-image and half-image clouds on about
+    Date k is ``start + k * every_days``. Sentinel-2 looks at every date, with whole and half-image clouds on about
     the share ``cloud`` of them (never on the first and last date); radar looks at even k, the coarse series at odd k.
     The clean NDVI is :func:`mock_truth` on the same days and seed.
     """

@@ -1,0 +1,272 @@
+"""The command line ``ndvi-fusion <command> [key=value ...]``: a table of commands and one way to run any of them.
+
+Each command is a module somewhere else with a pydantic settings class and ``run(settings)``; its values stand in
+``configs/<command>.yaml``. Nothing heavy is imported before the command is known and its settings are valid.
+A run function may return something to show (text or a rich table); it goes to standard output, all else to standard
+error. Exit codes: 0 done, 1 the work failed, 2 bad settings or usage, 130 interrupted.
+"""
+
+import errno
+import importlib
+import importlib.metadata
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+DEBUG_VARIABLE = "NDVI_FUSION_DEBUG"
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+_log = logging.getLogger("fusion.cli")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A row of the table: what it does, where it lives, how it is called."""
+
+    summary: str
+    module: str
+    settings: str
+    examples: tuple[str, ...]
+
+    def settings_class(self) -> "type[BaseModel]":
+        """The pydantic class of the settings; imports the command's module."""
+        return getattr(self._load(), self.settings)
+
+    def run(self) -> Callable[[Any], Any]:
+        """The function that does the work."""
+        return self._load().run
+
+    def _load(self) -> Any:
+        return importlib.import_module(self.module)
+
+
+COMMANDS: dict[str, Command] = {
+    "simulate": Command(
+        "Simulate scenes with known truth: raw Sentinel-2, Sentinel-1 and coarse NDVI, georeferenced",
+        "data_prep.commands.simulate",
+        "SimulateSettings",
+        ("out=outputs/scene seed=7",),
+    ),
+    "cube": Command(
+        "Make the merged cube (t, bands, y, x) out of raw Sentinel-2, Sentinel-1 and coarse NDVI files",
+        "data_prep.commands.cube",
+        "CubeSettings",
+        ("source=outputs/scene out=outputs/cube.zarr",),
+    ),
+    "patches": Command(
+        "Cut cubes or simulated scenes into a patch store for training",
+        "data_prep.commands.patches",
+        "PatchesSettings",
+        ("out=outputs/patches.zarr",),
+    ),
+    "inspect": Command(
+        "Validate a patch store or a cube, and print what a person wants to know about it",
+        "data_prep.commands.inspect",
+        "InspectSettings",
+        ("store=outputs/patches.zarr",),
+    ),
+    "realism": Command(
+        "Compare simulated with real cubes: histograms, gaps, correlations, noise",
+        "data_prep.commands.realism",
+        "RealismSettings",
+        ("real=outputs/cube.zarr out=outputs/realism",),
+    ),
+    "train": Command(
+        "Train the generator; records the run with MLflow",
+        "fusion.training.train",
+        "TrainSettings",
+        ("experiment=shipped", "store=outputs/patches.zarr out=outputs/training"),
+    ),
+    "evaluate": Command(
+        "Score a model beside linear interpolation and Whittaker, on simulated truth or by hiding looks of a real cube",
+        "fusion.evaluation.evaluate",
+        "EvaluateSettings",
+        ("out=outputs/evaluation",),
+    ),
+    "export": Command(
+        "Checkpoint -> one ONNX file with manifest; parity with torch is asserted",
+        "fusion.export",
+        "ExportSettings",
+        ("checkpoint=outputs/training/last.ckpt out=outputs/model",),
+    ),
+    "package": Command(
+        "Write what an openEO back-end needs: the UDF files, the model archive and the dependency archive",
+        "udf.commands.package",
+        "PackageSettings",
+        ("out=outputs/package",),
+    ),
+    "predict": Command(
+        "Merged cube -> dense NDVI with uncertainty, as NetCDF, Zarr or GeoTIFF",
+        "fusion.inference.predict",
+        "PredictSettings",
+        ("cube=outputs/cube.zarr out=outputs/ndvi.nc start=2019-03-01 end=2019-10-31",),
+    ),
+    "phenology": Command(
+        "NDVI series -> smoothed series and season dates",
+        "fusion.phenology_command",
+        "PhenologySettings",
+        ("cube=outputs/ndvi.nc out=outputs/seasons",),
+    ),
+    "workflow": Command(
+        "Build the openEO process graph; run it on this machine, or write it for a back-end",
+        "udf.commands.workflow",
+        "WorkflowSettings",
+        ("target=local out=outputs/workflow", "target=cdse out=outputs/workflow"),
+    ),
+    "demo": Command(
+        "From nothing to season maps out of clouds, with a report; or the same on a real cube",
+        "fusion.demo.command",
+        "DemoSettings",
+        ("", "cube=path/to/folder out=outputs/demo_real"),
+    ),
+}
+
+
+def version() -> str:
+    """The installed version of the distribution."""
+    try:
+        return importlib.metadata.version("ndvi-fusion")
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = {word for word in words if word.startswith("-") and "=" not in word}
+    words = [word for word in words if word not in options]
+    unknown = options - {"-h", "--help", "--version", "--debug", "-v", "--verbose", "-q", "--quiet", "--settings"}
+    if unknown:
+        return _complain(f"unknown option {sorted(unknown)[0]}; settings are written key=value, see --help", USAGE)
+    debug = "--debug" in options or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
+    _set_up(debug or bool(options & {"-v", "--verbose"}), bool(options & {"-q", "--quiet"}))
+    if "--version" in options:
+        print(f"ndvi-fusion {version()}")
+        return OK
+    if not words or words[0] == "help":
+        options.add("--help")
+        words = words[1:]
+    from fusion.cli_help import print_command_help, print_overview
+
+    wants_help = bool(options & {"-h", "--help"})
+    if not words:
+        print_overview(COMMANDS)
+        return OK if wants_help and len(sys.argv if arguments is None else ["", *arguments]) > 1 else USAGE
+    name, overrides = words[0], words[1:]
+    if name not in COMMANDS:
+        from fusion.settings_io import near_miss
+
+        return _complain(f"{name!r} is no command{near_miss(name, list(COMMANDS))}", USAGE)
+    with _reporting(debug) as outcome:
+        if wants_help:
+            print_command_help(name, COMMANDS[name])
+        else:
+            _run(name, overrides, only_show="--settings" in options)
+    return outcome.code
+
+
+def _run(name: str, overrides: list[str], *, only_show: bool) -> None:
+    from fusion.settings_io import load_settings, save_settings, settings_file
+
+    command = COMMANDS[name]
+    settings = load_settings(name, command.settings_class(), overrides)
+    if only_show:
+        from omegaconf import OmegaConf
+
+        print(OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(mode="json"))), end="")
+        return
+    shown = command.run()(settings)
+    file = settings_file(settings)
+    if file is not None:
+        save_settings(settings, file, command=name, version=version())
+        _log.info("settings of this run: %s", file)
+    if shown is not None:
+        from rich.console import Console
+
+        Console().print(shown)
+
+
+class _reporting:
+    """Turns whatever goes wrong inside the block into one readable message and an exit code."""
+
+    def __init__(self, debug: bool) -> None:
+        self.debug, self.code = debug, OK
+
+    def __enter__(self) -> "_reporting":
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        if error is None:
+            return False
+        if isinstance(error, SystemExit):
+            self.code = error.code if isinstance(error.code, int) else FAILED
+            return True
+        if isinstance(error, BrokenPipeError):
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (so that the flush at exit does not complain again)
+            return True
+        if self.debug and not isinstance(error, KeyboardInterrupt):
+            import traceback
+
+            traceback.print_exception(error)
+        self.code = _complain(*describe(error))
+        return True
+
+
+def describe(error: BaseException) -> tuple[str, int]:
+    """What to say about an error, and the exit code."""
+    from fusion.settings_io import SettingsError
+
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", INTERRUPTED
+    if isinstance(error, SettingsError):
+        return str(error), USAGE
+    text = str(error).strip()
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        owner = error.name.split(".")[0]
+        if owner in ("fusion", "data_prep", "udf", "configs"):
+            return f"this command is not part of this installation (module {error.name} is missing)", FAILED
+        return f"this command needs the package {owner!r}; install with: pip install 'ndvi-fusion[all]'", FAILED
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f": {error.filename}" if error.filename else ""
+        hint = {
+            errno.ENOSPC: "; free some space, nothing half-written keeps its final name",
+            errno.EACCES: "; choose an output folder that you may write to",
+            errno.EROFS: "; choose an output folder that you may write to",
+        }.get(error.errno, "")
+        return f"{error.strerror}{where}{hint}", FAILED
+    if isinstance(error, MemoryError):
+        return f"out of memory ({text or 'no details'}); use smaller tiles or a smaller area", FAILED
+    if isinstance(error, ValueError) and text:
+        return text, FAILED
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__, FAILED
+
+
+def _complain(message: str, code: int) -> int:
+    for line in message.splitlines() or [""]:
+        print(f"error: {line}", file=sys.stderr)
+    return code
+
+
+def _set_up(verbose: bool, quiet: bool) -> None:
+    """Log lines and progress bars share one console on standard error; libraries stay quiet and make no calls home."""
+    import rich
+    from rich.logging import RichHandler
+
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    rich.reconfigure(stderr=True)
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    handler = RichHandler(show_path=False, rich_tracebacks=False, log_time_format="%H:%M:%S", markup=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    for package in ("fusion", "data_prep", "udf"):
+        logging.getLogger(package).setLevel(level)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
