@@ -1,0 +1,148 @@
+"""Methods that need no training, on the same footing as the model (:class:`fusion.evaluation.predictor.Predictor`)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from scipy.signal import savgol_filter
+
+from fusion.contract import COARSE_NDVI, NDVI_MAX, NDVI_MIN
+from fusion.evaluation.predictor import Prediction, Predictor, Target, s2_looks, to_days
+from fusion.series.neighbours import interpolate_linear
+from fusion.series.whittaker import whittaker
+
+
+def nothing(cube: xr.DataArray, dates: np.ndarray) -> np.ndarray:
+    """The answer where no look is left: NaN of full shape."""
+    return np.full((len(dates), cube.sizes["y"], cube.sizes["x"]), np.nan, np.float32)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Linear interpolation in time, per pixel; the nearest look beyond the ends."""
+
+    name: str = "linear"
+
+    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "signal") -> Prediction:
+        """See :class:`Linear`."""
+        days, looks = s2_looks(cube)
+        if days.size == 0:
+            return Prediction(nothing(cube, dates), None)
+        return Prediction(interpolate_linear(days, looks, to_days(dates)), None)
+
+
+@dataclass(frozen=True)
+class Whittaker:
+    """Second-difference Whittaker smoother on a daily grid, per pixel (Eilers 2003, doi:10.1021/ac034173t).
+
+    The curve would run on as a straight line beyond the outermost look, so it is clipped to the contract's NDVI range.
+    """
+
+    lam: float = 1e4
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or f"whittaker {self.lam:.0e}".replace("e+0", "e"))
+
+    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "signal") -> Prediction:
+        """See :class:`Whittaker`."""
+        days, looks = s2_looks(cube)
+        if days.size == 0:
+            return Prediction(nothing(cube, dates), None)
+        curve = whittaker(looks, lam=self.lam, days=days, grid_days=to_days(dates))
+        return Prediction(np.clip(curve, NDVI_MIN, NDVI_MAX).astype(np.float32), None)
+
+
+@dataclass(frozen=True)
+class SavitzkyGolay:
+    """Savitzky-Golay filter on the linearly interpolated daily series (Chen et al. 2004, doi:10.1016/j.rse.2004.03.014).
+
+    Window and order default to the original use case's smoothing.
+    """
+
+    window_days: int = 91
+    order: int = 3
+    name: str = "savitzky-golay"
+
+    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "signal") -> Prediction:
+        """See :class:`SavitzkyGolay`."""
+        days, looks = s2_looks(cube)
+        wanted = to_days(dates)
+        if days.size == 0:
+            return Prediction(nothing(cube, dates), None)
+        half = self.window_days // 2 + 1
+        first, last = wanted.min() - half, wanted.max() + half
+        daily = interpolate_linear(days, looks, np.arange(first, last + 1))
+        smooth = savgol_filter(daily, self.window_days, self.order, axis=0, mode="interp")
+        return Prediction(np.clip(smooth[wanted - first], NDVI_MIN, NDVI_MAX).astype(np.float32), None)
+
+
+@dataclass(frozen=True)
+class EfastLike:
+    """Looks carried to the wanted date by the change of the coarse series, weighted by their distance in time.
+
+    ``ndvi(t) = sum w_i (look_i + coarse(t) - coarse(t_i)) / sum w_i`` with gaussian weights in time, after EFAST
+    (Senty et al. 2024, doi:10.3390/rs16111833); the coarse series is smoothed in time with a gaussian kernel. A pixel without
+    a coarse value gets the weighted mean of its looks.
+    """
+
+    scale_days: float = 20.0
+    coarse_scale_days: float = 10.0
+    name: str = "efast-like"
+
+    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "signal") -> Prediction:
+        """See :class:`EfastLike`."""
+        days, looks = s2_looks(cube)
+        wanted = to_days(dates)
+        if days.size == 0:
+            return Prediction(nothing(cube, dates), None)
+        at_looks, at_dates = (self._coarse(cube, when) for when in (days, wanted))
+        out = nothing(cube, dates)
+        for row, day in enumerate(wanted):
+            change = np.nan_to_num(at_dates[row][None] - at_looks, nan=0.0)
+            weight = kernel_weights(days, day, np.isfinite(looks), self.scale_days)
+            total = (weight * np.nan_to_num(looks + change)).sum(axis=0)
+            out[row] = np.where(weight.any(axis=0), np.clip(total, NDVI_MIN, NDVI_MAX), np.nan)
+        return Prediction(out, None)
+
+    def _coarse(self, cube: xr.DataArray, wanted: np.ndarray) -> np.ndarray:
+        """The coarse series at ``wanted`` days, float32 (n, y, x), NaN where the pixel has none."""
+        if COARSE_NDVI not in cube.bands.values:
+            return np.full((len(wanted), cube.sizes["y"], cube.sizes["x"]), np.nan, np.float32)
+        stack = np.asarray(cube.sel(bands=COARSE_NDVI).transpose("t", "y", "x").values, np.float32)
+        days = to_days(cube.t.values)
+        seen = np.isfinite(stack)
+        rows = seen.any(axis=(1, 2))
+        stack, days, seen = stack[rows], days[rows], seen[rows]
+        out = np.full((len(wanted), *stack.shape[1:]), np.nan, np.float32)
+        for row, day in enumerate(wanted):
+            weight = kernel_weights(days, day, seen, self.coarse_scale_days)
+            out[row] = np.where(weight.any(axis=0), (weight * np.nan_to_num(stack)).sum(axis=0), np.nan)
+        return out
+
+
+def kernel_weights(days: np.ndarray, day: int, seen: np.ndarray, scale_days: float) -> np.ndarray:
+    """Gaussian weights in time of the looks that exist, (n, y, x), summing to one; all zero where a pixel has none.
+
+    Exponents are taken relative to the nearest look, so that looks far away still share a weight of one.
+    """
+    exponent = -0.5 * ((days - day) / scale_days) ** 2
+    exponent = np.where(seen, exponent[:, None, None], -np.inf)
+    top = exponent.max(axis=0, initial=-np.inf)
+    weight = np.exp(exponent - np.where(np.isfinite(top), top, 0.0))
+    total = weight.sum(axis=0)
+    return np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
+
+
+def make_baselines(names: list[str], whittaker_lambdas: list[float]) -> list[Predictor]:
+    """Predictors by name: ``linear``, ``whittaker`` (one for each lambda), ``savitzky_golay``, ``efast_like``."""
+    makers = {
+        "linear": lambda: [Linear()],
+        "whittaker": lambda: [Whittaker(lam) for lam in whittaker_lambdas],
+        "savitzky_golay": lambda: [SavitzkyGolay()],
+        "efast_like": lambda: [EfastLike()],
+    }
+    unknown = [name for name in names if name not in makers]
+    if unknown:
+        raise ValueError(f"baselines are {names}; expected some of {sorted(makers)}")
+    return [predictor for name in names for predictor in makers[name]()]

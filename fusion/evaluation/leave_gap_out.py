@@ -1,0 +1,121 @@
+"""Leave-gap-out on a real cube: hide every look within g days of a well-seen date, predict it, score its clear pixels."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from fusion.contract import S2NDVI, ContractError, check_cube
+from fusion.evaluation.hiding import hide_window
+from fusion.evaluation.images import gradient_error, ssim
+from fusion.evaluation.metrics import Distribution, tally
+from fusion.evaluation.predictor import Predictor, to_days
+
+log = logging.getLogger(__name__)
+
+SEASONS = ("DJF", "MAM", "JJA", "SON")
+
+
+@dataclass(frozen=True)
+class LeaveGapOut:
+    """The rules of the protocol.
+
+    ``gaps_days``: hidden days each side. A date is scored when at least ``min_clear`` of the pixels that are ever
+    seen are clear and it lies at least ``edge_days`` from the first and the last date of the cube. ``dates`` fixes the scored
+    dates instead. ``max_dates`` takes an evenly spread subset of many.
+    """
+
+    gaps_days: Sequence[int] = (2, 10, 20, 30)
+    min_clear: float = 0.8
+    edge_days: int = 45
+    dates: Sequence[str] | None = None
+    max_dates: int | None = None
+    distribution: Distribution = "gaussian"
+
+
+def season_of(days: np.ndarray) -> np.ndarray:
+    """Meteorological season of days since 1970: DJF, MAM, JJA or SON."""
+    month = np.asarray(days).astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12 + 1
+    return np.array(SEASONS)[month % 12 // 3]
+
+
+def scorable_days(cube: xr.DataArray, rules: LeaveGapOut) -> np.ndarray:
+    """The days (since 1970) that the rules allow to score.
+
+    Raises
+    ------
+    ContractError
+        No date qualifies, or a date fixed by the rules is not in the cube; says how far the cube is from it.
+    """
+    days = to_days(cube.t.values)
+    looks = np.isfinite(cube.sel(bands=S2NDVI).transpose("t", "y", "x").values)
+    if rules.dates is not None:
+        wanted = to_days(np.array(rules.dates, "datetime64[D]"))
+        absent = wanted[~np.isin(wanted, days[looks.any(axis=(1, 2))])]
+        if absent.size:
+            raise ContractError(f"no S2 look on {absent.astype('datetime64[D]').tolist()}; remove them from 'dates'")
+        return wanted
+    ever = looks.any(axis=0)
+    clear = looks[:, ever].mean(axis=1) if ever.any() else np.zeros(len(days))
+    inside = (days >= days[0] + rules.edge_days) & (days <= days[-1] - rules.edge_days)
+    chosen = days[inside & (clear >= rules.min_clear) & (clear > 0)]
+    if chosen.size == 0:
+        best = f"{100 * clear[inside].max():.0f} % clear" if inside.any() else "none inside the margins"
+        raise ContractError(
+            f"no date can be scored: of {len(days)} dates {int(inside.sum())} lie at least {rules.edge_days} days from both "
+            f"ends and the best is {best}; expected {100 * rules.min_clear:.0f} %; lower min_clear or edge_days"
+        )
+    if rules.max_dates is not None and chosen.size > rules.max_dates:
+        chosen = chosen[np.linspace(0, chosen.size - 1, rules.max_dates).round().astype(int)]
+    return chosen
+
+
+def leave_gap_out(
+    cube: xr.DataArray,
+    predictors: Sequence[Predictor],
+    rules: LeaveGapOut,
+    *,
+    site: str = "cube",
+    progress: Callable[[], None] = lambda: None,
+) -> pd.DataFrame:
+    """Score every predictor at every scorable date and gap.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each predictor, gap and date: ``site, predictor, gap_days, date, season, visible_gap_days`` (distance
+        of the date to the nearest date left with a look), the sums of :func:`fusion.evaluation.metrics.tally`, ``mae``,
+        ``ssim`` and ``gradient_error`` of the date's image.
+    """
+    check_cube(cube)
+    cube = cube.transpose("t", "bands", "y", "x")
+    days = to_days(cube.t.values)
+    rows = []
+    for day in scorable_days(cube, rules):
+        reference = np.asarray(cube.isel(t=int(np.searchsorted(days, day))).sel(bands=S2NDVI).values, np.float32)
+        for gap in rules.gaps_days:
+            hidden = hide_window(cube, day - gap, day + gap)
+            left = days[np.isfinite(hidden.sel(bands=S2NDVI).values).any(axis=(1, 2))]
+            distance = float(np.abs(left - day).min()) if left.size else float("nan")
+            for predictor in predictors:
+                ndvi, sigma = predictor.predict(hidden, np.array([day]).astype("datetime64[D]"), target="look")
+                sums = tally(ndvi[0], reference, None if sigma is None else sigma[0], distribution=rules.distribution)
+                rows.append(
+                    {
+                        "site": site,
+                        "predictor": predictor.name,
+                        "gap_days": int(gap),
+                        "date": str(day.astype("datetime64[D]")),
+                        "season": str(season_of(day)),
+                        "visible_gap_days": distance,
+                        "mae": sums["absolute_error"] / sums["n"] if sums["n"] else float("nan"),
+                        "ssim": ssim(ndvi[0], reference),
+                        "gradient_error": gradient_error(ndvi[0], reference),
+                        **sums,
+                    }
+                )
+        progress()
+    return pd.DataFrame(rows)

@@ -1,0 +1,154 @@
+"""Metrics of a predicted NDVI against a reference, each with its unit and source.
+
+Everything is computed from one small set of sums (:func:`tally`), so that scores of many scenes or dates can be
+added up, grouped and bootstrapped without keeping a pixel.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.special import erf
+
+Distribution = Literal["gaussian", "laplace"]
+COVERAGE_LEVELS = (50, 80, 90)
+
+# Half width of the central interval in standard deviations. Gaussian: the normal quantile at (1 + p) / 2.
+# Laplace with scale b = sigma / sqrt(2): -b * ln(1 - p).
+HALF_WIDTHS: dict[str, dict[int, float]] = {
+    "gaussian": {50: 0.6744897501960817, 80: 1.2815515655446004, 90: 1.6448536269514722},
+    "laplace": {level: float(-np.log(1 - level / 100) / np.sqrt(2)) for level in COVERAGE_LEVELS},
+}
+
+SUMS = (
+    "n",
+    "error",
+    "absolute_error",
+    "squared_error",
+    "reference",
+    "squared_reference",
+    "n_sigma",
+    "crps",
+    "width_90",
+    *(f"inside_{level}" for level in COVERAGE_LEVELS),
+)
+
+
+def crps(error: np.ndarray, sigma: np.ndarray, distribution: Distribution = "gaussian") -> np.ndarray:
+    """Continuous ranked probability score of each value, NDVI units, lower is better.
+
+    Parameters
+    ----------
+    error : ndarray
+        Prediction minus reference.
+    sigma : ndarray
+        Standard deviation of the predictive distribution, > 0.
+    distribution : {"gaussian", "laplace"}
+        Shape of the predictive distribution.
+
+    Notes
+    -----
+    Gaussian: Gneiting and Raftery 2007, doi:10.1198/016214506000001437. Laplace with scale b: |e| + b exp(-|e|/b)
+    - 3b/4, Jordan et al. 2019, doi:10.18637/jss.v090.i12.
+    """
+    if distribution == "laplace":
+        scale = sigma / np.sqrt(2)
+        return np.abs(error) + scale * np.exp(-np.abs(error) / scale) - 0.75 * scale
+    z = error / sigma
+    density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
+    return sigma * (z * erf(z / np.sqrt(2)) + 2 * density - 1 / np.sqrt(np.pi))
+
+
+def tally(
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    sigma: np.ndarray | None = None,
+    *,
+    distribution: Distribution = "gaussian",
+) -> dict[str, float]:
+    """Sums over the pixels that have both a prediction and a reference; the keys are :data:`SUMS`.
+
+    ``sigma`` may be absent; where it is, only pixels with sigma > 0 count for coverage, CRPS and width.
+    """
+    pair = np.isfinite(prediction) & np.isfinite(reference)
+    predicted = np.asarray(prediction, np.float64)[pair]
+    observed = np.asarray(reference, np.float64)[pair]
+    error = predicted - observed
+    sums = dict.fromkeys(SUMS, 0.0)
+    sums.update(
+        n=float(error.size),
+        error=float(error.sum()),
+        absolute_error=float(np.abs(error).sum()),
+        squared_error=float((error**2).sum()),
+        reference=float(observed.sum()),
+        squared_reference=float((observed**2).sum()),
+    )
+    if sigma is None:
+        return sums
+    spread = np.asarray(sigma, np.float64)[pair]
+    known = np.isfinite(spread) & (spread > 0)
+    spread, error = spread[known], error[known]
+    half = HALF_WIDTHS[distribution]
+    sums.update(
+        n_sigma=float(error.size),
+        crps=float(crps(error, spread, distribution).sum()),
+        width_90=float((2 * half[90] * spread).sum()),
+    )
+    for level in COVERAGE_LEVELS:
+        sums[f"inside_{level}"] = float((np.abs(error) <= half[level] * spread).sum())
+    return sums
+
+
+def divide(total: float, count: float) -> float:
+    """``total / count``, NaN where nothing was counted."""
+    return float(total / count) if count > 0 else float("nan")
+
+
+def r_squared(sums: Mapping[str, float]) -> float:
+    """1 - residual / total sum of squares; NaN for fewer than two values or a constant reference."""
+    if sums["n"] < 2:
+        return float("nan")
+    total = sums["squared_reference"] - sums["reference"] ** 2 / sums["n"]
+    return float(1 - sums["squared_error"] / total) if total > 1e-12 * max(sums["n"], 1.0) else float("nan")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One score: its name, unit, source, and the formula that makes it out of the sums of :func:`tally`."""
+
+    name: str
+    unit: str
+    source: str
+    formula: Callable[[Mapping[str, float]], float]
+
+    def __call__(
+        self,
+        prediction: np.ndarray,
+        reference: np.ndarray,
+        sigma: np.ndarray | None = None,
+        *,
+        distribution: Distribution = "gaussian",
+    ) -> float:
+        """The score of arrays of equal shape; pixels where either is NaN do not count."""
+        return self.formula(tally(prediction, reference, sigma, distribution=distribution))
+
+
+def coverage_metric(level: int) -> Metric:
+    """Share of references inside the central ``level`` % interval, in percent (ideal: ``level``)."""
+    return Metric(
+        name=f"coverage_{level}",
+        unit="%",
+        source="doi:10.1111/j.1467-9868.2007.00587.x",  # Gneiting, Balabdaoui and Raftery 2007
+        formula=lambda sums: 100 * divide(sums[f"inside_{level}"], sums["n_sigma"]),
+    )
+
+
+MAE = Metric("mae", "NDVI", "doi:10.3354/cr030079", lambda s: divide(s["absolute_error"], s["n"]))
+RMSE = Metric("rmse", "NDVI", "doi:10.5194/gmd-7-1247-2014", lambda s: float(np.sqrt(divide(s["squared_error"], s["n"]))))
+BIAS = Metric("bias", "NDVI", "prediction minus reference", lambda s: divide(s["error"], s["n"]))
+R2 = Metric("r2", "1", "doi:10.7717/peerj-cs.623", r_squared)
+CRPS = Metric("crps", "NDVI", "doi:10.1198/016214506000001437", lambda s: divide(s["crps"], s["n_sigma"]))
+WIDTH_90 = Metric("width_90", "NDVI", "mean width of the 90 % interval", lambda s: divide(s["width_90"], s["n_sigma"]))
+COVERAGE = tuple(coverage_metric(level) for level in COVERAGE_LEVELS)
+METRICS = (MAE, RMSE, BIAS, R2, *COVERAGE, CRPS, WIDTH_90)

@@ -1,0 +1,117 @@
+"""What every scored method looks like: a merged cube and dates in, NDVI and perhaps sigma out."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import xarray as xr
+
+from fusion.contract import COARSE_NDVI, NDVI, NDVI_SIGMA, RADAR_BANDS, S2NDVI, STEP_DAYS
+
+log = logging.getLogger(__name__)
+
+Target = Literal["look", "signal"]  # what sigma refers to: a noisy look, or the clean signal behind it
+
+
+class Prediction(NamedTuple):
+    """NDVI and its standard deviation (None where the method gives none), each float of shape (n, y, x)."""
+
+    ndvi: np.ndarray
+    sigma: np.ndarray | None
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """A method that fills a cube. It sees the cube it is given and nothing else."""
+
+    name: str
+
+    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "signal") -> Prediction:
+        """NDVI at ``dates`` (datetime64, (n,)) for a merged cube ``(t, bands, y, x)``; NaN where impossible."""
+        ...
+
+
+def to_days(dates: np.ndarray) -> np.ndarray:
+    """Days since 1970-01-01, int64."""
+    return np.asarray(dates).astype("datetime64[D]").astype(np.int64)
+
+
+def s2_looks(cube: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
+    """Days (n,) and NDVI (n, y, x) of every date of the cube that has at least one S2 look."""
+    stack = np.asarray(cube.sel(bands=S2NDVI).transpose("t", "y", "x").values, np.float32)
+    seen = np.isfinite(stack).any(axis=(1, 2))
+    return to_days(cube.t.values)[seen], stack[seen]
+
+
+@dataclass
+class ModelPredictor:
+    """The fusion network through the public call ``fusion.fuse``.
+
+    Dates are grouped by their phase on the model's time step, so that each group lies on one grid; that grid spans
+    ``context_days`` around the group inside the period of the cube, as a user would run it.
+    """
+
+    model: str | None = None  # model directory, file, run or registry name; None is the shipped model
+    name: str = "model"
+    step_days: int = STEP_DAYS
+    context_days: int = 400
+    threads: int | None = None
+    _loaded: Any = field(default=None, repr=False)
+
+    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "signal") -> Prediction:
+        """One pass of the network for each phase of the dates."""
+        days = to_days(dates)
+        shape = (len(days), cube.sizes["y"], cube.sizes["x"])
+        ndvi, sigma = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
+        for phase in np.unique(days % self.step_days):
+            group = np.flatnonzero(days % self.step_days == phase)
+            fused = self._fuse(cube, days[group], target)
+            rows = np.searchsorted(to_days(fused.t.values), days[group])
+            ndvi[group] = fused.sel(bands=NDVI).values[rows]
+            sigma[group] = fused.sel(bands=NDVI_SIGMA).values[rows]
+        return Prediction(ndvi, sigma)
+
+    def _fuse(self, cube: xr.DataArray, days: np.ndarray, target: Target) -> xr.DataArray:
+        """The fused cube (t, bands, y, x) on a grid that holds every one of ``days``."""
+        from fusion.inference.fuse import fuse
+
+        cube_days = to_days(cube.t.values)
+        first = max(min(cube_days[0], days.min()), days.min() - self.context_days)
+        last = min(max(cube_days[-1], days.max()), days.max() + self.context_days)
+        start = days.min() - (days.min() - first) // self.step_days * self.step_days
+        fused = fuse(
+            cube,
+            start=np.datetime64(int(start), "D"),
+            end=np.datetime64(int(last), "D"),
+            model=self.model,
+            step_days=self.step_days,
+            threads=self.threads,
+            sigma=target,
+        )
+        return fused.transpose("t", "bands", "y", "x")
+
+
+@dataclass(frozen=True)
+class Without:
+    """A predictor that is not shown some bands: the ablations, and the S2-only net."""
+
+    inner: Predictor
+    bands: tuple[str, ...]
+    name: str
+
+    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "signal") -> Prediction:
+        """The inner predictor on the cube without :attr:`bands`."""
+        keep = [band for band in cube.bands.values if str(band) not in self.bands]
+        return self.inner.predict(cube.sel(bands=keep), dates, target=target)
+
+
+def ablations(inner: Predictor, names: Sequence[str]) -> list[Without]:
+    """The predictor without radar (``s1``), without the coarse series (``coarse``), or with S2 only (``s2_only``)."""
+    bands = {"s1": RADAR_BANDS, "coarse": (COARSE_NDVI,), "s2_only": (*RADAR_BANDS, COARSE_NDVI)}
+    unknown = [name for name in names if name not in bands]
+    if unknown:
+        raise ValueError(f"ablations are {list(names)}; expected some of {sorted(bands)}")
+    label = {"s1": "minus S1", "coarse": "minus coarse", "s2_only": "S2 only"}
+    return [Without(inner, bands[name], f"{inner.name}, {label[name]}") for name in names]
