@@ -1,0 +1,186 @@
+"""openEO processes on whole cubes: merge_cubes, mask_polygon, apply_kernel, to_scl_dilation_mask, sar_backscatter."""
+
+from typing import Any, Callable
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from openeo_processes_dask.process_implementations.cubes.merge import merge_cubes as merge_equal_cubes
+from openeo_processes_dask.process_implementations.exceptions import KernelDimensionsUneven, OverlapResolverMissing
+from scipy import ndimage
+
+from udf.kernels import dilation_kernels
+from udf.local.grid import LONLAT, crs_of, geometry_of, inside_polygon, keep_crs, project
+
+_BORDERS = {"replicate": "nearest", "reflect": "reflect", "reflect_pixel": "mirror", "wrap": "wrap"}
+_AXIS_TOLERANCE_PX = 0.01  # grids closer than this are one grid
+
+
+def merge_cubes(
+    cube1: xr.DataArray, cube2: xr.DataArray, overlap_resolver: Callable | None = None, context: dict | None = None
+) -> xr.DataArray:
+    """openEO ``merge_cubes``; cubes of different bands and different dates give the union of the dates, NaN between.
+
+    Overlapping bands go to the library's implementation, which needs an overlap resolver.
+
+    Raises
+    ------
+    ValueError
+        The cubes lie on different grids or in different CRS.
+    """
+    cube2 = _same_grid(cube1, cube2)
+    joinable = set(cube1.dims) == set(cube2.dims) and "bands" in cube1.dims
+    if not joinable or set(cube1.bands.values.tolist()) & set(cube2.bands.values.tolist()):
+        if overlap_resolver is None and joinable:
+            raise OverlapResolverMissing(
+                f"both cubes hold band {sorted(set(cube1.bands.values.tolist()) & set(cube2.bands.values.tolist()))}; "
+                "rename the labels or pass an overlap resolver"
+            )
+        return merge_equal_cubes(cube1, cube2, overlap_resolver, context)
+    cube2 = cube2.transpose(*cube1.dims)
+    if "t" in cube1.dims:
+        days = np.union1d(cube1.t.values, cube2.t.values)
+        cube1, cube2 = (_on_dates(c, days) for c in (cube1, cube2))
+    attrs = {**cube2.attrs, **cube1.attrs}
+    merged = xr.concat([_bare(cube1), _bare(cube2)], dim="bands", join="exact", combine_attrs="drop")
+    merged.attrs = {k: v for k, v in attrs.items() if k != "reduced_dimensions_min_values"}
+    return keep_crs(merged, cube1)
+
+
+def _bare(cube: xr.DataArray) -> xr.DataArray:
+    return cube.drop_vars([c for c in cube.coords if c not in cube.dims]).rename(None)
+
+
+def _on_dates(cube: xr.DataArray, days: np.ndarray) -> xr.DataArray:
+    if len(days) == cube.sizes["t"] and (days == cube.t.values).all():
+        return cube
+    if cube.dtype.kind != "f":
+        cube = cube.astype("float32")
+    return cube.reindex(t=days).chunk({"t": -1})
+
+
+def _same_grid(cube1: xr.DataArray, cube2: xr.DataArray) -> xr.DataArray:
+    for axis in ("y", "x"):
+        if axis not in cube1.dims or axis not in cube2.dims:
+            continue
+        a, b = cube1[axis].values, cube2[axis].values
+        step = abs(a[1] - a[0]) if len(a) > 1 else 1.0
+        if len(a) != len(b) or np.abs(a - b).max() > _AXIS_TOLERANCE_PX * step:
+            raise ValueError(
+                f"the cubes lie on different grids along {axis} ({len(a)} pixels from {a[0]:.6g}, {len(b)} from "
+                f"{b[0]:.6g}); call resample_cube_spatial first"
+            )
+        cube2 = cube2.assign_coords({axis: a})
+    crs1, crs2 = crs_of(cube1), crs_of(cube2)
+    if crs1 is not None and crs2 is not None and crs1 != crs2:
+        raise ValueError(f"the cubes are in {crs1.name} and {crs2.name}; call resample_cube_spatial first")
+    return cube2
+
+
+def mask_polygon(data: xr.DataArray, mask: dict, replacement: Any = None, inside: bool = False) -> xr.DataArray:
+    """openEO ``mask_polygon``: pixels whose centre lies outside every polygon (lon/lat GeoJSON) are replaced."""
+    crs = crs_of(data)
+    if crs is None:
+        raise ValueError("the cube carries no CRS, so a polygon in longitude and latitude cannot be laid on it")
+    mask = mask.model_dump() if hasattr(mask, "model_dump") else mask
+    polygon = project(geometry_of(mask), (mask.get("crs") or {}).get("properties", {}).get("name") or LONLAT, crs)
+    hit = xr.DataArray(inside_polygon(data, polygon), dims=("y", "x"), coords={"y": data.y, "x": data.x})
+    keep = ~hit if inside else hit
+    if replacement is None:
+        cube = data if data.dtype.kind == "f" else data.astype("float32")
+        return keep_crs(cube.where(keep).transpose(*data.dims), data)
+    return keep_crs(data.where(keep | data.isnull(), replacement).astype(data.dtype).transpose(*data.dims), data)
+
+
+def apply_kernel(
+    data: xr.DataArray, kernel: Any, factor: float = 1.0, border: Any = 0, replace_invalid: float | None = 0
+) -> xr.DataArray:
+    """openEO ``apply_kernel`` in the y/x plane; rank-one kernels run as two passes (161 + 161 taps, not 161 x 161)."""
+    kernel = np.asarray(kernel, np.float64)
+    if kernel.ndim != 2 or any(n % 2 == 0 for n in kernel.shape):
+        raise KernelDimensionsUneven(f"the kernel has shape {kernel.shape}; expected two odd numbers")
+    mode, cval = ("constant", float(border)) if isinstance(border, (int, float)) else (_BORDERS[border], 0.0)
+    order = [d for d in data.dims if d not in ("y", "x")] + ["y", "x"]
+    cube = data.transpose(*order)
+    values = da.asarray(cube.data).astype("float32")
+    fill = np.float32(0 if replace_invalid is None else replace_invalid)
+    values = da.where(da.isfinite(values), values, fill)
+    reach = {values.ndim - 2: kernel.shape[0] // 2, values.ndim - 1: kernel.shape[1] // 2}
+    boundary = {"constant": cval, "nearest": "nearest", "reflect": "reflect"}.get(mode)
+    if boundary is None:  # mirror and wrap look far across the image: keep it whole
+        values = values.rechunk({axis: -1 for axis in reach})
+        out = values.map_blocks(convolve_plane, kernel=kernel, mode=mode, cval=cval, dtype="float32")
+    else:
+        out = da.map_overlap(
+            convolve_plane, values, depth=reach, kernel=kernel, mode=mode, cval=cval, boundary={a: boundary for a in reach},
+            dtype="float32", allow_rechunk=True, meta=np.empty((0,) * values.ndim, np.float32),
+        )  # fmt: skip
+    result = xr.DataArray(out * np.float32(factor), dims=order, coords=cube.coords, attrs=data.attrs)
+    return result.transpose(*data.dims)
+
+
+def convolve_plane(values: np.ndarray, kernel: np.ndarray, mode: str, cval: float) -> np.ndarray:
+    """Each last-two-axes plane convolved with ``kernel``, as the client-side library does; float32."""
+    planes = values.reshape(-1, *values.shape[-2:])
+    parts = separate(kernel)
+    out = np.empty_like(planes, dtype=np.float32)
+    for k, plane in enumerate(planes):
+        if parts is None:
+            out[k] = ndimage.convolve(plane, kernel, mode=mode, cval=cval)
+        else:
+            column, row = parts
+            half = ndimage.convolve1d(plane, column, axis=0, mode=mode, cval=cval, output=np.float64)
+            ndimage.convolve1d(half, row, axis=1, mode=mode, cval=cval * column.sum(), output=out[k])
+    return out.reshape(values.shape)
+
+
+def separate(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Column and row whose outer product is ``kernel``, or None when it has a higher rank."""
+    left, singular, right = np.linalg.svd(kernel)
+    if len(singular) > 1 and singular[1] > 1e-9 * max(singular[0], 1e-300):
+        return None
+    scale = np.sqrt(singular[0])
+    return left[:, 0] * scale, right[0] * scale
+
+
+def to_scl_dilation_mask(
+    data: xr.DataArray,
+    kernel1_size: int = 17,
+    kernel2_size: int = 77,
+    mask1_values: list[int] | None = None,
+    mask2_values: list[int] | None = None,
+    erosion_kernel_size: int = 0,
+) -> xr.DataArray:
+    """Terrascope's ``to_scl_dilation_mask`` on a cube that holds the scene classification alone; 1 = remove.
+
+    ``mask1_values`` are the classes that are *kept* by the narrow kernel, ``mask2_values`` those that the wide one
+    dilates, as on Terrascope. Erosion is not offered.
+    """
+    if erosion_kernel_size:
+        raise ValueError(f"erosion_kernel_size is {erosion_kernel_size}; only 0 (no erosion) is offered here")
+    clear, cloud = mask1_values or [2, 4, 5, 6, 7], mask2_values or [3, 8, 9, 10, 11]
+    if "bands" in data.dims:
+        if data.sizes["bands"] != 1:
+            raise ValueError(f"to_scl_dilation_mask got bands {data.bands.values.tolist()}; filter the SCL band first")
+    narrow, wide = dilation_kernels(kernel1_size, kernel2_size)
+    known = data.notnull()
+    first = apply_kernel((~data.isin(clear) & known).astype("float32"), narrow.weights) > narrow.threshold
+    second = apply_kernel((data.isin(cloud) & known).astype("float32"), wide.weights) > wide.threshold
+    return keep_crs((first | second).astype("uint8"), data)
+
+
+def sar_backscatter(data: xr.DataArray, coefficient: str | None = "gamma0-terrain", **options: Any) -> xr.DataArray:
+    """openEO ``sar_backscatter`` where the file already holds that coefficient; anything else is refused.
+
+    The file says what it holds by its attribute ``s1_coefficient``; without it the values are taken as they are.
+    """
+    held = data.attrs.get("s1_coefficient")
+    if held is not None and coefficient is not None and held != coefficient:
+        raise ValueError(
+            f"the file holds {held} and sar_backscatter asks for {coefficient}; calibration needs the original scenes, "
+            f"so ask for {held!r} or load another file"
+        )
+    extra = [k for k in ("mask", "contributing_area", "local_incidence_angle", "ellipsoid_incidence_angle") if options.get(k)]
+    if extra:
+        raise ValueError(f"sar_backscatter on a file cannot add {extra}; switch these options off")
+    return data

@@ -1,0 +1,165 @@
+"""openEO ``load_collection`` on local NetCDF, Zarr and GeoTIFF files, honouring bands and extents, lazy on Dask."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rioxarray
+import xarray as xr
+
+from udf.local.grid import LONLAT, crop, crs_of, geometry_of, inside_polygon, keep_crs, project, project_bounds
+from udf.local.udf_call import plain
+
+_log = logging.getLogger(__name__)
+CHUNK_PX = 256  # a year of four bands on 170 dates is 180 MB a chunk
+_TIME_NAMES = ("time", "timestamp", "temporal", "date", "DATE")
+_X_NAMES = ("X", "lon", "longitude")
+_Y_NAMES = ("Y", "lat", "latitude")
+
+
+def load_collection(
+    id: str,
+    spatial_extent: Any = None,
+    temporal_extent: Any = None,
+    bands: list[str] | None = None,
+    properties: dict | None = None,
+) -> xr.DataArray:
+    """A cube (t, bands, y, x) from a local file; openEO ``load_collection``.
+
+    ``t`` is floored to days and looks of one day are mosaicked (first look with data), y runs downwards, CRS is kept.
+    ``temporal_extent`` is left-closed; a pixel is loaded when its centre lies in the extent; with a polygon, pixels
+    outside it are no data.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        No such file; a band that the file lacks; nothing within an extent.
+    """
+    if properties:
+        _log.warning("load_collection ignores properties %s: a local file has no scene metadata", sorted(properties))
+    dataset = open_raster(Path(id))
+    cube = to_cube(dataset, Path(id), plain(bands))
+    cube = select_time(cube, temporal_extent)
+    if spatial_extent is not None:
+        cube = select_area(cube, spatial_extent)
+    return cube
+
+
+def open_raster(path: Path) -> xr.Dataset:
+    """A lazily opened Dataset with dims t (where there is one), y, x and a CRS."""
+    if not path.exists():
+        raise FileNotFoundError(f"local collection {str(path)!r} does not exist; pass the path of a .nc, .zarr or .tif")
+    suffixes = {s.lower() for s in path.suffixes}
+    if ".zarr" in suffixes:
+        data = xr.open_zarr(path, chunks={}, decode_coords="all")
+    elif ".nc" in suffixes:
+        try:
+            data = xr.open_dataset(path, chunks={}, decode_coords="all")
+        except (ValueError, OverflowError) as error:  # integer bands with NaN as fill value
+            _log.warning("%s: fill values cannot be decoded (%s); values are taken as stored", path.name, error)
+            data = xr.open_dataset(path, chunks={}, decode_coords="all", mask_and_scale=False)
+    elif suffixes & {".tif", ".tiff"}:
+        data = rioxarray.open_rasterio(path, chunks={}, band_as_variable=True, masked=True)
+        data = data.rename({v: data[v].attrs.get("long_name") or v for v in data.data_vars})
+    else:
+        raise ValueError(f"local collection {path.name!r} has an unknown format; expected .nc, .zarr or .tif")
+    names = {n: "t" for n in _TIME_NAMES} | {n: "x" for n in _X_NAMES} | {n: "y" for n in _Y_NAMES}
+    data = data.rename({n: names[n] for n in data.dims if n in names})
+    crs = data.rio.crs
+    for name in ("crs", "spatial_ref"):
+        if crs is None and name in data.variables:
+            wkt = data[name].attrs.get("spatial_ref") or data[name].attrs.get("crs_wkt")
+            crs = wkt or crs
+    data = data.drop_vars([n for n in ("crs",) if n in data.variables])
+    return data if crs is None else data.rio.write_crs(crs)
+
+
+def to_cube(data: xr.Dataset, path: Path, bands: list[str] | None) -> xr.DataArray:
+    """Bands of a Dataset, in the order asked for, as one cube (t, bands, y, x)."""
+    known = [str(v) for v in data.data_vars if {"y", "x"} <= set(data[v].dims)]
+    wanted = list(bands) if bands else known
+    missing = [b for b in wanted if b not in known]
+    if missing or not wanted:
+        raise ValueError(f"{path.name} has no band {missing}; it holds {known}")
+    attrs = {k: v for k, v in {**data.attrs, **data[wanted[0]].attrs}.items() if k in ("s1_units", "units")}
+    cube = data[wanted].to_array("bands")
+    cube = cube.drop_vars([c for c in cube.coords if c not in (*cube.dims, "spatial_ref")])
+    if cube.y.size > 1 and cube.y.values[0] < cube.y.values[-1]:
+        cube = cube.isel(y=slice(None, None, -1))
+    if cube.x.size > 1 and cube.x.values[0] > cube.x.values[-1]:
+        cube = cube.isel(x=slice(None, None, -1))
+    order = [d for d in ("t", "bands", "y", "x") if d in cube.dims]
+    cube = keep_crs(cube.transpose(*order), data.to_array("bands") if data.rio.crs is None else data)
+    cube = cube.chunk({d: (CHUNK_PX if d in ("y", "x") else -1) for d in cube.dims})
+    cube.attrs = attrs
+    return cube.rename(None)
+
+
+def select_time(cube: xr.DataArray, extent: Any) -> xr.DataArray:
+    """Dates within the left-closed interval, floored to days, one image a day."""
+    if "t" not in cube.dims:
+        return cube
+    cube = cube.assign_coords(t=cube.t.values.astype("datetime64[D]").astype("datetime64[ns]")).sortby("t")
+    start, end = _interval(extent)
+    keep = np.ones(cube.sizes["t"], bool)
+    if start is not None:
+        keep &= cube.t.values >= start
+    if end is not None:
+        keep &= cube.t.values < end
+    if not keep.any():
+        seen = cube.t.values
+        raise ValueError(
+            f"no date lies in [{start}, {end}); the data run from {str(seen[0])[:10]} to {str(seen[-1])[:10]}"
+        )
+    return first_look_of_day(cube.isel(t=np.flatnonzero(keep)))
+
+
+def first_look_of_day(cube: xr.DataArray) -> xr.DataArray:
+    """Looks of the same day merged: per pixel the first one with data (NaN, or 0 in integer bands, is no data)."""
+    days, first = np.unique(cube.t.values, return_index=True)
+    if len(days) == cube.sizes["t"]:
+        return cube
+    images = []
+    for k, start in enumerate(first):
+        stop = first[k + 1] if k + 1 < len(first) else cube.sizes["t"]
+        image = cube.isel(t=start)
+        for other in range(start + 1, stop):
+            seen = image.notnull() if image.dtype.kind == "f" else image != 0
+            image = image.where(seen, cube.isel(t=other).drop_vars("t"))
+        images.append(image)
+    return xr.concat(images, dim="t").transpose(*cube.dims).assign_attrs(cube.attrs)
+
+
+def _interval(extent: Any) -> tuple[np.datetime64 | None, np.datetime64 | None]:
+    if extent is None:
+        return None, None
+    ends = [getattr(e, "root", e) for e in plain_list(extent)]
+
+    def instant(value: Any) -> np.datetime64 | None:
+        if value is None:
+            return None
+        text = value.strftime("%Y-%m-%dT%H:%M:%S") if hasattr(value, "strftime") else str(value).rstrip("Z")
+        return np.datetime64(text).astype("datetime64[ns]")
+
+    return instant(ends[0]), instant(ends[1])
+
+
+def plain_list(extent: Any) -> list:
+    """The two ends of a parsed or raw temporal interval."""
+    return list(getattr(extent, "root", extent))
+
+
+def select_area(cube: xr.DataArray, extent: Any) -> xr.DataArray:
+    """Pixels whose centre lies within a bounding box, or inside the polygons of a GeoJSON object."""
+    crs = crs_of(cube)
+    if crs is None:
+        raise ValueError("the data carry no CRS, so an extent cannot be applied; write one with rioxarray's write_crs")
+    extent = extent.model_dump() if hasattr(extent, "model_dump") else extent
+    if "west" in extent:
+        bounds = tuple(float(extent[k]) for k in ("west", "south", "east", "north"))
+        return crop(cube, project_bounds(bounds, extent.get("crs") or LONLAT, crs))
+    geometry = project(geometry_of(extent), LONLAT, crs)
+    cube = crop(cube, geometry.bounds)
+    mask = xr.DataArray(inside_polygon(cube, geometry), dims=("y", "x"), coords={"y": cube.y, "x": cube.x})
+    return keep_crs(cube.where(mask), cube)

@@ -1,0 +1,150 @@
+"""openEO ``apply_neighborhood`` for UDFs: windows with overlap, borders padded with no data as GeoPySpark does."""
+
+from dataclasses import dataclass
+from typing import Any, Callable
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from udf.local.grid import extend_axis, keep_crs
+from udf.local.udf_call import Answer, UdfCall, UdfError, checked_values, plain, probe_answer, udf_of
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Window size and overlap in pixels along y and x."""
+
+    size_y: int
+    size_x: int
+    overlap_y: int = 0
+    overlap_x: int = 0
+
+    def __post_init__(self) -> None:
+        for axis, size, overlap in (("y", self.size_y, self.overlap_y), ("x", self.size_x, self.overlap_x)):
+            if size < 4:
+                raise UdfError(f"window size along {axis} is {size} px; back-ends need at least 4")
+            if overlap < 0 or overlap > size:
+                raise UdfError(
+                    f"overlap along {axis} is {overlap} px for windows of {size} px; back-ends shift the result when "
+                    "the overlap exceeds the window; use larger windows"
+                )
+        if (self.overlap_y > 0) != (self.overlap_x > 0):
+            raise UdfError(
+                f"overlap is {self.overlap_y} px along y and {self.overlap_x} px along x; back-ends ignore an overlap "
+                "unless both are positive"
+            )
+
+
+def parse_windows(size: Any, overlap: Any, shape: tuple[int, int]) -> Windows:
+    """Windows from the process arguments ``size`` and ``overlap`` (unit px; dims x and y; t only as a whole)."""
+    sizes, overlaps = _chunk_sizes(size, "size"), _chunk_sizes(overlap, "overlap")
+    if overlap is None:
+        raise UdfError("overlap is null; pass an empty list, which every back-end understands")
+    return Windows(
+        int(sizes.get("y") or shape[0]), int(sizes.get("x") or shape[1]), int(overlaps.get("y") or 0),
+        int(overlaps.get("x") or 0),
+    )  # fmt: skip
+
+
+def _chunk_sizes(items: Any, name: str) -> dict[str, float | None]:
+    out: dict[str, float | None] = {}
+    for item in plain(items) or []:
+        dimension, value = item.get("dimension"), item.get("value")
+        if dimension in ("y", "x"):
+            if item.get("unit", "px") != "px":
+                raise UdfError(f"{name} of {dimension} is in {item['unit']!r}; back-ends take pixels only (unit 'px')")
+            out[dimension] = value
+        elif value is not None:
+            raise UdfError(f"{name} of dimension {dimension!r} is {value!r}; only y and x can be cut into windows here")
+    return out
+
+
+def apply_neighborhood(
+    data: xr.DataArray, process: Callable, size: Any, overlap: Any = (), context: dict | None = None
+) -> xr.DataArray:
+    """openEO ``apply_neighborhood`` with a UDF as its child process.
+
+    The cube is cut into windows of ``size``; the UDF sees each with ``overlap`` pixels around it, no data beyond the
+    cube's border (right and bottom windows are filled up to full size, as GeoPySpark does), and the overlap of its
+    answer is cut off. Nothing is computed before the result is asked for.
+
+    Raises
+    ------
+    UdfError
+        The child process is no UDF, sizes are not pixels, or the UDF's answer breaks the contract.
+    """
+    call = udf_of(process, context)
+    if call is None:
+        raise UdfError("apply_neighborhood on this machine runs a UDF only; wrap the child process in run_udf")
+    order = [d for d in ("t", "bands", "y", "x") if d in data.dims]
+    cube = data.transpose(*order)
+    windows = parse_windows(size, overlap, (cube.sizes["y"], cube.sizes["x"]))
+    return keep_crs(apply_windows(cube, call, windows), data)
+
+
+def apply_windows(cube: xr.DataArray, call: UdfCall, windows: Windows) -> xr.DataArray:
+    """Run ``call`` window by window on ``cube`` (dims in the order t, bands, y, x), lazily."""
+    height, width = cube.sizes["y"], cube.sizes["x"]
+    rows, columns = -(-height // windows.size_y), -(-width // windows.size_x)
+    pad_y = (windows.overlap_y, rows * windows.size_y - height + windows.overlap_y)
+    pad_x = (windows.overlap_x, columns * windows.size_x - width + windows.overlap_x)
+    values = da.asarray(cube.astype("float32").data)
+    lead = cube.ndim - 2
+    values = values.rechunk({**{k: -1 for k in range(lead)}, lead: windows.size_y, lead + 1: windows.size_x})
+    padded = da.pad(values, [(0, 0)] * lead + [pad_y, pad_x], constant_values=np.float32(np.nan))
+    frame = cube.isel(y=slice(0, 0), x=slice(0, 0)).drop_vars([v for v in cube.coords if v not in cube.dims])
+    frame = xr.DataArray(np.zeros(frame.shape, np.float32), coords=frame.coords, dims=frame.dims)
+    y, x = extend_axis(cube.y.values, *pad_y), extend_axis(cube.x.values, *pad_x)
+
+    def cut(row: int, column: int) -> tuple[slice, slice]:
+        top, left = row * windows.size_y, column * windows.size_x
+        return (
+            slice(top, top + windows.size_y + 2 * windows.overlap_y),
+            slice(left, left + windows.size_x + 2 * windows.overlap_x),
+        )
+
+    def real() -> xr.DataArray:
+        part = cut(0, 0)
+        return _labelled(padded[..., part[0], part[1]].compute(), frame, y[part[0]], x[part[1]])
+
+    def empty(n: int) -> xr.DataArray:
+        shape = tuple(frame.sizes[d] for d in frame.dims[:-2]) + (n, n)
+        return _labelled(np.full(shape, np.nan, np.float32), frame, y[0] + np.arange(n) * _step(y), x[0] + np.arange(n) * _step(x))
+
+    answer = probe_answer(call, empty, real)
+    grid = [
+        [_window(padded, cut(i, j), call, windows, frame, answer, y, x) for j in range(columns)] for i in range(rows)
+    ]
+    out = da.block(grid)[..., :height, :width]
+    coords = {"t": answer.t, "bands": answer.bands, "y": cube.y.values, "x": cube.x.values}
+    return xr.DataArray(out, dims=answer.dims, coords={d: coords[d] for d in answer.dims})
+
+
+def _window(padded, part, call, windows: Windows, frame, answer: Answer, y, x) -> da.Array:  # noqa: ANN001
+    block = padded[..., part[0], part[1]]
+    block = block.rechunk(block.shape)
+    inner = (windows.size_y, windows.size_x)
+    return da.map_blocks(
+        run_window, block, call=call, windows=windows, frame=frame, answer=answer, y=y[part[0]], x=x[part[1]],
+        drop_axis=list(range(block.ndim - 2)), new_axis=list(range(len(answer.dims) - 2)),
+        chunks=tuple((n,) for n in (*answer.leading, *inner)), dtype=answer.dtype, meta=np.empty((0,) * len(answer.dims), answer.dtype),
+    )  # fmt: skip
+
+
+def run_window(
+    values: np.ndarray, call: UdfCall, windows: Windows, frame: xr.DataArray, answer: Answer, y: np.ndarray, x: np.ndarray
+) -> np.ndarray:
+    """One window through the UDF, overlap cut off; a Dask task."""
+    out = checked_values(call, _labelled(values, frame, y, x), answer)
+    oy, ox = windows.overlap_y, windows.overlap_x
+    return np.ascontiguousarray(out[..., oy : oy + windows.size_y, ox : ox + windows.size_x])
+
+
+def _labelled(values: np.ndarray, frame: xr.DataArray, y: np.ndarray, x: np.ndarray) -> xr.DataArray:
+    coords = {d: frame[d].values for d in frame.dims if d in frame.coords and d not in ("y", "x")}
+    return xr.DataArray(values, dims=frame.dims, coords={**coords, "y": y, "x": x})
+
+
+def _step(axis: np.ndarray) -> float:
+    return float(axis[1] - axis[0]) if len(axis) > 1 else 1.0

@@ -1,0 +1,197 @@
+"""openEO ``save_result`` to GeoTIFF, NetCDF and Zarr, written region by region so that memory does not grow with area."""
+
+import json
+import logging
+import os
+import shutil
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterator
+
+import netCDF4
+import numpy as np
+import pandas as pd
+import rasterio
+import xarray as xr
+
+from udf.local.grid import pixel_transform
+from udf.local.udf_call import plain
+
+_log = logging.getLogger(__name__)
+REGION_PX = 512  # written at once; a multiple of the GeoTIFF block
+_OUTPUT: ContextVar[Path | None] = ContextVar("ndvi_fusion_output_folder", default=None)
+_FORMATS = {"gtiff": "GTiff", "netcdf": "NetCDF", "zarr": "Zarr"}
+_NODATA = {"i2": -32768, "i4": -2147483648, "u1": 255, "u2": 65535}
+
+
+@dataclass(frozen=True)
+class SavedResult:
+    """What ``save_result`` wrote."""
+
+    files: tuple[Path, ...]
+
+
+@contextmanager
+def output_folder(folder: Path) -> Iterator[Path]:
+    """Where ``save_result`` writes within this block."""
+    token = _OUTPUT.set(Path(folder))
+    try:
+        yield Path(folder)
+    finally:
+        _OUTPUT.reset(token)
+
+
+def save_result(data: xr.DataArray, format: str, options: dict | None = None) -> SavedResult:
+    """openEO ``save_result``: one GeoTIFF a date (``openEO_YYYY-MM-DDZ.tif``), or ``openEO.nc``, or ``openEO.zarr``.
+
+    Options: ``filename_prefix`` (default "openEO"). Files appear under their final name only when complete.
+    """
+    kind = _FORMATS.get(str(format).lower())
+    if kind is None:
+        raise ValueError(f"output format is {format!r}; expected one of {sorted(_FORMATS.values())}")
+    if 0 in data.shape:
+        raise ValueError(f"the cube is empty (shape {data.shape}); nothing to save as {kind}")
+    folder = _OUTPUT.get() or Path.cwd()
+    folder.mkdir(parents=True, exist_ok=True)
+    prefix = str((plain(options) or {}).get("filename_prefix", "openEO"))
+    write = {"GTiff": _write_geotiffs, "NetCDF": _write_netcdf, "Zarr": _write_zarr}[kind]
+    files = write(data, folder, prefix)
+    _log.info("saved %d file(s) to %s", len(files), folder)
+    return SavedResult(tuple(files))
+
+
+def regions(data: xr.DataArray, size: int = REGION_PX) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """Row slice, column slice and computed values of the cube, region by region."""
+    height, width = data.sizes["y"], data.sizes["x"]
+    total = -(-height // size) * -(-width // size)
+    done = 0
+    for top in range(0, height, size):
+        for left in range(0, width, size):
+            rows, columns = slice(top, min(top + size, height)), slice(left, min(left + size, width))
+            values = np.asarray(data.isel(y=rows, x=columns).compute().values)
+            done += 1
+            _log.info("region %d of %d computed", done, total)
+            yield rows, columns, values
+
+
+def _partial(path: Path) -> Path:
+    partial = path.with_name(f".{path.name}.partial{os.getpid()}")
+    if partial.is_dir():
+        shutil.rmtree(partial)
+    partial.unlink(missing_ok=True)
+    return partial
+
+
+def _nodata(dtype: np.dtype) -> float | int | None:
+    return np.nan if dtype.kind == "f" else _NODATA.get(dtype.str[1:])
+
+
+def _write_geotiffs(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
+    cube = data if "t" in data.dims else data.expand_dims("t")
+    cube = cube if "bands" in cube.dims else cube.expand_dims(bands=["band"])
+    cube = cube.transpose("t", "bands", "y", "x")
+    names = (
+        [f"{prefix}_{pd.Timestamp(t):%Y-%m-%d}Z.tif" for t in cube.t.values] if "t" in data.dims else [f"{prefix}.tif"]
+    )
+    profile = {
+        "driver": "GTiff", "dtype": cube.dtype.name, "count": cube.sizes["bands"], "height": cube.sizes["y"],
+        "width": cube.sizes["x"], "crs": data.rio.crs, "transform": pixel_transform(cube), "nodata": _nodata(cube.dtype),
+        "compress": "deflate", "tiled": True, "blockxsize": 256, "blockysize": 256, "BIGTIFF": "IF_SAFER",
+    }  # fmt: skip
+    paths = [folder / n for n in names]
+    partials = [_partial(p) for p in paths]
+    sinks = []
+    try:
+        for partial in partials:
+            sink = rasterio.open(partial, "w", **profile)
+            sink.descriptions = tuple(str(b) for b in cube.bands.values)
+            sinks.append(sink)
+        for rows, columns, values in regions(cube):
+            window = rasterio.windows.Window.from_slices(rows, columns)
+            for sink, image in zip(sinks, values):
+                sink.write(image, window=window)
+    except BaseException:
+        for sink in sinks:
+            sink.close()
+        for partial in partials:
+            partial.unlink(missing_ok=True)
+        raise
+    for sink, partial, path in zip(sinks, partials, paths):
+        sink.close()
+        partial.replace(path)
+    return paths
+
+
+def _dataset(cube: xr.DataArray) -> xr.Dataset:
+    """One variable a band, CRS in ``spatial_ref``."""
+    if "bands" in cube.dims:
+        data = cube.to_dataset("bands")
+        data = data.rename({v: str(v) for v in data.data_vars})
+    else:
+        data = cube.rename("band").to_dataset()
+    data.attrs = {k: v if isinstance(v, (str, int, float)) else json.dumps(v, default=str) for k, v in cube.attrs.items()}
+    data.attrs["Conventions"] = "CF-1.9"
+    return data if cube.rio.crs is None else data.rio.write_crs(cube.rio.crs)
+
+
+def _write_netcdf(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
+    path = folder / f"{prefix}.nc"
+    partial = _partial(path)
+    dataset = _dataset(data)
+    bands = list(dataset.data_vars)
+    template = dataset.drop_vars(bands)
+    try:
+        template.to_netcdf(partial, engine="netcdf4")
+        with netCDF4.Dataset(partial, "a") as sink:
+            dims = tuple(d for d in data.dims if d != "bands")
+            for dim in dims:
+                if dim not in sink.dimensions:
+                    sink.createDimension(dim, data.sizes[dim])
+            chunks = tuple(min(256, data.sizes[d]) if d in ("y", "x") else 1 for d in dims)
+            for band in bands:
+                variable = sink.createVariable(
+                    str(band), data.dtype, dims, zlib=True, complevel=1, chunksizes=chunks, fill_value=_nodata(data.dtype)
+                )
+                variable.set_auto_maskandscale(False)
+                if data.rio.crs is not None:
+                    variable.grid_mapping = "spatial_ref"
+            axis = data.dims.index("bands") if "bands" in data.dims else None
+            for rows, columns, values in regions(data):
+                for k, band in enumerate(bands):
+                    image = values if axis is None else np.take(values, k, axis=axis)
+                    where = tuple({"y": rows, "x": columns}.get(d, slice(None)) for d in dims)
+                    sink[str(band)][where] = image
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    partial.replace(path)
+    return [path]
+
+
+def _write_zarr(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
+    path = folder / f"{prefix}.zarr"
+    partial = _partial(path)
+    dims = tuple(d for d in data.dims if d != "bands")
+    lazy = data.chunk({d: (256 if d in ("y", "x") else -1) for d in data.dims})
+    dataset = _dataset(lazy)
+    try:
+        dataset.to_zarr(partial, compute=False, mode="w")
+        axis = data.dims.index("bands") if "bands" in data.dims else None
+        for rows, columns, values in regions(data):
+            part = {
+                band: (dims, values if axis is None else np.take(values, k, axis=axis))
+                for k, band in enumerate(dataset.data_vars)
+            }
+            where = {d: {"y": rows, "x": columns}.get(d, slice(None)) for d in dims}
+            xr.Dataset(part).to_zarr(partial, region=where)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    if path.exists():
+        shutil.rmtree(path)
+    partial.rename(path)
+    return [path]
+
+
