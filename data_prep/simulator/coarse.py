@@ -1,0 +1,111 @@
+"""PROBA-V S10 at 300 m: daily looks through the point-spread function, cloud, bidirectional noise, 10-day maxima.
+
+Noise levels: S10 top-of-canopy NDVI 300 m carries a temporal noise of about 0.02-0.03 and differs from other sensors
+by about 0.02 (PROBA-V quality assessment, Toté et al. 2018, doi:10.3390/rs10020358, and Copernicus Global Land NDVI
+300 m quality assessment report; Sterckx et al. 2014, doi:10.1080/01431161.2014.883094).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_prep.simulator.fields import draw
+from data_prep.simulator.geometry import Landscape
+from data_prep.simulator.settings import CoarseSettings
+from data_prep.simulator.weather import Weather
+from fusion.contract import COARSE_PIXEL_M
+from fusion.series.coarse_operator import coarse_psf_weights, dekad_starts, maximum_value_composite
+
+
+@dataclass(frozen=True)
+class CoarseLooks:
+    """Composites on the native grid; positions in metres from the outer corner of the scene's first pixel."""
+
+    days: np.ndarray  # int64 (n,), first day of each dekad
+    ndvi: np.ndarray  # float32 (n, h, w)
+    rows_m: np.ndarray  # (h,), centres, growing downwards
+    columns_m: np.ndarray  # (w,)
+    clean: np.ndarray  # float32 (n_days, h, w): truth seen through the point-spread function, no noise
+    resample: str
+
+
+def look(
+    settings: CoarseSettings,
+    land: Landscape,
+    curves: np.ndarray,
+    weather: Weather,
+    threshold: np.ndarray,
+    resolution_m: float,
+    rng: np.random.Generator,
+) -> CoarseLooks:
+    """Composites of all coarse pixels that touch the scene."""
+    m = land.margin
+    height, width = land.parcel.shape[0] - 2 * m, land.parcel.shape[1] - 2 * m
+    rows_m, columns_m = (_centres(rng, size * resolution_m) for size in (height, width))
+    clean = _through_psf(land, curves, rows_m, columns_m, resolution_m, draw(rng, settings.psf_sigma_m))
+    days = weather.days
+    n, h, w = clean.shape
+    daily = draw(rng, settings.gain) * clean + draw(rng, settings.bias)
+    noise = draw(rng, settings.noise)
+    daily = daily + noise * (0.7 * rng.standard_normal((n, 1, 1)) + 0.7 * rng.standard_normal((n, h, w)))
+    veil = 0.9 * weather.cloud[:, None, None] + 0.45 * rng.standard_normal((n, h, w)) - threshold[:, None, None]
+    overpass = rng.random(n) < 0.95
+    usable = (veil < rng.uniform(-0.3, 0.2)) & overpass[:, None, None]
+    usable |= (rng.random((n, h, w)) < 0.02) & (draw(rng, settings.clear_daily) > 0.3)
+    thin = np.clip(veil + 0.6, 0, 1) * rng.uniform(0.0, 0.5)
+    daily = np.where(usable, daily * (1 - thin), np.nan)
+    starts = dekad_starts(days[0], days[-1])
+    ndvi = maximum_value_composite(days, daily, starts)
+    residual = rng.random(ndvi.shape) < draw(rng, settings.residual_cloud)
+    ndvi = np.where(residual, ndvi * rng.uniform(0.3, 0.95, ndvi.shape), ndvi)
+    ndvi[rng.random(ndvi.shape) < draw(rng, settings.missing)] = np.nan
+    ndvi = np.clip(np.round((ndvi + 0.08) / 0.004) * 0.004 - 0.08, -0.08, 0.92)
+    resample = settings.resample if settings.resample != "random" else ("nearest", "bilinear")[rng.integers(2)]
+    return CoarseLooks(starts, ndvi.astype(np.float32), rows_m, columns_m, clean.astype(np.float32), resample)
+
+
+def resampled(looks: CoarseLooks, height: int, width: int, resolution_m: float) -> np.ndarray:
+    """Composites on the 10 m grid, float32 (n, H, W); NaN stays where a nearest composite is missing."""
+    matrices = [
+        _resampling((np.arange(size) + 0.5) * resolution_m, centres, looks.resample)
+        for size, centres in ((height, looks.rows_m), (width, looks.columns_m))
+    ]
+    seen = np.isfinite(looks.ndvi)
+    value = matrices[0] @ np.where(seen, looks.ndvi, 0).astype(np.float32) @ matrices[1].T
+    if seen.all():
+        return value
+    share = matrices[0] @ seen.astype(np.float32) @ matrices[1].T
+    return np.where(share > 0.5, value / np.maximum(share, 1e-6), np.float32(np.nan)).astype(np.float32)
+
+
+def _resampling(positions: np.ndarray, centres: np.ndarray, how: str) -> np.ndarray:
+    """Matrix (fine, coarse) of nearest or bilinear weights."""
+    place = np.clip((positions - centres[0]) / COARSE_PIXEL_M, 0, len(centres) - 1)
+    if how == "nearest":
+        return np.eye(len(centres), dtype=np.float32)[np.rint(place).astype(int)]
+    return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(len(centres)))).astype(np.float32)
+
+
+def _centres(rng: np.random.Generator, length_m: float) -> np.ndarray:
+    """Coarse pixel centres along one axis so that the pixels cover [0, length] from a random offset."""
+    first = -rng.uniform(0, COARSE_PIXEL_M)
+    count = int(np.ceil((length_m - first) / COARSE_PIXEL_M))
+    return first + COARSE_PIXEL_M * (np.arange(count) + 0.5)
+
+
+def _through_psf(
+    land: Landscape, curves: np.ndarray, rows_m: np.ndarray, columns_m: np.ndarray, resolution_m: float, sigma_m: float
+) -> np.ndarray:
+    """Clean daily NDVI of each coarse pixel, (n_days, h, w), by the share of each parcel in it.
+
+    NDVI is linear in the parcel curves, so the point-spread function is applied to parcels once, not to every day.
+    """
+    rows, columns = ((np.arange(size) + 0.5 - land.margin) * resolution_m for size in land.parcel.shape)
+    row_weights, column_weights, _ = coarse_psf_weights(rows, columns, rows_m, columns_m, sigma_m=sigma_m)
+    weights = np.einsum("ar,bc->abrc", row_weights, column_weights).reshape(-1, land.parcel.size)
+    labels, parcels = land.parcel.ravel(), curves.shape[1]
+    variation = np.clip(land.variation, -2.5, 2.5).ravel()
+    share = np.stack([np.bincount(labels, weight, parcels) for weight in weights])
+    tilt = np.stack([np.bincount(labels, weight * variation, parcels) for weight in weights])
+    series = share @ (0.5 * (curves[0] + curves[1])) + tilt @ (0.5 * (curves[0] - curves[1]))
+    return series.T.reshape(-1, len(rows_m), len(columns_m))

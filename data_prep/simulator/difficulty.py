@@ -1,0 +1,52 @@
+"""How hard a series is: linear interpolation scored by the leave-gap-out protocol against looks, not against truth."""
+
+import numpy as np
+
+GAPS_D = (2, 10, 20, 30)
+REAL_LINEAR_MAE = (0.0704, 0.0977, 0.1149, 0.1370)  # belgium_2019, published with the data set of the protocol
+CLEAR_SHARE = 0.8  # scored dates have at least this share of clear pixels
+EDGE_D = 45  # and lie at least this far from the first and last look
+
+
+def linear_difficulty(
+    days: np.ndarray, ndvi: np.ndarray, gaps_d: tuple[int, ...] = GAPS_D, *, clear_share: float = CLEAR_SHARE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean absolute error of per-pixel linear interpolation on each scored date, with looks within +-gap hidden.
+
+    Parameters
+    ----------
+    days : numpy.ndarray
+        Sorted days, (n,).
+    ndvi : numpy.ndarray
+        Masked looks, (n, H, W), NaN = no look.
+
+    Returns
+    -------
+    scored : numpy.ndarray
+        Days that were scored, (m,).
+    error : numpy.ndarray
+        (m, number of gaps); NaN where no pixel of a date has a look left.
+    """
+    n = len(days)
+    flat = ndvi.reshape(n, -1)
+    seen = np.isfinite(flat)
+    order = np.arange(n)[:, None]
+    before = np.maximum.accumulate(np.where(seen, order, -1), axis=0)
+    after = np.minimum.accumulate(np.where(seen, order, n)[::-1], axis=0)[::-1]
+    scored = np.flatnonzero((seen.mean(axis=1) >= clear_share) & (days >= days[0] + EDGE_D) & (days <= days[-1] - EDGE_D))
+    error = np.full((len(scored), len(gaps_d)), np.nan)
+    columns = np.arange(flat.shape[1])
+    for row, k in enumerate(scored):
+        for column, gap in enumerate(gaps_d):
+            lo = int(np.searchsorted(days, days[k] - gap)) - 1
+            hi = int(np.searchsorted(days, days[k] + gap, side="right"))
+            left = before[lo] if lo >= 0 else np.full(len(columns), -1)
+            right = after[hi] if hi < n else np.full(len(columns), n)
+            use = seen[k] & ((left >= 0) | (right < n))
+            left, right = np.where(left < 0, right, left), np.where(right >= n, left, right)
+            left, right = np.clip(left, 0, n - 1), np.clip(right, 0, n - 1)
+            a, b = flat[left, columns], flat[right, columns]
+            span = np.maximum(days[right] - days[left], 1)
+            share = np.clip((days[k] - days[left]) / span, 0, 1)
+            error[row, column] = np.mean(np.abs(a + share * (b - a) - flat[k])[use]) if use.any() else np.nan
+    return days[scored], error

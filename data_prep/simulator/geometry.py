@@ -1,0 +1,103 @@
+"""Field geometry: parcels by recursive splits of a turned plane or by weighted Voronoi cells, roads, hedges, buildings.
+
+Parcel sizes follow the European range of 0.5-10 ha (Lesiv et al. 2019, doi:10.1111/gcb.14492); landscapes of nested
+splits and Voronoi tessellations as in Le Ber et al. 2009 (doi:10.1016/j.ecolmodel.2009.07.012).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from data_prep.simulator.fields import draw, smooth_fields
+from data_prep.simulator.settings import GeometrySettings
+
+ROAD, HEDGE, BUILDING, FIELD = 1, 2, 3, 0
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """Parcel of each pixel, margin included, and what kind of thing each parcel is."""
+
+    parcel: np.ndarray  # int32 (H + 2m, W + 2m), labels 0..P-1
+    kind: np.ndarray  # int8 (P,): FIELD, ROAD, HEDGE or BUILDING
+    variation: np.ndarray  # float32 (H + 2m, W + 2m), unit variance, correlated within fields
+    blur: np.ndarray  # float32 (3, 3), weights of the sensor blur
+    margin: int
+
+
+def make_landscape(
+    settings: GeometrySettings, height: int, width: int, resolution_m: float, rng: np.random.Generator
+) -> Landscape:
+    """Draw a landscape of ``height + 2 margin`` by ``width + 2 margin`` pixels."""
+    margin = settings.margin_px
+    rows, columns = height + 2 * margin, width + 2 * margin
+    area_px = draw(rng, settings.parcel_ha) * 1e4 / resolution_m**2
+    u, v = _turned_grid(rows, columns, rng)
+    if rng.random() < settings.voronoi_probability:
+        parcel, lines = _voronoi(u, v, area_px, rng), None
+    else:
+        parcel, lines = _splits(u, v, area_px, rng)
+    kinds = [FIELD] * (int(parcel.max()) + 1)
+    if lines is not None:
+        for distance, inside in lines:
+            dice = rng.random()
+            if dice < settings.road_probability + settings.hedge_probability:
+                kind = ROAD if dice < settings.road_probability else HEDGE
+                half = rng.uniform(0.3, 0.6) if kind == ROAD else rng.uniform(0.3, 1.0)
+                parcel[(distance < half) & inside] = len(kinds)
+                kinds.append(kind)
+    count = rng.poisson(draw(rng, settings.buildings) * 10 * rows * columns * resolution_m**2 / 1e7)
+    for _ in range(count):
+        i, j = rng.integers(rows), rng.integers(columns)
+        half = rng.uniform(0.6, 3.0, 2)
+        parcel[(abs(u - u[i, j]) < half[0]) & (abs(v - v[i, j]) < half[1])] = len(kinds)
+        kinds.append(BUILDING)
+    length = draw(rng, settings.variation_length_m) / resolution_m
+    variation = 0.8 * smooth_fields(rng, 1, rows, columns, length)[0] + 0.6 * smooth_fields(rng, 1, rows, columns, 1.6)[0]
+    sigma = draw(rng, settings.edge_blur_px)
+    line = np.exp(-0.5 * (np.arange(-1, 2) / sigma) ** 2)
+    line /= line.sum()
+    return Landscape(parcel, np.array(kinds, np.int8), variation, np.outer(line, line).astype(np.float32), margin)
+
+
+def _turned_grid(rows: int, columns: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
+    bend = smooth_fields(rng, 2, rows, columns, 60.0) * rng.uniform(0, 4)
+    angle = rng.uniform(0, np.pi)
+    u = np.cos(angle) * x + np.sin(angle) * y + bend[0]
+    v = -np.sin(angle) * x + np.cos(angle) * y + bend[1]
+    return u, v
+
+
+def _voronoi(u: np.ndarray, v: np.ndarray, area_px: float, rng: np.random.Generator) -> np.ndarray:
+    count = max(2, int(u.size / area_px))
+    stretch = rng.uniform(0.4, 1.0)
+    points = np.stack([u.ravel(), v.ravel() * stretch], 1)
+    seeds = points[rng.integers(0, len(points), count)]
+    return cKDTree(seeds).query(points)[1].reshape(u.shape).astype(np.int32)
+
+
+def _splits(u: np.ndarray, v: np.ndarray, area_px: float, rng: np.random.Generator) -> tuple[np.ndarray, list]:
+    boxes = [(float(u.min()), float(u.max()), float(v.min()), float(v.max()), 0)]
+    leaves, lines = [], []
+    while boxes:
+        u0, u1, v0, v1, depth = boxes.pop()
+        wide, high = u1 - u0, v1 - v0
+        if wide * high < area_px * np.exp(rng.normal(0.25, 0.55)) or min(wide, high) < 5:
+            leaves.append((u0, u1, v0, v1))
+            continue
+        across = rng.random() < wide**2 / (wide**2 + high**2)
+        cut = rng.uniform(0.3, 0.7)
+        if across:
+            at = u0 + cut * wide
+            boxes += [(u0, at, v0, v1, depth + 1), (at, u1, v0, v1, depth + 1)]
+        else:
+            at = v0 + cut * high
+            boxes += [(u0, u1, v0, at, depth + 1), (u0, u1, at, v1, depth + 1)]
+        if depth < 5:
+            lines.append((abs(u - at), (v >= v0) & (v < v1)) if across else (abs(v - at), (u >= u0) & (u < u1)))
+    parcel = np.zeros(u.shape, np.int32)
+    for label, (u0, u1, v0, v1) in enumerate(leaves):
+        parcel[(u >= u0) & (u < u1) & (v >= v0) & (v < v1)] = label
+    return parcel, lines

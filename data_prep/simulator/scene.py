@@ -1,0 +1,114 @@
+"""One simulated scene from end to end: landscape, weather, vegetation, then what the three sensors see of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_prep.simulator import coarse, optics, radar
+from data_prep.simulator.geometry import Landscape, make_landscape
+from data_prep.simulator.phenology import COVER, Vegetation, make_vegetation
+from data_prep.simulator.fields import smooth_fields
+from data_prep.simulator.settings import SceneSettings
+from data_prep.simulator.truth import daily_truth
+from data_prep.simulator.weather import Weather, make_weather
+from fusion.series.observations import Observations
+
+
+@dataclass(frozen=True)
+class SimulatedScene:
+    """What the sensors saw and what was really there.
+
+    ``truth`` is the clean NDVI of every day, float32 (n, H, W), on ``truth_days`` (int64, since 1970). ``suspect``
+    flags looks that the cloud mask kept although cloud, shadow or snow touches them, bool (n_s2, H, W).
+    """
+
+    observations: Observations
+    truth_days: np.ndarray
+    truth: np.ndarray
+    cover: np.ndarray
+    parcel: np.ndarray
+    suspect: np.ndarray
+    latitude: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class SceneParts:
+    """Everything behind a scene, for the raw cubes, the tests and the pictures."""
+
+    land: Landscape
+    weather: Weather
+    vegetation: Vegetation
+    truth: np.ndarray
+    optical: optics.OpticalLooks
+    radar: radar.RadarLooks | None
+    coarse: coarse.CoarseLooks | None
+    cover: np.ndarray
+    parcel: np.ndarray
+
+
+def simulate_parts(settings: SceneSettings, seed: int) -> SceneParts:
+    """All parts of the scene of ``seed``; each part draws from a stream of its own."""
+    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(int(seed)).spawn(7)]
+    height, width = settings.height, settings.width
+    weather = make_weather(settings, streams[0])
+    land = make_landscape(settings.geometry, height, width, settings.resolution_m, streams[1])
+    vegetation = make_vegetation(settings.phenology, land, weather, streams[2])
+    truth = daily_truth(land, vegetation.ndvi)
+    m = land.margin
+    parcel = land.parcel[m : m + height, m : m + width]
+    cover = vegetation.cover[parcel]
+    threshold = optics.cloud_threshold(settings.optics, weather, streams[3])
+    built = cover == COVER["built"]
+    bright = streams[3].uniform(0.8, 1.3, len(land.kind))[parcel] * np.exp(
+        0.08 * smooth_fields(streams[3], 1, height, width, 5.0)[0]
+    )
+    bright = bright.astype(np.float32) * streams[3].uniform(0.75, 1.25)
+    optical = optics.look(settings.optics, truth, bright.astype(np.float32), built, weather, threshold, streams[3])
+    dropout = streams[6].random(2)
+    sar = None
+    if dropout[0] >= settings.radar.dropout:
+        sar = radar.look(settings.radar, land, vegetation, weather, streams[4])
+    broad = None
+    if dropout[1] >= settings.coarse.dropout:
+        broad = coarse.look(
+            settings.coarse, land, vegetation.ndvi, weather, threshold, settings.resolution_m, streams[5]
+        )
+    return SceneParts(land, weather, vegetation, truth, optical, sar, broad, cover, parcel)
+
+
+def simulate_observations(settings: SceneSettings, seed: int) -> SimulatedScene:
+    """The scene of ``seed`` as training takes it: looks masked and on one grid, beside the clean truth.
+
+    Parameters
+    ----------
+    settings : SceneSettings
+        Size, period and every randomised range.
+    seed : int
+        Equal settings and seed give an equal scene.
+
+    Returns
+    -------
+    SimulatedScene
+        S2NDVI is masked as the cube step masks it (errors both ways, dilated); S2 dates without any clear pixel are
+        dropped; the coarse series is resampled to the 10 m grid and dated by the first day of its dekad.
+    """
+    parts = simulate_parts(settings, seed)
+    days, height, width = parts.weather.days, settings.height, settings.width
+    ndvi = parts.optical.masked_ndvi()
+    clear = np.isfinite(ndvi)
+    keep = clear.reshape(len(ndvi), -1).any(axis=1)
+    none, nothing = np.zeros(0, np.int64), np.zeros((0, height, width), np.float32)
+    observations = Observations(
+        s2_days=days[parts.optical.index[keep]],
+        s2_ndvi=ndvi[keep],
+        s1_days=none if parts.radar is None else days[parts.radar.index],
+        vv_db=nothing if parts.radar is None else parts.radar.vv_db,
+        vh_db=nothing if parts.radar is None else parts.radar.vh_db,
+        coarse_days=none if parts.coarse is None else parts.coarse.days,
+        coarse_ndvi=nothing if parts.coarse is None else coarse.resampled(parts.coarse, height, width, settings.resolution_m),
+    )
+    suspect = parts.optical.disturbed[keep] & clear[keep]
+    return SimulatedScene(
+        observations, days, parts.truth, parts.cover, parts.parcel, suspect, parts.weather.latitude, int(seed)
+    )

@@ -1,0 +1,107 @@
+"""Settings of a simulated scene: every range that is randomised from scene to scene, with its unit."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Range = Annotated[tuple[float, float], Field(description="lowest and highest value, drawn uniformly a scene")]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*")
+    @classmethod
+    def _ordered(cls, value: object, info: object) -> object:
+        if isinstance(value, tuple) and len(value) == 2 and value[0] > value[1]:
+            raise ValueError(f"{info.field_name} is {value}; expected (low, high) with low <= high; swap them")
+        return value
+
+
+class GeometrySettings(_Settings):
+    """Parcels and their surroundings."""
+
+    parcel_ha: Range = Field((0.7, 7.0), description="typical parcel area of a scene, hectares")
+    voronoi_probability: float = Field(0.35, ge=0, le=1, description="share of scenes with irregular parcels")
+    road_probability: float = Field(0.35, ge=0, le=1, description="chance that a boundary between blocks is a road")
+    hedge_probability: float = Field(0.25, ge=0, le=1, description="chance that a boundary is a hedge")
+    buildings: Range = Field((0, 5), description="number of farm buildings or houses a square kilometre, times 10")
+    variation_length_m: Range = Field((30.0, 150.0), description="correlation length of the variation within fields")
+    edge_blur_px: Range = Field((0.4, 0.9), description="standard deviation of the 10 m sensor blur, pixels")
+    margin_px: int = Field(36, ge=0, le=200, description="surroundings simulated for the coarse sensor, pixels a side")
+
+
+class PhenologySettings(_Settings):
+    """What grows, and when."""
+
+    southern_probability: float = Field(0.15, ge=0, le=1, description="share of scenes in the southern hemisphere")
+    latitude_deg: Range = Field((28.0, 60.0), description="absolute latitude")
+    year_shift_d: float = Field(9.0, ge=0, description="standard deviation of the season shift common to a year")
+    field_shift_d: float = Field(7.0, ge=0, description="standard deviation of the season shift of one field")
+    arable_share: Range = Field((0.2, 0.95), description="share of the parcels under crops")
+    pulses_probability: float = Field(0.05, ge=0, le=1, description="share of parcels with non-agronomic pulses")
+    smooth_probability: float = Field(0.05, ge=0, le=1, description="share of parcels that follow a smooth random curve")
+    cover_crop_probability: Range = Field((0.2, 0.9), description="chance of a cover crop before a spring crop")
+    drought_probability: float = Field(0.35, ge=0, le=1, description="chance of a dry summer, a year")
+    wander: Range = Field((0.005, 0.03), description="slow random departure of a field from its curve, NDVI")
+
+
+class OpticsSettings(_Settings):
+    """Sentinel-2 looks."""
+
+    orbits: tuple[int, int] = Field((1, 2), description="fewest and most relative orbits over the scene")
+    cloudiness: Range = Field((0.35, 0.75), description="mean cloud share over the year")
+    cloud_season: Range = Field((0.0, 0.2), description="how much cloudier winter is than the mean")
+    dilation_px: tuple[int, int] = Field((2, 7), description="radius of the cloud mask dilation, pixels")
+    missed_cloud_probability: Range = Field((0.02, 0.08), description="chance that thin cloud on a date is not masked")
+    haze: Range = Field((0.003, 0.014), description="typical added reflectance of undetected haze, overhead sun")
+    band_bias: Range = Field((0.001, 0.005), description="std of a date's additive error a band, reflectance, overhead sun")
+    brdf: Range = Field((0.015, 0.05), description="std of a date's multiplicative error between bands")
+    pixel_noise: Range = Field((0.002, 0.007), description="reflectance noise a pixel")
+    shift_px: Range = Field((0.0, 0.5), description="std of the geolocation error of a date, pixels")
+    snow_missed: float = Field(0.2, ge=0, le=1, description="share of snowy dates that the mask does not find")
+
+
+class RadarSettings(_Settings):
+    """Sentinel-1 backscatter."""
+
+    orbits: tuple[int, int] = Field((1, 2), description="fewest and most relative orbits")
+    revisit_d: tuple[int, ...] = Field((6, 6, 12), description="revisits of one orbit, drawn with equal chance, days")
+    enl: Range = Field((4.0, 50.0), description="equivalent number of looks, drawn log-uniformly")
+    level_db: Range = Field((-2.0, 2.0), description="common level offset (sigma0 or gamma0, calibration)")
+    orbit_db: float = Field(1.0, ge=0, description="std of the level difference between orbits, dB")
+    moisture_db: Range = Field((3.0, 8.0), description="rise of bare soil backscatter from dry to wet, dB")
+    field_db: float = Field(1.3, ge=0, description="std of the static level of a field, dB")
+    texture_db: Range = Field((0.2, 1.0), description="std of static texture within fields, dB")
+    dropout: float = Field(0.0, ge=0, le=1, description="share of scenes without radar")
+
+
+class CoarseSettings(_Settings):
+    """PROBA-V 300 m composites."""
+
+    psf_sigma_m: Range = Field((70.0, 150.0), description="blur of the sensor beside its 300 m box")
+    clear_daily: Range = Field((0.25, 0.55), description="chance of a usable look a day, clear sky share included")
+    noise: Range = Field((0.01, 0.03), description="std of a daily look: bidirectional and atmospheric, NDVI")
+    bias: Range = Field((-0.04, 0.04), description="spectral band difference to Sentinel-2, NDVI offset")
+    gain: Range = Field((0.92, 1.06), description="spectral band difference to Sentinel-2, factor")
+    residual_cloud: Range = Field((0.02, 0.12), description="chance that a composite holds cloud")
+    missing: Range = Field((0.0, 0.06), description="chance that a composite pixel is missing")
+    resample: Literal["nearest", "bilinear", "random"] = Field("random", description="how coarse looks reach 10 m")
+    dropout: float = Field(0.0, ge=0, le=1, description="share of scenes without the coarse series")
+
+
+class SceneSettings(_Settings):
+    """One simulated scene; equal settings and seed give an equal scene."""
+
+    height: int = Field(64, ge=8, le=2048, description="pixels")
+    width: int = Field(64, ge=8, le=2048, description="pixels")
+    n_days: int = Field(480, ge=30, le=3000, description="length of the simulated period")
+    resolution_m: float = Field(10.0, gt=0, description="pixel size, metres")
+    first_year: int = Field(2016, description="earliest year in which a scene starts")
+    last_year: int = Field(2023, description="latest year in which a scene starts")
+    start_day: tuple[int, int] = Field((0, 364), description="day of the year on which a scene starts, from 0")
+    geometry: GeometrySettings = GeometrySettings()
+    phenology: PhenologySettings = PhenologySettings()
+    optics: OpticsSettings = OpticsSettings()
+    radar: RadarSettings = RadarSettings()
+    coarse: CoarseSettings = CoarseSettings()

@@ -1,0 +1,109 @@
+"""How a coarse sensor sees 10 m NDVI: its point-spread function at 300 m and the 10-day maximum-value composite.
+
+One place for the operator that the simulator applies and that losses and evaluation compare against. The PROBA-V
+point-spread function is taken as the 300 m pixel box blurred by a Gaussian (Duveiller et al. 2011,
+doi:10.1016/j.rse.2010.10.001; Dierckx et al. 2014, doi:10.1080/01431161.2014.883097). Composites follow Holben 1986
+(doi:10.1080/01431168608948945), on the dekads of the PROBA-V S10 product (starting on day 1, 11 and 21 of a month).
+"""
+
+import numpy as np
+from scipy.special import erf
+
+from fusion.contract import COARSE_COMPOSITE_DAYS, COARSE_PIXEL_M
+
+COARSE_PSF_SIGMA_M = 100.0  # blur beside the pixel box; full width at half maximum about 330 m in all
+
+
+def coarse_psf_axis(centres_m: np.ndarray, positions_m: np.ndarray, sigma_m: float, pixel_m: float) -> np.ndarray:
+    """Point-spread weights along one axis, shape (coarse, fine), rows not yet normalised."""
+    distance = positions_m[None, :] - centres_m[:, None]
+    if sigma_m <= 0:
+        return (np.abs(distance) <= pixel_m / 2).astype(float)
+    root = np.sqrt(2.0) * sigma_m
+    return 0.5 * (erf((distance + pixel_m / 2) / root) - erf((distance - pixel_m / 2) / root))
+
+
+def coarse_psf_weights(
+    rows_m: np.ndarray,
+    columns_m: np.ndarray,
+    coarse_rows_m: np.ndarray,
+    coarse_columns_m: np.ndarray,
+    *,
+    sigma_m: float = COARSE_PSF_SIGMA_M,
+    pixel_m: float = COARSE_PIXEL_M,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Separable weights of the coarse sensor over a fine grid.
+
+    Parameters
+    ----------
+    rows_m, columns_m : numpy.ndarray
+        Positions of the fine pixel centres along each axis, metres, shapes (H,) and (W,).
+    coarse_rows_m, coarse_columns_m : numpy.ndarray
+        Positions of the coarse pixel centres, metres, shapes (h,) and (w,).
+
+    Returns
+    -------
+    row_weights, column_weights : numpy.ndarray
+        Shapes (h, H) and (w, W), each row summing to 1 (over the part of the function inside the fine grid).
+    inside : numpy.ndarray
+        Share of each coarse pixel's point-spread function that the fine grid holds, shape (h, w), 0..1. Compare
+        coarse looks with aggregated fine values only where it is close to 1.
+    """
+    weights, shares = [], []
+    for fine, coarse in ((rows_m, coarse_rows_m), (columns_m, coarse_columns_m)):
+        raw = coarse_psf_axis(np.asarray(coarse, float), np.asarray(fine, float), sigma_m, pixel_m)
+        step = abs(float(fine[1] - fine[0])) if len(fine) > 1 else pixel_m
+        total = raw.sum(axis=1, keepdims=True)
+        shares.append(np.clip(total[:, 0] * step / pixel_m, 0.0, 1.0))
+        weights.append(raw / np.where(total > 0, total, 1.0))
+    return weights[0], weights[1], shares[0][:, None] * shares[1][None, :]
+
+
+def coarse_aggregate(images: np.ndarray, row_weights: np.ndarray, column_weights: np.ndarray) -> np.ndarray:
+    """Fine images (..., H, W) as the coarse sensor sees them, (..., h, w); NaN pixels are left out.
+
+    A coarse pixel of which less than half of the weight is finite becomes NaN.
+    """
+    seen = np.isfinite(images)
+    if seen.all():
+        return row_weights @ images @ column_weights.T
+    total = row_weights @ np.where(seen, images, 0.0) @ column_weights.T
+    share = row_weights @ seen.astype(float) @ column_weights.T
+    return np.where(share >= 0.5, total / np.maximum(share, 1e-9), np.nan)
+
+
+def dekad_starts(first_day: int, last_day: int) -> np.ndarray:
+    """First days (since 1970, int64) of the dekads that touch a period: day 1, 11 and 21 of each month."""
+    days = np.arange(int(first_day) - COARSE_COMPOSITE_DAYS, int(last_day) + 1)
+    dates = days.astype("datetime64[D]")
+    of_month = (dates - dates.astype("datetime64[M]")).astype(int) + 1
+    starts = days[np.isin(of_month, (1, 11, 21))]
+    begin = max(int(np.searchsorted(starts, first_day, side="right")) - 1, 0)
+    return starts[begin:].astype(np.int64)
+
+
+def maximum_value_composite(days: np.ndarray, looks: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Largest look of each dekad, NaN where a dekad has none.
+
+    Parameters
+    ----------
+    days : numpy.ndarray
+        Sorted days of the looks, shape (n,).
+    looks : numpy.ndarray
+        NDVI, NaN = no look, shape (n, ...).
+    starts : numpy.ndarray
+        First day of each dekad, shape (m,); the last one ends with the last look.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (m, ...).
+    """
+    out = np.full((len(starts), *looks.shape[1:]), np.nan, looks.dtype)
+    edges = np.append(np.searchsorted(days, starts), len(days))
+    for k in range(len(starts)):
+        part = looks[edges[k] : edges[k + 1]]
+        if len(part):
+            best = np.where(np.isfinite(part), part, -np.inf).max(axis=0)
+            out[k] = np.where(np.isfinite(best), best, np.nan)
+    return out
