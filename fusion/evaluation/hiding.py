@@ -18,19 +18,28 @@ def blank(cube: xr.DataArray, flags: dict[str, np.ndarray]) -> xr.DataArray:
     return cube.copy(data=values)
 
 
-def hide_window(
-    cube: xr.DataArray, first: int, last: int, *, composite_days: int = COARSE_COMPOSITE_DAYS, pixels: np.ndarray | None = None
-) -> xr.DataArray:
+def composite_end(days: np.ndarray) -> np.ndarray:
+    """Last day of the coarse composites stamped ``days`` (their first day): ten days, or to the end of the month.
+
+    The dekads of PROBA-V S10 start on day 1, 11 and 21; the third one runs to the end of its month, 8 to 11 days.
+    """
+    dates = np.asarray(days).astype("datetime64[D]")
+    month = dates.astype("datetime64[M]")
+    month_end = (month + 1).astype("datetime64[D]").astype(np.int64) - 1
+    third = (dates - month.astype("datetime64[D]")).astype(np.int64) >= 20
+    plain = np.asarray(days) + COARSE_COMPOSITE_DAYS - 1
+    return np.where(third, np.maximum(plain, month_end), plain)
+
+
+def hide_window(cube: xr.DataArray, first: int, last: int) -> xr.DataArray:
     """Hide every S2 look from day ``first`` to ``last`` (since 1970, inclusive) and each coarse composite that overlaps.
 
-    A coarse image is stamped with the first day of its composite (PROBA-V S10), so one stamped at s may hold any day
-    of ``s .. s + composite_days - 1``. ``pixels`` (bool (y, x)) limits the hiding of S2 to a part of the area. Radar stays.
+    A coarse image is stamped with the first day of its composite, so it may hold any day up to :func:`composite_end`.
+    Radar stays.
     """
     days = to_days(cube.t.values)
     looks = (days >= first) & (days <= last)
-    coarse = (days <= last) & (days + composite_days - 1 >= first)
-    flag = looks if pixels is None else looks[:, None, None] & pixels
-    return blank(cube, {S2NDVI: flag, COARSE_NDVI: coarse})
+    return blank(cube, {S2NDVI: looks, COARSE_NDVI: (days <= last) & (composite_end(days) >= first)})
 
 
 def hide_s2(cube: xr.DataArray, first: int, last: int) -> xr.DataArray:
@@ -39,11 +48,11 @@ def hide_s2(cube: xr.DataArray, first: int, last: int) -> xr.DataArray:
     return blank(cube, {S2NDVI: (days >= first) & (days <= last)})
 
 
-def cut_after(cube: xr.DataArray, day: int, *, composite_days: int = COARSE_COMPOSITE_DAYS) -> xr.DataArray:
+def cut_after(cube: xr.DataArray, day: int) -> xr.DataArray:
     """The cube as it stood at the end of ``day``: nothing later of any sensor, no composite still being made."""
     days = to_days(cube.t.values)
     later = days > day
     flags = dict.fromkeys((S2NDVI, *RADAR_BANDS), later)
-    flags[COARSE_NDVI] = days + composite_days - 1 > day
+    flags[COARSE_NDVI] = composite_end(days) > day
     kept = blank(cube, flags)
     return kept.isel(t=np.flatnonzero(~later)) if (~later).any() else kept

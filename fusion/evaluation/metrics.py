@@ -60,6 +60,65 @@ def crps(error: np.ndarray, sigma: np.ndarray, distribution: Distribution = "gau
     return sigma * (z * erf(z / np.sqrt(2)) + 2 * density - 1 / np.sqrt(np.pi))
 
 
+def tally_groups(
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    sigma: np.ndarray | None,
+    groups: np.ndarray,
+    count: int,
+    *,
+    distribution: Distribution = "gaussian",
+) -> dict[str, np.ndarray]:
+    """Sums for each of ``count`` groups over the pixels that have both a prediction and a reference.
+
+    Parameters
+    ----------
+    prediction, reference : ndarray
+        NDVI, equal shapes, NaN is no value.
+    sigma : ndarray or None
+        Standard deviation; only pixels with sigma > 0 count for coverage, CRPS and width.
+    groups : int ndarray
+        Group of each pixel, same shape; a negative group leaves the pixel out.
+
+    Returns
+    -------
+    dict
+        Every key of :data:`SUMS` -> float64 (count,).
+    """
+    pair = np.isfinite(prediction) & np.isfinite(reference) & (groups >= 0)
+    group = np.asarray(groups)[pair]
+    predicted = np.asarray(prediction, np.float64)[pair] if pair.any() else np.zeros(0)
+    observed = np.asarray(reference, np.float64)[pair] if pair.any() else np.zeros(0)
+
+    def total(of: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
+        return np.bincount(of, weights=values, minlength=count).astype(np.float64)
+
+    error = predicted - observed
+    sums = {name: np.zeros(count) for name in SUMS}
+    sums.update(
+        n=total(group),
+        error=total(group, error),
+        absolute_error=total(group, np.abs(error)),
+        squared_error=total(group, error**2),
+        reference=total(group, observed),
+        squared_reference=total(group, observed**2),
+    )
+    if sigma is None:
+        return sums
+    spread = np.asarray(sigma, np.float64)[pair]
+    known = np.isfinite(spread) & (spread > 0)
+    spread, error, group = spread[known], error[known], group[known]
+    half = HALF_WIDTHS[distribution]
+    sums.update(
+        n_sigma=total(group),
+        crps=total(group, crps(error, spread, distribution)),
+        width_90=total(group, 2 * half[90] * spread),
+    )
+    for level in COVERAGE_LEVELS:
+        sums[f"inside_{level}"] = total(group, (np.abs(error) <= half[level] * spread).astype(np.float64))
+    return sums
+
+
 def tally(
     prediction: np.ndarray,
     reference: np.ndarray,
@@ -67,37 +126,10 @@ def tally(
     *,
     distribution: Distribution = "gaussian",
 ) -> dict[str, float]:
-    """Sums over the pixels that have both a prediction and a reference; the keys are :data:`SUMS`.
-
-    ``sigma`` may be absent; where it is, only pixels with sigma > 0 count for coverage, CRPS and width.
-    """
-    pair = np.isfinite(prediction) & np.isfinite(reference)
-    predicted = np.asarray(prediction, np.float64)[pair]
-    observed = np.asarray(reference, np.float64)[pair]
-    error = predicted - observed
-    sums = dict.fromkeys(SUMS, 0.0)
-    sums.update(
-        n=float(error.size),
-        error=float(error.sum()),
-        absolute_error=float(np.abs(error).sum()),
-        squared_error=float((error**2).sum()),
-        reference=float(observed.sum()),
-        squared_reference=float((observed**2).sum()),
-    )
-    if sigma is None:
-        return sums
-    spread = np.asarray(sigma, np.float64)[pair]
-    known = np.isfinite(spread) & (spread > 0)
-    spread, error = spread[known], error[known]
-    half = HALF_WIDTHS[distribution]
-    sums.update(
-        n_sigma=float(error.size),
-        crps=float(crps(error, spread, distribution).sum()),
-        width_90=float((2 * half[90] * spread).sum()),
-    )
-    for level in COVERAGE_LEVELS:
-        sums[f"inside_{level}"] = float((np.abs(error) <= half[level] * spread).sum())
-    return sums
+    """:func:`tally_groups` with every pixel in one group, as plain numbers."""
+    everything = np.zeros(np.shape(prediction), np.int64)
+    sums = tally_groups(prediction, reference, sigma, everything, 1, distribution=distribution)
+    return {name: float(values[0]) for name, values in sums.items()}
 
 
 def divide(total: float, count: float) -> float:

@@ -5,7 +5,7 @@ import pytest
 
 from fusion.contract import COARSE_NDVI, S2NDVI, VV, ContractError
 from fusion.evaluation.baselines import EfastLike, Linear, SavitzkyGolay, Whittaker
-from fusion.evaluation.hiding import cut_after, hide_s2, hide_window
+from fusion.evaluation.hiding import composite_end, cut_after, hide_s2, hide_window
 from fusion.evaluation.leave_gap_out import LeaveGapOut, leave_gap_out, scorable_days, season_of
 from fusion.evaluation.predictor import Without, to_days
 from tests.unit.fusion.evaluation.cubes import Recorder, cube_of
@@ -62,7 +62,7 @@ def test_a_window_hides_looks_and_the_composites_that_overlap_it_but_no_radar():
     hidden = hide_window(cube, first + 20, first + 30)
     gone = np.isnan(hidden).all(("y", "x"))
     assert gone.sel(bands=S2NDVI).values.nonzero()[0].tolist() == [4, 5, 6]  # days 20, 25, 30
-    # a composite of s .. s + 9 overlaps 20..30 for s in 11..30: stamps 15, 20, 25, 30
+    # a composite of s .. s + 9 overlaps 20..30 for s in 11..30: stamps 15, 20, 25, 30 (day 0 is 1 January)
     assert gone.sel(bands=COARSE_NDVI).values.nonzero()[0].tolist() == [3, 4, 5, 6]
     assert not gone.sel(bands=VV).any()
     assert np.isfinite(cube).all()  # the cube given stays whole
@@ -76,6 +76,13 @@ def test_cut_after_leaves_only_what_was_known_that_day():
     seen = np.isfinite(known).all(("y", "x"))
     assert seen.sel(bands=S2NDVI).all() and seen.sel(bands=VV).all()
     assert seen.sel(bands=COARSE_NDVI).values.nonzero()[0].tolist() == [0, 1, 2, 3, 4]  # stamp 20 is complete on day 29
+
+
+def test_the_third_dekad_runs_to_the_end_of_its_month():
+    stamps = to_days(np.array(["2020-01-01", "2020-01-11", "2020-01-21", "2020-02-21", "2019-02-21"], "datetime64[D]"))
+    ends = composite_end(stamps).astype("datetime64[D]").astype(str).tolist()
+    # February 2019 ends on day 8 of the dekad; ten days are assumed at least, which hides rather too much than too little
+    assert ends == ["2020-01-10", "2020-01-20", "2020-01-31", "2020-03-01", "2019-03-02"]
 
 
 def test_linear_between_the_visible_neighbours_by_hand():
@@ -102,7 +109,7 @@ def test_changing_hidden_values_changes_no_prediction(gap):
     days = to_days(cube.t.values)
     poisoned = cube.copy(deep=True)
     poisoned.loc[{"bands": S2NDVI}] = poisoned.sel(bands=S2NDVI).where(np.abs(cube.t - cube.t[20]).dt.days > gap, 0.99)
-    overlap = (days <= day + gap) & (days + 9 >= day - gap)
+    overlap = (days <= day + gap) & (composite_end(days) >= day - gap)
     poisoned.loc[{"bands": COARSE_NDVI}] = poisoned.sel(bands=COARSE_NDVI).where(~overlap[:, None, None], 0.99)
     assert (poisoned != cube).any()
     spies = [Recorder(), Recorder()]

@@ -1,0 +1,55 @@
+"""Near real time: how good a date is when only what was known ``lag`` days later may be used."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from fusion.contract import STEP_DAYS
+from fusion.evaluation.hiding import cut_after
+from fusion.evaluation.metrics import Distribution, tally
+from fusion.evaluation.predictor import Predictor, s2_looks
+from fusion.evaluation.scenes import TruthScene
+from fusion.series.neighbours import nearest_look_gap
+
+
+@dataclass(frozen=True)
+class NearRealTime:
+    """``dates`` days a scene are predicted with all sensors cut off ``lags_days`` after them, and with everything.
+
+    A lag of 0 knows the day itself and nothing later. A coarse composite counts as known once its last day is over. The pixels
+    scored are the same at every lag: those without a look on that day.
+    """
+
+    lags_days: Sequence[int] = (0, 5, 10, 20, 30, 45, 60, 90)
+    dates: int = 3
+    step_days: int = STEP_DAYS
+    distribution: Distribution = "gaussian"
+
+
+def issue_days(scene: TruthScene, rules: NearRealTime) -> np.ndarray:
+    """Days to predict: evenly spread, with at least the longest lag after them and 90 days before them."""
+    first = int(scene.truth_days[0]) + 90
+    last = int(scene.truth_days[-1]) - max(rules.lags_days)
+    if last < first:
+        return np.zeros(0, np.int64)
+    return np.linspace(first, last, rules.dates + 2)[1:-1].round().astype(np.int64)
+
+
+def score_lags(scene: TruthScene, predictor: Predictor, rules: NearRealTime) -> pd.DataFrame:
+    """One row for each date and lag, and one with ``lag_days`` NaN for the hindcast that knows everything."""
+    rows = []
+    look_days, looks = s2_looks(scene.cube)
+    for day in issue_days(scene, rules):
+        unseen = nearest_look_gap(look_days, looks, np.array([day]))[0] > 0
+        reference = np.where(unseen, scene.truth_at(np.array([day]))[0], np.nan)
+        for lag in (*rules.lags_days, None):
+            known = scene.cube if lag is None else cut_after(scene.cube, int(day) + lag)
+            if known.sizes["t"] == 0:
+                continue
+            ndvi, sigma = predictor.predict(known, np.array([day]).astype("datetime64[D]"), target="signal")
+            sums = tally(ndvi[0], reference, None if sigma is None else sigma[0], distribution=rules.distribution)
+            label = {"scene": scene.key, "predictor": predictor.name, "day": int(day), "lag_days": np.nan if lag is None else lag}
+            rows.append(label | sums)
+    return pd.DataFrame(rows)

@@ -1,0 +1,87 @@
+"""Scenes with known truth, as evaluation takes them: a merged cube of what the sensors saw, and what was really there."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+
+from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, VH, VV, ContractError
+from fusion.series.observations import Observations
+
+PIXEL_M = 10.0
+
+
+class SceneWithTruth(Protocol):
+    """What a simulated scene or a patch of a store must offer."""
+
+    observations: Observations
+    truth_days: Any  # int64 (n,), days since 1970
+    truth: Any  # float32 (n, H, W), clean NDVI
+
+
+@dataclass(frozen=True)
+class TruthScene:
+    """A cube ``(t, bands, y, x)`` with its clean NDVI: ``truth_days`` int64 (n,), ``truth`` float32 (n, y, x).
+
+    ``parcel`` int (y, x) numbers the fields where they are known.
+    """
+
+    key: str
+    cube: xr.DataArray
+    truth_days: np.ndarray
+    truth: np.ndarray
+    parcel: np.ndarray | None = None
+
+    def truth_at(self, days: np.ndarray) -> np.ndarray:
+        """Truth on the given days, float32 (n, y, x); NaN on days outside it."""
+        rows = np.clip(np.searchsorted(self.truth_days, days), 0, len(self.truth_days) - 1)
+        found = self.truth_days[rows] == days
+        return np.where(found[:, None, None], self.truth[rows], np.float32(np.nan)).astype(np.float32)
+
+
+def cube_from_observations(observations: Observations) -> xr.DataArray:
+    """The merged cube of a scene's looks: the union of all dates, radar in dB, a metric grid without a place."""
+    parts = {
+        S2NDVI: (observations.s2_days, observations.s2_ndvi),
+        VV: (observations.s1_days, observations.vv_db),
+        VH: (observations.s1_days, observations.vh_db),
+        COARSE_NDVI: (observations.coarse_days, observations.coarse_ndvi),
+    }
+    days = np.unique(np.concatenate([sensor_days for sensor_days, _ in parts.values()]))
+    height, width = observations.shape
+    data = np.full((len(days), len(parts), height, width), np.nan, np.float32)
+    for band, (sensor_days, images) in enumerate(parts.values()):
+        if len(sensor_days):
+            data[np.searchsorted(days, sensor_days), band] = images
+    coords = {
+        "t": days.astype("datetime64[D]").astype("datetime64[ns]"),
+        "bands": list(parts),
+        "y": PIXEL_M * (height - 0.5 - np.arange(height)),
+        "x": PIXEL_M * (0.5 + np.arange(width)),
+    }
+    return xr.DataArray(data, dims=DIMS, coords=coords, name="cube", attrs={"s1_units": "dB"})
+
+
+def truth_scenes(source: Iterable[SceneWithTruth], count: int | None) -> Iterator[TruthScene]:
+    """The first ``count`` scenes of a source, one at a time; patches without truth are refused.
+
+    Raises
+    ------
+    ContractError
+        A scene has no truth, or the source has none at all.
+    """
+    found = False
+    for index, scene in enumerate(islice(iter(source), count)):
+        if scene.truth is None or scene.truth_days is None:
+            raise ContractError(f"scene {index} has no truth; score real data with cube=PATH instead")
+        found = True
+        label = getattr(scene, "key", None) or f"seed {getattr(scene, 'seed', index)}"
+        parcel = getattr(scene, "parcel", None)
+        yield TruthScene(
+            str(label), cube_from_observations(scene.observations), np.asarray(scene.truth_days), scene.truth, parcel
+        )
+    if not found:
+        raise ContractError("there is no scene to score; ask for one or more scenes, or check the split of the store")
