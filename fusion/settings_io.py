@@ -58,8 +58,8 @@ def compose_config(command: str, overrides: list[str]) -> Composed:
     assert isinstance(choices, dict)
     groups = {str(k): v for k, v in choices.items() if not str(k).startswith("hydra/")}
     plain = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
-    missing = tuple(sorted(OmegaConf.missing_keys(plain)))
     try:
+        missing = tuple(sorted(OmegaConf.missing_keys(plain)))
         values = OmegaConf.to_container(plain, resolve=True)
     except OmegaConfBaseException as error:
         raise SettingsError(f"configs/{command}.yaml: {_one_line(error)}") from error
@@ -160,21 +160,22 @@ def _readable(text: str) -> str:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import OverrideParseException
 
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise SettingsError(f"{text!r} is no setting; write key=value")
     parser = OverridesParser.create()
     try:
-        parser.parse_override(text)
-        return text
+        if not parser.parse_overrides([text])[0].is_sweep_override():
+            return text
+    except OverrideParseException:
+        pass
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    quoted = f"{key}='{escaped}'"
+    try:
+        parser.parse_overrides([quoted])
     except OverrideParseException as error:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise SettingsError(f"{text!r} is no setting; write key=value") from error
-        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-        quoted = f"{key}='{escaped}'"
-        try:
-            parser.parse_override(quoted)
-        except OverrideParseException:
-            raise SettingsError(f"{text!r} cannot be read; write key=value ({_one_line(error)})") from error
-        return quoted
+        raise SettingsError(f"{text!r} cannot be read; write key=value ({_one_line(error)})") from error
+    return quoted
 
 
 def _compose_message(command: str, error: Exception) -> str:

@@ -1,0 +1,1 @@
+"""The demo: the whole chain in one command, and a report that explains it."""

@@ -1,0 +1,38 @@
+"""Settings of the demo."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class DemoSettings(BaseModel):
+    """What the demo does; see ``configs/demo.yaml`` for the values."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    out: Path = Field(description="folder for everything the demo makes; the report is report.html in it")
+    cube: Path | None = Field(
+        description="a real cube in place of the simulated scene: a folder of raw Sentinel files, or a merged cube "
+        "(.nc, .zarr); nothing is trained then"
+    )
+    model: str | None = Field(
+        description="model to use: a folder or file, an MLflow run or a registry name; none: train one on simulated "
+        "scenes, or with cube=... take the one that ships with the package"
+    )
+    seed: int = Field(ge=0, description="seed of the simulated scenes and of training")
+    year: int = Field(ge=2015, le=2100, description="year of the simulated season")
+    size_px: int = Field(ge=64, le=1024, multiple_of=16, description="edge of the simulated scene, pixels of 10 m")
+    train_minutes: float = Field(gt=0, le=600, description="how long to train, minutes")
+    scenes: int = Field(ge=4, description="simulated scenes to cut training patches from")
+    step_days: int = Field(ge=1, le=30, description="time step of the dense series, days")
+    s1_units: Literal["dB", "linear"] | None = Field(
+        description="units of VV and VH of a real cube; none: what the files say"
+    )
+    resume: bool = Field(description="keep the steps that an earlier run with the same settings finished")
+
+    @model_validator(mode="after")
+    def _cube_is_there(self) -> "DemoSettings":
+        if self.cube is not None and not self.cube.exists():
+            raise ValueError(f"cube: {self.cube} does not exist; name a folder of raw files or a merged cube")
+        return self

@@ -1,0 +1,89 @@
+"""Steps that are done once: a step that finished with the same settings is not done again."""
+
+import hashlib
+import json
+import logging
+import os
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+_log = logging.getLogger("fusion.demo")
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What a step did: shown in the report and kept on disk."""
+
+    name: str
+    title: str
+    seconds: float
+    fingerprint: str
+    facts: dict[str, Any]
+
+
+class StepRunner:
+    """Runs named steps in order and remembers each that finished.
+
+    A step is done again when its own settings or any step before it changed, when one of its products is gone, or when
+    ``resume`` is off. The record of a step is written after its work, so a kill leaves no half-done step marked done.
+    """
+
+    def __init__(self, folder: Path, *, resume: bool) -> None:
+        self.folder, self.resume = folder, resume
+        self.records: list[StepRecord] = []
+        self._chain = ""
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def do(
+        self,
+        name: str,
+        title: str,
+        work: Callable[[], dict[str, Any] | None],
+        *,
+        settings: Any,
+        products: tuple[Path, ...] = (),
+    ) -> dict[str, Any]:
+        """Do a step, or take what it gave last time; returns its facts (JSON values only)."""
+        self._chain = hashlib.sha256(
+            json.dumps([self._chain, name, settings], sort_keys=True, default=str).encode()
+        ).hexdigest()
+        number = len(self.records) + 1
+        known = self._known(name)
+        if known is not None and known.fingerprint == self._chain and all(p.exists() for p in products):
+            _log.info("%d. %s: done before (%.0f s), kept", number, title, known.seconds)
+            self.records.append(known)
+            return known.facts
+        _log.info("%d. %s ...", number, title)
+        begin = time.perf_counter()
+        facts = work() or {}
+        seconds = time.perf_counter() - begin
+        missing = [str(p) for p in products if not p.exists()]
+        if missing:
+            raise RuntimeError(f"step {name!r} ended without its product {missing[0]}")
+        record = StepRecord(name, title, round(seconds, 2), self._chain, facts)
+        self._write(record)
+        _log.info("%d. %s: %.0f s", number, title, seconds)
+        self.records.append(record)
+        return record.facts
+
+    def _known(self, name: str) -> StepRecord | None:
+        file = self.folder / f"{name}.json"
+        if not (self.resume and file.is_file()):
+            return None
+        try:
+            return StepRecord(**json.loads(file.read_text(encoding="utf-8")))
+        except (ValueError, TypeError):
+            return None
+
+    def _write(self, record: StepRecord) -> None:
+        file = self.folder / f"{record.name}.json"
+        partial = file.with_name(f".{file.name}-{uuid.uuid4().hex}")
+        try:
+            partial.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
+            os.replace(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)

@@ -1,0 +1,231 @@
+"""The command line: help, refusals with a reason, exit codes, saved settings."""
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fusion import cli
+from fusion.settings_io import SettingsError, compose_config, load_settings, save_settings, settings_file
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    width: int = Field(4, description="how wide")
+
+
+class Fake(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    out: Path = Field(description="where to")
+    step_days: int = Field(5, ge=1, description="time step, days")
+    start: str | None = Field(None, description="first day")
+    end: str | None = Field(None, description="last day")
+    net: Inner = Field(default_factory=Inner)
+
+    @model_validator(mode="after")
+    def _order(self) -> "Fake":
+        if self.start and self.end and self.end < self.start:
+            raise ValueError(f"end {self.end} is before start {self.start}; swap them")
+        return self
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A command ``fake`` with its own config folder; ``fake.calls`` collects what ran."""
+    package = tmp_path / "fakeconfigs"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "fake.yaml").write_text("out: ???\nstep_days: 5\nstart: null\nend: null\nnet:\n  width: 4\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("fusion.settings_io.CONFIG_PACKAGE", "fakeconfigs")
+    calls: list[Fake] = []
+    outcome: list[BaseException | str | None] = [None]
+
+    def run(settings: Fake) -> Any:
+        calls.append(settings)
+        if isinstance(outcome[0], BaseException):
+            raise outcome[0]
+        settings.out.mkdir(parents=True, exist_ok=True)
+        return outcome[0]
+
+    monkeypatch.setitem(sys.modules, "fake_command", SimpleNamespace(Fake=Fake, run=run))
+    monkeypatch.setitem(cli.COMMANDS, "fake", cli.Command("Does nothing", "fake_command", "Fake", ("out=x",)))
+    yield SimpleNamespace(calls=calls, outcome=outcome)
+    sys.modules.pop("fakeconfigs", None)
+
+
+def test_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == cli.OK
+    out = capsys.readouterr().out
+    for name in cli.COMMANDS:
+        assert f"  {name} " in out
+
+
+def test_no_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == cli.USAGE
+    assert "usage:" in capsys.readouterr().out
+
+
+def test_overview_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from fusion.cli import main; main(['--help']); "
+        "heavy = {'torch', 'xarray', 'mlflow', 'dask', 'pandas', 'onnxruntime', 'matplotlib'} & set(sys.modules); "
+        "sys.exit(f'imported {sorted(heavy)}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_unknown_command_names_the_near_miss(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["predicct"]) == cli.USAGE
+    assert "did you mean 'predict'?" in capsys.readouterr().err
+
+
+def test_unknown_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["demo", "--out"]) == cli.USAGE
+    assert "key=value" in capsys.readouterr().err
+
+
+def test_command_help_shows_every_setting(fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["fake", "--help"]) == cli.OK
+    out = capsys.readouterr().out
+    for part in ("out", "required", "step_days", "time step, days", "net.width", "how wide", "ndvi-fusion fake out=x"):
+        assert part in out
+    assert not fake.calls
+
+
+def test_runs_and_saves_settings(fake: Any, tmp_path: Path) -> None:
+    assert cli.main(["fake", f"out={tmp_path}/a", "step_days=10", "net.width=8"]) == cli.OK
+    assert fake.calls == [Fake(out=tmp_path / "a", step_days=10, net=Inner(width=8))]
+    saved = yaml.safe_load((tmp_path / "a" / "settings.yaml").read_text())
+    assert saved == {"out": f"{tmp_path}/a", "step_days": 10, "start": None, "end": None, "net": {"width": 8}}
+
+
+def test_result_goes_to_standard_output(fake: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.outcome[0] = "a table"
+    assert cli.main(["fake", f"out={tmp_path}/a"]) == cli.OK
+    assert capsys.readouterr().out.strip() == "a table"
+
+
+def test_settings_option_runs_nothing(fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["fake", "out=a", "--settings"]) == cli.OK
+    assert yaml.safe_load(capsys.readouterr().out)["step_days"] == 5
+    assert not fake.calls
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "out: no value given; add out=VALUE"),
+        (["out=a", "stepdays=3"], "stepdays: unknown setting; did you mean 'step_days'?"),
+        (["out=a", "+stepdays=3"], "stepdays: unknown setting; did you mean 'step_days'?"),
+        (["out=a", "net.widht=3"], "net.widht: unknown setting; did you mean 'net.width'?"),
+        (["out=a", "step_days=0"], "step_days: Input should be greater than or equal to 1 (seen: 0)"),
+        (["out=a", "step_days=often"], "step_days: Input should be a valid integer"),
+        (["out=a", "start=2020-01-01", "end=2019-01-01"], "end 2019-01-01 is before start 2020-01-01; swap them"),
+        (["out"], "'out' is no setting; write key=value"),
+    ],
+)
+def test_bad_settings_are_refused_before_work(
+    fake: Any, words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["fake", *words]) == cli.USAGE
+    err = capsys.readouterr().err
+    assert expected in err
+    assert "Traceback" not in err
+    assert not fake.calls
+
+
+def test_every_mistake_is_told_at_once(fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["fake", "out=a", "step_days=0", "net.width=x"]) == cli.USAGE
+    err = capsys.readouterr().err.splitlines()
+    assert len(err) == 2
+    assert all(line.startswith("error: ") for line in err)
+
+
+@pytest.mark.parametrize("name", ["with space", "br(ackets)", "eq=uals", "quo'te", "com,ma", "br[2]", "ümlaut", "a{b}"])
+def test_paths_with_odd_signs(fake: Any, tmp_path: Path, name: str) -> None:
+    assert cli.main(["fake", f"out={tmp_path / name}"]) == cli.OK
+    assert fake.calls[0].out == tmp_path / name
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (ValueError("dates are not sorted"), cli.FAILED, "error: dates are not sorted\n"),
+        (RuntimeError("boom"), cli.FAILED, "error: RuntimeError: boom\n"),
+        (KeyError("S2NDVI"), cli.FAILED, "error: KeyError: 'S2NDVI'\n"),
+        (OSError(errno.ENOSPC, "No space left on device", "x.nc"), cli.FAILED, "No space left on device: x.nc; free"),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), cli.FAILED, "Permission denied: x; choose"),
+        (ModuleNotFoundError("no", name="openeo.local"), cli.FAILED, "needs the package 'openeo'"),
+        (MemoryError(), cli.FAILED, "out of memory"),
+        (KeyboardInterrupt(), cli.INTERRUPTED, "error: interrupted\n"),
+        (SystemExit(3), 3, ""),
+    ],
+)
+def test_failures_exit_with_one_line(
+    fake: Any, error: BaseException, code: int, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.outcome[0] = error
+    assert cli.main(["fake", f"out={tmp_path}/a"]) == code
+    err = capsys.readouterr().err
+    assert text in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "a" / "settings.yaml").exists()
+
+
+def test_debug_shows_the_traceback(
+    fake: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.outcome[0] = RuntimeError("boom")
+    assert cli.main(["fake", f"out={tmp_path}/a", "--debug"]) == cli.FAILED
+    assert "Traceback" in capsys.readouterr().err
+    monkeypatch.setenv(cli.DEBUG_VARIABLE, "1")
+    assert cli.main(["fake", f"out={tmp_path}/a"]) == cli.FAILED
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_missing_option_of_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "groupconfigs"
+    (package / "size").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "size" / "big.yaml").write_text("# @package _global_\nwidth: 9\n")
+    (package / "made.yaml").write_text("defaults:\n  - size: null\n  - _self_\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("fusion.settings_io.CONFIG_PACKAGE", "groupconfigs")
+    assert compose_config("made", ["size=big"]).values == {"width": 9}
+    with pytest.raises(SettingsError, match="size/huge: no such option; size has big"):
+        compose_config("made", ["size=huge"])
+
+
+def test_settings_lie_beside_a_file_and_inside_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "store.zarr").mkdir()
+    assert settings_file(Fake(out=tmp_path)) == tmp_path / "settings.yaml"
+    assert settings_file(Fake(out=tmp_path / "a.nc")) == tmp_path / "a.nc.settings.yaml"
+    assert settings_file(Fake(out=tmp_path / "store.zarr")) == tmp_path / "store.zarr.settings.yaml"
+    assert settings_file(Inner()) is None
+
+
+def test_settings_are_saved_whole_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "readonly").mkdir()
+    file = tmp_path / "missing" / "settings.yaml"
+    with pytest.raises(FileNotFoundError):
+        save_settings(Inner(), file, command="fake", version="1")
+    assert not list(tmp_path.rglob("*settings*"))
+
+
+def test_load_settings_reports_a_broken_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "brokenconfigs"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "made.yaml").write_text("width: ${nowhere}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("fusion.settings_io.CONFIG_PACKAGE", "brokenconfigs")
+    with pytest.raises(SettingsError, match="nowhere"):
+        load_settings("made", Inner, [])
