@@ -1,0 +1,74 @@
+"""The coarse NDVI (PROBA-V S10, CGLS NDVI 300 m): digital numbers and status to NDVI, then to the 10 m grid."""
+
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from pydantic import BaseModel, ConfigDict, Field
+
+from data_prep.grid import to_grid
+from data_prep.sources import SourceError
+from data_prep.sources.reading import RawBand
+from fusion.contract import COARSE_OFFSET, COARSE_SCALE, NDVI_MAX, NDVI_MIN
+
+# Digital numbers above 250 are flags (cloud, snow, sea, background, nodata 255): Copernicus Global Land, NDVI 300 m
+# Product User Manual; PROBA-V uses 255 only, and a true 300 m NDVI above 0.92 is not seen.
+MAX_DN = 250
+# PROBA-V S10 status map (Products User Manual v3.01): bits 0-2 = 0 clear; bit 5 NIR good; bit 6 red good
+_STATUS_CLEAR_BITS, _STATUS_GOOD_BITS = 0b0000_0111, 0b0110_0000
+
+
+class CoarseSettings(BaseModel):
+    """What is done to the coarse series before merging."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    resampling: Literal["nearest", "bilinear", "cubic"] = Field("bilinear", description="from 300 m to the S2 grid")
+
+
+def coarse_ndvi(
+    band: RawBand, encoding: str, *, status: RawBand | None = None, notes: list[str] | None = None
+) -> xr.DataArray:
+    """Physical NDVI float32 of a coarse band, NaN = nodata, flagged, or not clear by the status map.
+
+    ``encoding`` "auto": numbers that the file scaled are physical; integers, and floats beyond 1.5, are digital numbers
+    (0.004 * DN - 0.08, above 250 = nodata); other floats are physical. Physical values outside -0.2..1 are nodata.
+    """
+    values = band.values
+    if encoding == "auto":
+        encoding = "dn" if _holds_numbers(band) else "physical"
+    if encoding == "dn":
+        values = values.where((values >= 0) & (values <= MAX_DN)) * np.float32(COARSE_SCALE) + np.float32(COARSE_OFFSET)
+    elif band.scaled:
+        # the flags above 250 were scaled with the rest: what lies above the NDVI of DN 250 is a flag
+        values = values.where(values <= COARSE_SCALE * MAX_DN + COARSE_OFFSET + 1e-4)
+    values = values.where((values >= NDVI_MIN) & (values <= NDVI_MAX)).astype(np.float32)
+    if status is not None:
+        values = values.where(_clear(status, values))
+        if notes is not None:
+            notes.append(f"{band.file.name}: status map applied (clear, red and NIR good)")
+    return values
+
+
+def _holds_numbers(band: RawBand) -> bool:
+    if band.scaled:
+        return False
+    if band.dtype.kind in "ui":
+        return True
+    sample = np.asarray(band.values.isel(t=slice(None, None, max(1, band.values.sizes["t"] // 8))).values)
+    found = sample[np.isfinite(sample)]
+    return bool(found.size and np.percentile(found, 50) > 1.5)
+
+
+def _clear(status: RawBand, values: xr.DataArray) -> xr.DataArray:
+    if status.values.shape[1:] != values.shape[1:]:
+        raise SourceError(f"{status.file}: the status map has {status.values.shape} pixels, the NDVI {values.shape}")
+    bits = status.values.fillna(_STATUS_CLEAR_BITS).astype(np.uint8)
+    good = ((bits & _STATUS_CLEAR_BITS) == 0) & ((bits & _STATUS_GOOD_BITS) == _STATUS_GOOD_BITS)
+    return good.reindex(t=values.t, fill_value=False).assign_coords(y=values.y, x=values.x)
+
+
+def coarse_on_grid(coarse: xr.Dataset, grid: xr.Dataset, settings: CoarseSettings) -> xr.DataArray:
+    """The coarse series at the pixels of the S2 grid, (t, y, x) float32, NaN = no look."""
+    values = to_grid(coarse.NDVI, grid, settings.resampling, "the coarse series")
+    return values.clip(NDVI_MIN, NDVI_MAX).astype(np.float32)

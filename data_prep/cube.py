@@ -1,0 +1,167 @@
+"""Raw cubes to the merged cube of the contract: mask, NDVI, one grid, one time axis."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from pydantic import BaseModel, ConfigDict, Field
+
+from data_prep.coarse import CoarseSettings, coarse_on_grid
+from data_prep.coregistration import RegistrationSettings, check_registration
+from data_prep.grid import to_grid
+from data_prep.optical import OpticalSettings, cloud_dips, masked_ndvi
+from data_prep.radar import RadarSettings, prepare_radar
+from data_prep.sources import RawCubes, SourceError
+from data_prep.sources.files import FilesSource, load_files
+from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, VH, VV, check_time
+from fusion.data.cube_files import is_cube_file, is_zarr, read_cube
+
+log = logging.getLogger(__name__)
+
+SUSPECT = "S2_SUSPECT"  # optional extra band: 1 = the look dips like undetected cloud, 0 = it does not, NaN = no look
+
+
+class PrepareSettings(BaseModel):
+    """How raw cubes become a merged cube."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    optical: OpticalSettings = Field(OpticalSettings(), description="cloud mask and NDVI of Sentinel-2")
+    radar: RadarSettings = Field(RadarSettings(), description="Sentinel-1")
+    coarse: CoarseSettings = Field(CoarseSettings(), description="PROBA-V or CGLS NDVI")
+    registration: RegistrationSettings = Field(RegistrationSettings(), description="check of the shift between sensors")
+    start: str | None = Field(None, description="first date kept, YYYY-MM-DD; null: all")
+    end: str | None = Field(None, description="last date kept, YYYY-MM-DD; null: all")
+
+
+def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.DataArray:
+    """The merged cube (t, bands, y, x) on the Sentinel-2 grid, float32, NaN = no look, lazy where ``raw`` is lazy.
+
+    ``t`` is the sorted union of the days of all sensors. ``attrs``: ``s1_units``, ``source``, ``notes`` (what was
+    decided or dropped, a text a line), ``registration`` where a shift was measured.
+
+    Raises
+    ------
+    SourceError
+        No data in the period, sensors that do not overlap, units unknown, a shift beyond the threshold.
+    """
+    settings = settings or PrepareSettings()
+    notes = list(raw.notes)
+    s2 = _one_look_a_day(raw.s2)
+    s2 = _period(s2, settings, "Sentinel-2")
+    ndvi = masked_ndvi(s2, settings.optical)
+    bands = {S2NDVI: ndvi}
+    attrs: dict[str, object] = {"source": raw.origin}
+    if raw.s1 is not None:
+        s1, more = prepare_radar(_period(raw.s1, settings, "Sentinel-1", required=False), settings.radar)
+        notes += more
+        on_grid = {b: to_grid(s1[b], s2, settings.radar.resampling, "Sentinel-1") for b in (VV, VH)}
+        bands |= on_grid
+        attrs["s1_units"] = settings.radar.units
+    if raw.coarse is not None:
+        coarse = _period(raw.coarse, settings, "the coarse series", required=False)
+        coarse = coarse.assign_coords(t=_days(coarse)).sortby("t")
+        bands[COARSE_NDVI] = coarse_on_grid(coarse, s2, settings.coarse)
+    if settings.optical.flag_dips:
+        bands[SUSPECT] = _suspects(ndvi, s2, settings.optical)
+    shifts = check_registration(bands, settings.registration)
+    cube = _merge(bands, s2)
+    if shifts:
+        attrs["registration"] = "; ".join(shifts)
+    cube.attrs = {**attrs, "notes": "\n".join(dict.fromkeys(notes))}
+    check_time(cube)
+    return cube
+
+
+def open_cube(path: str | Path, settings: PrepareSettings | None = None, *, lazy: bool = False) -> xr.DataArray:
+    """A merged cube from a cube file (NetCDF, Zarr), or built from a folder of raw files.
+
+    Raises
+    ------
+    SourceError, fusion.data.cube_files.CubeFileError
+        Names the file, what was seen, and the fix.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise SourceError(f"{path} does not exist; name a merged cube (.nc, .zarr) or a folder of raw files")
+    if path.is_dir() and not is_zarr(path):
+        cube = build_cube(load_files(FilesSource(folder=path)), settings)
+        return cube if lazy else cube.load()
+    if not is_cube_file(path):
+        raise SourceError(
+            f"{path} is no merged cube (it has no band {S2NDVI}); make one with `ndvi-fusion cube source.s2=[{path}] out=...`"
+        )
+    return read_cube(path, lazy=lazy)
+
+
+def _days(cube: xr.Dataset | xr.DataArray) -> np.ndarray:
+    return cube.t.values.astype("datetime64[D]").astype("datetime64[ns]")
+
+
+def _one_look_a_day(s2: xr.Dataset) -> xr.Dataset:
+    """Days as dates, sorted; of several looks on a day the first valid pixel counts (SCL 0 = not valid)."""
+    days = _days(s2)
+    attrs = s2.attrs
+    unique, first, counts = np.unique(days, return_index=True, return_counts=True)
+    if (counts == 1).all():
+        return s2.assign_coords(t=days).isel(t=first)
+    images = []
+    for day in unique:
+        same = s2.isel(t=np.sort(np.flatnonzero(days == day)))
+        merged = same.isel(t=0)
+        for k in range(1, same.sizes["t"]):
+            other, valid = same.isel(t=k), (merged.SCL > 0) & merged.B04.notnull()
+            merged = xr.where(valid, merged, other, keep_attrs=True)
+        images.append(merged)
+    joined = xr.concat(images, xr.Variable("t", unique)).transpose("t", "y", "x")
+    joined["SCL"] = joined.SCL.astype(np.uint8)
+    joined.attrs = attrs
+    return joined.rio.write_crs(s2.rio.crs)
+
+
+def _period(cube: xr.Dataset, settings: PrepareSettings, what: str, *, required: bool = True) -> xr.Dataset:
+    days = cube.t.values.astype("datetime64[D]")
+    keep = np.ones(len(days), bool)
+    if settings.start is not None:
+        keep &= days >= np.datetime64(settings.start)
+    if settings.end is not None:
+        keep &= days <= np.datetime64(settings.end)
+    if required and not keep.any():
+        have = f"{days.min()}..{days.max()}" if len(days) else "none"
+        raise SourceError(
+            f"{what} has no look from {settings.start} to {settings.end}; it has {have}; change start and end"
+        )
+    return cube.isel(t=np.flatnonzero(keep))
+
+
+def _suspects(ndvi: xr.DataArray, s2: xr.Dataset, settings: OpticalSettings) -> xr.DataArray:
+    days = ndvi.t.values.astype("datetime64[D]").astype("int64")
+
+    def one(values: np.ndarray, red: np.ndarray) -> np.ndarray:
+        images, reds = np.moveaxis(values, -1, 0), np.moveaxis(red, -1, 0)
+        flags = cloud_dips(images, reds, days, settings).astype(np.float32)
+        return np.moveaxis(np.where(np.isfinite(images), flags, np.float32(np.nan)), 0, -1)
+
+    return xr.apply_ufunc(
+        one,
+        *(a.chunk({"t": -1}) if a.chunks else a for a in (ndvi, s2.B04)),
+        input_core_dims=[["y", "x", "t"]] * 2,
+        output_core_dims=[["y", "x", "t"]],
+        dask="parallelized",
+        dask_gufunc_kwargs={"allow_rechunk": True},
+        output_dtypes=[np.float32],
+    ).transpose("t", "y", "x")
+
+
+def _merge(bands: dict[str, xr.DataArray], s2: xr.Dataset) -> xr.DataArray:
+    union = np.unique(np.concatenate([b.t.values.astype("datetime64[ns]") for b in bands.values()]))
+    plain = []
+    for values in bands.values():
+        bare = values.reset_coords(drop=True).assign_coords(y=s2.y.values, x=s2.x.values)
+        bare.attrs = {}
+        plain.append(bare.astype(np.float32).reindex(t=union))
+    names = xr.DataArray(list(bands), dims="bands", name="bands")
+    cube = xr.concat(plain, names, coords="minimal", compat="override").transpose(*DIMS)
+    cube.name = "cube"
+    return cube.rio.write_crs(s2.rio.crs)

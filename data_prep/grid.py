@@ -1,0 +1,107 @@
+"""One grid for all sensors: exact copying where cells nest, warping where they do not."""
+
+import numpy as np
+import xarray as xr
+
+from data_prep.sources import SourceError
+
+_ALIGNED = 1e-3  # pixels of the finer grid: grids whose edges differ by less are the same grid
+
+
+def same_grid(a: xr.DataArray | xr.Dataset, b: xr.DataArray | xr.Dataset) -> bool:
+    """True if both have the same CRS, shape and pixel centres (to a thousandth of a pixel)."""
+    if a.rio.crs != b.rio.crs or a.sizes["y"] != b.sizes["y"] or a.sizes["x"] != b.sizes["x"]:
+        return False
+    tolerance = _ALIGNED * pixel_size(b)
+    return bool(np.abs(a.x.values - b.x.values).max() < tolerance and np.abs(a.y.values - b.y.values).max() < tolerance)
+
+
+def pixel_size(grid: xr.DataArray | xr.Dataset) -> float:
+    """Pixel size along x in units of the CRS."""
+    x = grid.x.values
+    return float(abs(x[-1] - x[0]) / (len(x) - 1)) if len(x) > 1 else float(abs(grid.rio.resolution()[0]))
+
+
+def bounds(grid: xr.DataArray | xr.Dataset) -> tuple[float, float, float, float]:
+    """Left, bottom, right, top in units of the CRS, outer pixel edges."""
+    return tuple(float(v) for v in grid.rio.bounds())  # type: ignore[return-value]
+
+
+def nesting(coarse: xr.DataArray, fine: xr.DataArray | xr.Dataset) -> int | None:
+    """How many fine pixels fit along one coarse pixel, if the grids share CRS and cell edges; None if they do not."""
+    if coarse.rio.crs != fine.rio.crs or min(coarse.sizes["x"], coarse.sizes["y"]) < 1:
+        return None
+    fine_px, coarse_px = pixel_size(fine), pixel_size(coarse)
+    ratio = coarse_px / fine_px
+    step = round(ratio)
+    if step < 1 or abs(ratio - step) > _ALIGNED:
+        return None
+    for axis, sign in (("x", -1.0), ("y", 1.0)):
+        gap = (coarse[axis].values[0] + sign * coarse_px / 2) - (fine[axis].values[0] + sign * fine_px / 2)
+        if abs(gap / fine_px - round(gap / fine_px)) > _ALIGNED * 10:
+            return None
+    return step
+
+
+def to_grid(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, resampling: str, what: str) -> xr.DataArray:
+    """Bring (t, y, x) values to the pixels of ``grid``; NaN where the source has none.
+
+    Cells that nest in the grid are copied exactly, whatever ``resampling`` says, unless it is an interpolation asked
+    for a coarser source: then only ``nearest`` copies. Everything else is warped by GDAL with ``resampling``
+    (nearest, bilinear, cubic, average).
+
+    Raises
+    ------
+    SourceError
+        The source does not overlap the grid at all; both extents are named.
+    """
+    if same_grid(values, grid):
+        return values.assign_coords(y=grid.y, x=grid.x)
+    overlap_share(values, grid, what)
+    step = nesting(values, grid)
+    if step is not None and (step == 1 or resampling == "nearest"):
+        picked = values.sel(y=_inside(grid.y, values.y, step), x=_inside(grid.x, values.x, step), method="nearest")
+        picked = picked.assign_coords(
+            y=_inside(grid.y, values.y, step).values, x=_inside(grid.x, values.x, step).values
+        )
+        return picked.reindex(y=grid.y, x=grid.x).rio.write_crs(grid.rio.crs)
+    return _warp(values, grid, resampling)
+
+
+def overlap_share(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, what: str) -> float:
+    """Share of the grid's area that the source covers (by bounding boxes); refuses no overlap."""
+    left, bottom, right, top = bounds(grid)
+    box = bounds(values)
+    if values.rio.crs != grid.rio.crs:
+        from rasterio.warp import transform_bounds
+
+        box = transform_bounds(values.rio.crs, grid.rio.crs, *box)
+    width, height = min(right, box[2]) - max(left, box[0]), min(top, box[3]) - max(bottom, box[1])
+    if width <= 0 or height <= 0:
+        here = tuple(round(v, 1) for v in (left, bottom, right, top))
+        raise SourceError(
+            f"{what} covers {tuple(round(v, 1) for v in box)} and Sentinel-2 {here} ({grid.rio.crs}); they do not overlap; "
+            "fetch both for the same area"
+        )
+    return width * height / ((right - left) * (top - bottom))
+
+
+def _inside(fine: xr.DataArray, coarse: xr.DataArray, step: int) -> xr.DataArray:
+    size = abs(float(fine[1] - fine[0])) if fine.size > 1 else 1.0
+    half = size * step / 2
+    low, high = float(coarse.min()) - half, float(coarse.max()) + half
+    return fine[(fine.values > low) & (fine.values < high)]
+
+
+def _warp(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, resampling: str) -> xr.DataArray:
+    from odc.geo.geobox import GeoBox
+    from odc.geo.xr import xr_reproject
+
+    box = GeoBox((grid.sizes["y"], grid.sizes["x"]), grid.rio.transform(recalc=True), grid.rio.crs.to_wkt())
+    source = values.rio.write_nodata(np.nan)
+    moved = xr_reproject(source, box, resampling=resampling, dst_nodata=np.nan)
+    dims = {d: n for d, n in zip(moved.dims[-2:], ("y", "x"), strict=True) if d != n}
+    moved = moved.rename(dims).reset_coords(drop=True)
+    moved = moved.assign_coords(y=grid.y.values, x=grid.x.values)
+    moved.attrs = {}
+    return moved.rio.write_crs(grid.rio.crs)

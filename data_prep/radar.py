@@ -1,0 +1,278 @@
+"""Sentinel-1: units, border noise, passes, multi-temporal speckle filter."""
+
+import logging
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from pydantic import BaseModel, ConfigDict, Field
+from scipy import ndimage
+
+from data_prep.sources import SourceError
+from data_prep.sources.reading import RawBand
+from fusion.contract import S1_DB_MAX, S1_DB_MIN
+
+log = logging.getLogger(__name__)
+
+DN16_OFFSET_DB = -83.0  # openeo-gfmap's uint16 encoding of amplitudes: dB = 20 * log10(DN) - 83; 0 and 65535 = nodata
+_DN16_NODATA = (0, 65535)
+_DB_WORDS = ("db", "decibel", "1 (db)")
+
+
+class RadarSettings(BaseModel):
+    """What is done to Sentinel-1 before merging."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    units: Literal["dB", "linear"] = Field("dB", description="units of VV and VH in the merged cube")
+    passes: Literal["merge", "most", "ascending", "descending"] = Field(
+        "merge", description="merge: every pass on its own dates, looks of one day averaged; else only that pass"
+    )
+    orbit_offset: Literal["none", "scene", "pixel"] = Field(
+        "scene", description="level other passes to the one with most dates: not, by one number a band, or per pixel"
+    )
+    border_noise_db: float | None = Field(
+        -27.0, description="VV below this at the swath edge is border noise; null: keep"
+    )
+    speckle: Literal["none", "quegan"] = Field("none", description="multi-temporal speckle filter")
+    speckle_window_px: int = Field(7, ge=3, le=51, description="odd width of the filter's spatial mean, pixels")
+    resampling: Literal["nearest", "bilinear", "cubic", "average"] = Field(
+        "nearest", description="to the S2 grid; nearest copies nesting cells exactly"
+    )
+
+
+def backscatter(band: RawBand, units: str) -> tuple[xr.DataArray, str]:
+    """Backscatter of one band as it is stored, decoded, with its units ("dB" or "linear"); NaN = no look.
+
+    ``units`` "auto" follows evidence and never a guess: unsigned 16-bit integers without a scale are openeo-gfmap's
+    encoding; a units attribute counts; negative values prove dB, since power has no negative values. Otherwise the
+    caller must say.
+    """
+    values = band.values
+    where = f"{band.file}: {band.name}"
+    if units == "auto":
+        units = _evident_units(band, where)
+    if units == "dn16":
+        values = values.where(~values.isin(_DN16_NODATA))
+        return (20.0 * np.log10(values) + DN16_OFFSET_DB).astype(np.float32), "dB"
+    if units == "linear":
+        values = values.where(values > 0)
+    return values.astype(np.float32), units
+
+
+def _evident_units(band: RawBand, where: str) -> str:
+    if band.dtype == np.dtype("uint16") and not band.scaled:
+        return "dn16"
+    said = str(band.attrs.get("s1_units", band.attrs.get("units", ""))).strip().lower()
+    if said in _DB_WORDS:
+        return "dB"
+    if said in ("linear", "linear power"):
+        return "linear"
+    sample = np.asarray(band.values.isel(t=slice(None, None, max(1, band.values.sizes["t"] // 8))).values)
+    found = sample[np.isfinite(sample)]
+    if found.size == 0:
+        return "dB"
+    if np.percentile(found, 5) < -1.0:
+        return "dB"
+    raise SourceError(
+        f"{where}: values from {found.min():.3g} to {found.max():.3g} do not prove dB and the file names no units; "
+        "set source.s1_units to dB, linear or dn16"
+    )
+
+
+def to_linear(values: xr.DataArray) -> xr.DataArray:
+    """dB to power."""
+    return (10.0 ** (values / 10.0)).astype(np.float32)
+
+
+def to_decibel(values: xr.DataArray) -> xr.DataArray:
+    """Power to dB; NaN where the power is not positive."""
+    return (10.0 * np.log10(values.where(values > 0))).astype(np.float32)
+
+
+def mean_power(values: xr.DataArray, units: str, labels: np.ndarray) -> xr.DataArray:
+    """Mean in power of the images that share a label (datetime64); t becomes the sorted labels."""
+    unique, counts = np.unique(labels, return_counts=True)
+    if (counts == 1).all():
+        return values.assign_coords(t=labels).sortby("t")
+    power = to_linear(values) if units == "dB" else values
+    images = [power.isel(t=np.flatnonzero(labels == day)).mean("t", skipna=True) for day in unique]
+    joined = xr.concat(images, xr.Variable("t", unique)).transpose("t", "y", "x")
+    return (to_decibel(joined) if units == "dB" else joined).astype(np.float32)
+
+
+def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, list[str]]:
+    """Chosen passes, border noise removed, passes levelled, one look a day, filtered, in the units asked for.
+
+    Order and rule of merging: border noise is removed per image; passes are told apart by coordinate ``orbit``;
+    ``passes="merge"`` keeps every pass on its own dates after levelling it to the pass with the most dates (median
+    difference of temporal means in dB); looks of one day are averaged in power. Without the coordinate the passes
+    cannot be told apart: they are merged unlevelled, which is noted.
+
+    Raises
+    ------
+    SourceError
+        Unknown units, values that contradict them, a pass that is not there.
+    """
+    notes: list[str] = []
+    units = str(s1.attrs.get("s1_units"))
+    if units not in ("dB", "linear"):
+        raise SourceError(f"Sentinel-1 has s1_units={units!r}; expected 'dB' or 'linear' in its attributes")
+    bands = {name: s1[name] if units == "dB" else to_decibel(s1[name]) for name in ("VV", "VH")}
+    for name, values in bands.items():
+        _check_level(values, name, units)
+    if settings.border_noise_db is not None:
+        noise = border_noise(bands["VV"], settings.border_noise_db)
+        bands = {name: values.where(~noise) for name, values in bands.items()}
+    orbits = _orbits(s1)
+    if orbits is None and settings.passes in ("ascending", "descending"):
+        raise SourceError(
+            f"radar.passes={settings.passes} but the source does not say which pass a look belongs to; use merge"
+        )
+    if orbits is not None:
+        bands, orbits = _choose(bands, orbits, settings.passes, notes)
+        bands = _level(bands, orbits, settings.orbit_offset, notes)
+    days = bands["VV"].t.values.astype("datetime64[D]").astype("datetime64[ns]")
+    bands = {name: mean_power(values, "dB", days) for name, values in bands.items()}
+    if settings.speckle == "quegan":
+        bands = {
+            name: to_decibel(quegan_filter(to_linear(values), settings.speckle_window_px))
+            for name, values in bands.items()
+        }
+        notes.append(f"Sentinel-1: Quegan filter, {settings.speckle_window_px} px")
+    if settings.units == "linear":
+        bands = {name: to_linear(values) for name, values in bands.items()}
+    prepared = xr.Dataset({n: v.drop_vars("orbit", errors="ignore") for n, v in bands.items()})
+    prepared.attrs = {"s1_units": settings.units}
+    return prepared.rio.write_crs(s1.rio.crs), notes
+
+
+def _check_level(values: xr.DataArray, name: str, units: str) -> None:
+    found = np.asarray(values.isel(t=slice(None, None, max(1, values.sizes["t"] // 8))).values)
+    found = found[np.isfinite(found)]
+    if found.size == 0:
+        return
+    low, high = np.percentile(found, (1, 99))
+    if low < S1_DB_MIN or high > S1_DB_MAX:
+        raise SourceError(
+            f"{name}, declared {units}, spans {low:.4g}..{high:.4g} dB; expected {S1_DB_MIN}..{S1_DB_MAX}; "
+            "set source.s1_units to what the numbers are (dB, linear, dn16)"
+        )
+    if units == "dB" and found.size > 20 and low >= 0 and high <= 2:
+        raise SourceError(
+            f"{name}, declared dB, lies within {low:.3g}..{high:.3g}; that is linear power; set source.s1_units=linear"
+        )
+
+
+def _orbits(s1: xr.Dataset) -> np.ndarray | None:
+    if "orbit" not in s1.coords or s1.orbit.dims != ("t",):
+        return None
+    labels = np.array([str(o).lower() for o in s1.orbit.values])
+    return labels if len(set(labels)) > 1 or labels[0] not in ("unknown", "none", "") else None
+
+
+def _choose(
+    bands: dict[str, xr.DataArray], orbits: np.ndarray, passes: str, notes: list[str]
+) -> tuple[dict[str, xr.DataArray], np.ndarray]:
+    names, counts = np.unique(orbits, return_counts=True)
+    if passes == "merge":
+        return bands, orbits
+    wanted = str(names[np.argmax(counts)]) if passes == "most" else passes
+    keep = np.flatnonzero(orbits == wanted)
+    if keep.size == 0:
+        raise SourceError(
+            f"no Sentinel-1 look of pass {wanted!r}; passes found: {dict(zip(names, counts, strict=True))}"
+        )
+    notes.append(f"Sentinel-1: kept pass {wanted}, {keep.size} of {len(orbits)} looks")
+    return {n: v.isel(t=keep) for n, v in bands.items()}, orbits[keep]
+
+
+def _level(
+    bands: dict[str, xr.DataArray], orbits: np.ndarray, method: str, notes: list[str]
+) -> dict[str, xr.DataArray]:
+    names, counts = np.unique(orbits, return_counts=True)
+    if method == "none" or len(names) < 2:
+        return bands
+    reference = names[np.argmax(counts)]
+    levelled = {}
+    for band, values in bands.items():
+        mean = {n: values.isel(t=np.flatnonzero(orbits == n)).mean("t", skipna=True) for n in names}
+        parts = []
+        for name in names:
+            shift = (mean[reference] - mean[name]).compute()
+            if method == "scene":
+                shift = xr.DataArray(np.float32(np.nanmedian(shift.values)) if shift.notnull().any() else np.float32(0))
+                notes.append(
+                    f"Sentinel-1 {band}: pass {name} shifted by {float(shift):+.2f} dB to the level of {reference}"
+                )
+            part = values.isel(t=np.flatnonzero(orbits == name))
+            parts.append((part + shift.fillna(0)).astype(np.float32))
+        levelled[band] = xr.concat(parts, "t").sortby("t")
+    return levelled
+
+
+def border_noise(vv_db: xr.DataArray, threshold_db: float) -> xr.DataArray:
+    """True at pixels of GRD border noise: very low VV connected to the edge of the swath, grown by one pixel.
+
+    Only images that hold nodata have a swath edge in them; dark water inside the swath is kept.
+    """
+
+    def one(images: np.ndarray) -> np.ndarray:
+        flat = images.reshape(-1, *images.shape[-2:])
+        return np.stack([_border_noise(image, threshold_db) for image in flat]).reshape(images.shape)
+
+    chunked = vv_db.chunk({"t": 1, "y": -1, "x": -1}) if vv_db.chunks else vv_db
+    return xr.apply_ufunc(
+        one,
+        chunked,
+        input_core_dims=[["y", "x"]],
+        output_core_dims=[["y", "x"]],
+        dask="parallelized",
+        output_dtypes=[bool],
+    )
+
+
+def _border_noise(image: np.ndarray, threshold_db: float) -> np.ndarray:
+    empty = ~np.isfinite(image)
+    if not empty.any() or empty.all():
+        return np.zeros(image.shape, bool)
+    low = np.nan_to_num(image, nan=np.inf) < threshold_db
+    labels, _ = ndimage.label(low | empty, np.ones((3, 3)))
+    touching = np.unique(labels[empty])
+    noise = low & np.isin(labels, touching)
+    return ndimage.binary_dilation(noise, np.ones((3, 3))) & ~empty if noise.any() else noise
+
+
+def quegan_filter(power: xr.DataArray, window_px: int) -> xr.DataArray:
+    """Multi-temporal speckle filter of Quegan and Yu (2001, doi:10.1109/36.964973), power in, power out.
+
+    J_k = E[I_k] / N * sum_i I_i / E[I_i], E = spatial mean over ``window_px`` pixels, sums over the dates on which
+    the pixel was seen. NaN stays NaN and does not spread.
+    """
+
+    def one(stack: np.ndarray) -> np.ndarray:  # (y, x, t) as apply_ufunc hands core dims last -> (t, y, x)
+        images = np.moveaxis(stack, -1, 0).astype(np.float64)
+        seen = np.isfinite(images)
+        mean = _nan_mean(images, seen, window_px)
+        ratio = np.where(seen & (mean > 0), images / np.where(mean > 0, mean, 1), 0.0)
+        count = seen.sum(0)
+        factor = ratio.sum(0) / np.maximum(count, 1)
+        return np.moveaxis(np.where(seen, mean * factor, np.nan), 0, -1).astype(np.float32)
+
+    whole = power.chunk({"t": -1, "y": -1, "x": -1}) if power.chunks else power
+    out = xr.apply_ufunc(
+        one,
+        whole,
+        input_core_dims=[["y", "x", "t"]],
+        output_core_dims=[["y", "x", "t"]],
+        dask="parallelized",
+        output_dtypes=[np.float32],
+    )
+    return out.transpose("t", "y", "x")
+
+
+def _nan_mean(images: np.ndarray, seen: np.ndarray, width: int) -> np.ndarray:
+    size = (0, width, width)
+    total = ndimage.uniform_filter(np.where(seen, images, 0.0), size, mode="nearest")
+    share = ndimage.uniform_filter(seen.astype(np.float64), size, mode="nearest")
+    return np.where(share > 1e-9, total / np.maximum(share, 1e-9), np.nan)

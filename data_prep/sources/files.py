@@ -1,0 +1,287 @@
+"""Local files as a source: NetCDF, Zarr and GeoTIFF, told apart by what is in them, not by their names."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from data_prep.coarse import coarse_ndvi
+from data_prep.grid import nesting, overlap_share, pixel_size, to_grid
+from data_prep.optical import reflectance, scene_classes
+from data_prep.radar import backscatter, mean_power
+from data_prep.sources import RawCubes, SourceError
+from data_prep.sources.bands import role_of
+from data_prep.sources.reading import GEOTIFF, NETCDF, RawBand, read_bands
+from fusion.data.cube_files import is_zarr
+
+log = logging.getLogger(__name__)
+
+
+class FilesSource(BaseModel):
+    """Raw data on this machine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["files"] = "files"
+    folder: Path | None = Field(None, description="folder whose files are told apart by their bands")
+    s2: tuple[Path, ...] = Field((), description="files with B04, B08 and SCL (also of different pixel size)")
+    s1: tuple[Path, ...] = Field((), description="files with VV and VH")
+    coarse: tuple[Path, ...] = Field((), description="files with a coarse NDVI (PROBA-V, CGLS)")
+    on_error: Literal["stop", "skip"] = Field("stop", description="what to do with a file that cannot be read")
+    s2_scale: float | None = Field(
+        None, gt=0, description="reflectance a digital number; null: 1e-4 unless the file says"
+    )
+    s2_offset_dn: Literal["auto"] | int = Field("auto", description="added to S2 digital numbers: 0, -1000 or auto")
+    s1_units: Literal["auto", "dB", "linear", "dn16"] = Field("auto", description="what the numbers of VV and VH are")
+    coarse_encoding: Literal["auto", "dn", "physical"] = Field("auto", description="PROBA-V digital numbers or NDVI")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "FilesSource":
+        if (self.folder is None) == (not self.s2):
+            raise ValueError("name either folder=... or s2=[...] (with s1=[...], coarse=[...] as you have them)")
+        if self.folder is not None and (self.s1 or self.coarse):
+            raise ValueError(
+                "folder=... finds S1 and the coarse series itself; drop s1 and coarse, or name s2=[...] too"
+            )
+        return self
+
+    def load(self) -> RawCubes:
+        """The raw cubes of these files; see :func:`load_files`."""
+        return load_files(self)
+
+
+def load_files(settings: FilesSource) -> RawCubes:
+    """Read, tell apart, decode and align the bands of each sensor.
+
+    Rules: a file that cannot be read stops the run, or is skipped and noted with ``on_error="skip"``; looks of one day
+    are merged (S2 and coarse: the first valid pixel in the order of file and hour; S1: mean power); dates are sorted.
+
+    Raises
+    ------
+    SourceError
+        Names the file or band, what was seen, and the fix.
+    """
+    notes: list[str] = []
+    files = find_files(settings.folder) if settings.folder is not None else []
+    wanted = [*files, *settings.s2, *settings.s1, *settings.coarse]
+    bands = list(_read_all(wanted, settings.on_error, notes))
+    by_role = _by_role(bands)
+    for line in describe(by_role):
+        log.info(line)
+        notes.append(line)
+    missing = [role for role in ("B04", "B08") if role not in by_role]
+    if missing:
+        seen = sorted({b.name for b in bands})
+        raise SourceError(
+            f"no band {' and '.join(missing)} in {', '.join(map(str, wanted)) or settings.folder}; bands found: {seen[:12]}; "
+            "Sentinel-2 red and near infrared are required"
+        )
+    s2 = _sentinel2(by_role, settings, notes)
+    s1 = _sentinel1(by_role, settings, notes)
+    coarse = _coarse(by_role, settings, notes)
+    for what, cube in (("Sentinel-1", s1), ("the coarse series", coarse)):
+        if cube is not None:
+            share = overlap_share(next(iter(cube.data_vars.values())), s2, what)
+            if share < 0.999:
+                notes.append(f"{what} covers {100 * share:.0f} % of the Sentinel-2 area; the rest stays empty")
+    origin = str(settings.folder or ", ".join(map(str, settings.s2)))
+    return RawCubes(s2=s2, s1=s1, coarse=coarse, origin=Path(origin).name or origin, notes=tuple(notes))
+
+
+def find_files(folder: Path) -> list[Path]:
+    """Raster files of a folder and its sub-folders, sorted; Zarr folders count as one file; hidden names are left out."""
+    if not folder.is_dir():
+        raise SourceError(f"{folder} is no folder; name a folder with NetCDF, Zarr or GeoTIFF files")
+    found: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if is_zarr(path) or path.suffix.lower() in (*NETCDF, *GEOTIFF, ".zarr"):
+            found.append(path)
+        elif path.is_dir():
+            found += find_files(path)
+    if not found:
+        raise SourceError(f"{folder} holds no NetCDF, Zarr or GeoTIFF file; check the path")
+    return found
+
+
+def describe(by_role: dict[str, list[RawBand]]) -> list[str]:
+    """What was detected, one line a band role."""
+    lines = []
+    for role, bands in by_role.items():
+        dates = np.concatenate([b.values.t.values for b in bands]).astype("datetime64[D]")
+        names = sorted({f"{b.file.name}:{b.name}" for b in bands})
+        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+        lines.append(
+            f"{role}: {', '.join(names[:2])}{more}, {len(np.unique(dates))} dates {dates.min()}..{dates.max()}, "
+            f"{bands[0].values.sizes['y']} x {bands[0].values.sizes['x']} px of {bands[0].pixel_m:.4g} m, {bands[0].dtype}"
+        )
+    return lines
+
+
+def _read_all(files: Sequence[Path], on_error: str, notes: list[str]) -> Iterable[RawBand]:
+    for file in files:
+        try:
+            bands = read_bands(file)
+            _probe(bands)
+            yield from bands
+        except SourceError as error:
+            if on_error == "stop":
+                raise
+            log.warning("skipped: %s", error)
+            notes.append(f"skipped: {error}")
+
+
+def _probe(bands: list[RawBand]) -> None:
+    """Read the last image of every band: a partial download opens well and breaks off there."""
+    for band in bands:
+        try:
+            band.values.isel(t=-1).load()
+        except Exception as error:
+            raise SourceError(
+                f"{band.file} breaks off while {band.name} is read ({type(error).__name__}); it is incomplete or damaged; "
+                "fetch it again"
+            ) from error
+
+
+def _by_role(bands: list[RawBand]) -> dict[str, list[RawBand]]:
+    found: dict[str, list[RawBand]] = {}
+    for band in bands:
+        role = role_of(band.name, band.pixel_m)
+        if role is not None:
+            found.setdefault(role, []).append(band)
+    order = ("B04", "B08", "SCL", "VV", "VH", "NDVI", "STATUS")
+    return {role: found[role] for role in order if role in found}
+
+
+def _join(parts: list[tuple[RawBand, xr.DataArray]], resampling: str, notes: list[str]) -> xr.DataArray:
+    """Files of one band into one series on the grid of the first file, hours kept, sorted."""
+    grid = parts[0][1]
+    moved = []
+    for band, values in parts:
+        on_grid = to_grid(values, grid, resampling, f"{band.file.name}:{band.name}")
+        if on_grid is not values and pixel_size(on_grid) != pixel_size(values):
+            notes.append(f"{band.file.name}: {band.name} was brought to the grid of {parts[0][0].file.name}")
+        moved.append(on_grid)
+    joined = xr.concat(moved, "t") if len(moved) > 1 else moved[0]
+    return joined.sortby("t")
+
+
+def first_of_day(values: xr.DataArray, notes: list[str]) -> xr.DataArray:
+    """One image a day: where a day has several, the first valid pixel in order of time."""
+    days = values.t.values.astype("datetime64[D]").astype("datetime64[ns]")
+    values = values.assign_coords(t=days)
+    unique, counts = np.unique(days, return_counts=True)
+    if (counts == 1).all():
+        return values
+    twice = unique[counts > 1].astype("datetime64[D]")
+    notes.append(
+        f"{values.name}: {len(twice)} days have several images ({twice[0]} first); the first valid pixel was kept"
+    )
+    images = []
+    for day in unique:
+        same = values.isel(t=np.flatnonzero(days == day))
+        merged = same.isel(t=0)
+        for k in range(1, same.sizes["t"]):
+            merged = merged.where(merged.notnull(), same.isel(t=k))
+        images.append(merged)
+    return xr.concat(images, "t").transpose("t", "y", "x")
+
+
+def _sentinel2(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: list[str]) -> xr.Dataset:
+    if "SCL" not in by_role:
+        notes.append("no SCL: every valid pixel counts as clear unless you give your own cloud mask")
+    red = _join([(b, b.values) for b in by_role["B04"]], "bilinear", notes)
+    scl_raw, scl_pixel_m = None, by_role["B04"][0].pixel_m
+    if "SCL" in by_role:
+        scl_raw = _join([(b, scene_classes(b)) for b in by_role["SCL"]], "nearest", notes)
+        scl_pixel_m = by_role["SCL"][0].pixel_m if nesting(scl_raw, red) is not None else scl_pixel_m
+    bands = {}
+    for role in ("B04", "B08"):
+        parts = [
+            (b, reflectance(b, scale=settings.s2_scale, offset_dn=settings.s2_offset_dn, notes=notes))
+            for b in by_role[role]
+        ]
+        values = to_grid(_join(parts, "bilinear", notes), red, "bilinear", role)
+        bands[role] = first_of_day(values.rename(role), notes)
+    if scl_raw is not None:
+        classes = to_grid(scl_raw, red, "nearest", "SCL")
+        bands["SCL"] = first_of_day(classes.where(classes != 0).rename("SCL"), notes)
+    s2 = _common_dates(bands, notes)
+    if "SCL" in s2:
+        s2["SCL"] = s2.SCL.fillna(0).astype(np.uint8)
+    else:
+        s2["SCL"] = xr.full_like(s2.B04, 4, dtype=np.uint8).where(s2.B04.notnull(), 0).astype(np.uint8)
+    s2.attrs = {"scl_pixel_m": float(scl_pixel_m)}
+    return s2.rio.write_crs(red.rio.crs)
+
+
+def _common_dates(bands: dict[str, xr.DataArray], notes: list[str]) -> xr.Dataset:
+    common = sorted(set.intersection(*(set(b.t.values.tolist()) for b in bands.values())))
+    every = sorted(set.union(*(set(b.t.values.tolist()) for b in bands.values())))
+    dropped = [np.datetime64(t, "ns").astype("datetime64[D]") for t in every if t not in set(common)]
+    if not common:
+        raise SourceError(
+            f"Sentinel-2 bands {sorted(bands)} have no date in common ({len(every)} dates in all); they belong to other files"
+        )
+    if dropped:
+        notes.append(f"{len(dropped)} S2 dates lack one of {sorted(bands)} and were dropped, the first {dropped[0]}")
+    times = np.array(common, "datetime64[ns]")
+    return xr.Dataset({name: band.sel(t=times) for name, band in bands.items()})
+
+
+def _sentinel1(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: list[str]) -> xr.Dataset | None:
+    if "VV" not in by_role and "VH" not in by_role:
+        notes.append("no Sentinel-1 found")
+        return None
+    bands, units = {}, set()
+    grid = by_role["VV" if "VV" in by_role else "VH"][0].values
+    for role in ("VV", "VH"):
+        parts = []
+        for band in by_role.get(role, []):
+            values, unit = backscatter(band, settings.s1_units)
+            units.add(unit)
+            parts.append((band, values.assign_coords(orbit=("t", [_orbit_of(band) or "unknown"] * values.sizes["t"]))))
+        if parts:
+            bands[role] = to_grid(_join(parts, "bilinear", notes), grid, "bilinear", role).rename(role)
+        else:
+            notes.append(f"no {role} found; it stays empty")
+    if len(units) > 1:
+        raise SourceError(f"Sentinel-1 files mix the units {sorted(units)}; convert them or give them one at a time")
+    unit = units.pop()
+    for role, values in bands.items():
+        if len(np.unique(values.t.values)) < values.sizes["t"]:
+            notes.append(f"{role}: images of equal time were averaged in power")
+            orbit = {t: o for t, o in zip(values.t.values.tolist(), values.orbit.values, strict=True)}
+            merged = mean_power(values.drop_vars("orbit"), unit, values.t.values)
+            bands[role] = merged.assign_coords(orbit=("t", [orbit[t] for t in merged.t.values.tolist()]))
+    if len(bands) == 1:
+        only = next(iter(bands))
+        bands["VH" if only == "VV" else "VV"] = xr.full_like(bands[only], np.nan)
+    s1 = xr.Dataset(bands)
+    s1.attrs = {"s1_units": unit}
+    return s1.rio.write_crs(grid.rio.crs)
+
+
+def _orbit_of(band: RawBand) -> str | None:
+    text = f"{band.file.stem} {band.attrs.get('name', '')} {band.attrs.get('orbit_state', '')}".lower()
+    return next(
+        (word for word in ("ascending", "descending") if word in text.replace("_", " ").replace("-", " ").split()), None
+    )
+
+
+def _coarse(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: list[str]) -> xr.Dataset | None:
+    if "NDVI" not in by_role:
+        notes.append("no coarse NDVI found")
+        return None
+    status = {b.file.parent / b.file.stem: b for b in by_role.get("STATUS", [])}
+    parts = []
+    for band in by_role["NDVI"]:
+        own = next((s for s in by_role.get("STATUS", []) if s.file == band.file), status.get(band.file))
+        parts.append((band, coarse_ndvi(band, settings.coarse_encoding, status=own, notes=notes)))
+    series = first_of_day(_join(parts, "nearest", notes).rename("NDVI"), notes)
+    return xr.Dataset({"NDVI": series}).rio.write_crs(series.rio.crs)

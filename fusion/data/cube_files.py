@@ -1,0 +1,230 @@
+"""Merged and fused cubes on disk: NetCDF or Zarr with CF attributes and a CRS, one variable a band.
+
+One variable a band, dims (t, y, x), is what QGIS, GDAL and the openEO back-ends read; in memory a cube is one array
+with dims (t, bands, y, x). Files are written under a temporary name and renamed, so a final name means a whole file.
+"""
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from fusion.contract import COARSE_NDVI, DIMS, NDVI, NDVI_MAX, NDVI_MIN, NDVI_SIGMA, S2NDVI, VH, VV
+
+_NDVI_CF = {
+    "standard_name": "normalized_difference_vegetation_index",
+    "units": "1",
+    "valid_range": [NDVI_MIN, NDVI_MAX],
+}
+_RADAR_CF = {"standard_name": "surface_backwards_scattering_coefficient_of_radar_wave"}
+_BAND_CF: dict[str, dict[str, Any]] = {
+    S2NDVI: {"long_name": "Sentinel-2 NDVI, clouds masked", **_NDVI_CF},
+    COARSE_NDVI: {"long_name": "NDVI of a 300 m sensor on the 10 m grid", **_NDVI_CF},
+    VV: {"long_name": "Sentinel-1 backscatter VV", **_RADAR_CF},
+    VH: {"long_name": "Sentinel-1 backscatter VH", **_RADAR_CF},
+    NDVI: {"long_name": "fused NDVI", **_NDVI_CF},
+    NDVI_SIGMA: {"long_name": "one standard deviation of the fused NDVI", "units": "1"},
+}
+_ATTRS_OF_CF = {"Conventions", "title", "grid_mapping", "coordinates"}
+
+
+class CubeFileError(ValueError):
+    """A cube file cannot be read or written; the message names the file, what was seen, and the fix."""
+
+
+def is_zarr(path: str | Path) -> bool:
+    """True for a folder that holds a Zarr group or array."""
+    path = Path(path)
+    return path.is_dir() and any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zmetadata"))
+
+
+def is_cube_file(path: str | Path, band: str = S2NDVI) -> bool:
+    """True if ``path`` is a NetCDF or Zarr file that holds ``band`` as a variable or a label of dimension ``bands``."""
+    try:
+        with open_dataset(path) as dataset:
+            return band in dataset.data_vars or any(
+                band in [str(b) for b in variable.bands.values]
+                for variable in dataset.data_vars.values()
+                if "bands" in variable.coords
+            )
+    except CubeFileError:
+        return False
+
+
+def open_dataset(path: str | Path, chunks: dict[str, int] | None = None) -> xr.Dataset:
+    """Open a NetCDF or Zarr file with its CRS as a coordinate.
+
+    Raises
+    ------
+    CubeFileError
+        The file is missing, of another format, or unreadable (a broken or partial download).
+    """
+    path = Path(path)
+    if not path.exists():
+        raise CubeFileError(f"{path} does not exist; name a NetCDF or Zarr file")
+    if path.is_dir() and not is_zarr(path):
+        raise CubeFileError(f"{path} is a folder without Zarr metadata; expected a NetCDF or Zarr file")
+    try:
+        if path.is_dir():
+            return xr.open_zarr(path, chunks=chunks, decode_coords="all", consolidated=None)
+        return xr.open_dataset(path, chunks=chunks, decode_coords="all")
+    except Exception as error:
+        raise CubeFileError(
+            f"{path} cannot be read as NetCDF or Zarr ({type(error).__name__}: {error}); it may be incomplete, fetch it again"
+        ) from error
+
+
+def read_cube(path: str | Path, *, lazy: bool = False) -> xr.DataArray:
+    """Read a cube file as one array (t, bands, y, x), float32, with its CRS and attributes.
+
+    Parameters
+    ----------
+    path : path
+        NetCDF or Zarr with one variable a band (as :func:`write_cube` writes), or one 4-D variable with band labels.
+    lazy : bool
+        Keep the data in the file, as Dask chunks, until they are asked for.
+
+    Raises
+    ------
+    CubeFileError
+        Unreadable, or no variable has the dims (t, y, x) with or without ``bands``.
+    """
+    dataset = open_dataset(path, chunks={} if lazy else None)
+    try:
+        cube = _stack(dataset, Path(path))
+        return cube if lazy else cube.load()
+    except (OSError, RuntimeError) as error:
+        raise CubeFileError(
+            f"{path} breaks off while it is read ({error}); it may be incomplete, fetch it again"
+        ) from error
+    finally:
+        if not lazy:
+            dataset.close()
+
+
+def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
+    labelled = [v for v in dataset.data_vars.values() if set(v.dims) == set(DIMS) and "bands" in v.coords]
+    single = {str(n): v for n, v in dataset.data_vars.items() if set(v.dims) == {"t", "y", "x"}}
+    if labelled:
+        cube = labelled[0]
+        cube = cube.assign_coords(bands=[str(b) for b in cube.bands.values])
+        attrs = {**dataset.attrs, **cube.attrs}
+    elif single:
+        order = [b for b in _BAND_CF if b in single] + [b for b in single if b not in _BAND_CF]
+        cube = xr.concat(
+            [single[b].drop_attrs(deep=False) for b in order],
+            xr.Variable("bands", order),
+            coords="minimal",
+            compat="override",
+        )
+        attrs = dict(dataset.attrs)
+    else:
+        raise CubeFileError(
+            f"{path} has variables {sorted(map(str, dataset.data_vars))[:6]}; expected bands with dims (t, y, x); "
+            "make a cube with `ndvi-fusion cube`"
+        )
+    crs = cube.rio.crs if hasattr(cube, "rio") else None
+    cube = cube.transpose(*DIMS).astype(np.float32)
+    cube.attrs = {k: v for k, v in attrs.items() if k not in _ATTRS_OF_CF}
+    cube.name = "cube"
+    return cube if crs is None else cube.rio.write_crs(crs)
+
+
+def write_cube(cube: xr.DataArray, path: str | Path, *, title: str = "NDVI cube", overwrite: bool = True) -> Path:
+    """Write a cube (t, bands, y, x) as NetCDF (``.nc``) or Zarr (``.zarr``), whole or not at all.
+
+    Dask-backed cubes are streamed. Values are float32 as they are, NaN = no data; scale is 1 and offset 0, and said so.
+
+    Raises
+    ------
+    CubeFileError
+        Unknown suffix, existing file with ``overwrite=False``, no permission, full disk. No partial file stays.
+    """
+    path = Path(path)
+    if path.suffix not in (".nc", ".zarr"):
+        raise CubeFileError(f"{path} ends in {path.suffix!r}; expected .nc (NetCDF) or .zarr (Zarr)")
+    if path.exists() and not overwrite:
+        raise CubeFileError(f"{path} exists; name another file or allow overwriting")
+    dataset = to_dataset(cube, title)
+    partial = path.with_name(f".{path.stem}.partial-{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".nc":
+            _write_netcdf(dataset, partial)
+        else:
+            dataset.to_zarr(partial, mode="w", consolidated=True, zarr_format=3, encoding={"t": _time_encoding()})
+        _replace(partial, path)
+    except (OSError, RuntimeError) as error:
+        raise CubeFileError(
+            f"{path} could not be written ({type(error).__name__}: {error}); check the folder's permission and the free space"
+        ) from error
+    finally:
+        _remove(partial)
+    return path
+
+
+def to_dataset(cube: xr.DataArray, title: str = "NDVI cube") -> xr.Dataset:
+    """The cube as a CF data set: one variable a band, units, grid mapping, axes described."""
+    import rioxarray  # noqa: F401  (the .rio accessor)
+
+    crs = cube.rio.crs
+    names = [str(b) for b in cube.bands.values]
+    variables = {}
+    for i, name in enumerate(names):
+        band = cube.isel(bands=i, drop=True).transpose("t", "y", "x").astype(np.float32)
+        band.attrs = {**_BAND_CF.get(name, {"long_name": name, "units": "1"})}
+        if name in (VV, VH):
+            units = cube.attrs.get("s1_units")
+            band.attrs["units"] = {"dB": "dB", "linear": "1"}.get(str(units), "unknown")
+        band.encoding = {}
+        variables[name] = band
+    attrs = {k: v for k, v in cube.attrs.items() if isinstance(v, str | int | float | list | tuple)}
+    dataset = xr.Dataset(variables, attrs={"Conventions": "CF-1.10", "title": title, **attrs})
+    dataset.t.attrs = {"standard_name": "time", "axis": "T"}
+    for axis in ("x", "y"):
+        dataset[axis].attrs = {"standard_name": f"projection_{axis}_coordinate", "axis": axis.upper(), "units": "m"}
+    if crs is not None:
+        if crs.is_geographic:
+            for axis, name in (("x", "longitude"), ("y", "latitude")):
+                units = "degrees_east" if axis == "x" else "degrees_north"
+                dataset[axis].attrs = {"standard_name": name, "axis": axis.upper(), "units": units}
+        dataset = dataset.rio.write_crs(crs).rio.write_grid_mapping()
+    for variable in dataset.variables.values():
+        variable.encoding = {k: v for k, v in variable.encoding.items() if k == "grid_mapping"}
+    return dataset
+
+
+def _time_encoding() -> dict[str, str]:
+    return {"units": "days since 1970-01-01", "calendar": "standard", "dtype": "int32"}
+
+
+def _write_netcdf(dataset: xr.Dataset, path: Path) -> None:
+    compressed = {"zlib": True, "complevel": 4, "shuffle": True, "dtype": "float32", "_FillValue": np.float32(np.nan)}
+    encoding: dict[str, dict[str, Any]] = {"t": _time_encoding()}
+    for name, variable in dataset.data_vars.items():
+        sizes = [min(n, c) for n, c in zip(variable.shape, (16, 256, 256), strict=True)]
+        encoding[str(name)] = {**compressed, "chunksizes": tuple(sizes)}
+    for axis in ("x", "y"):
+        encoding[axis] = {"_FillValue": None}
+    dataset.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=encoding)
+
+
+def _replace(partial: Path, final: Path) -> None:
+    if final.is_dir():  # a folder cannot be replaced in one step: move the old one aside first
+        aside = final.with_name(f".{final.name}.old-{uuid.uuid4().hex[:8]}")
+        os.rename(final, aside)
+        os.rename(partial, final)
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        os.replace(partial, final)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
