@@ -1,4 +1,4 @@
-"""Checks of the house: nothing of one machine in the text, nothing left to do, pinned versions, generated files fresh."""
+"""Checks of the house: nothing of one machine in the text, nothing left to do, pinned versions, small rooms."""
 
 import ast
 import re
