@@ -1,0 +1,196 @@
+"""From scenes to training samples: hide looks, compute features, cut small crops, mix many scenes."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from fusion.contract import STEP_DAYS
+from fusion.series.features import compute_features
+from fusion.series.observations import Observations
+
+
+class Scene(Protocol):
+    """What training needs of a scene, simulated or read from a patch store."""
+
+    observations: Observations
+    truth_days: np.ndarray | None  # int64 (n,), sorted
+    truth: np.ndarray | None  # float32 (n, H, W), clean NDVI
+
+
+class HidingSettings(BaseModel):
+    """How looks and sensors are taken away so that the network learns to do without them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    windows: tuple[int, int] = Field((1, 6), description="number of hidden windows a sample, inclusive range")
+    window_days: tuple[int, int] = Field((5, 65), description="length of a hidden window, days")
+    long_share: float = Field(0.2, ge=0, le=1, description="share of samples with one blackout of 60-140 days")
+    trailing_share: float = Field(0.2, ge=0, le=1, description="share of samples whose last 5-90 days are hidden")
+    thinning_share: float = Field(0.3, ge=0, le=1, description="share of samples that lose looks at random dates")
+    borrowed_share: float = Field(0.25, ge=0, le=1, description="share of samples under another scene's clouds too")
+    no_radar_share: float = Field(0.2, ge=0, le=1, description="share of samples without any radar")
+    no_coarse_share: float = Field(0.5, ge=0, le=1, description="share of samples without the coarse series")
+
+
+class SampleSettings(BaseModel):
+    """Shape and mixture of training samples."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    steps: int = Field(96, ge=8, description="dates of a sample, STEP_DAYS apart")
+    crop_px: int = Field(8, ge=4, description="side of a crop")
+    crops_a_side: int = Field(3, ge=1, description="crops cut side by side from one scene visit, along each axis")
+    visits: int = Field(6, ge=1, description="times a scene is used, each time with other hidden looks")
+    scenes_in_memory: int = Field(16, ge=1, description="scenes kept at once")
+    crops_in_memory: int = Field(192, ge=1, description="crops mixed before they are handed out")
+    look_target_share: float = Field(0.3, ge=0, le=1, description="share of samples scored against hidden noisy looks")
+    hiding: HidingSettings = Field(default_factory=HidingSettings)
+
+
+class Sample(NamedTuple):
+    """One crop: ``features`` (C, T, H, W) with channels last in memory, the rest (T, H, W); float32."""
+
+    features: np.ndarray
+    target: np.ndarray  # NDVI, NaN where there is nothing to score
+    gap_days: np.ndarray  # distance to the nearest visible look
+
+
+def hidden_dates(days: np.ndarray, settings: HidingSettings, rng: np.random.Generator) -> np.ndarray:
+    """Which S2 dates a sample loses, bool (n,); at least two looks stay."""
+    hidden = np.zeros(len(days), bool)
+    if len(days) < 3:
+        return hidden
+    first, last = days[0], days[-1]
+    low, high = settings.windows
+    for _ in range(rng.integers(low, high + 1)):
+        start = rng.integers(first - 10, last + 1)
+        hidden |= (days >= start) & (days < start + rng.integers(settings.window_days[0], settings.window_days[1] + 1))
+    if rng.random() < settings.long_share:
+        start = rng.integers(first - 30, last + 1)
+        hidden |= (days >= start) & (days < start + rng.integers(60, 141))
+    if rng.random() < settings.trailing_share:
+        hidden |= days > last - rng.integers(5, 91)
+    if rng.random() < settings.thinning_share:
+        hidden |= rng.random(len(days)) < rng.uniform(0.1, 0.7)
+    if (~hidden).sum() < 2:
+        hidden[rng.choice(len(days), 2, replace=False)] = False
+    return hidden
+
+
+def borrow_clouds(looks: Observations, other: Observations, rng: np.random.Generator) -> np.ndarray:
+    """Another scene's missing pixels laid over this one's dates, bool (n, H, W)."""
+    n = len(looks.s2_days)
+    height, width = looks.shape
+    if len(other.s2_days) == 0 or other.shape[0] < height or other.shape[1] < width:
+        return np.zeros((n, height, width), bool)
+    pick = (np.arange(n) + rng.integers(len(other.s2_days))) % len(other.s2_days)
+    return ~np.isfinite(other.s2_ndvi[pick, :height, :width])
+
+
+def hide_looks(
+    looks: Observations, other: Observations, settings: HidingSettings, rng: np.random.Generator
+) -> Observations:
+    """A copy of the looks with dates, pixels and sensors taken away."""
+    gone = np.broadcast_to(hidden_dates(looks.s2_days, settings, rng)[:, None, None], looks.s2_ndvi.shape)
+    if rng.random() < settings.borrowed_share:
+        gone = gone | borrow_clouds(looks, other, rng)
+    return looks.hide(
+        s2=gone, s1=bool(rng.random() < settings.no_radar_share), coarse=bool(rng.random() < settings.no_coarse_share)
+    )
+
+
+def target_on_grid(scene: Scene, visible: Observations, grid_days: np.ndarray, *, use_looks: bool) -> np.ndarray:
+    """What a sample is scored against, float32 (T, H, W), NaN where unknown.
+
+    The clean truth where the scene has it. With ``use_looks``, or without truth, hidden looks within a day of a grid
+    date take its place: real archives know nothing better, and it teaches the level of a typical look.
+    """
+    looks = scene.observations
+    if scene.truth is not None and scene.truth_days is not None:
+        index = np.searchsorted(scene.truth_days, grid_days)
+        inside = (grid_days >= scene.truth_days[0]) & (grid_days <= scene.truth_days[-1])
+        target = np.where(
+            inside[:, None, None], scene.truth[np.clip(index, 0, len(scene.truth_days) - 1)], np.float32(np.nan)
+        ).astype(np.float32)
+    else:
+        target = np.full((len(grid_days), *looks.shape), np.nan, np.float32)
+        use_looks = True
+    if use_looks:
+        hidden = hidden_looks_on_grid(looks, visible, grid_days)
+        target = np.where(np.isfinite(hidden), hidden, target)
+    return target
+
+
+def hidden_looks_on_grid(looks: Observations, visible: Observations, grid_days: np.ndarray) -> np.ndarray:
+    """The looks that ``visible`` lacks, on the grid date they fall on within a day, float32 (T, H, W), NaN elsewhere."""
+    out = np.full((len(grid_days), *looks.shape), np.nan, np.float32)
+    hidden = np.isfinite(looks.s2_ndvi)
+    hidden[np.searchsorted(looks.s2_days, visible.s2_days)] &= ~np.isfinite(visible.s2_ndvi)
+    for row, day in enumerate(looks.s2_days):
+        step = int(np.argmin(np.abs(grid_days - day)))
+        if abs(int(grid_days[step]) - int(day)) <= 1:
+            out[step] = np.where(hidden[row], looks.s2_ndvi[row], out[step])
+    return out
+
+
+def visit_scene(scene: Scene, other: Scene, settings: SampleSettings, rng: np.random.Generator) -> list[Sample]:
+    """Hide looks of a scene once and cut crops from a random place of it."""
+    looks = scene.observations
+    visible = hide_looks(looks, other.observations, settings.hiding, rng)
+    days = scene.truth_days if scene.truth_days is not None else looks.s2_days
+    slack = int(days[-1] - days[0]) - (settings.steps - 1) * STEP_DAYS
+    start = int(days[0]) + (int(rng.integers(0, slack + 1)) if slack > 0 else int(rng.integers(-STEP_DAYS, 1)))
+    grid_days = start + STEP_DAYS * np.arange(settings.steps)
+    side = settings.crop_px * settings.crops_a_side
+    height, width = looks.shape
+    if min(height, width) < side:
+        raise ValueError(f"a scene of {height} x {width} px is smaller than the crops asked for ({side} px a side)")
+    top, left = int(rng.integers(0, height - side + 1)), int(rng.integers(0, width - side + 1))
+    rows, columns = slice(top, top + side), slice(left, left + side)
+    features = compute_features(visible, grid_days, rows, columns)
+    target = target_on_grid(scene, visible, grid_days, use_looks=bool(rng.random() < settings.look_target_share))
+    target = np.where(np.isfinite(features.linear), target[:, rows, columns], np.float32(np.nan))
+    stack = np.ascontiguousarray(np.moveaxis(features.stack, 0, -1))  # (T, H, W, C)
+    samples = []
+    for i in range(settings.crops_a_side):
+        for j in range(settings.crops_a_side):
+            cut = (slice(None), *(slice(k * settings.crop_px, (k + 1) * settings.crop_px) for k in (i, j)))
+            crop = np.ascontiguousarray(stack[cut])
+            samples.append(Sample(np.moveaxis(crop, -1, 0), target[cut].copy(), features.gap_days[cut].copy()))
+    return samples
+
+
+def mix_samples(scenes: Iterable[Scene], settings: SampleSettings, seed: int) -> Iterator[Sample]:
+    """Endless stream of crops drawn at random from many scenes; ends when finite ``scenes`` are used up."""
+    rng = np.random.default_rng(seed)
+    source = iter(scenes)
+    pool: list[tuple[Scene, int]] = []
+    shelf: list[Sample] = []
+    exhausted = False
+    while True:
+        while not exhausted and len(pool) < settings.scenes_in_memory:
+            scene = next(source, None)
+            if scene is None:
+                exhausted = True
+                break
+            # the first fill is staggered, so that scenes do not all leave at once
+            visits = settings.visits if len(shelf) else int(rng.integers(1, settings.visits + 1))
+            pool.append((scene, visits))
+            if not shelf and len(pool) >= 2:
+                break
+        if not pool:
+            break
+        index = int(rng.integers(len(pool)))
+        scene, visits = pool[index]
+        other = pool[int(rng.integers(len(pool)))][0]
+        shelf += visit_scene(scene, other, settings, rng)
+        if visits > 1:
+            pool[index] = (scene, visits - 1)
+        else:
+            pool.pop(index)
+        crops_a_visit = settings.crops_a_side**2
+        if len(shelf) >= settings.crops_in_memory:
+            for _ in range(crops_a_visit):
+                yield shelf.pop(int(rng.integers(len(shelf))))
+    while shelf:
+        yield shelf.pop(int(rng.integers(len(shelf))))

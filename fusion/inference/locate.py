@@ -1,0 +1,72 @@
+"""Find a model by file, folder, MLflow run or registry name. Not part of the UDF bundle."""
+
+import os
+from pathlib import Path
+
+SHIPPED = Path(__file__).resolve().parent.parent / "pretrained"
+DEFAULT_TRACKING_URI = "sqlite:///outputs/mlflow.db"
+
+
+class ModelNotFoundError(FileNotFoundError):
+    """No model is found under the reference given."""
+
+
+def default_tracking_uri() -> str:
+    """``MLFLOW_TRACKING_URI`` where it is set, else an sqlite file in ``outputs/`` of the working folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI
+
+
+def locate_model(reference: str | os.PathLike | None = None, tracking_uri: str | None = None) -> Path:
+    """The model folder, archive or ONNX file that a reference names.
+
+    Parameters
+    ----------
+    reference : path or str, optional
+        None: the model that ships with the package. A folder with ``model.onnx`` and ``manifest.json``, the
+        ``model.onnx`` itself or a ``.zip`` of both; ``run:RUN_ID``; or ``NAME@ALIAS`` / ``NAME/VERSION`` of the MLflow
+        model registry (``NAME`` alone means ``NAME@newest``).
+
+    Raises
+    ------
+    ModelNotFoundError
+        Says what was looked for, and where.
+    """
+    if reference is None:
+        return SHIPPED
+    path = Path(reference)
+    if path.exists():
+        return path
+    text = str(reference)
+    looks_like_path = text.endswith((".onnx", ".zip")) or text.startswith((".", "~")) or path.is_absolute()
+    if looks_like_path:
+        raise ModelNotFoundError(
+            f"there is no model {text}; give a folder with model.onnx and manifest.json, a .zip of both, run:ID or a "
+            "registered name"
+        )
+    return _from_mlflow(text, tracking_uri or default_tracking_uri())
+
+
+def _from_mlflow(text: str, uri: str) -> Path:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    database = uri.removeprefix("sqlite:///")
+    if uri.startswith("sqlite:///") and not Path(database).exists():
+        raise ModelNotFoundError(
+            f"{text!r} is neither a file nor can it be looked up: there is no MLflow store {database}; set "
+            "MLFLOW_TRACKING_URI or give a file"
+        )
+    mlflow.set_tracking_uri(uri)
+    client = mlflow.MlflowClient()
+    try:
+        if text.startswith("run:"):
+            run_id = text.removeprefix("run:")
+        elif "/" in text:
+            name, version = text.rsplit("/", 1)
+            run_id = client.get_model_version(name, version).run_id
+        else:
+            name, _, alias = text.partition("@")
+            run_id = client.get_model_version_by_alias(name, alias or "newest").run_id
+        return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="files", tracking_uri=uri))
+    except MlflowException as error:
+        raise ModelNotFoundError(f"{text!r} is not in the MLflow store {uri}: {error.message}") from error

@@ -1,0 +1,97 @@
+"""A cached onnxruntime session with its manifest; cheap to ask for again, chunk after chunk."""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fusion.inference.manifest import Manifest, ModelFileError, read_model_files
+from fusion.series.features import FEATURE_NAMES, FEATURE_VERSION
+
+SESSION_CACHE: dict[tuple[str, int], "ModelSession"] = {}
+SESSION_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ModelSession:
+    """A model ready to run."""
+
+    runner: Any
+    manifest: Manifest
+
+    def run(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """``features`` float32 (C, T, H, W) -> NDVI and raw Laplace scale, both float32 (T, H, W)."""
+        ndvi, scale = self.runner.run(["ndvi", "scale"], {"features": features[None]})
+        return ndvi[0], scale[0]
+
+
+def load_session(path: str | Path, *, threads: int = 1, expected_sha256: str | None = None) -> ModelSession:
+    """Open a model once per process and thread count.
+
+    Parameters
+    ----------
+    path : path
+        Model folder, ``model.onnx`` or zip archive.
+    threads : int
+        Intra-op threads of onnxruntime; inter-op is 1.
+    expected_sha256 : str, optional
+        Hash that the caller insists on.
+
+    Raises
+    ------
+    ModelFileError
+        Missing or damaged files, another hash, features that this package does not compute, no usable onnxruntime.
+    """
+    key = (str(Path(path).resolve()), threads)
+    with SESSION_LOCK:
+        session = SESSION_CACHE.get(key)
+        if session is None:
+            session = open_session(Path(path), threads)
+            SESSION_CACHE[key] = session
+    if expected_sha256 is not None and session.manifest.sha256 != expected_sha256.lower():
+        raise ModelFileError(
+            f"{path}: model.onnx has sha256 {session.manifest.sha256}, the caller expects {expected_sha256}; use the "
+            "archive that belongs to this request"
+        )
+    return session
+
+
+def open_session(path: Path, threads: int) -> ModelSession:
+    """Read, verify and open a model, without the cache."""
+    model, manifest = read_model_files(path)
+    if manifest.feature_version != FEATURE_VERSION or manifest.features != FEATURE_NAMES:
+        raise ModelFileError(
+            f"{path}: the model reads feature version {manifest.feature_version} ({len(manifest.features)} channels), this "
+            f"package computes version {FEATURE_VERSION} ({len(FEATURE_NAMES)} channels); use a matching pair"
+        )
+    runtime = import_onnxruntime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    try:
+        runner = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelFileError(f"{path}: onnxruntime {runtime.__version__} cannot load the model: {reason}") from error
+    return ModelSession(runner, manifest)
+
+
+def import_onnxruntime() -> Any:
+    """onnxruntime, or one sentence on why it cannot be used."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        if "onnxruntime_pybind11_state" in str(error):
+            raise ModelFileError(
+                "onnxruntime is there but was built for another Python (its compiled part cannot be imported); use the "
+                "dependency archive of this Python version"
+            ) from error
+        raise ModelFileError(
+            f"onnxruntime cannot be imported ({error}); add the dependency archive to the job option "
+            "'udf-dependency-archives', or install onnxruntime"
+        ) from error
+    return onnxruntime

@@ -1,0 +1,43 @@
+"""A patch discriminator on space and time, conditioned on what the generator was told."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+NDVI_CENTRE, NDVI_UNIT_D = 0.5, 0.2
+
+
+class PatchDiscriminator(nn.Module):
+    """Judges overlapping patches of an NDVI series; spectrally normalised 3-D convolutions.
+
+    The candidate enters as its difference from the linear interpolation and as spatial gradients, so that texture is
+    judged and not the level. ``conditions`` are feature channels (radar change, coarse change, look distances).
+    """
+
+    def __init__(self, conditions: int, width: int = 16) -> None:
+        super().__init__()
+        widths = (4 + conditions, width, 2 * width, 2 * width)
+        strides = ((1, 1, 1), (2, 2, 2), (1, 1, 1))
+        kernels = ((1, 3, 3), (3, 4, 4), (3, 3, 3))
+        layers: list[nn.Module] = []
+        for i, (stride, kernel) in enumerate(zip(strides, kernels, strict=True)):
+            padding = tuple((k - 1) // 2 for k in kernel)
+            layers.append(spectral_norm(nn.Conv3d(widths[i], widths[i + 1], kernel, stride, padding)))
+            layers.append(nn.LeakyReLU(0.2))
+        layers.append(spectral_norm(nn.Conv3d(widths[-1], 1, 1)))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, ndvi: Tensor, linear: Tensor, conditions: Tensor) -> Tensor:
+        """``ndvi`` and ``linear`` are (B, T, H, W), ``conditions`` (B, K, T, H, W); returns patch logits (B, 1, t, h, w)."""
+        right = torch.nn.functional.pad(ndvi.diff(dim=-1), (0, 1))
+        down = torch.nn.functional.pad(ndvi.diff(dim=-2), (0, 0, 0, 1))
+        views = torch.stack(
+            [
+                (ndvi - NDVI_CENTRE) / NDVI_UNIT_D,
+                (ndvi - linear) / NDVI_UNIT_D,
+                right / (NDVI_UNIT_D / 4),
+                down / (NDVI_UNIT_D / 4),
+            ],
+            dim=1,
+        )
+        return self.layers(torch.cat([views, conditions], dim=1))

@@ -1,0 +1,104 @@
+"""The generator: features in, a residual over linear interpolation and its uncertainty out, every date at once."""
+
+import torch
+from torch import Tensor, nn
+
+from fusion.contract import NDVI_MAX, NDVI_MIN
+
+RESIDUAL_UNIT = 0.2  # NDVI of one network unit of the residual
+SCALE_MIN = 0.003  # smallest Laplace scale of NDVI the network may claim
+SCALE_START = 0.05
+
+
+class TemporalBlock(nn.Module):
+    """Residual block: dilated convolution over time, optionally a depthwise 3 x 3 over space, 1 x 1 mixing.
+
+    Works on (B, C, T, H, W) folded to (B, C, T, H * W), so that time is an image axis and every kernel is 2-D.
+    """
+
+    def __init__(self, width: int, dilation: int, *, spatial: bool, kernel: int = 5) -> None:
+        super().__init__()
+        self.temporal = nn.Conv2d(
+            width, width, (kernel, 1), padding=(dilation * (kernel // 2), 0), dilation=(dilation, 1)
+        )
+        self.spatial = nn.Conv2d(width, width, 3, padding=1, groups=width) if spatial else None
+        self.mix = nn.Conv2d(width, width, 1)
+        nn.init.zeros_(self.mix.weight)
+        nn.init.zeros_(self.mix.bias)
+
+    def forward(self, x: Tensor, size: tuple[int, int, int, int]) -> Tensor:
+        """``x`` is (B, C, T, H * W); ``size`` is (B, T, H, W)."""
+        batch, time, height, width = size
+        h = torch.relu(self.temporal(x))
+        if self.spatial is not None:
+            frames = h.permute(0, 2, 1, 3).reshape(batch * time, -1, height, width)  # (B * T, C, H, W)
+            frames = torch.relu(self.spatial(frames))
+            h = frames.reshape(batch, time, -1, height * width).permute(0, 2, 1, 3)
+        return x + self.mix(h)
+
+
+class Generator(nn.Module):
+    """Fuses the three sensors into NDVI at every date of the window.
+
+    Parameters
+    ----------
+    channels : int
+        Number of feature channels, ``len(FEATURE_NAMES)``.
+    width : int
+        Channels of the trunk.
+    dilations : sequence of int
+        One residual block each, with this dilation in time steps.
+    spatial_every : int
+        Every n-th block looks at the 3 x 3 neighbours.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        width: int = 32,
+        dilations: tuple[int, ...] = (1, 2, 4, 8, 4, 1),
+        spatial_every: int = 2,
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(channels, width, 1)
+        self.blocks = nn.ModuleList(
+            TemporalBlock(width, d, spatial=(i % spatial_every == spatial_every - 1)) for i, d in enumerate(dilations)
+        )
+        self.head = nn.Conv2d(width, 2, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    @property
+    def spatial_radius_px(self) -> int:
+        """How far in pixels the answer depends on its neighbours' features."""
+        return sum(block.spatial is not None for block in self.blocks)
+
+    @property
+    def temporal_radius_steps(self) -> int:
+        """How far in time steps the answer depends on other dates' features."""
+        return sum(2 * block.temporal.dilation[0] for block in self.blocks)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict.
+
+        Parameters
+        ----------
+        features : Tensor (B, C, T, H, W)
+
+        Returns
+        -------
+        ndvi : Tensor (B, T, H, W), clipped to the physical range.
+        scale : Tensor (B, T, H, W), Laplace scale of its error against clean NDVI, uncalibrated.
+        """
+        batch, channels, time, height, width = features.shape
+        size = (batch, time, height, width)
+        folded = features.reshape(batch, channels, time, height * width)
+        x = torch.relu(self.stem(folded))
+        for block in self.blocks:
+            x = block(x, size)
+        out = self.head(x)
+        linear = folded[:, 0] * RESIDUAL_UNIT + 0.5  # channel 0 is the linear interpolation, centred on 0.5
+        ndvi = linear + RESIDUAL_UNIT * out[:, 0]
+        scale = SCALE_MIN + SCALE_START * torch.nn.functional.softplus(out[:, 1])
+        shape = (batch, time, height, width)
+        return ndvi.clamp(NDVI_MIN, NDVI_MAX).reshape(shape), scale.reshape(shape)

@@ -1,0 +1,50 @@
+"""Training losses of the generator and the discriminator. Tensors are (B, T, H, W) unless said otherwise."""
+
+import torch
+from torch import Tensor
+
+
+def gap_weights(gap_days: Tensor, floor: float = 0.4, per_days: float = 40.0, cap_days: float = 60.0) -> Tensor:
+    """Weight of a pixel-date: more where the nearest look is far, since interpolation already does the rest."""
+    return floor + gap_days.clamp(max=cap_days) / per_days
+
+
+def masked_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean; 0 (with a gradient path) when every weight is 0."""
+    return (values * weights).sum() / weights.sum().clamp(min=1e-6)
+
+
+def l1_loss(ndvi: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean absolute error; weight 0 excludes a pixel-date."""
+    return masked_mean((ndvi - target).abs(), weights)
+
+
+def laplace_nll(ndvi: Tensor, scale: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Negative log-likelihood of a Laplace error with the predicted scale (without its constant)."""
+    return masked_mean((ndvi.detach() - target).abs() / scale + torch.log(scale), weights)
+
+
+def gradient_loss(ndvi: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Mean absolute error of the horizontal and vertical differences between neighbouring pixels."""
+    loss = ndvi.new_zeros(())
+    for axis in (-1, -2):
+        size = ndvi.shape[axis] - 1
+        both = torch.minimum(weights.narrow(axis, 0, size), weights.narrow(axis, 1, size))
+        loss = loss + masked_mean((ndvi.diff(dim=axis) - target.diff(dim=axis)).abs(), both)
+    return loss
+
+
+def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """Hinge loss of the discriminator's logits (any shape); Lim and Ye, 2017, arXiv:1705.02894."""
+    return torch.relu(1 - real).mean() + torch.relu(1 + fake).mean()
+
+
+def hinge_generator(fake: Tensor) -> Tensor:
+    """What the generator minimises against the hinge discriminator."""
+    return -fake.mean()
+
+
+def r1_penalty(real_logits: Tensor, real: Tensor) -> Tensor:
+    """Squared gradient of the discriminator at real samples; Mescheder et al., 2018, arXiv:1801.04406."""
+    (gradient,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
+    return gradient.pow(2).flatten(1).sum(1).mean()

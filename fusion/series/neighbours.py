@@ -1,0 +1,123 @@
+"""The looks before and after a date, pixel by pixel, and linear interpolation between them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FAR_DAYS = 10_000.0  # distance given where there is no look on that side
+
+
+@dataclass(frozen=True)
+class LookNeighbours:
+    """Indices into the look axis, each of shape (T, P); the value n (one past the last look) means "none".
+
+    ``before`` is the latest look on or before the date, ``after`` the earliest one strictly later; ``before2`` and
+    ``after2`` are the looks beyond those. ``gap_before`` and ``gap_after`` are distances in days, float32 (T, P).
+    """
+
+    before: np.ndarray
+    after: np.ndarray
+    before2: np.ndarray
+    after2: np.ndarray
+    gap_before: np.ndarray
+    gap_after: np.ndarray
+
+    @property
+    def nearest(self) -> np.ndarray:
+        """Distance to the nearest look in days, (T, P); ``FAR_DAYS`` where the pixel has none."""
+        return np.minimum(self.gap_before, self.gap_after)
+
+
+def gather_rows(rows: np.ndarray, index: np.ndarray, fill: float) -> np.ndarray:
+    """``rows`` (n, P) read at ``index`` (T, P), where index n gives ``fill``."""
+    padded = np.concatenate([rows, np.full((1, rows.shape[1]), fill, rows.dtype)])
+    return np.take_along_axis(padded, index, axis=0)
+
+
+def neighbour_chain(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For every look the latest valid one at or before it, and the earliest at or after it; (n + 1, P), n = none."""
+    n, pixels = valid.shape
+    index = np.arange(n, dtype=np.int32)[:, None]
+    last = np.maximum.accumulate(np.where(valid, index, -1), axis=0)
+    last = np.where(last < 0, n, last)
+    following = np.minimum.accumulate(np.where(valid, index, n)[::-1], axis=0)[::-1]
+    none = np.full((1, pixels), n, np.int32)
+    return np.concatenate([last, none]).astype(np.int32), np.concatenate([following, none]).astype(np.int32)
+
+
+def strictly_before_and_after(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For every look the valid looks strictly before and strictly after it; (n, P), n = none."""
+    n, pixels = valid.shape
+    last, following = neighbour_chain(valid)
+    none = np.full((1, pixels), n, np.int32)
+    return np.concatenate([none, last[: n - 1]]) if n else last[:0], following[1:]
+
+
+def find_neighbours(valid: np.ndarray, look_days: np.ndarray, grid_days: np.ndarray) -> LookNeighbours:
+    """Locate the looks around every grid date.
+
+    Parameters
+    ----------
+    valid : bool array (n, P)
+        Where a pixel was seen.
+    look_days, grid_days : int64 arrays (n,), (T,)
+        Sorted days.
+    """
+    n, pixels = valid.shape
+    last, following = neighbour_chain(valid)
+    row = np.searchsorted(look_days, grid_days, side="right")
+    before = last[np.where(row > 0, row - 1, n)]
+    after = following[row]
+    if n:
+        earlier, later = strictly_before_and_after(valid)
+        before2, after2 = gather_rows(earlier, before, n), gather_rows(later, after, n)
+    else:
+        before2, after2 = before, after
+    days = np.broadcast_to(look_days.astype(np.float32)[:, None], (n, pixels))
+    grid = grid_days.astype(np.float32)[:, None]
+    gap_before = np.where(before < n, grid - gather_rows(days, before, 0.0), np.float32(FAR_DAYS))
+    gap_after = np.where(after < n, gather_rows(days, after, 0.0) - grid, np.float32(FAR_DAYS))
+    return LookNeighbours(before, after, before2, after2, gap_before, gap_after)
+
+
+def blend_linearly(
+    value_before: np.ndarray, value_after: np.ndarray, gap_before: np.ndarray, gap_after: np.ndarray
+) -> np.ndarray:
+    """Linear interpolation between two looks; the nearest one where a side is missing, NaN where both are."""
+    has_before, has_after = gap_before < FAR_DAYS, gap_after < FAR_DAYS
+    total = np.maximum(gap_before + gap_after, np.float32(1e-6))
+    weight = np.where(has_before & has_after, gap_before / total, np.where(has_after, np.float32(1), np.float32(0)))
+    before = np.where(has_before, value_before, np.float32(0))
+    after = np.where(has_after, value_after, np.float32(0))
+    blended = before + weight * (after - before)
+    return np.where(has_before | has_after, blended, np.float32(np.nan)).astype(np.float32)
+
+
+def interpolate_linear(days: np.ndarray, values: np.ndarray, grid_days: np.ndarray) -> np.ndarray:
+    """Per-pixel linear interpolation in time, nearest look beyond the ends.
+
+    Parameters
+    ----------
+    days : int64 (n,)
+        Sorted dates of the looks.
+    values : float (n, ...)
+        NaN = no look.
+    grid_days : int64 (T,)
+
+    Returns
+    -------
+    float32 (T, ...); NaN for a pixel that has no look at all.
+    """
+    shape = values.shape[1:]
+    flat = values.reshape(len(days), -1).astype(np.float32)
+    near = find_neighbours(np.isfinite(flat), days, grid_days)
+    out = blend_linearly(
+        gather_rows(flat, near.before, np.nan), gather_rows(flat, near.after, np.nan), near.gap_before, near.gap_after
+    )
+    return out.reshape(len(grid_days), *shape)
+
+
+def nearest_look_gap(days: np.ndarray, values: np.ndarray, grid_days: np.ndarray) -> np.ndarray:
+    """Days from every grid date to the pixel's nearest look, float32 (T, ...); ``FAR_DAYS`` where it has none."""
+    flat = np.isfinite(values).reshape(len(days), -1)
+    return find_neighbours(flat, days, grid_days).nearest.reshape(len(grid_days), *values.shape[1:])

@@ -1,0 +1,213 @@
+"""The Lightning module: generator, optional discriminator, averaged weights, one schedule for both."""
+
+import math
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from fusion.data.stream import Batch
+from fusion.model.discriminator import PatchDiscriminator
+from fusion.model.generator import Generator
+from fusion.model.losses import (
+    gap_weights,
+    gradient_loss,
+    hinge_discriminator,
+    hinge_generator,
+    l1_loss,
+    laplace_nll,
+    r1_penalty,
+)
+from fusion.series.features import FEATURE_NAMES, NDVI_UNIT
+from fusion.training.settings import GeneratorSettings, TrainSettings
+
+GAP_EDGES = (15.0, 30.0, 60.0, 100.0)
+CONDITION_NAMES = ("vv_since_before", "cr_since_before", "coarse_since_before", "near_before", "near_after", "mid_before")
+CONDITIONS = [FEATURE_NAMES.index(name) for name in CONDITION_NAMES]
+
+
+def build_generator(settings: GeneratorSettings) -> Generator:
+    """The generator that these settings describe, fed by the current features."""
+    return Generator(len(FEATURE_NAMES), settings.width, tuple(settings.dilations), settings.spatial_every)
+
+
+class FusionModule(pl.LightningModule):
+    """Trains the generator, with a discriminator where ``loss.adversarial`` is above 0.
+
+    Optimisation is manual. ``generator_steps`` counts the generator's updates (Lightning's own counter counts every
+    optimiser's). ``seconds`` carries the time spent, so that a resumed run keeps its budget.
+    """
+
+    def __init__(self, settings: TrainSettings) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.settings = settings
+        self.generator = build_generator(settings.generator).to(memory_format=torch.channels_last)
+        self.averaged = AveragedModel(
+            self.generator, multi_avg_fn=get_ema_multi_avg_fn(settings.optimiser.average_decay)
+        )
+        self.adversarial = settings.loss.adversarial > 0
+        if self.adversarial:
+            self.discriminator = PatchDiscriminator(len(CONDITIONS))
+        self.generator_steps = 0
+        self.seconds = 0.0
+        self._clock: float | None = None
+        self._sums: dict[str, Tensor] = {}
+
+    # -- optimisation ---------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Any:
+        o = self.settings.optimiser
+        generator = torch.optim.AdamW(
+            self.generator.parameters(), lr=o.learning_rate, weight_decay=o.weight_decay, betas=(0.9, 0.98)
+        )
+        if not self.adversarial:
+            return generator
+        discriminator = torch.optim.Adam(
+            self.discriminator.parameters(), lr=o.learning_rate * o.discriminator_ratio, betas=(0.5, 0.9)
+        )
+        return [generator, discriminator]
+
+    def progress(self) -> float:
+        """Share of the run that is done, by steps or by minutes, whichever is further."""
+        o = self.settings.optimiser
+        done = self.generator_steps / o.max_steps
+        if o.max_minutes is not None:
+            done = max(done, self.seconds / (60 * o.max_minutes))
+        return min(done, 1.0)
+
+    def rate_factor(self) -> float:
+        """Learning rate over its peak: linear warm-up, then half a cosine."""
+        warm = min(1.0, (self.generator_steps + 1) / max(self.settings.optimiser.warmup_steps, 1))
+        return warm * (0.5 * (1 + math.cos(math.pi * self.progress())) + 1e-3)
+
+    def adversarial_weight(self) -> float:
+        """Weight of the adversarial loss now: 0 in the warm-up, then a linear ramp."""
+        loss = self.settings.loss
+        done = self.generator_steps - loss.adversarial_warmup
+        return loss.adversarial * min(max(done / loss.adversarial_ramp, 0.0), 1.0)
+
+    def on_train_start(self) -> None:
+        self._clock = time.monotonic()
+
+    def training_step(self, batch: Batch, batch_index: int) -> None:
+        optimisers = self.optimizers()
+        optimisers = optimisers if isinstance(optimisers, list) else [optimisers]
+        o = self.settings.optimiser
+        for optimiser, ratio in zip(optimisers, (1.0, o.discriminator_ratio), strict=False):
+            for group in optimiser.param_groups:
+                group["lr"] = o.learning_rate * ratio * self.rate_factor()
+        features, target, gap_days = batch
+        known = torch.isfinite(target)
+        target = torch.nan_to_num(target)
+        weights = gap_weights(gap_days) * known
+        ndvi, scale = self.generator(features)
+        if self.adversarial:
+            self._discriminator_step(optimisers[1], features, ndvi.detach(), target, known)
+        losses = self._generator_losses(features, ndvi, scale, target, weights, known)
+        total = sum(losses.values())
+        optimisers[0].zero_grad(set_to_none=True)
+        self.manual_backward(total)
+        self.clip_gradients(optimisers[0], gradient_clip_val=o.clip, gradient_clip_algorithm="norm")
+        optimisers[0].step()
+        self.generator_steps += 1
+        self.averaged.update_parameters(self.generator)
+        self._count_time()
+        if self.generator_steps % 50 == 0:
+            self.log_dict({f"train/{k}": v.detach() for k, v in losses.items()})
+            self.log("train/rate", o.learning_rate * self.rate_factor())
+        self.log("loss", total.detach(), prog_bar=True, logger=False)
+        if self.progress() >= 1.0:
+            self.trainer.should_stop = True
+
+    def _generator_losses(self, features, ndvi, scale, target, weights, known) -> dict[str, Tensor]:
+        loss = self.settings.loss
+        losses = {
+            "l1": loss.l1 * l1_loss(ndvi, target, weights),
+            "nll": loss.nll * laplace_nll(ndvi, scale, target, weights),
+        }
+        if loss.gradient > 0:
+            losses["gradient"] = loss.gradient * gradient_loss(ndvi, target, weights)
+        weight = self.adversarial_weight() if self.adversarial else 0.0
+        if weight > 0:
+            fake = self._judge(torch.where(known, ndvi, target), features)
+            losses["adversarial"] = weight * hinge_generator(fake)
+        return losses
+
+    def _judge(self, ndvi: Tensor, features: Tensor) -> Tensor:
+        linear = features[:, 0] * float(NDVI_UNIT) + 0.5
+        return self.discriminator(ndvi, linear, features[:, CONDITIONS])
+
+    def _discriminator_step(self, optimiser, features, fake, target, known) -> None:
+        # real and fake go through the same mask: where there is no target, both show the same values
+        fake = torch.where(known, fake, target)
+        penalised = self.settings.loss.r1 > 0 and self.generator_steps % self.settings.loss.r1_every == 0
+        real = target.clone().requires_grad_(penalised)
+        real_logits = self._judge(real, features)
+        loss = hinge_discriminator(real_logits, self._judge(fake, features))
+        if self.generator_steps % 50 == 0:
+            self.log("train/discriminator", loss.detach())
+        if penalised:
+            loss = loss + 0.5 * self.settings.loss.r1 * self.settings.loss.r1_every * r1_penalty(real_logits, real)
+        optimiser.zero_grad(set_to_none=True)
+        self.manual_backward(loss)
+        optimiser.step()
+
+    def _count_time(self) -> None:
+        now = time.monotonic()
+        if self._clock is not None:
+            self.seconds += now - self._clock
+        self._clock = now
+
+    # -- validation -----------------------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        self._sums = {}
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        features, target, gap_days = batch
+        ndvi, scale = self.averaged(features)
+        linear = features[:, 0] * float(NDVI_UNIT) + 0.5
+        edges = torch.tensor((0.0, *GAP_EDGES, math.inf), device=gap_days.device)
+        for i in range(len(edges) - 1):
+            inside = torch.isfinite(target) & (gap_days >= edges[i]) & (gap_days < edges[i + 1])
+            error = (ndvi - target)[inside]
+            part = torch.stack(
+                [
+                    inside.sum(),
+                    error.abs().sum(),
+                    (linear - target)[inside].abs().sum(),
+                    error.sum(),
+                    (error.abs() <= 2.3026 * scale[inside]).sum(),  # 90 % of a Laplace error
+                ]
+            ).double()
+            key = f"{'lt' if i == 0 else 'ge'}{GAP_EDGES[0]:.0f}" if i == 0 else f"ge{GAP_EDGES[i - 1]:.0f}"
+            self._sums[key] = self._sums.get(key, torch.zeros_like(part)) + part
+
+    def on_validation_epoch_end(self) -> None:
+        table = {k: self._gathered(v) for k, v in self._sums.items()}
+        for key, (count, error, linear, bias, covered) in table.items():
+            if count > 0:
+                self.log(f"val/mae_{key}", error / count)
+                self.log(f"val/linear_{key}", linear / count)
+                self.log(f"val/bias_{key}", bias / count)
+                self.log(f"val/cover90_{key}", covered / count)
+        total = sum(table.values())
+        self.log("val/mae", total[1] / total[0].clamp(min=1), prog_bar=True)
+        self.log("val/mae_over_linear", total[1] / total[2].clamp(min=1e-9), prog_bar=True)
+        self._clock = time.monotonic()
+
+    def _gathered(self, sums: Tensor) -> Tensor:
+        return self.all_gather(sums).reshape(-1, 5).sum(0) if self.trainer.world_size > 1 else sums
+
+    # -- checkpoint -----------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["progress"] = {"generator_steps": self.generator_steps, "seconds": self.seconds}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.generator_steps = int(checkpoint["progress"]["generator_steps"])
+        self.seconds = float(checkpoint["progress"]["seconds"])

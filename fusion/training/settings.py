@@ -1,0 +1,96 @@
+"""Settings of a training run; the YAML files in ``configs/`` hold the values."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fusion.data.samples import SampleSettings
+
+
+class GeneratorSettings(BaseModel):
+    """Shape of the generator; stored in the checkpoint and in the manifest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    width: int = Field(32, ge=4, description="channels of the trunk")
+    dilations: tuple[int, ...] = Field((1, 2, 4, 8, 4, 1), description="one residual block each, in time steps")
+    spatial_every: int = Field(2, ge=1, description="every n-th block looks at the 3 x 3 neighbours")
+
+
+class LossSettings(BaseModel):
+    """Weights of the losses."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    l1: float = Field(6.0, ge=0, description="weight of the mean absolute error")
+    nll: float = Field(0.5, ge=0, description="weight of the Laplace likelihood, which trains the uncertainty")
+    gradient: float = Field(1.0, ge=0, description="weight of the error of spatial differences")
+    adversarial: float = Field(0.0, ge=0, le=0.05, description="weight of the adversarial loss after its ramp; 0 = off")
+    adversarial_ramp: int = Field(500, ge=1, description="steps over which that weight grows from 0")
+    adversarial_warmup: int = Field(200, ge=0, description="steps in which only the discriminator learns")
+    r1: float = Field(1.0, ge=0, description="weight of the R1 penalty")
+    r1_every: int = Field(16, ge=1, description="the penalty is computed every n-th step (lazy R1)")
+
+
+class OptimiserSettings(BaseModel):
+    """Length and speed of training."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    learning_rate: float = Field(2e-3, gt=0, description="peak learning rate of the generator (AdamW)")
+    discriminator_ratio: float = Field(2.0, gt=0, description="learning rate of the discriminator over the generator's")
+    weight_decay: float = Field(1e-4, ge=0, description="AdamW weight decay")
+    warmup_steps: int = Field(200, ge=0, description="linear warm-up")
+    max_steps: int = Field(20_000, ge=1, description="steps of the generator; the rate falls to 0 as a cosine")
+    max_minutes: float | None = Field(None, gt=0, description="stop by then at the latest; the cosine ends there too")
+    clip: float = Field(1.0, gt=0, description="gradient norm is clipped to this")
+    average_decay: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights, which are exported")
+
+
+class TrackingSettings(BaseModel):
+    """Where the run is recorded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    enabled: bool = Field(True, description="record the run with MLflow")
+    uri: str | None = Field(None, description="MLflow tracking URI; MLFLOW_TRACKING_URI or outputs/mlflow.db when empty")
+    experiment: str = Field("ndvi-fusion", description="MLflow experiment")
+    register_as: str | None = Field("ndvi-fusion", description="name in the model registry; empty = do not register")
+    alias: str = Field("newest", description="alias given to the registered version")
+
+
+class TrainSettings(BaseModel):
+    """``ndvi-fusion train``: scenes in, checkpoint and ONNX model out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    out: Path = Field(description="output folder; an interrupted run found there is resumed")
+    store: Path | None = Field(None, description="patch store to learn from (its splits are honoured)")
+    scenes: dict[str, Any] | None = Field(None, description="simulated scenes instead: a _target_ with its settings")
+    seed: int = Field(20240, ge=0, description="seed of scenes, hiding and weights")
+    samples: SampleSettings = Field(default_factory=lambda: SampleSettings(), description="crops and hiding")
+    batch_size: int = Field(12, ge=1, description="crops a step")
+    workers: int = Field(1, ge=0, description="processes that prepare samples; 0 = in the training process")
+    threads: int | None = Field(None, ge=1, description="CPU threads of the training process; all cores when empty")
+    generator: GeneratorSettings = Field(default_factory=lambda: GeneratorSettings())
+    loss: LossSettings = Field(default_factory=lambda: LossSettings())
+    optimiser: OptimiserSettings = Field(default_factory=lambda: OptimiserSettings())
+    tracking: TrackingSettings = Field(default_factory=lambda: TrackingSettings())
+    start_from: Path | None = Field(None, description="checkpoint whose averaged weights start this run")
+    resume: bool = Field(True, description="go on from the checkpoint in the output folder, if there is one")
+    validate_every: int = Field(1000, ge=1, description="steps between validations")
+    checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints")
+    validation_batches: int = Field(24, ge=1, description="batches of the fixed validation set")
+    calibration_batches: int = Field(48, ge=1, description="batches on which the uncertainty is calibrated")
+    accelerator: Literal["auto", "cpu", "gpu"] = Field("auto", description="Lightning accelerator")
+    devices: int | Literal["auto"] = Field("auto", description="number of devices")
+    precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="Lightning precision")
+    compile: bool = Field(False, description="torch.compile the generator")
+    progress: bool = Field(True, description="show a progress bar")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "TrainSettings":
+        if (self.store is None) == (self.scenes is None):
+            raise ValueError(
+                f"exactly one of 'store' and 'scenes' says what to learn from (seen: store={self.store}, "
+                f"scenes={'given' if self.scenes else None}); add store=PATH or experiment=shipped_cpu"
+            )
+        if self.loss.adversarial > 0 and self.samples.crop_px < 8:
+            raise ValueError(f"the adversarial loss needs crops of 8 px or more (seen: crop_px={self.samples.crop_px})")
+        return self

@@ -1,0 +1,105 @@
+"""What a training run leaves in MLflow: settings, curves, figures, the ONNX model and its place in the registry."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import MLFlowLogger
+
+from fusion.inference.locate import default_tracking_uri
+from fusion.training.settings import TrainSettings
+
+log = logging.getLogger(__name__)
+
+
+def tracking_uri(settings: TrainSettings) -> str:
+    """The tracking URI of a run: the one given, else the package's default."""
+    return settings.tracking.uri or default_tracking_uri()
+
+
+def open_logger(settings: TrainSettings) -> MLFlowLogger | bool:
+    """A Lightning logger on the run's store, or False when tracking is off. A resumed run goes on in its MLflow run."""
+    if not settings.tracking.enabled:
+        return False
+    run_file = settings.out / "mlflow_run_id.txt"
+    run_id = run_file.read_text().strip() if settings.resume and run_file.is_file() else None
+    uri = tracking_uri(settings)
+    artifacts = None
+    if uri.startswith("sqlite:///"):
+        database = Path(uri.removeprefix("sqlite:///"))
+        database.parent.mkdir(parents=True, exist_ok=True)
+        artifacts = (database.parent / "mlartifacts").resolve().as_uri()
+    logger = MLFlowLogger(
+        experiment_name=settings.tracking.experiment,
+        run_name=settings.out.name,
+        tracking_uri=uri,
+        artifact_location=artifacts,
+        run_id=run_id,
+    )
+    run_file.write_text(str(logger.run_id))
+    logger.log_hyperparams(flatten(settings.model_dump(mode="json")))
+    return logger
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as dotted keys, values cut to what MLflow accepts."""
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            out |= flatten(value, f"{prefix}{key}.")
+        else:
+            out[f"{prefix}{key}"] = str(value)[:490]
+    return out
+
+
+def record_model(logger: MLFlowLogger, settings: TrainSettings, model_folder: Path, figures: list[Path]) -> None:
+    """Log the exported model with its signature, register it under its alias, and attach files and figures."""
+    import mlflow
+    import numpy as np
+    import onnx
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    from fusion.series.features import FEATURE_NAMES
+
+    mlflow.set_tracking_uri(tracking_uri(settings))
+    image = (-1, -1, -1, -1)
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, len(FEATURE_NAMES), -1, -1, -1), "features")]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), image, name) for name in ("ndvi", "scale")]),
+    )
+    with mlflow.start_run(run_id=logger.run_id):
+        info = mlflow.onnx.log_model(
+            onnx.load(model_folder / "model.onnx"),
+            name="model",
+            signature=signature,
+            registered_model_name=settings.tracking.register_as,
+        )
+        for file in sorted(model_folder.iterdir()):
+            mlflow.log_artifact(str(file), "files")
+        for figure in figures:
+            mlflow.log_artifact(str(figure), "figures")
+    if settings.tracking.register_as and info.registered_model_version is not None:
+        mlflow.MlflowClient().set_registered_model_alias(
+            settings.tracking.register_as, settings.tracking.alias, str(info.registered_model_version)
+        )
+    log.info("MLflow run %s in %s", logger.run_id, tracking_uri(settings))
+
+
+class CurveFile(pl.Callback):
+    """Keeps the validation curve as a CSV beside the checkpoint, for those without MLflow."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        values = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+        row = {"step": module.generator_steps, "minutes": round(module.seconds / 60, 2), **values}
+        new = not self.file.exists()
+        with self.file.open("a") as out:
+            if new:
+                out.write(",".join(row) + "\n")
+            out.write(",".join(f"{v:.6g}" for v in row.values()) + "\n")

@@ -1,0 +1,78 @@
+"""Trained generators as files that hold tensors and plain settings only."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fusion.model.generator import Generator
+from fusion.series.features import FEATURE_NAMES, FEATURE_VERSION
+from fusion.training.settings import GeneratorSettings
+
+WEIGHTS_FORMAT = 1
+
+
+class WeightsError(ValueError):
+    """A checkpoint cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class TrainedGenerator:
+    """Averaged weights with what is needed to use them."""
+
+    generator: Generator
+    settings: GeneratorSettings
+    calibration: dict[str, list[float]] | None
+    record: dict[str, Any]
+
+
+def save_weights(file: Path, trained: TrainedGenerator) -> Path:
+    """Write the weights under a temporary name, then rename."""
+    partial = file.with_name(file.name + ".partial")
+    content = {
+        "format": WEIGHTS_FORMAT,
+        "feature_version": FEATURE_VERSION,
+        "features": list(FEATURE_NAMES),
+        "generator": trained.settings.model_dump(mode="json"),
+        "calibration": trained.calibration,
+        "record": trained.record,
+        "state": {k: v.detach().cpu().contiguous() for k, v in trained.generator.state_dict().items()},
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, partial)
+    os.replace(partial, file)
+    return file
+
+
+def load_weights(file: Path) -> TrainedGenerator:
+    """Read weights; refuses anything but tensors and plain settings.
+
+    Raises
+    ------
+    WeightsError
+        Missing, corrupted, another format, or made for other features.
+    """
+    if not file.is_file():
+        raise WeightsError(f"there is no checkpoint {file}; give the generator.pt of a training run")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a bad file
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(
+            f"{file} cannot be read as tensors and plain settings ({reason}); it is damaged or not a generator.pt; "
+            "train again or fetch it again"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != WEIGHTS_FORMAT:
+        seen = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise WeightsError(f"{file} has format {seen!r}; expected {WEIGHTS_FORMAT}; give the generator.pt of a run")
+    if content["feature_version"] != FEATURE_VERSION or tuple(content["features"]) != FEATURE_NAMES:
+        raise WeightsError(
+            f"{file} was trained on feature version {content['feature_version']} ({len(content['features'])} features); "
+            f"this package computes version {FEATURE_VERSION} ({len(FEATURE_NAMES)}); train again or use its version"
+        )
+    settings = GeneratorSettings.model_validate(content["generator"])
+    generator = Generator(len(FEATURE_NAMES), settings.width, tuple(settings.dilations), settings.spatial_every)
+    generator.load_state_dict(content["state"])
+    return TrainedGenerator(generator.eval(), settings, content["calibration"], content["record"])
