@@ -32,7 +32,7 @@ def make_landscape(
     """Draw a landscape of ``height + 2 margin`` by ``width + 2 margin`` pixels."""
     margin = settings.margin_px
     rows, columns = height + 2 * margin, width + 2 * margin
-    area_px = draw(rng, settings.parcel_ha) * 1e4 / resolution_m**2
+    area_px = np.exp(draw(rng, tuple(np.log(settings.parcel_ha)))) * 1e4 / resolution_m**2
     u, v = _turned_grid(rows, columns, rng)
     if rng.random() < settings.voronoi_probability:
         parcel, lines = _voronoi(u, v, area_px, rng), None
@@ -54,7 +54,7 @@ def make_landscape(
         parcel[(abs(u - u[i, j]) < half[0]) & (abs(v - v[i, j]) < half[1])] = len(kinds)
         kinds.append(BUILDING)
     length = draw(rng, settings.variation_length_m) / resolution_m
-    variation = 0.8 * smooth_fields(rng, 1, rows, columns, length)[0] + 0.6 * smooth_fields(rng, 1, rows, columns, 1.6)[0]
+    variation = 0.8 * smooth_fields(rng, 1, rows, columns, length)[0] + 0.6 * smooth_fields(rng, 1, rows, columns, 2.2)[0]
     sigma = draw(rng, settings.edge_blur_px)
     line = np.exp(-0.5 * (np.arange(-1, 2) / sigma) ** 2)
     line /= line.sum()

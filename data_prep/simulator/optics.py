@@ -48,7 +48,7 @@ def cloud_threshold(settings: OpticsSettings, weather: Weather, rng: np.random.G
     mean, swing = draw(rng, settings.cloudiness), draw(rng, settings.cloud_season)
     if rng.random() < 0.15:
         swing = -0.5 * swing  # summer-rain climates
-    return -ndtri(np.clip(mean + swing * weather.winter, 0.2, 0.92))
+    return -ndtri(np.clip(mean + swing * weather.winter, 0.2, 0.95))
 
 
 def look_days(settings: OpticsSettings, n_days: int, rng: np.random.Generator) -> np.ndarray:

@@ -53,14 +53,15 @@ def make_vegetation(settings: PhenologySettings, land: Landscape, weather: Weath
     soil = np.array(grower.soil)
     growth = np.array(grower.growth, np.float64).reshape(-1, 12)
     dips = np.array(grower.dips, np.float64).reshape(-1, 6)
-    strength = rng.uniform(0.02, 0.08, parcels)
-    shift = rng.uniform(1.0, 5.0, parcels)
+    strength = rng.uniform(*settings.field_variation, parcels)
+    shift = 2 * rng.uniform(*settings.field_timing_d, parcels)
     season0 = weather.season[0]
     ndvi = np.empty((2, parcels, n))
     arch = np.zeros((parcels, n), np.int8)
     _grow(growth, dips, soil, season0, -shift / 2, 1 + strength, ndvi[0], arch)
     _grow(growth, dips, soil, season0, shift / 2, 1 - strength, ndvi[1], arch)
     _random_curves(ndvi, cover, soil, rng)
+    ndvi += _winter_green(settings, ndvi, soil, cover, weather, rng)
     wander = draw(rng, settings.wander) * smooth_series(rng, parcels, n, rng.uniform(6, 25))
     still = np.isin(cover, (COVER["built"], COVER["water"]))
     ndvi += np.where(still[:, None], 0.2, 1.0) * wander
@@ -87,7 +88,7 @@ class _Grower:
         self.shift = {y: -0.8 * warm + rng.normal(0, settings.year_shift_d) for y in self.years}
         self.drought = {y: rng.random() < settings.drought_probability for y in self.years}
         self.vigour = {y: rng.normal(1.0, 0.05) for y in self.years}
-        self.winter_growth = np.clip(rng.normal(0.35 + 0.012 * warm, 0.15), 0.05, 1.0)
+        self.winter_growth = np.clip(rng.normal(0.45 + 0.012 * warm, 0.22), 0.05, 1.0)
         self.arable = draw(rng, settings.arable_share)
         self.cover_crops = draw(rng, settings.cover_crop_probability)
         self.crop_weights = rng.dirichlet(np.array([3.0, 0.8, 1.0, 2.2, 1.6, 0.8, 0.9]) * 0.8 + 0.05)
@@ -179,7 +180,7 @@ class _Grower:
     def _winter_cereal(self, parcel, base, shift, vigour, drought):
         rng = self.rng
         sown = base + rng.uniform(-95, -45) + 0.5 * shift
-        autumn = rng.uniform(0.1, 0.5) * (0.5 + self.winter_growth)
+        autumn = rng.uniform(0.1, 0.55) * (0.5 + self.winter_growth)
         sen = base + rng.uniform(166, 188) + shift - (8 if drought else 0)
         harvest = sen + rng.uniform(18, 42)
         end_scale = rng.uniform(0.3, 1.0)
@@ -266,7 +267,7 @@ class _Grower:
     # --- grass and trees ---------------------------------------------------------------------------------------
     def _sward(self, parcel: int, arch: float) -> None:
         rng = self.rng
-        floor = rng.uniform(0.2, 0.55) * (0.6 + 0.5 * self.winter_growth)
+        floor = rng.uniform(0.3, 0.7) * (0.6 + 0.6 * self.winter_growth)
         self._add(parcel, floor, -1e4, 5, 1e5, 5, 0, 1e5, 1, -1e5, arch)
         for year in self.years:
             base, shift = 365.25 * year, self.shift[year] + rng.normal(0, self.settings.field_shift_d)
@@ -358,6 +359,16 @@ def _random_curves(ndvi: np.ndarray, cover: np.ndarray, soil: np.ndarray, rng: n
         for version, share in enumerate((0.0, 0.25)):
             mixed = level + swing * (np.sqrt(1 - share**2) * curve[0] + share * curve[1])
             ndvi[version, row] = 0.1 + 0.8 / (1 + np.exp(-mixed))
+
+
+def _winter_green(
+    settings: PhenologySettings, ndvi: np.ndarray, soil: np.ndarray, cover: np.ndarray, weather: Weather, rng: np.random.Generator
+) -> np.ndarray:
+    """What weeds, moss and wet stubble add to ground that is otherwise bare in a mild winter, (2, P, n)."""
+    gain = draw(rng, settings.winter_green) * rng.uniform(0.3, 1.3, (len(soil), 1))
+    gain[np.isin(cover, (COVER["built"], COVER["water"]))] *= 0.2
+    bare = np.clip(1 - (ndvi - soil[:, None]) / 0.5, 0, 1)
+    return bare * gain * np.clip(0.3 + 0.9 * weather.winter, 0, 1)
 
 
 @njit(cache=False)

@@ -21,8 +21,8 @@ from data_prep.simulator.weather import Weather
 
 # per archetype: canopy level A (dB, at full cover) and attenuation B of VV and VH
 #             cereal  rape  broadleaf maize  grass  tree
-_A_VV = np.array([-14.0, -9.0, -9.3, -8.8, -12.0, -9.0])
-_A_VH = np.array([-19.5, -13.2, -15.2, -14.6, -18.5, -14.8])
+_A_VV = np.array([-13.0, -8.3, -8.5, -8.0, -11.0, -8.2])
+_A_VH = np.array([-18.8, -13.6, -15.4, -15.0, -18.0, -15.2])
 _B_VV = np.array([1.6, 0.9, 0.9, 0.7, 0.7, 1.6])
 _B_VH = np.array([0.9, 1.2, 1.2, 0.9, 0.7, 1.6])
 # archetypes: cereal .. tree as in phenology.py
@@ -83,34 +83,42 @@ def look(settings: RadarSettings, land: Landscape, vegetation: Vegetation, weath
     parcel, variation = land.parcel[inner], land.variation[inner]
     half = rng.random() < 0.6  # 20 m products, as many archives keep them
     images = [_spread(band, parcel, half) for band in (vv, vh)]
-    texture = draw(settings_rng := rng, settings.texture_db)
-    del settings_rng
+    texture = draw(rng, settings.texture_db)
     static = texture * smooth_fields(rng, 2, *images[0].shape[1:], 1.2 if half else 2.4)
     common = 0.4 * variation[:: 2 if half else 1, :: 2 if half else 1]
     enl = float(np.exp(draw(rng, tuple(np.log(settings.enl)))))
+    vh_looks = rng.uniform(0.4, 1.0)  # VH lies near the noise floor, which adds to its scatter
     out = []
     for band, image in enumerate(images):
         image = image + static[band] + texture * common
-        image += speckle_db(rng, image.shape, enl, smooth=not half)
+        image += speckle_db(rng, image.shape, enl if band == 0 else enl * vh_looks, passes=1 if half else 2)
         if half:
             image = image.repeat(2, axis=1).repeat(2, axis=2)[:, : parcel.shape[0], : parcel.shape[1]]
         out.append(np.clip(image, -45, 15).astype(np.float32))
     return RadarLooks(index, out[0], out[1], orbit)
 
 
-def speckle_db(rng: np.random.Generator, shape: tuple[int, ...], enl: float, *, smooth: bool) -> np.ndarray:
+def speckle_db(rng: np.random.Generator, shape: tuple[int, ...], enl: float, *, passes: int) -> np.ndarray:
     """Multiplicative gamma speckle of unit mean and ``enl`` looks, in dB.
 
-    Gamma quantiles by Wilson and Hilferty 1931 (error of the dB standard deviation below 2 % from 3 looks on). With
-    ``smooth`` neighbours share speckle, as at 10 m spacing of a 20 m resolution, without changing its variance.
+    Gamma quantiles by Wilson and Hilferty 1931 (error of the dB standard deviation below 2 % from 3 looks on).
+    Each pass lets neighbours share speckle, as where the pixel spacing is finer than the resolution, without changing its variance.
     """
     z = rng.standard_normal(shape, dtype=np.float32)
-    if smooth:
-        z[:, :, 1:] += 0.7 * z[:, :, :-1]
-        z[:, 1:, :] += 0.7 * z[:, :-1, :]
-        z *= np.float32(1 / 1.49)
+    z = _shared(z, passes)
     cube = 1 - 1 / (9 * enl) + z * np.float32(1 / (3 * np.sqrt(enl)))
     return np.float32(30) * np.log10(np.maximum(cube, np.float32(0.05)))
+
+
+def _shared(z: np.ndarray, passes: int, share: float = 0.33) -> np.ndarray:
+    """White noise (n, H, W) smoothed ``passes`` times by (share, 1, share) along both axes, kept at unit variance."""
+    kernel = np.ones(1)
+    for _ in range(passes):
+        wide = np.pad(z, ((0, 0), (1, 1), (1, 1)), mode="reflect")
+        rows = wide[:, 1:-1] + np.float32(share) * (wide[:, :-2] + wide[:, 2:])
+        z = rows[:, :, 1:-1] + np.float32(share) * (rows[:, :, :-2] + rows[:, :, 2:])
+        kernel = np.convolve(kernel, (share, 1.0, share))
+    return z * np.float32(1 / (kernel**2).sum())
 
 
 def _spread(band: np.ndarray, parcel: np.ndarray, half: bool) -> np.ndarray:
@@ -143,21 +151,22 @@ def _parcel_backscatter(
     frozen = np.where(weather.frost[index], -rng.uniform(1.5, 4.5), 0.0)
     tilled = vegetation.tilled[:, index]
     rough = tilled * rng.uniform(0, 3.5, (parcels, 1)) + 0.5 * rng.standard_normal((parcels, 1))
-    soil_vv = -11.2 + wetness + frozen + rough + level
-    soil_vh = -20.0 + 0.8 * wetness + frozen + 0.8 * rough + level
-    archetype_db = rng.normal(0, 1.0, (2, 6))
+    soil_vv = -9.6 + wetness + frozen + rough + level
+    soil_vh = -19.0 + 0.9 * wetness + frozen + 0.8 * rough + 0.7 * level
+    archetype_db = rng.normal(0, 0.9, (2, 6))
     per_orbit = rng.normal(0, settings.orbit_db, (2, int(orbit.max(initial=0)) + 1))
     wet = weather.wet_canopy[index] * rng.uniform(0.2, 1.2)
     base = draw(rng, settings.level_db)
+    dates = rng.normal(0, rng.uniform(0.1, 0.4), (2, len(index)))
     solid = np.isin(vegetation.cover, (COVER["built"],))[:, None]
     water = (vegetation.cover == COVER["water"])[:, None]
     out = []
     for b, (a_db, b_att, soil) in enumerate(((_A_VV, _B_VV, soil_vv), (_A_VH, _B_VH, soil_vh))):
         through = np.exp(-2 * b_att[arch] * strength * canopy)
-        leaf = 10 ** (0.1 * (a_db[arch] + archetype_db[b][arch] + 0.5 * level + 0.25 * (wetness + frozen)))
+        leaf = 10 ** (0.1 * (a_db[arch] + archetype_db[b][arch] + 0.5 * level + 0.45 * (wetness + frozen)))
         power = leaf * canopy * (1 - through) * 1.1 + 10 ** (0.1 * soil) * through
         db = 10 * np.log10(np.maximum(power, 1e-5)) + wet * canopy
         db = np.where(solid, (-4.5, -12.0)[b] + 2.2 * level + 0.1 * wetness, db)
         db = np.where(water, (-19.0, -26.5)[b] + 2.0 * rng.standard_normal(len(index)) + level, db)
-        out.append((db + base + per_orbit[b][orbit] + 0.15 * rng.standard_normal(db.shape)).astype(np.float32))
+        out.append((db + base + per_orbit[b][orbit] + dates[b] + 0.15 * rng.standard_normal(db.shape)).astype(np.float32))
     return out[0], out[1]

@@ -21,7 +21,7 @@ class _Settings(BaseModel):
 class GeometrySettings(_Settings):
     """Parcels and their surroundings."""
 
-    parcel_ha: Range = Field((0.7, 7.0), description="typical parcel area of a scene, hectares")
+    parcel_ha: Range = Field((0.5, 6.0), description="typical parcel area of a scene, hectares, drawn log-uniformly")
     voronoi_probability: float = Field(0.35, ge=0, le=1, description="share of scenes with irregular parcels")
     road_probability: float = Field(0.35, ge=0, le=1, description="chance that a boundary between blocks is a road")
     hedge_probability: float = Field(0.25, ge=0, le=1, description="chance that a boundary is a hedge")
@@ -43,6 +43,9 @@ class PhenologySettings(_Settings):
     smooth_probability: float = Field(0.05, ge=0, le=1, description="share of parcels that follow a smooth random curve")
     cover_crop_probability: Range = Field((0.2, 0.9), description="chance of a cover crop before a spring crop")
     drought_probability: float = Field(0.35, ge=0, le=1, description="chance of a dry summer, a year")
+    field_variation: Range = Field((0.03, 0.12), description="std of growth within fields, share of the amplitude")
+    field_timing_d: Range = Field((0.5, 3.0), description="std of timing within fields, days")
+    winter_green: Range = Field((0.0, 0.2), description="NDVI that weeds and moss add to bare fields in a mild winter")
     wander: Range = Field((0.005, 0.03), description="slow random departure of a field from its curve, NDVI")
 
 
@@ -50,14 +53,14 @@ class OpticsSettings(_Settings):
     """Sentinel-2 looks."""
 
     orbits: tuple[int, int] = Field((1, 2), description="fewest and most relative orbits over the scene")
-    cloudiness: Range = Field((0.35, 0.75), description="mean cloud share over the year")
-    cloud_season: Range = Field((0.0, 0.2), description="how much cloudier winter is than the mean")
+    cloudiness: Range = Field((0.38, 0.78), description="mean cloud share over the year")
+    cloud_season: Range = Field((0.0, 0.22), description="how much cloudier winter is than the mean")
     dilation_px: tuple[int, int] = Field((2, 7), description="radius of the cloud mask dilation, pixels")
     missed_cloud_probability: Range = Field((0.02, 0.08), description="chance that thin cloud on a date is not masked")
     haze: Range = Field((0.003, 0.014), description="typical added reflectance of undetected haze, overhead sun")
     band_bias: Range = Field((0.001, 0.005), description="std of a date's additive error a band, reflectance, overhead sun")
     brdf: Range = Field((0.015, 0.05), description="std of a date's multiplicative error between bands")
-    pixel_noise: Range = Field((0.002, 0.007), description="reflectance noise a pixel")
+    pixel_noise: Range = Field((0.001, 0.004), description="reflectance noise a pixel")
     shift_px: Range = Field((0.0, 0.5), description="std of the geolocation error of a date, pixels")
     snow_missed: float = Field(0.2, ge=0, le=1, description="share of snowy dates that the mask does not find")
 
@@ -70,8 +73,8 @@ class RadarSettings(_Settings):
     enl: Range = Field((4.0, 50.0), description="equivalent number of looks, drawn log-uniformly")
     level_db: Range = Field((-2.0, 2.0), description="common level offset (sigma0 or gamma0, calibration)")
     orbit_db: float = Field(1.0, ge=0, description="std of the level difference between orbits, dB")
-    moisture_db: Range = Field((3.0, 8.0), description="rise of bare soil backscatter from dry to wet, dB")
-    field_db: float = Field(1.3, ge=0, description="std of the static level of a field, dB")
+    moisture_db: Range = Field((5.0, 14.0), description="rise of bare soil backscatter from dry to wet, dB")
+    field_db: float = Field(1.1, ge=0, description="std of the static level of a field, dB")
     texture_db: Range = Field((0.2, 1.0), description="std of static texture within fields, dB")
     dropout: float = Field(0.0, ge=0, le=1, description="share of scenes without radar")
 
