@@ -30,6 +30,7 @@ PROCESSES = {
     "reduce_dimension": dimension.reduce_dimension,
     "run_udf": udf_call.run_udf,
     "merge_cubes": cubes.merge_cubes,
+    "resample_cube_spatial": cubes.resample_cube_spatial,
     "mask_polygon": cubes.mask_polygon,
     "apply_kernel": cubes.apply_kernel,
     "to_scl_dilation_mask": cubes.to_scl_dilation_mask,

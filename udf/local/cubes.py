@@ -1,4 +1,4 @@
-"""openEO processes on whole cubes: merge_cubes, mask_polygon, apply_kernel, to_scl_dilation_mask, sar_backscatter."""
+"""openEO processes on whole cubes: merge_cubes, resample_cube_spatial, mask_polygon, apply_kernel, to_scl_dilation_mask, sar_backscatter."""
 
 from typing import Any, Callable
 
@@ -6,6 +6,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 from openeo_processes_dask.process_implementations.cubes.merge import merge_cubes as merge_equal_cubes
+from openeo_processes_dask.process_implementations.cubes.resample import resample_cube_spatial as resample_by_library
 from openeo_processes_dask.process_implementations.exceptions import KernelDimensionsUneven, OverlapResolverMissing
 from scipy import ndimage
 
@@ -13,6 +14,7 @@ from udf.kernels import dilation_kernels
 from udf.local.grid import LONLAT, crs_of, geometry_of, inside_polygon, keep_crs, project
 
 _BORDERS = {"replicate": "nearest", "reflect": "reflect", "reflect_pixel": "mirror", "wrap": "wrap"}
+_RANK_ONE = 1e-6  # a kernel written with seven digits is still the outer product that it was
 _AXIS_TOLERANCE_PX = 0.01  # grids closer than this are one grid
 
 
@@ -47,6 +49,24 @@ def merge_cubes(
     return keep_crs(merged, cube1)
 
 
+def resample_cube_spatial(
+    data: xr.DataArray, target: xr.DataArray, method: str = "near", options: Any = None
+) -> xr.DataArray:
+    """openEO ``resample_cube_spatial``; a cube that already lies on the target's grid is passed on untouched."""
+    crs, wanted = crs_of(data), crs_of(target)
+    if crs is None or wanted is None:
+        raise ValueError("resample_cube_spatial needs the CRS of both cubes; write it with rioxarray's write_crs")
+    if crs == wanted and all(_same_axis(data[a].values, target[a].values) for a in ("y", "x")):
+        return data.assign_coords(y=target.y.values, x=target.x.values)
+    moved = resample_by_library(data if data.dtype.kind != "b" else data.astype("uint8"), target, method, options)
+    return keep_crs(_bare(moved).assign_coords(y=target.y.values, x=target.x.values).assign_attrs(data.attrs), target)
+
+
+def _same_axis(a: np.ndarray, b: np.ndarray) -> bool:
+    step = abs(a[1] - a[0]) if len(a) > 1 else 1.0
+    return len(a) == len(b) and bool(np.abs(a - b).max() <= _AXIS_TOLERANCE_PX * step)
+
+
 def _bare(cube: xr.DataArray) -> xr.DataArray:
     return cube.drop_vars([c for c in cube.coords if c not in cube.dims]).rename(None)
 
@@ -64,8 +84,7 @@ def _same_grid(cube1: xr.DataArray, cube2: xr.DataArray) -> xr.DataArray:
         if axis not in cube1.dims or axis not in cube2.dims:
             continue
         a, b = cube1[axis].values, cube2[axis].values
-        step = abs(a[1] - a[0]) if len(a) > 1 else 1.0
-        if len(a) != len(b) or np.abs(a - b).max() > _AXIS_TOLERANCE_PX * step:
+        if not _same_axis(a, b):
             raise ValueError(
                 f"the cubes lie on different grids along {axis} ({len(a)} pixels from {a[0]:.6g}, {len(b)} from "
                 f"{b[0]:.6g}); call resample_cube_spatial first"
@@ -107,7 +126,8 @@ def apply_kernel(
     values = da.where(da.isfinite(values), values, fill)
     reach = {values.ndim - 2: kernel.shape[0] // 2, values.ndim - 1: kernel.shape[1] // 2}
     boundary = {"constant": cval, "nearest": "nearest", "reflect": "reflect"}.get(mode)
-    if boundary is None:  # mirror and wrap look far across the image: keep it whole
+    small = any(values.shape[axis] <= 2 * depth for axis, depth in reach.items())
+    if boundary is None or small:  # mirror and wrap look far across the image: keep it whole
         values = values.rechunk({axis: -1 for axis in reach})
         out = values.map_blocks(convolve_plane, kernel=kernel, mode=mode, cval=cval, dtype="float32")
     else:
@@ -137,7 +157,7 @@ def convolve_plane(values: np.ndarray, kernel: np.ndarray, mode: str, cval: floa
 def separate(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Column and row whose outer product is ``kernel``, or None when it has a higher rank."""
     left, singular, right = np.linalg.svd(kernel)
-    if len(singular) > 1 and singular[1] > 1e-9 * max(singular[0], 1e-300):
+    if len(singular) > 1 and singular[1] > _RANK_ONE * max(singular[0], 1e-300):
         return None
     scale = np.sqrt(singular[0])
     return left[:, 0] * scale, right[0] * scale
@@ -146,7 +166,7 @@ def separate(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
 def to_scl_dilation_mask(
     data: xr.DataArray,
     kernel1_size: int = 17,
-    kernel2_size: int = 77,
+    kernel2_size: int = 201,
     mask1_values: list[int] | None = None,
     mask2_values: list[int] | None = None,
     erosion_kernel_size: int = 0,

@@ -1,0 +1,87 @@
+"""The area of interest: a polygon or a bounding box, on Sentinel-2's own grid, with a margin around it."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyproj import CRS
+from shapely.geometry import box, mapping
+
+from udf.local.grid import LONLAT, geometry_of, project, project_bounds
+
+GRID_M = 20.0  # the 10 m and 20 m grids of Sentinel-2 share the multiples of 20 m of their UTM zone
+
+
+@dataclass(frozen=True)
+class Area:
+    """Bounds in a UTM zone (metres, multiples of 20 m) and the polygon (longitude, latitude GeoJSON) if there is one."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+    crs: int
+    geometry: dict | None = None
+
+    def bbox(self, margin_m: float = 0.0) -> dict[str, Any]:
+        """openEO bounding box, widened by ``margin_m`` (rounded up to whole 20 m cells)."""
+        margin = math.ceil(margin_m / GRID_M) * GRID_M
+        return {
+            "west": self.west - margin, "south": self.south - margin, "east": self.east + margin,
+            "north": self.north + margin, "crs": self.crs,
+        }  # fmt: skip
+
+
+def area_from(value: dict | str | Path | None) -> Area | None:
+    """Area from a bounding box (west, south, east, north, crs), GeoJSON, or the path of a GeoJSON file.
+
+    Raises
+    ------
+    ValueError
+        Neither of these, or an empty extent.
+    """
+    if value is None or isinstance(value, Area):
+        return value
+    if isinstance(value, (str, Path)):
+        path = Path(value)
+        if not path.is_file():
+            raise ValueError(f"area is {str(value)!r}, which is no file; give a GeoJSON file or west, south, east, north")
+        value = json.loads(path.read_text(encoding="utf-8"))
+    sides = ("west", "south", "east", "north")
+    if "type" in value:
+        geometry = geometry_of(value)
+        lonlat = tuple(geometry.bounds)
+        return _area(lonlat, LONLAT, geometry, dict(mapping(geometry)))
+    unknown = sorted(set(value) - {*sides, "crs"})
+    if unknown or not set(sides) <= set(value):
+        raise ValueError(f"area has keys {sorted(value)}; expected {sides} and optionally crs, or GeoJSON")
+    bounds = tuple(float(value[s]) for s in sides)
+    if bounds[2] <= bounds[0] or bounds[3] <= bounds[1]:
+        raise ValueError(f"area {value} is empty; east must exceed west and north must exceed south")
+    return _area(bounds, value.get("crs") or LONLAT, None, None)
+
+
+def _area(bounds: tuple, crs: Any, geometry: Any, geojson: dict | None) -> Area:
+    source = CRS.from_user_input(crs)
+    epsg = source.to_epsg() or 0
+    if not _is_utm(epsg):
+        centre = project(box(*bounds).centroid, source, LONLAT)
+        epsg = utm_zone(centre.x, centre.y)
+    shape = geometry if geometry is not None else None
+    west, south, east, north = (
+        project(shape, source, epsg).bounds if shape is not None else project_bounds(bounds, source, epsg)
+    )
+    # half a millimetre: an edge that lies on the grid stays there after a projection there and back
+    down, up = (lambda v: math.floor((v + 5e-4) / GRID_M) * GRID_M), (lambda v: math.ceil((v - 5e-4) / GRID_M) * GRID_M)
+    return Area(down(west), down(south), up(east), up(north), epsg, geojson)
+
+
+def utm_zone(longitude: float, latitude: float) -> int:
+    """EPSG code of the UTM zone of a place (Norway's and Svalbard's exceptions left out)."""
+    return (32600 if latitude >= 0 else 32700) + min(60, int((longitude + 180) // 6) + 1)
+
+
+def _is_utm(epsg: int) -> bool:
+    return 32601 <= epsg <= 32660 or 32701 <= epsg <= 32760

@@ -1,0 +1,81 @@
+"""What differs between the places where the workflow runs: collections, band names, units, job options."""
+
+import datetime
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class CoarseSource(BaseModel):
+    """One collection that plays the coarse role, and the dates that it covers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    collection: str = Field(description="collection id, or a file relative to the source folder")
+    band: str = Field(description="its NDVI band")
+    scale: float = Field(1.0, description="NDVI = scale * number + offset")
+    offset: float = Field(0.0, description="NDVI = scale * number + offset")
+    valid_max: float | None = Field(None, description="numbers above are flags, not NDVI; null: none")
+    first: datetime.date | None = Field(None, description="first date it covers; null: any")
+    last: datetime.date | None = Field(None, description="last date it covers; null: any")
+
+
+class TargetSettings(BaseModel):
+    """A back-end, or this machine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["local", "terrascope", "cdse"] = Field(description="which place this is")
+    s2_collection: str = Field(description="Sentinel-2 L2A collection, or a file relative to the source folder")
+    red_band: str = Field(description="its red band, 10 m")
+    nir_band: str = Field(description="its near-infrared band, 10 m")
+    scl_collection: str = Field(description="collection that holds the scene classification")
+    scl_band: str = Field(description="its scene classification band")
+    scl_pixel_m: float = Field(20, gt=0, description="pixel size of that band; sizes the dilation kernels")
+    s1_collection: str | None = Field(None, description="Sentinel-1 collection; null: no radar")
+    vv_band: str = Field("VV", description="its VV band")
+    vh_band: str = Field("VH", description="its VH band")
+    s1_units: Literal["dB", "linear"] = Field("linear", description="units of VV and VH as the collection delivers them")
+    s1_coefficient: str = Field("sigma0-ellipsoid", description="backscatter coefficient that is served or asked for")
+    s1_process: Literal["sar_backscatter"] | None = Field(None, description="process that makes the coefficient")
+    coarse: tuple[CoarseSource, ...] = Field((), description="collections of the coarse role, by date")
+    cloud_mask: Literal["apply_kernel", "to_scl_dilation_mask"] = Field(
+        "apply_kernel", description="portable dilation by two gaussian kernels, or Terrascope's own process"
+    )
+    s1_resampling: str = Field("bilinear", description="radar to the Sentinel-2 grid")
+    coarse_resampling: str = Field("bilinear", description="coarse NDVI to the Sentinel-2 grid")
+    connection: str | None = Field(None, description="URL of the back-end; null: this machine")
+    job_options: dict[str, Any] = Field(default_factory=dict, description="job options other than the archives")
+
+    @model_validator(mode="after")
+    def _sources_do_not_overlap(self) -> "TargetSettings":
+        spans = [(s.first or datetime.date.min, s.last or datetime.date.max, s.collection) for s in self.coarse]
+        for k, (first, last, name) in enumerate(spans):
+            if last < first:
+                raise ValueError(f"coarse source {name} ends ({last}) before it begins ({first})")
+            for other_first, other_last, other in spans[k + 1 :]:
+                if first <= other_last and other_first <= last:
+                    raise ValueError(f"coarse sources {name} and {other} overlap in time; give each its own dates")
+        return self
+
+    @property
+    def remote(self) -> bool:
+        """True for a back-end."""
+        return self.connection is not None
+
+
+def load_target(name: str) -> TargetSettings:
+    """A target from ``configs/target``.
+
+    Raises
+    ------
+    ValueError
+        No such target; names those that exist.
+    """
+    folder = files("configs").joinpath("target")
+    known = sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+    if name not in known:
+        raise ValueError(f"target is {name!r}; expected one of {known}")
+    return TargetSettings(**yaml.safe_load(folder.joinpath(f"{name}.yaml").read_text(encoding="utf-8")))

@@ -1,0 +1,278 @@
+"""The original workflow as an openEO process graph, built with the openEO client for any target, without a connection.
+
+Load Sentinel-2 and its scene classification; turn the classes into binary masks; dilate them with two gaussian kernels;
+mask; NDVI; load and resample Sentinel-1; merge; load and resample the coarse NDVI; merge; fusion by
+``apply_neighborhood``; smoothing and phenology by ``apply_dimension`` over t; crop; ``mask_polygon``; save.
+"""
+
+import datetime
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from openeo import UDF
+from openeo.api.process import Parameter
+from openeo.processes import ProcessBuilder
+from openeo.rest.datacube import DataCube
+from openeo.rest.result import SaveResult
+
+from fusion.contract import COARSE_NDVI, S2NDVI, SCL_CLEAR, SCL_CLOUD, VH, VV
+from udf.area import Area
+from udf.kernels import dilation_kernels, kernel_sizes
+from udf.targets import CoarseSource, TargetSettings
+
+UDF_RUNTIME, UDF_RUNTIME_VERSION = "Python", "3.11"
+CONTEXT_PARAMETER = {"from_parameter": "context"}  # a UDF sees the parent's context only through this reference
+WINDOW_PX, OVERLAP_PX = 128, 32
+MARGIN_DAYS = 60  # looks before and after the period, so that its ends are not blind
+MASK_REACH_M = 820.0  # half of the wide dilation kernel: 40 cells of 20 m, and one to be safe
+
+
+@dataclass(frozen=True)
+class WorkflowOptions:
+    """What a user chooses; the rest stands in the target.
+
+    ``start`` and ``end`` are dates, or parameters of a published process. ``area`` is None for everything that local
+    files hold. ``outputs``: "fused" (NDVI and sigma), "smoothed" (daily series), "seasons" (season maps).
+    """
+
+    start: datetime.date | Parameter
+    end: datetime.date | Parameter
+    area: Area | Parameter | None = None
+    step_days: int | Parameter = 5
+    output: Literal["fused", "smoothed", "seasons"] | Parameter = "seasons"
+    method: str | Parameter = "seasons"
+    window_px: int = WINDOW_PX
+    overlap_px: int = OVERLAP_PX
+    format: Literal["GTiff", "NetCDF", "Zarr"] = "NetCDF"
+    source: Path | None = None
+    margin_days: int = MARGIN_DAYS
+    context: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        dates = (self.start, self.end)
+        if all(isinstance(d, datetime.date) for d in dates) and self.end < self.start:
+            raise ValueError(f"the period ends ({self.end}) before it starts ({self.start}); swap start and end")
+        if self.overlap_px > self.window_px:
+            raise ValueError(
+                f"overlap_px is {self.overlap_px} and window_px {self.window_px}; back-ends shift results when the "
+                "overlap exceeds the window"
+            )
+
+
+def udf_source(name: Literal["fusion_udf", "phenology_udf"]) -> str:
+    """Source of a generated single-file UDF, exactly as in ``udf/dist``."""
+    return files("udf").joinpath("dist", f"{name}.py").read_text(encoding="utf-8")
+
+
+def build_workflow(
+    target: TargetSettings,
+    options: WorkflowOptions,
+    *,
+    fusion_code: str | None = None,
+    phenology_code: str | None = None,
+) -> SaveResult:
+    """The whole graph, ending in ``save_result``; the UDFs of ``udf/dist`` unless other sources are given."""
+    cube = merged_cube(target, options)
+    cube = fused_cube(cube, target, options, fusion_code or udf_source("fusion_udf"))
+    if options.output != "fused":
+        cube = phenology_cube(cube, options, phenology_code or udf_source("phenology_udf"))
+    return cropped(cube, options).save_result(format=options.format)
+
+
+def merged_cube(target: TargetSettings, options: WorkflowOptions) -> DataCube:
+    """The merged cube of the contract: S2NDVI masked, VV, VH, COARSE_NDVI on the Sentinel-2 grid."""
+    ndvi = masked_ndvi(target, options)
+    cube = ndvi
+    if target.s1_collection is not None:
+        cube = cube.merge_cubes(radar(target, options, ndvi))
+    coarse = coarse_ndvi(target, options, ndvi)
+    return cube if coarse is None else cube.merge_cubes(coarse)
+
+
+def masked_ndvi(target: TargetSettings, options: WorkflowOptions) -> DataCube:
+    """NDVI with band label S2NDVI, clouds removed by the dilated scene classification."""
+    bands = _load(target.s2_collection, [target.red_band, target.nir_band], options)
+    scl = _load(target.scl_collection, [target.scl_band], options)
+    ndvi = bands.ndvi(nir=target.nir_band, red=target.red_band)
+    for mask in cloud_masks(scl, target):
+        if target.remote and target.scl_pixel_m != 10:
+            mask = mask.resample_cube_spatial(bands, method="near")
+        ndvi = ndvi.mask(mask)
+    return ndvi.add_dimension(name="bands", label=S2NDVI, type="bands")
+
+
+def cloud_masks(scl: DataCube, target: TargetSettings) -> list[DataCube]:
+    """Masks without a band dimension, nonzero = remove: everything near non-clear classes, everything around clouds."""
+    sizes = kernel_sizes(target.scl_pixel_m)
+    if target.cloud_mask == "to_scl_dilation_mask":
+        mask = scl.process(
+            "to_scl_dilation_mask", data=scl, kernel1_size=sizes[0], kernel2_size=sizes[1],
+            mask1_values=list(SCL_CLEAR), mask2_values=list(SCL_CLOUD), erosion_kernel_size=0,
+        )  # fmt: skip
+        return [mask]
+    narrow, wide = dilation_kernels(*sizes)
+    unclear = scl.reduce_dimension(dimension="bands", reducer=_is_not_in(SCL_CLEAR))
+    cloud = scl.reduce_dimension(dimension="bands", reducer=_is_in(SCL_CLOUD))
+    return [
+        flagged.apply_kernel(kernel=_short(kernel.weights), border=0, replace_invalid=0) > kernel.threshold
+        for flagged, kernel in ((unclear, narrow), (cloud, wide))
+    ]
+
+
+def _short(weights: np.ndarray) -> list[list[float]]:
+    """Seven digits are float32's precision and halve the size of the graph."""
+    return [[float(f"{w:.7g}") for w in row] for row in weights]
+
+
+def _is_in(classes: tuple[int, ...]):  # noqa: ANN202
+    def reducer(data: ProcessBuilder) -> ProcessBuilder:
+        value = data.array_element(index=0)
+        found = value == classes[0]
+        for other in classes[1:]:
+            found = found.or_(value == other)
+        return found * 1.0
+
+    return reducer
+
+
+def _is_not_in(classes: tuple[int, ...]):  # noqa: ANN202
+    def reducer(data: ProcessBuilder) -> ProcessBuilder:
+        value = data.array_element(index=0)
+        missing = value != classes[0]
+        for other in classes[1:]:
+            missing = missing.and_(value != other)
+        return missing * 1.0
+
+    return reducer
+
+
+def radar(target: TargetSettings, options: WorkflowOptions, grid: DataCube) -> DataCube:
+    """VV and VH on the Sentinel-2 grid, in the units that the collection delivers."""
+    assert target.s1_collection is not None
+    cube = _load(target.s1_collection, [target.vv_band, target.vh_band], options)
+    if target.s1_process == "sar_backscatter":
+        cube = cube.process(
+            "sar_backscatter", data=cube, coefficient=target.s1_coefficient, elevation_model="COPERNICUS_30",
+            noise_removal=True,
+        )  # fmt: skip
+    cube = cube.resample_cube_spatial(grid, method=target.s1_resampling)
+    return cube.rename_labels(dimension="bands", target=[VV, VH]) if [target.vv_band, target.vh_band] != [VV, VH] else cube
+
+
+def coarse_ndvi(target: TargetSettings, options: WorkflowOptions, grid: DataCube) -> DataCube | None:
+    """The coarse role on the Sentinel-2 grid, out of one collection or of two that follow one another."""
+    parts = [
+        _coarse_part(source, target, options, grid)
+        for source in target.coarse
+        if not _outside(source, options)
+    ]
+    if not parts:
+        return None
+    cube = parts[0]
+    for part in parts[1:]:
+        cube = cube.merge_cubes(part, overlap_resolver="max")  # their dates do not overlap: nothing is resolved
+    return cube
+
+
+def _outside(source: CoarseSource, options: WorkflowOptions) -> bool:
+    if not isinstance(options.start, datetime.date) or not isinstance(options.end, datetime.date):
+        return False
+    margin = datetime.timedelta(days=options.margin_days)
+    late = source.first is not None and options.end + margin < source.first
+    return late or (source.last is not None and options.start - margin > source.last)
+
+
+def _coarse_part(source: CoarseSource, target: TargetSettings, options: WorkflowOptions, grid: DataCube) -> DataCube:
+    cube = _load(source.collection, [source.band], options, source.first, source.last)
+    if source.valid_max is not None:
+        cube = cube.mask(cube > source.valid_max)
+    if source.scale != 1.0 or source.offset != 0.0:
+        cube = cube.apply(lambda x: x * source.scale + source.offset)
+    cube = cube.resample_cube_spatial(grid, method=target.coarse_resampling)
+    return cube.rename_labels(dimension="bands", target=[COARSE_NDVI])
+
+
+def fused_cube(cube: DataCube, target: TargetSettings, options: WorkflowOptions, code: str) -> DataCube:
+    """Dense NDVI and NDVI_SIGMA by the fusion UDF, window by window."""
+    context = {
+        "start": _date_text(options.start), "end": _date_text(options.end), "step_days": options.step_days,
+        "s1_units": target.s1_units, **options.context,
+    }  # fmt: skip
+    if not target.remote:
+        context.setdefault("deps_dir", None)
+    return cube.apply_neighborhood(
+        process=UDF(code, runtime=UDF_RUNTIME, version=UDF_RUNTIME_VERSION, context=CONTEXT_PARAMETER),
+        size=[{"dimension": d, "value": options.window_px, "unit": "px"} for d in ("x", "y")],
+        overlap=[{"dimension": d, "value": options.overlap_px, "unit": "px"} for d in ("x", "y")]
+        if options.overlap_px
+        else [],
+        context=_plain(context),
+    )
+
+
+def phenology_cube(cube: DataCube, options: WorkflowOptions, code: str) -> DataCube:
+    """Season maps, or the smoothed series, by the phenology UDF over t."""
+    context = {"method": options.method, "output": options.output, "start": _date_text(options.start), "end": _date_text(options.end)}
+    context |= {k: v for k, v in options.context.items() if k in ("phenology", "smoothing")}
+    return cube.apply_dimension(
+        process=UDF(code, runtime=UDF_RUNTIME, version=UDF_RUNTIME_VERSION, context=CONTEXT_PARAMETER),
+        dimension="t",
+        context=_plain(context),
+    )
+
+
+def cropped(cube: DataCube, options: WorkflowOptions) -> DataCube:
+    """Without the margin that was loaded for mask and overlap, and without what lies outside the polygon."""
+    area = options.area
+    if area is None:
+        return cube
+    if isinstance(area, Parameter):
+        return cube.mask_polygon(mask=area).filter_spatial(geometries=area)
+    cube = cube.filter_bbox(**area.bbox())
+    return cube.mask_polygon(mask=area.geometry) if area.geometry is not None else cube
+
+
+def _load(
+    collection: str, bands: list[str], options: WorkflowOptions, first: datetime.date | None = None,
+    last: datetime.date | None = None,
+) -> DataCube:  # fmt: skip
+    if options.source is not None:
+        collection = str(options.source / collection)
+    return DataCube.load_collection(
+        collection_id=collection, connection=None, fetch_metadata=False, bands=bands,
+        spatial_extent=_load_extent(options), temporal_extent=_load_period(options, first, last),
+    )  # fmt: skip
+
+
+def _load_extent(options: WorkflowOptions) -> Any:
+    margin = MASK_REACH_M + 10.0 * options.overlap_px
+    if isinstance(options.area, Parameter):
+        return ProcessBuilder.process("vector_buffer", geometries=options.area, distance=margin)
+    return None if options.area is None else options.area.bbox(margin_m=margin)
+
+
+def _load_period(options: WorkflowOptions, first: datetime.date | None, last: datetime.date | None) -> list:
+    """Left-closed interval: period, margin, and what the collection covers."""
+    if isinstance(options.start, Parameter) or isinstance(options.end, Parameter):
+        ends = [
+            ProcessBuilder.process("date_shift", date=date, value=days, unit="day")
+            for date, days in ((options.start, -options.margin_days), (options.end, options.margin_days + 1))
+        ]
+        return ends
+    start = options.start - datetime.timedelta(days=options.margin_days)
+    end = options.end + datetime.timedelta(days=options.margin_days + 1)
+    start = max(start, first) if first else start
+    end = min(end, last + datetime.timedelta(days=1)) if last else end
+    return [start.isoformat(), end.isoformat()]
+
+
+def _date_text(date: datetime.date | Parameter) -> Any:
+    return date.isoformat() if isinstance(date, datetime.date) else date
+
+
+def _plain(context: dict[str, Any]) -> dict[str, Any]:
+    """Parameters become references, so that the context is plain JSON."""
+    return {k: {"from_parameter": v.name} if isinstance(v, Parameter) else v for k, v in context.items()}
