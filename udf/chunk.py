@@ -1,0 +1,122 @@
+"""What a back-end hands to a UDF, made into a cube of the contract. Bundled into both UDF files."""
+
+import numpy as np
+import xarray as xr
+
+from fusion.contract import COARSE_NDVI, DIMS, S2NDVI
+from fusion.contract import ContractError
+from udf.context import CONTEXT_ROLES, context_unknown
+
+
+def chunk_in_order(cube: xr.DataArray) -> xr.DataArray:
+    """Dims (t, bands, y, x) in this order, float32, infinite values NaN; a missing band dimension becomes one band.
+
+    Raises
+    ------
+    ContractError
+        No t (the UDF was called date by date), other dims, no pixels.
+    """
+    if not isinstance(cube, xr.DataArray):
+        raise ContractError(f"the UDF got a {type(cube).__name__}; expected an xarray.DataArray with dims {DIMS}")
+    if "t" not in cube.dims:
+        raise ContractError(
+            f"the UDF got dims {tuple(cube.dims)} without t: it was called date by date; call it with apply_neighborhood "
+            "(size in x and y only) or apply_dimension over t"
+        )
+    strange = [d for d in cube.dims if d not in DIMS]
+    missing = [d for d in ("y", "x") if d not in cube.dims]
+    if strange or missing:
+        raise ContractError(f"the UDF got dims {tuple(cube.dims)}; expected {DIMS}; rename or add {strange or missing}")
+    if "bands" not in cube.dims:
+        cube = cube.drop_vars("bands", errors="ignore").expand_dims("bands")
+    cube = cube.transpose(*DIMS)
+    if cube.sizes["y"] == 0 or cube.sizes["x"] == 0:
+        raise ContractError(f"the UDF got a chunk without pixels (y={cube.sizes['y']}, x={cube.sizes['x']})")
+    if cube.dtype.kind not in "fiub":
+        raise ContractError(f"the UDF got values of type {cube.dtype}; expected numbers")
+    values = np.array(cube.values, dtype=np.float32)
+    values[~np.isfinite(values)] = np.nan
+    kept = {name: cube[name].values for name in DIMS if name in cube.coords}
+    return xr.DataArray(values, dims=DIMS, coords=kept)
+
+
+def chunk_by_day(cube: xr.DataArray) -> xr.DataArray:
+    """Dates floored to days, sorted, each once; looks of one day are merged (per pixel and band the first with data)."""
+    if "t" not in cube.coords:
+        raise ContractError("the UDF got a cube without dates on t; keep the labels of t in the steps before it")
+    try:
+        days = cube.t.values.astype("datetime64[D]")
+    except (TypeError, ValueError):
+        raise ContractError(f"the dates on t are of type {cube.t.dtype}; expected datetimes") from None
+    if not np.issubdtype(cube.t.dtype, np.datetime64) and cube.t.dtype.kind not in "OUS":
+        raise ContractError(f"the dates on t are of type {cube.t.dtype}; expected datetimes")
+    if days.size == 0:
+        raise ContractError("the UDF got a chunk without dates; widen the temporal extent")
+    if np.isnat(days).any():
+        raise ContractError("a date on t is missing (NaT); drop it before the UDF")
+    order = np.argsort(days, kind="stable")
+    days, values = days[order], cube.values[order]
+    unique, first = np.unique(days, return_index=True)
+    if len(unique) < len(days):
+        merged = values[first].copy()
+        for k, start in enumerate(first):
+            stop = first[k + 1] if k + 1 < len(first) else len(days)
+            for other in range(start + 1, stop):
+                merged[k] = np.where(np.isnan(merged[k]), values[other], merged[k])
+        values = merged
+    coords = {name: c.values for name, c in cube.coords.items() if name != "t"}
+    return xr.DataArray(values, dims=cube.dims, coords={**coords, "t": unique.astype("datetime64[ns]")})
+
+
+def chunk_by_role(cube: xr.DataArray, context: dict) -> xr.DataArray:
+    """Bands renamed to their roles, others left out; NDVI scaled to physical values.
+
+    Raises
+    ------
+    ContractError
+        Labels are missing and the context does not give the order; a label of the context is not there; no S2NDVI.
+    """
+    labels = chunk_labels(cube, context)
+    named = context["bands"] or {}
+    for role, label in named.items():
+        if str(label) not in labels:
+            raise ContractError(context_unknown(f"context bands: label {label!r} for {role}", str(label), tuple(labels)))
+    role_of = {label: label for label in CONTEXT_ROLES if label not in named and label in labels}
+    role_of |= {str(label): role for role, label in named.items()}
+    if S2NDVI not in role_of.values():
+        raise ContractError(
+            f"the cube has bands {labels}; the band of Sentinel-2 NDVI is missing; label it {S2NDVI!r} or name it in the "
+            "context: bands={'S2NDVI': label}"
+        )
+    picked = [k for k, label in enumerate(labels) if label in role_of]
+    out = cube.isel(bands=picked).assign_coords(bands=[role_of[labels[k]] for k in picked])
+    values = out.values
+    for role, scale, offset in (
+        (S2NDVI, context["ndvi_scale"], context["ndvi_offset"]),
+        (COARSE_NDVI, context["coarse_scale"], context["coarse_offset"]),
+    ):
+        if role in out.bands.values and (scale != 1 or offset != 0):
+            k = list(out.bands.values).index(role)
+            values[:, k] = values[:, k] * np.float32(scale) + np.float32(offset)
+    return out.copy(data=values)
+
+
+def chunk_labels(cube: xr.DataArray, context: dict) -> list[str]:
+    """Band labels as text; from the context's ``band_order`` where the cube has none."""
+    count = cube.sizes["bands"]
+    if "bands" in cube.coords:
+        labels = [str(b) for b in np.atleast_1d(cube.bands.values)]
+    elif context["band_order"]:
+        if len(context["band_order"]) != count:
+            raise ContractError(f"the cube has {count} bands, context band_order names {len(context['band_order'])}: {context['band_order']}")
+        labels = [str(b) for b in context["band_order"]]
+    elif count == 1:
+        labels = [S2NDVI]
+    else:
+        raise ContractError(
+            f"the cube has {count} bands without labels; give their order in the context, for example "
+            f"band_order={list(CONTEXT_ROLES)[:count]}"
+        )
+    if len(set(labels)) != len(labels):
+        raise ContractError(f"the cube has bands {labels}; each label may stand once")
+    return labels

@@ -1,0 +1,46 @@
+"""Fusion of one chunk as a back-end hands it over. Bundled into the fusion UDF."""
+
+import numpy as np
+import xarray as xr
+
+from fusion.contract import ContractError, S2NDVI, TimeGrid
+from fusion.inference.fuse import fuse_cube
+from udf.chunk import chunk_by_day, chunk_by_role, chunk_in_order
+from udf.context import check_context
+from udf.runtime import runtime_session
+
+
+def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
+    """NDVI and NDVI_SIGMA of a chunk, float32 (t, bands, y, x), t = the context's grid whatever dates the chunk has.
+
+    Raises
+    ------
+    ContractError, ModelFileError
+        One sentence that names the value seen, what was expected, and the fix.
+    """
+    options = check_context(context)
+    if options["start"] is None or options["end"] is None:
+        raise ContractError("the context lacks start and end; set both (YYYY-MM-DD), so that every chunk answers with the same dates")
+    grid = TimeGrid(np.datetime64(options["start"]), np.datetime64(options["end"]), options["step_days"])
+    looks = chunk_by_role(chunk_by_day(chunk_in_order(cube)), options)
+    session = runtime_session(options)
+    fused = fuse_cube(looks, session, grid, s1_units=options["s1_units"], sigma=options["sigma"])
+    fused = fuse_few_looks(fused, looks, options)
+    kept = {name: fused[name].values for name in fused.dims if name in fused.coords}
+    return xr.DataArray(np.asarray(fused.values, np.float32), dims=fused.dims, coords=kept)
+
+
+def fuse_few_looks(fused: xr.DataArray, looks: xr.DataArray, options: dict) -> xr.DataArray:
+    """Pixels with fewer clear Sentinel-2 looks than asked for: no data, kept, or an error, as the context says."""
+    if options["insufficient"] == "keep" or options["min_looks"] == 0:
+        return fused
+    count = np.isfinite(looks.sel(bands=S2NDVI).values).sum(axis=0)
+    few = count < options["min_looks"]
+    if not few.any():
+        return fused
+    if options["insufficient"] == "error":
+        raise ContractError(
+            f"{int(few.sum())} of {few.size} pixels have fewer than {options['min_looks']} clear Sentinel-2 looks; widen "
+            "the period, or set insufficient to 'nan' or 'keep'"
+        )
+    return fused.where(xr.DataArray(~few, dims=("y", "x")))

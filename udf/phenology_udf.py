@@ -1,0 +1,23 @@
+"""The phenology UDF: chunk of an NDVI series in, season maps or the smoothed series out.
+
+For ``apply_dimension`` over t. The shell: what it calls is tested in the package, and ``udf/dist/phenology_udf.py`` is
+this file with everything it needs inlined.
+"""
+
+import xarray as xr
+from openeo.metadata import CollectionMetadata
+
+from udf.season_chunk import season_bands, season_chunk
+
+
+def apply_metadata(metadata: CollectionMetadata, context: dict) -> CollectionMetadata:
+    """Band labels of the answer; the smoothed series keeps the labels that it has."""
+    bands = season_bands(context)
+    if bands is None or not metadata.has_band_dimension():
+        return metadata
+    return metadata.rename_labels("bands", target=list(bands))
+
+
+def apply_datacube(cube: xr.DataArray, context: dict) -> xr.DataArray:
+    """Season maps, one t label a year, or the smoothed series."""
+    return season_chunk(cube, context)
