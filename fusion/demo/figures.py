@@ -11,7 +11,6 @@ import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from fusion.contract import COARSE_NDVI, NDVI, NDVI_SIGMA, S2NDVI, VH
@@ -37,9 +36,7 @@ _STYLE = {
 def ndvi_colours() -> Any:
     """Sand to dark green; no data is the grey of clouds."""
     anchors = ["#b58b5a", "#dcc48e", "#eee8b5", "#b9d67a", "#6fb04a", "#2f8a3b", "#0f5a2c"]
-    colours = matplotlib.colors.LinearSegmentedColormap.from_list("ndvi", anchors)
-    colours.set_bad(CLOUD)
-    return colours
+    return matplotlib.colors.LinearSegmentedColormap.from_list("ndvi", anchors).with_extremes(bad=CLOUD)
 
 
 def date_text(date: Any) -> str:
@@ -244,15 +241,8 @@ def season_scale(values: np.ndarray) -> dict[str, Any]:
     """Colours of a day-of-year map; no season is grey."""
     finite = values[np.isfinite(values)]
     low, high = np.percentile(finite, (2, 98)) if finite.size else (0.0, 365.0)
-    colours = matplotlib.colormaps["viridis"].copy()
-    colours.set_bad(CLOUD)
+    colours = matplotlib.colormaps["viridis"].with_extremes(bad=CLOUD)
     return {"cmap": colours, "vmin": float(low), "vmax": float(max(high, low + 1))}
-
-
-def cover_scale(n: int) -> dict[str, Any]:
-    """Colours of classes 0..n-1."""
-    base = matplotlib.colormaps["tab20"](np.linspace(0, 1, 20))
-    return {"cmap": ListedColormap(base[: max(n, 1)]), "vmin": -0.5, "vmax": n - 0.5}
 
 
 def _png(figure: Figure) -> bytes:

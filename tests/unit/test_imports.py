@@ -17,7 +17,10 @@ ROOMS = {
     "fusion.data": {"fusion.contract", "fusion.series"},
     "fusion.evaluation": {"fusion.contract", "fusion.series", "fusion.inference"},
     "fusion.model": {"fusion.contract"},
-    "fusion.training": {"fusion.contract", "fusion.series", "fusion.data", "fusion.model", "fusion.evaluation"},
+    "fusion.training": {
+        "fusion.contract", "fusion.series", "fusion.data", "fusion.model", "fusion.evaluation", "fusion.inference",
+        "fusion.export",
+    },
     "fusion.export": {"fusion.contract", "fusion.series", "fusion.model", "fusion.inference"},
     "data_prep": {"fusion.contract", "fusion.series", "fusion.data"},
     "udf": {"fusion.contract", "fusion.series", "fusion.inference"},
@@ -30,7 +33,7 @@ ABOVE = ("fusion.cli", "fusion.cli_help", "fusion.settings_io", "fusion.demo", "
 COMMANDS = ("data_prep.commands", "udf.commands", "fusion.phenology_command", "fusion.inference.predict",
             "fusion.training.train", "fusion.evaluation.evaluate")  # fmt: skip
 BUNDLED = ("fusion.contract", "fusion.series", "fusion.inference")
-NOT_BUNDLED = ("fusion.inference.predict",)
+NOT_BUNDLED = ("fusion.inference.predict", "fusion.inference.locate")
 THIRD_PARTY_IN_BUNDLE = {"numpy", "xarray", "scipy", "pandas", "onnxruntime", "numba"}
 LAZY_IN_BUNDLE = {"onnxruntime", "numba"}
 FORBIDDEN = {"utils", "helpers", "misc", "common"}
