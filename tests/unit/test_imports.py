@@ -28,7 +28,15 @@ ROOMS = {
 }  # fmt: skip
 
 # the command line and what it runs stand above the rooms
-ABOVE = ("fusion.cli", "fusion.cli_help", "fusion.settings_io", "fusion.demo", "fusion", "fusion.phenology_command")
+ABOVE = (
+    "fusion.api",
+    "fusion.cli",
+    "fusion.cli_help",
+    "fusion.settings_io",
+    "fusion.demo",
+    "fusion",
+    "fusion.phenology_command",
+)
 # a command's shell reads and writes files and may use what the command line offers for that
 COMMANDS = ("data_prep.commands", "udf.commands", "fusion.phenology_command", "fusion.inference.predict",
             "fusion.training.train", "fusion.evaluation.evaluate")  # fmt: skip
