@@ -40,6 +40,7 @@ class Vegetation:
     ndvi: np.ndarray  # float32 (2, P, n): early strong and late weak version
     cover: np.ndarray  # int8 (P,), index into COVERS
     archetype: np.ndarray  # int8 (P, n): which radar archetype grows
+    cleared: np.ndarray  # float32 (P, n): share of the canopy that harvest, cutting or ploughing takes on a day
     tilled: np.ndarray  # float32 (P, n): roughness after tillage, 1 at ploughing, decaying
     soil: np.ndarray  # float32 (P,): NDVI of the bare ground
 
@@ -57,9 +58,9 @@ def make_vegetation(settings: PhenologySettings, land: Landscape, weather: Weath
     shift = 2 * rng.uniform(*settings.field_timing_d, parcels)
     season0 = weather.season[0]
     ndvi = np.empty((2, parcels, n))
-    arch = np.zeros((parcels, n), np.int8)
-    _grow(growth, dips, soil, season0, -shift / 2, 1 + strength, ndvi[0], arch)
-    _grow(growth, dips, soil, season0, shift / 2, 1 - strength, ndvi[1], arch)
+    arch, cleared = np.full((parcels, n), int(GRASS), np.int8), np.zeros((parcels, n), np.float32)
+    _grow(growth, dips, soil, season0, -shift / 2, 1 + strength, ndvi[0], arch, cleared)
+    _grow(growth, dips, soil, season0, shift / 2, 1 - strength, ndvi[1], arch, cleared)
     _random_curves(ndvi, cover, soil, rng)
     ndvi += _winter_green(settings, ndvi, soil, cover, weather, rng)
     wander = draw(rng, settings.wander) * smooth_series(rng, parcels, n, rng.uniform(6, 25))
@@ -70,7 +71,7 @@ def make_vegetation(settings: PhenologySettings, land: Landscape, weather: Weath
         first = max(0, int(np.ceil(day - season0)))
         if first < n:
             tilled[parcel, first:] = np.maximum(tilled[parcel, first:], np.exp(-(season0 + np.arange(first, n) - day) / fade))
-    return Vegetation(np.clip(ndvi, -0.2, 0.97).astype(np.float32), cover, arch, tilled, soil.astype(np.float32))
+    return Vegetation(np.clip(ndvi, -0.2, 0.97).astype(np.float32), cover, arch, cleared, tilled, soil.astype(np.float32))
 
 
 class _Grower:
@@ -124,7 +125,7 @@ class _Grower:
         self.growth.append((parcel, amp, 0.0, half, scale, sen, sen_scale, sen_depth, end, end_scale, first, arch))
 
     def _till(self, parcel: int, day: float) -> None:
-        self.tillage.append((parcel, day, self.rng.uniform(10, 40)))
+        self.tillage.append((parcel, day, self.rng.uniform(15, 90)))
 
     # --- crops -------------------------------------------------------------------------------------------------
     def _rotation(self, parcel: int) -> int:
@@ -381,7 +382,7 @@ def _logistic(x):
 
 
 @njit(cache=False)
-def _grow(growth, dips, soil, season0, shift, strength, out, arch):
+def _grow(growth, dips, soil, season0, shift, strength, out, arch, cleared):
     """Curves of all parcels: soil + the strongest growth component, times what the dips leave of it."""
     parcels, n = out.shape
     out[:] = 0.0
@@ -392,6 +393,8 @@ def _grow(growth, dips, soil, season0, shift, strength, out, arch):
         end, end_scale, first = growth[k, 8], growth[k, 9], growth[k, 10]
         lo = max(0, int(np.ceil(first - season0)))
         hi = min(float(n), np.ceil(end - season0 + 6 * end_scale) + 1)
+        if end_scale < 5 and season0 <= end < season0 + n:
+            cleared[p, int(end - season0)] = 1.0
         for i in range(lo, int(hi)):
             t = season0 + i
             f = amp * _logistic((t - half) / scale) * (1 - depth * _logistic((t - sen) / sen_scale))
@@ -405,6 +408,8 @@ def _grow(growth, dips, soil, season0, shift, strength, out, arch):
         day, depth, scale, back, back_scale = dips[k, 1], dips[k, 2], dips[k, 3], dips[k, 4], dips[k, 5]
         lo = max(0, int(np.floor(day - season0 - 6 * scale)))
         hi = min(float(n), np.ceil(back - season0 + 8 * back_scale) + 1)
+        if scale < 2.5 and season0 <= day < season0 + n:
+            cleared[p, int(day - season0)] = max(cleared[p, int(day - season0)], depth)
         for i in range(lo, int(hi)):
             t = season0 + i
             out[p, i] *= 1 - depth * _logistic((t - day) / scale) * _logistic((back - t) / back_scale)

@@ -11,7 +11,7 @@ equivalent number of looks (ESA Sentinel-1 Product Definition: 4.4 for GRD IW be
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
+from numba import njit
 
 from data_prep.simulator.fields import draw, smooth_fields
 from data_prep.simulator.geometry import Landscape
@@ -21,11 +21,11 @@ from data_prep.simulator.weather import Weather
 
 # per archetype: canopy level A (dB, at full cover) and attenuation B of VV and VH
 #             cereal  rape  broadleaf maize  grass  tree
-_A_VV = np.array([-13.0, -8.3, -8.5, -8.0, -11.0, -8.2])
-_A_VH = np.array([-18.8, -13.6, -15.4, -15.0, -18.0, -15.2])
-_B_VV = np.array([1.6, 0.9, 0.9, 0.7, 0.7, 1.6])
-_B_VH = np.array([0.9, 1.2, 1.2, 0.9, 0.7, 1.6])
-# archetypes: cereal .. tree as in phenology.py
+_A_VV = np.array([-13.0, -8.5, -8.9, -8.4, -11.0, -9.0])
+_A_VH = np.array([-18.8, -13.6, -15.4, -15.0, -17.4, -15.4])
+_B_VV = np.array([1.9, 1.1, 1.1, 0.9, 1.1, 1.8])
+_B_VH = np.array([1.1, 1.5, 1.4, 1.1, 1.0, 1.8])
+_RELEASE = (0.015, 0.02, 0.04, 0.01, 0.12, 0.05)  # daily release of standing structure during senescence
 
 
 @dataclass(frozen=True)
@@ -39,26 +39,28 @@ class RadarLooks:
 
 
 def structure(vegetation: Vegetation) -> np.ndarray:
-    """Canopy structure 0..1 of each parcel and day, (P, n): follows NDVI with a lag, falls slower than it, ends with it.
+    """Canopy structure 0..1.15 of each parcel and day, float64 (P, n): lags NDVI, outlasts it, ends with the harvest.
 
-    Stems stay after leaves have yellowed, so the state falls with a slow rate while NDVI senesces and at once when the
-    field is cleared (harvest: NDVI back at the soil's level within days).
+    Stems stay after leaves have yellowed, so the state falls slowly while NDVI senesces, and drops to what is green when
+    the field is cleared.
     """
     green = np.clip((vegetation.ndvi.mean(axis=0) - vegetation.soil[:, None]) / 0.65, 0, 1.15)
-    return _follow(green, vegetation.archetype)
+    return _follow(green.astype(np.float64), vegetation.archetype, vegetation.cleared, np.array(_RELEASE))
 
 
-def _follow(green: np.ndarray, archetype: np.ndarray) -> np.ndarray:
-    """Low-pass on the rise; on the fall a slow release that opens when the field is bare."""
-    rise = lfilter([0.09], [1.0, -0.91], green, axis=1, zi=green[:, :1] * 0.91)[0]
-    out = np.empty_like(rise)
-    state = rise[:, 0].copy()
-    hold = np.array([0.015, 0.02, 0.04, 0.01, 0.12, 0.05])
-    for i in range(green.shape[1]):
-        release = np.where(green[:, i] < 0.1, 0.45, hold[archetype[:, i]])
-        state = np.where(rise[:, i] > state, rise[:, i], state + release * (rise[:, i] - state))
-        state = np.where(green[:, i] < 0.1, np.minimum(state, state + 0.5 * (green[:, i] - state)), state)
-        out[:, i] = state
+@njit(cache=False)
+def _follow(green, archetype, cleared, release):
+    out = np.empty_like(green)
+    for p in range(green.shape[0]):
+        lagged, state = green[p, 0], green[p, 0]
+        for i in range(green.shape[1]):
+            lagged += 0.09 * (green[p, i] - lagged)
+            state = max(lagged, state + release[archetype[p, i]] * (lagged - state))
+            if cleared[p, i] > 0:
+                last = green[p, min(i + 3, green.shape[1] - 1)]
+                lagged = min(lagged, cleared[p, i] * last + (1 - cleared[p, i]) * lagged)
+                state = min(state, cleared[p, i] * last + (1 - cleared[p, i]) * state)
+            out[p, i] = state
     return out
 
 
@@ -141,7 +143,7 @@ def _parcel_backscatter(
 ) -> tuple[np.ndarray, np.ndarray]:
     """VV and VH of each parcel and pass, dB, float32 (P, n)."""
     parcels = len(vegetation.cover)
-    canopy = structure(vegetation)[:, index]
+    canopy = structure(vegetation)[:, index] ** rng.uniform(1.3, 2.0)  # leaf area grows faster than NDVI
     arch = vegetation.archetype[:, index]
     strength = rng.uniform(0.6, 1.7, (parcels, 1))
     level = rng.normal(0, settings.field_db, (parcels, 1))
@@ -150,9 +152,9 @@ def _parcel_backscatter(
     wetness = response * (moisture - 0.5) + rng.normal(0, 0.25, len(index))
     frozen = np.where(weather.frost[index], -rng.uniform(1.5, 4.5), 0.0)
     tilled = vegetation.tilled[:, index]
-    rough = tilled * rng.uniform(0, 3.5, (parcels, 1)) + 0.5 * rng.standard_normal((parcels, 1))
-    soil_vv = -9.6 + wetness + frozen + rough + level
-    soil_vh = -19.0 + 0.9 * wetness + frozen + 0.8 * rough + 0.7 * level
+    rough = tilled * rng.uniform(0, 4.5, (parcels, 1)) + 0.5 * rng.standard_normal((parcels, 1))
+    soil_vv = -9.3 + wetness + frozen + rough + level
+    soil_vh = -19.5 + wetness + frozen + 0.6 * rough + 0.7 * level
     archetype_db = rng.normal(0, 0.9, (2, 6))
     per_orbit = rng.normal(0, settings.orbit_db, (2, int(orbit.max(initial=0)) + 1))
     wet = weather.wet_canopy[index] * rng.uniform(0.2, 1.2)
@@ -163,7 +165,7 @@ def _parcel_backscatter(
     out = []
     for b, (a_db, b_att, soil) in enumerate(((_A_VV, _B_VV, soil_vv), (_A_VH, _B_VH, soil_vh))):
         through = np.exp(-2 * b_att[arch] * strength * canopy)
-        leaf = 10 ** (0.1 * (a_db[arch] + archetype_db[b][arch] + 0.5 * level + 0.45 * (wetness + frozen)))
+        leaf = 10 ** (0.1 * (a_db[arch] + archetype_db[b][arch] + 0.5 * level + 0.25 * wetness + 0.4 * frozen))
         power = leaf * canopy * (1 - through) * 1.1 + 10 ** (0.1 * soil) * through
         db = 10 * np.log10(np.maximum(power, 1e-5)) + wet * canopy
         db = np.where(solid, (-4.5, -12.0)[b] + 2.2 * level + 0.1 * wetness, db)

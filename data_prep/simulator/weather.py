@@ -51,10 +51,12 @@ def make_weather(settings: SceneSettings, rng: np.random.Generator) -> Weather:
     share = rng.uniform(0.1, 0.4)
     cloud = np.sqrt(1 - share) * fast + np.sqrt(share) * slow
     temperature = _temperature(abs(latitude), winter, rng)
-    rain = np.where(cloud + 0.7 * rng.standard_normal(n) > rng.uniform(0.5, 1.4), rng.exponential(5.0, n), 0.0)
-    dryness = 0.03 + 0.09 * np.clip(temperature / 20, 0, 1.5)
+    wetter_winter = rng.uniform(-0.15, 0.6)
+    dry_above = rng.uniform(0.5, 1.4) - wetter_winter * winter
+    rain = np.where(cloud + 0.7 * rng.standard_normal(n) > dry_above, rng.exponential(6.0, n), 0.0)
+    dryness = 0.015 + np.clip(temperature / 20, 0, 1.5) * rng.uniform(0.07, 0.2)
     moisture = _moisture(rain, dryness, temperature)
-    frost = temperature + rng.normal(0, 1, n) < -1.5
+    frost = temperature + rng.normal(0, 1, n) < -2.5
     snow = _snow(rain, temperature)
     wet = np.where(rain > 1.0, rng.random(n) < 0.5, rng.random(n) < 0.05).astype(float)
     return Weather(
@@ -64,7 +66,7 @@ def make_weather(settings: SceneSettings, rng: np.random.Generator) -> Weather:
 
 def _temperature(latitude: float, winter: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     mean = 27 - 0.33 * latitude + rng.normal(0, 1.5)
-    swing = 4 + 0.12 * latitude + rng.normal(0, 1.5)
+    swing = 2.5 + 0.11 * latitude + rng.normal(0, 1.5)
     return mean - swing * winter + 3.2 * autoregressive(rng, len(winter), 4.0)
 
 
@@ -72,9 +74,9 @@ def _moisture(rain: np.ndarray, dryness: np.ndarray, temperature: np.ndarray) ->
     index = np.empty(len(rain))
     state = 8.0
     for i, (fall, loss) in enumerate(zip(rain.tolist(), dryness.tolist(), strict=True)):
-        state = min(state * (1 - loss) + (fall if temperature[i] > -1 else 0.3 * fall), 40.0)
+        state = min(state * (1 - loss) + (fall if temperature[i] > -1 else 0.3 * fall), 45.0)
         index[i] = state
-    return index / (index + 12.0)
+    return index / (index + 9.0)
 
 
 def _snow(rain: np.ndarray, temperature: np.ndarray) -> np.ndarray:
