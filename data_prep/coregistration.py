@@ -1,7 +1,7 @@
 """Measure the shift between sensors by phase correlation, report it, and refuse a merge beyond a threshold.
 
-Phase correlation: Kuglin and Hines 1975; sub-pixel peak by a locally upsampled inverse transform, Guizar-Sicairos et al.
-2008, doi:10.1364/OL.33.000156. Sensors differ in what is bright, so edges (gradient magnitude) are compared.
+Phase correlation: Kuglin and Hines 1975; sub-pixel peak by a locally upsampled inverse transform, Guizar-Sicairos et
+al. 2008, doi:10.1364/OL.33.000156. Sensors differ in what is bright, so edges (gradient magnitude) are compared.
 """
 
 import logging
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage

@@ -1,9 +1,11 @@
 """Raw cubes to the merged cube of the contract: mask, NDVI, one grid, one time axis."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +22,7 @@ from fusion.data.cube_files import is_cube_file, is_zarr, read_cube
 log = logging.getLogger(__name__)
 
 SUSPECT = "S2_SUSPECT"  # optional extra band: 1 = the look dips like undetected cloud, 0 = it does not, NaN = no look
+_IN_MEMORY_BYTES = 512 * 2**20
 
 
 class PrepareSettings(BaseModel):
@@ -48,6 +51,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     """
     settings = settings or PrepareSettings()
     notes = list(raw.notes)
+    raw = _held(raw)
     s2 = _one_look_a_day(raw.s2)
     s2 = _period(s2, settings, "Sentinel-2")
     ndvi = masked_ndvi(s2, settings.optical)
@@ -90,9 +94,19 @@ def open_cube(path: str | Path, settings: PrepareSettings | None = None, *, lazy
         return cube if lazy else cube.load()
     if not is_cube_file(path):
         raise SourceError(
-            f"{path} is no merged cube (it has no band {S2NDVI}); make one with `ndvi-fusion cube source.s2=[{path}] out=...`"
+            f"{path} is no merged cube (it has no band {S2NDVI}); make one: "
+            f"`ndvi-fusion cube source.s2=[{path}] out=...`"
         )
     return read_cube(path, lazy=lazy)
+
+
+def _held(raw: RawCubes) -> RawCubes:
+    """Small cubes are read once into memory; large ones stay lazy and are streamed."""
+    size = sum(c.nbytes for c in (raw.s2, raw.s1, raw.coarse) if c is not None)
+    if size > _IN_MEMORY_BYTES:
+        return raw
+    s1, coarse = (None if c is None else c.compute() for c in (raw.s1, raw.coarse))
+    return replace(raw, s2=raw.s2.compute(), s1=s1, coarse=coarse)
 
 
 def _days(cube: xr.Dataset | xr.DataArray) -> np.ndarray:
@@ -130,7 +144,8 @@ def _period(cube: xr.Dataset, settings: PrepareSettings, what: str, *, required:
     if required and not keep.any():
         have = f"{days.min()}..{days.max()}" if len(days) else "none"
         raise SourceError(
-            f"{what} has no look from {settings.start} to {settings.end}; it has {have}; change start and end"
+            f"{what} has no look from {settings.start or '(open)'} to {settings.end or '(open)'}; it has {have}; "
+            "change start and end"
         )
     return cube.isel(t=np.flatnonzero(keep))
 

@@ -1,6 +1,7 @@
 """One grid for all sensors: exact copying where cells nest, warping where they do not."""
 
 import numpy as np
+import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
 from data_prep.sources import SourceError
@@ -80,8 +81,8 @@ def overlap_share(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, what: s
     if width <= 0 or height <= 0:
         here = tuple(round(v, 1) for v in (left, bottom, right, top))
         raise SourceError(
-            f"{what} covers {tuple(round(v, 1) for v in box)} and Sentinel-2 {here} ({grid.rio.crs}); they do not overlap; "
-            "fetch both for the same area"
+            f"{what} covers {tuple(round(v, 1) for v in box)} and Sentinel-2 {here} ({grid.rio.crs}); they do not "
+            "overlap; fetch both for the same area"
         )
     return width * height / ((right - left) * (top - bottom))
 

@@ -95,7 +95,7 @@ def _said_offset(attrs: dict[str, object]) -> int:
 
 
 def _refuse_pending_offset(sample: np.ndarray, values: xr.DataArray, where: str, role: str) -> None:
-    """Red of a dark pixel (vegetation, water, shade) is far below 0.1: a minimum at 1000 is an offset that is still in."""
+    """Red of a dark pixel (vegetation, water, shade) is far below 0.1: a minimum at 1000 is a pending offset."""
     last = values.t.values[-1].astype("datetime64[D]")
     found = sample[np.isfinite(sample) & (sample > 0)]
     if found.size < 50 or not any(mark in role.upper() for mark in ("4", "RED")):
@@ -103,8 +103,8 @@ def _refuse_pending_offset(sample: np.ndarray, values: xr.DataArray, where: str,
     low = float(np.percentile(found, 0.5))
     if _BRIGHT_DN <= low < 2 * _BRIGHT_DN and last >= np.datetime64("2022-01-25"):
         raise SourceError(
-            f"{where}: half a percent of the digital numbers up to {last} lie below {low:.0f}; the offset of baseline 04.00 "
-            "seems to be still in them; set source.s2_offset_dn=-1000 (or 0 if the surface really is that bright)"
+            f"{where}: half a percent of the digital numbers up to {last} lie below {low:.0f}; the offset of baseline "
+            "04.00 seems to be still in them; set source.s2_offset_dn=-1000 (or 0 if the surface really is that bright)"
         )
 
 
@@ -123,8 +123,8 @@ def scene_classes(band: RawBand) -> xr.DataArray:
         raise SourceError(f"{band.file}: {band.name} holds fractions; SCL was interpolated; resample it with 'near'")
     if sample.max(initial=0) > 11 or sample.min(initial=0) < 0:
         raise SourceError(
-            f"{band.file}: {band.name} ranges from {sample.min():.0f} to {sample.max():.0f}; expected SCL classes 0..11; "
-            "give another encoding as your own mask (optical.user_mask)"
+            f"{band.file}: {band.name} ranges from {sample.min():.0f} to {sample.max():.0f}; expected SCL classes "
+            "0..11; give another encoding as your own mask (optical.user_mask)"
         )
     return values
 

@@ -4,6 +4,7 @@ import logging
 from typing import Literal
 
 import numpy as np
+import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage

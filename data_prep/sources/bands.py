@@ -2,7 +2,7 @@
 
 import re
 
-# role -> pattern on the whole upper-case name; product prefixes such as "S2-L2A-" or "TOC-" and suffixes "_10M" may stand
+# role -> pattern on the whole upper-case name; prefixes such as "S2-L2A-" or "TOC-" and suffixes "_10M" may stand
 _PREFIX = r"(?:.*[-_. ])?"
 _SUFFIX = r"(?:[-_. ]\d+M)?"
 _ROLES = {

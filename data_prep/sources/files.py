@@ -70,15 +70,13 @@ def load_files(settings: FilesSource) -> RawCubes:
     wanted = [*files, *settings.s2, *settings.s1, *settings.coarse]
     bands = list(_read_all(wanted, settings.on_error, notes))
     by_role = _by_role(bands)
-    for line in describe(by_role):
-        log.info(line)
-        notes.append(line)
+    notes += describe(by_role)
     missing = [role for role in ("B04", "B08") if role not in by_role]
     if missing:
         seen = sorted({b.name for b in bands})
         raise SourceError(
-            f"no band {' and '.join(missing)} in {', '.join(map(str, wanted)) or settings.folder}; bands found: {seen[:12]}; "
-            "Sentinel-2 red and near infrared are required"
+            f"no band {' and '.join(missing)} in {', '.join(map(str, wanted)) or settings.folder}; "
+            f"bands found: {seen[:12]}; Sentinel-2 red and near infrared are required"
         )
     s2 = _sentinel2(by_role, settings, notes)
     s1 = _sentinel1(by_role, settings, notes)
@@ -93,7 +91,7 @@ def load_files(settings: FilesSource) -> RawCubes:
 
 
 def find_files(folder: Path) -> list[Path]:
-    """Raster files of a folder and its sub-folders, sorted; Zarr folders count as one file; hidden names are left out."""
+    """Raster files of a folder and its sub-folders, sorted; a Zarr folder is one file; hidden names are left out."""
     if not folder.is_dir():
         raise SourceError(f"{folder} is no folder; name a folder with NetCDF, Zarr or GeoTIFF files")
     found: list[Path] = []
@@ -118,7 +116,7 @@ def describe(by_role: dict[str, list[RawBand]]) -> list[str]:
         more = f" and {len(names) - 2} more" if len(names) > 2 else ""
         lines.append(
             f"{role}: {', '.join(names[:2])}{more}, {len(np.unique(dates))} dates {dates.min()}..{dates.max()}, "
-            f"{bands[0].values.sizes['y']} x {bands[0].values.sizes['x']} px of {bands[0].pixel_m:.4g} m, {bands[0].dtype}"
+            f"{' x '.join(map(str, bands[0].values.shape[1:]))} px, {bands[0].pixel_m:.4g} m, {bands[0].dtype}"
         )
     return lines
 
@@ -143,8 +141,8 @@ def _probe(bands: list[RawBand]) -> None:
             band.values.isel(t=-1).load()
         except Exception as error:
             raise SourceError(
-                f"{band.file} breaks off while {band.name} is read ({type(error).__name__}); it is incomplete or damaged; "
-                "fetch it again"
+                f"{band.file} breaks off while {band.name} is read ({type(error).__name__}); it is incomplete "
+                "or damaged; fetch it again"
             ) from error
 
 
@@ -180,7 +178,7 @@ def first_of_day(values: xr.DataArray, notes: list[str]) -> xr.DataArray:
         return values
     twice = unique[counts > 1].astype("datetime64[D]")
     notes.append(
-        f"{values.name}: {len(twice)} days have several images ({twice[0]} first); the first valid pixel was kept"
+        f"{values.name}: {len(twice)} days have several images ({twice[0]} first); the first valid one was kept"
     )
     images = []
     for day in unique:
@@ -226,7 +224,8 @@ def _common_dates(bands: dict[str, xr.DataArray], notes: list[str]) -> xr.Datase
     dropped = [np.datetime64(t, "ns").astype("datetime64[D]") for t in every if t not in set(common)]
     if not common:
         raise SourceError(
-            f"Sentinel-2 bands {sorted(bands)} have no date in common ({len(every)} dates in all); they belong to other files"
+            f"Sentinel-2 bands {sorted(bands)} have no date in common ({len(every)} dates in all); "
+            "they belong to different files"
         )
     if dropped:
         notes.append(f"{len(dropped)} S2 dates lack one of {sorted(bands)} and were dropped, the first {dropped[0]}")

@@ -1,7 +1,7 @@
 """Open one raster file of any layout as bands with dims (t, y, x): decoded numbers, plain dims, a CRS, day dates.
 
-Integer bands are decoded here and not by xarray: files in the wild use NaN as the fill value of integers, store unsigned
-numbers in signed types, or put the CRS in a variable of its own.
+Integer bands are decoded here and not by xarray: files in the wild use NaN as the fill value of integers, store
+unsigned numbers in signed types, or put the CRS in a variable of its own.
 """
 
 import logging
@@ -68,8 +68,8 @@ def read_bands(path: Path) -> list[RawBand]:
         raise
     except Exception as error:
         raise SourceError(
-            f"{path} cannot be opened ({type(error).__name__}: {error}); it is damaged, incomplete or of another format; "
-            "fetch it again or remove it"
+            f"{path} cannot be opened ({type(error).__name__}: {error}); it is damaged, incomplete or of another "
+            "format; fetch it again or remove it"
         ) from error
     crs = _find_crs(dataset)
     dataset = _plain_dims(dataset)
@@ -91,7 +91,7 @@ def _open(path: Path) -> xr.Dataset:
     if path.is_dir() or path.suffix == ".zarr":
         if not is_zarr(path):
             raise SourceError(f"{path} is a folder without Zarr metadata; an incomplete copy? fetch it again")
-        return xr.open_zarr(path, mask_and_scale=False, chunks={})
+        return xr.open_zarr(path, mask_and_scale=False, chunks={}, consolidated=(path / ".zmetadata").is_file())
     if path.suffix.lower() in NETCDF:
         return xr.open_dataset(path, mask_and_scale=False, chunks={})
     if path.suffix.lower() in GEOTIFF:

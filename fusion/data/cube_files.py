@@ -70,11 +70,13 @@ def open_dataset(path: str | Path, chunks: dict[str, int] | None = None) -> xr.D
         raise CubeFileError(f"{path} is a folder without Zarr metadata; expected a NetCDF or Zarr file")
     try:
         if path.is_dir():
-            return xr.open_zarr(path, chunks=chunks, decode_coords="all", consolidated=None)
+            consolidated = (path / ".zmetadata").is_file()
+            return xr.open_zarr(path, chunks=chunks, decode_coords="all", consolidated=consolidated)
         return xr.open_dataset(path, chunks=chunks, decode_coords="all")
     except Exception as error:
         raise CubeFileError(
-            f"{path} cannot be read as NetCDF or Zarr ({type(error).__name__}: {error}); it may be incomplete, fetch it again"
+            f"{path} cannot be read as NetCDF or Zarr ({type(error).__name__}: {error}); "
+            "it may be incomplete, fetch it again"
         ) from error
 
 
@@ -156,11 +158,12 @@ def write_cube(cube: xr.DataArray, path: str | Path, *, title: str = "NDVI cube"
         if path.suffix == ".nc":
             _write_netcdf(dataset, partial)
         else:
-            dataset.to_zarr(partial, mode="w", consolidated=True, zarr_format=3, encoding={"t": _time_encoding()})
+            dataset.to_zarr(partial, mode="w", consolidated=False, zarr_format=3, encoding={"t": _time_encoding()})
         _replace(partial, path)
     except (OSError, RuntimeError) as error:
         raise CubeFileError(
-            f"{path} could not be written ({type(error).__name__}: {error}); check the folder's permission and the free space"
+            f"{path} could not be written ({type(error).__name__}: {error}); "
+            "check the folder's permission and the free space"
         ) from error
     finally:
         _remove(partial)
@@ -192,9 +195,11 @@ def to_dataset(cube: xr.DataArray, title: str = "NDVI cube") -> xr.Dataset:
             for axis, name in (("x", "longitude"), ("y", "latitude")):
                 units = "degrees_east" if axis == "x" else "degrees_north"
                 dataset[axis].attrs = {"standard_name": name, "axis": axis.upper(), "units": units}
-        dataset = dataset.rio.write_crs(crs).rio.write_grid_mapping()
-    for variable in dataset.variables.values():
-        variable.encoding = {k: v for k, v in variable.encoding.items() if k == "grid_mapping"}
+        dataset = dataset.rio.write_crs(crs, grid_mapping_name="spatial_ref")
+    for name, variable in dataset.variables.items():
+        variable.encoding = {}
+        if crs is not None and name in dataset.data_vars:
+            variable.attrs["grid_mapping"] = "spatial_ref"  # as an attribute: an encoding would be replaced on writing
     return dataset
 
 
