@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from openeo import UDF
 from openeo.api.process import Parameter
+from openeo.internal.graph_building import PGNode
 from openeo.processes import ProcessBuilder
 from openeo.rest.datacube import DataCube
 from openeo.rest.result import SaveResult
@@ -50,6 +51,7 @@ class WorkflowOptions:
     source: Path | None = None
     margin_days: int = MARGIN_DAYS
     context: dict[str, Any] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # nodes that several loads use
 
     def __post_init__(self) -> None:
         dates = (self.start, self.end)
@@ -73,13 +75,15 @@ def build_workflow(
     *,
     fusion_code: str | None = None,
     phenology_code: str | None = None,
-) -> SaveResult:
-    """The whole graph, ending in ``save_result``; the UDFs of ``udf/dist`` unless other sources are given."""
+    save: bool = True,
+) -> SaveResult | DataCube:
+    """The whole graph, ending in ``save_result`` unless ``save`` is off; the UDFs of ``udf/dist`` by default."""
     cube = merged_cube(target, options)
     cube = fused_cube(cube, target, options, fusion_code or udf_source("fusion_udf"))
     if options.output != "fused":
         cube = phenology_cube(cube, options, phenology_code or udf_source("phenology_udf"))
-    return cropped(cube, options).save_result(format=options.format)
+    cube = cropped(cube, options)
+    return cube.save_result(format=options.format) if save else cube
 
 
 def merged_cube(target: TargetSettings, options: WorkflowOptions) -> DataCube:
@@ -250,7 +254,8 @@ def _load(
 def _load_extent(options: WorkflowOptions) -> Any:
     margin = MASK_REACH_M + 10.0 * options.overlap_px
     if isinstance(options.area, Parameter):
-        return ProcessBuilder.process("vector_buffer", geometries=options.area, distance=margin)
+        node = PGNode("vector_buffer", geometries={"from_parameter": options.area.name}, distance=margin)
+        return options.shared.setdefault("extent", node)
     return None if options.area is None else options.area.bbox(margin_m=margin)
 
 
@@ -258,10 +263,10 @@ def _load_period(options: WorkflowOptions, first: datetime.date | None, last: da
     """Left-closed interval: period, margin, and what the collection covers."""
     if isinstance(options.start, Parameter) or isinstance(options.end, Parameter):
         ends = [
-            ProcessBuilder.process("date_shift", date=date, value=days, unit="day")
+            PGNode("date_shift", date={"from_parameter": date.name}, value=days, unit="day")
             for date, days in ((options.start, -options.margin_days), (options.end, options.margin_days + 1))
         ]
-        return ends
+        return options.shared.setdefault("period", ends)
     start = options.start - datetime.timedelta(days=options.margin_days)
     end = options.end + datetime.timedelta(days=options.margin_days + 1)
     start = max(start, first) if first else start

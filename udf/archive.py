@@ -1,0 +1,134 @@
+"""The two archives that a back-end unpacks beside a UDF: the model, and onnxruntime with what it needs."""
+
+import hashlib
+import logging
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, read_model_files
+
+_log = logging.getLogger(__name__)
+MODEL_ARCHIVE = "ndvi_fusion_model.zip"
+DEPS_ARCHIVE = "ndvi_fusion_deps_py311.zip"
+SUMS_FILE = "SHA256SUMS"
+# onnxruntime needs numpy too, but that one is preloaded on the back-ends, and a second copy of another ABI breaks both
+DEPENDENCIES = ("flatbuffers", "protobuf", "packaging")
+NOT_SHIPPED = frozenset({"numpy", "pandas", "xarray", "scipy"})
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
+_PYTHON = "3.11"
+_PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux2014_x86_64")
+
+
+class ArchiveError(RuntimeError):
+    """An archive cannot be made; the message says why and what to do."""
+
+
+def write_zip(path: Path, content: dict[str, bytes]) -> Path:
+    """A zip of ``content`` (name -> bytes) that is the same byte for byte whenever the content is; written atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+            for name in sorted(content):
+                entry = zipfile.ZipInfo(name, _EPOCH)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.create_system = 3
+                entry.external_attr = 0o100644 << 16
+                archive.writestr(entry, content[name], compresslevel=9)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    partial.replace(path)
+    return path
+
+
+def write_model_archive(model: Path, folder: Path) -> Path:
+    """``ndvi_fusion_model.zip`` with ``model.onnx`` and ``manifest.json``; refuses a model that its manifest disowns."""
+    content, manifest = read_model_files(model)
+    return write_zip(folder / MODEL_ARCHIVE, {MODEL_FILE: content, MANIFEST_FILE: manifest.to_json().encode()})
+
+
+def write_dependency_archive(folder: Path, onnxruntime: str, wheels: Path | None = None) -> Path:
+    """``ndvi_fusion_deps_py311.zip``: onnxruntime and its needs for CPython 3.11 on manylinux, unpacked wheels, no numpy.
+
+    Parameters
+    ----------
+    onnxruntime : str
+        Version to ship, such as "1.20.1".
+    wheels : path, optional
+        Folder of wheels to take instead of downloading them with pip.
+
+    Raises
+    ------
+    ArchiveError
+        pip cannot download (no network, no such version), or a wheel is missing or is not whole.
+    """
+    with tempfile.TemporaryDirectory(prefix="ndvi-fusion-wheels-") as scratch:
+        found = wheels if wheels is not None else download_wheels(Path(scratch), onnxruntime)
+        content = unpack_wheels(found)
+    return write_zip(folder / DEPS_ARCHIVE, content)
+
+
+def download_wheels(folder: Path, onnxruntime: str) -> Path:
+    """Download the wheels with pip, for the back-end's Python and platform whatever runs here."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
+    command += ["--python-version", _PYTHON, "--implementation", "cp"]
+    for abi in (f"cp{_PYTHON.replace('.', '')}", "abi3", "none"):
+        command += ["--abi", abi]
+    for platform in _PLATFORMS:
+        command += ["--platform", platform]
+    command += [f"onnxruntime=={onnxruntime}", *DEPENDENCIES]
+    _log.info("downloading onnxruntime %s and %s for Python %s", onnxruntime, ", ".join(DEPENDENCIES), _PYTHON)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()[-1:]
+        reason = re.sub(r"\s*\(from versions:.*?\)", "", (errors or ["no message"])[0].removeprefix("ERROR: "))
+        raise ArchiveError(
+            f"pip could not download the wheels for the dependency archive: {reason}; check the network and the version, "
+            "or set dependencies=false to leave this archive out"
+        )
+    return folder
+
+
+def unpack_wheels(folder: Path) -> dict[str, bytes]:
+    """Files of all wheels in ``folder``, by their path; what the back-end has itself is left out."""
+    wheels = sorted(folder.glob("*.whl"))
+    names = {w.name.split("-")[0].lower() for w in wheels}
+    missing = sorted({"onnxruntime", *DEPENDENCIES} - names)
+    if missing:
+        raise ArchiveError(f"{folder.name} lacks wheels of {missing}; it holds {[w.name for w in wheels]}")
+    content: dict[str, bytes] = {}
+    for wheel in wheels:
+        if wheel.name.split("-")[0].lower() not in {"onnxruntime", *DEPENDENCIES}:
+            continue
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                for name in archive.namelist():
+                    if not name.endswith("/") and name.split("/")[0] not in NOT_SHIPPED:
+                        content[name] = archive.read(name)
+        except zipfile.BadZipFile as error:
+            raise ArchiveError(f"{wheel.name} is no whole wheel ({error}); delete it and download it again") from error
+    return content
+
+
+def write_sums(folder: Path, files: list[Path]) -> Path:
+    """``SHA256SUMS`` in the format of ``sha256sum``, sorted by name."""
+    lines = [f"{file_sha256(f)}  {f.relative_to(folder).as_posix()}" for f in sorted(files)]
+    path = folder / SUMS_FILE
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+    partial.replace(path)
+    return path
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()

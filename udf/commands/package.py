@@ -1,0 +1,49 @@
+"""``ndvi-fusion package``: everything an openEO back-end needs, in one folder."""
+
+import logging
+import shutil
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fusion.inference.locate import locate_model
+from udf.archive import write_dependency_archive, write_model_archive, write_sums
+from udf.bundle import DIST, ENTRIES
+from udf.context_schema import SCHEMA_FILE, schema_text
+
+_log = logging.getLogger(__name__)
+
+
+class PackageSettings(BaseModel):
+    """What to put into the package."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    out: Path = Field(description="folder to write")
+    model: str | None = Field(None, description="model folder, .onnx, .zip, run:ID or registry name; null: the shipped one")
+    dependencies: bool = Field(True, description="also write the onnxruntime archive; pip downloads its wheels (about 14 MB)")
+    onnxruntime: str = Field("1.20.1", pattern=r"^\d+(\.\d+)+$", description="onnxruntime version of that archive")
+    wheels: Path | None = Field(None, description="folder of wheels to use instead of downloading")
+
+
+def run(settings: PackageSettings) -> str:
+    """Write archives, UDF files, context schema and SHA256SUMS; returns a line for the terminal."""
+    out = settings.out
+    out.mkdir(parents=True, exist_ok=True)
+    files = [write_model_archive(locate_model(settings.model), out)]
+    if settings.dependencies:
+        files.append(write_dependency_archive(out, settings.onnxruntime, settings.wheels))
+    for entry in ENTRIES:
+        target = out / f"{entry}.py"
+        partial = target.with_name(f".{target.name}.partial")
+        shutil.copyfile(DIST / f"{entry}.py", partial)
+        partial.replace(target)
+        files.append(target)
+    schema = out / SCHEMA_FILE
+    partial = schema.with_name(f".{schema.name}.partial")
+    partial.write_text(schema_text(), encoding="utf-8", newline="\n")
+    partial.replace(schema)
+    files.append(schema)
+    sums = write_sums(out, files)
+    total = sum(f.stat().st_size for f in files) / 1e6
+    return f"{out}: {len(files)} files, {total:.1f} MB; hashes in {sums.name}"

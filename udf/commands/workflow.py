@@ -1,0 +1,151 @@
+"""``ndvi-fusion workflow``: the process graph for a target; run here for ``local``, written or submitted for a back-end."""
+
+import datetime
+import json
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fusion.inference.locate import locate_model
+from udf.area import area_from
+from udf.local_backend import execute_graph
+from udf.local.saving import SavedResult
+from udf.publish import build_process, connect_back_end, job_options, save_process, submit, write_json, write_service
+from udf.targets import TargetSettings
+from udf.workflow import WorkflowOptions, build_workflow
+
+_log = logging.getLogger(__name__)
+
+
+class WorkflowSettings(BaseModel):
+    """What to compute, where, and what to do with the graph."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    target: TargetSettings = Field(description="where it runs: target=local, terrascope or cdse")
+    out: Path = Field(description="folder for the graph and what it gives")
+    source: Path | None = Field(None, description="local: folder with s2.nc, s1.nc and coarse.nc")
+    start: datetime.date = Field(description="first date")
+    end: datetime.date = Field(description="last date")
+    area: dict[str, Any] | Path | None = Field(
+        None, description="west, south, east, north and crs, or a GeoJSON file; null: all of the local files"
+    )
+    step_days: int = Field(5, ge=1, le=366, description="days between two dates of the fused series")
+    output: Literal["fused", "smoothed", "seasons"] = Field("seasons", description="what to save")
+    method: str = Field("reference", description="how season dates are read; reference: the original workflow's")
+    format: Literal["GTiff", "NetCDF", "Zarr"] = Field("NetCDF", description="file format")
+    model: str | None = Field(None, description="local: model folder, .zip, run:ID or registry name; null: the shipped one")
+    window_px: int = Field(128, ge=4, le=2048, description="window of apply_neighborhood, pixels of 10 m")
+    overlap_px: int = Field(32, ge=0, le=512, description="overlap on every side of a window")
+    margin_days: int = Field(60, ge=0, le=400, description="looks loaded before start and after end")
+    context: dict[str, Any] = Field(default_factory=dict, description="more keys of the UDFs' context")
+    execute: bool = Field(True, description="local: also run the graph")
+    archives_url: str | None = Field(None, description="back-ends: address of the folder that holds the archives")
+    service_url: str | None = Field(None, description="back-ends: raw address under which the service folder will lie")
+    submit: bool = Field(False, description="back-ends: start a batch job and wait for it")
+    publish: bool = Field(False, description="back-ends: save the process under your account, public")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "WorkflowSettings":
+        if self.end < self.start:
+            raise ValueError(f"end {self.end} lies before start {self.start}; swap them")
+        if self.overlap_px > self.window_px:
+            raise ValueError(f"overlap_px {self.overlap_px} exceeds window_px {self.window_px}; use a larger window")
+        if self.submit and (self.area is None or self.archives_url is None):
+            raise ValueError("submit needs area (what to compute) and archives_url (where the archives lie)")
+        if (self.submit or self.publish) and not self.target.remote:
+            raise ValueError(f"submit and publish need a back-end; target is {self.target.name}")
+        return self
+
+
+def run(settings: WorkflowSettings) -> str:
+    """Write the graph, and run or submit it when asked; returns a line for the terminal."""
+    settings.out.mkdir(parents=True, exist_ok=True)
+    return _run_remote(settings) if settings.target.remote else _run_local(settings)
+
+
+def options_of(settings: WorkflowSettings) -> WorkflowOptions:
+    """Graph options of the settings."""
+    context = dict(settings.context)
+    if not settings.target.remote:
+        context.setdefault("model_dir", str(locate_model(settings.model)))
+    return WorkflowOptions(
+        start=settings.start, end=settings.end, area=area_from(settings.area), step_days=settings.step_days,
+        output=settings.output, method=settings.method, window_px=settings.window_px, overlap_px=settings.overlap_px,
+        format=settings.format, source=None if settings.target.remote else settings.source,
+        margin_days=settings.margin_days, context=context,
+    )  # fmt: skip
+
+
+def _run_local(settings: WorkflowSettings) -> str:
+    if settings.source is None:
+        raise ValueError("target=local reads files: set source to the folder with s2.nc, s1.nc and coarse.nc")
+    target = settings.target.model_copy(update=_present(settings.target, settings.source))
+    graph = build_workflow(target, options_of(settings))
+    path = _write_graph(settings.out / "process_graph.json", graph)
+    if not settings.execute:
+        return f"{path}: the graph"
+    saved = execute_graph(graph, settings.out)
+    assert isinstance(saved, SavedResult)
+    names = ", ".join(f.name for f in saved.files[:3]) + (" ..." if len(saved.files) > 3 else "")
+    return f"{settings.out}: {len(saved.files)} file(s) of {settings.output}: {names}"
+
+
+def _present(target: TargetSettings, source: Path) -> dict[str, Any]:
+    """Radar and coarse series only where their files are."""
+    if not source.is_dir():
+        raise FileNotFoundError(f"source {source} is no folder; `ndvi-fusion simulate out={source}` makes one")
+    if not (source / target.s2_collection).exists():
+        raise FileNotFoundError(f"{source} holds no {target.s2_collection}; Sentinel-2 is needed")
+    changes: dict[str, Any] = {}
+    if target.s1_collection is not None and not (source / target.s1_collection).exists():
+        _log.warning("%s holds no %s: fusion without radar", source, target.s1_collection)
+        changes["s1_collection"] = None
+    there = tuple(c for c in target.coarse if (source / c.collection).exists())
+    if len(there) < len(target.coarse):
+        _log.warning("%s holds no coarse series: fusion without it", source)
+        changes["coarse"] = there
+    return changes
+
+
+def _run_remote(settings: WorkflowSettings) -> str:
+    target, written = settings.target, []
+    process = build_process(target, settings.archives_url)
+    written.append(write_json(settings.out / f"{process.id}.json", process.definition))
+    example = {"area": _polygon(settings), "start": str(settings.start), "end": str(settings.end)}
+    if settings.service_url is not None:
+        written += write_service(settings.out / "service", process, target, settings.service_url, example)
+    graph = None
+    if settings.area is not None:
+        graph = build_workflow(target, options_of(settings))
+        written.append(_write_graph(settings.out / "process_graph.json", graph))
+        written.append(write_json(settings.out / "job_options.json", job_options(target, settings.archives_url)))
+    else:
+        _log.warning("no area given: only the process with open parameters is written; set area for a graph to submit")
+    if settings.publish:
+        save_process(connect_back_end(target), process)
+    if settings.submit:
+        job = submit(connect_back_end(target), graph, f"ndvi-fusion {settings.output}", job_options(target, settings.archives_url))
+        written += [Path(p) for p in job.get_results().download_files(settings.out)]
+    return f"{settings.out}: {', '.join(str(p.relative_to(settings.out)) for p in written)}"
+
+
+def _polygon(settings: WorkflowSettings) -> dict[str, Any]:
+    """The area as GeoJSON; a field near Mol, Belgium, when none is given."""
+    area = area_from(settings.area) or area_from({"west": 5.07, "south": 51.215, "east": 5.08, "north": 51.222})
+    assert area is not None
+    if area.geometry is not None:
+        return area.geometry
+    from pyproj import Transformer
+
+    move = Transformer.from_crs(area.crs, 4326, always_xy=True)
+    corners = [(area.west, area.south), (area.east, area.south), (area.east, area.north), (area.west, area.north)]
+    ring = [[round(v, 7) for v in move.transform(*corner)] for corner in [*corners, corners[0]]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+def _write_graph(path: Path, graph: Any) -> Path:
+    """The graph as JSON (through text, as it goes over the wire)."""
+    return write_json(path, {"process_graph": json.loads(json.dumps(graph.flat_graph()))})

@@ -1,0 +1,228 @@
+"""The workflow as a published process, as a batch job, and as an APEx-style service folder."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import openeo
+from openeo.api.process import Parameter
+from openeo.rest.job import BatchJob
+from openeo.rest.udp import build_process_dict
+
+from udf.archive import DEPS_ARCHIVE, MODEL_ARCHIVE
+from udf.context import CONTEXT_KEYS
+from udf.targets import TargetSettings
+from udf.workflow import WorkflowOptions, build_workflow
+
+_log = logging.getLogger(__name__)
+PROCESS_ID = "ndvi_fusion"
+SUMMARY = "Season maps, or a dense NDVI series with uncertainty, out of cloudy Sentinel-2, Sentinel-1 and coarse NDVI"
+DESCRIPTION = (
+    "Cloud-masks Sentinel-2 NDVI, fuses it with Sentinel-1 backscatter and a coarse NDVI series by a neural network "
+    "(ONNX, run in a UDF) into a gap-free NDVI series with one standard deviation, and reads season dates from it. "
+    "The coarse series is CGLS NDVI 300 m (from July 2020 on); `ndvi_fusion_probav` takes PROBA-V (to June 2020). "
+    "NDVI is physical (-0.2..1). Dates of season maps are named in the band's documentation."
+)
+# why each job option is there; the values stand in configs/target
+JOB_OPTION_REASONS = {
+    "executor-memory": "the JVM side of a task: tiles of a year of four bands",
+    "executor-memoryOverhead": "the Python side: features and activations of one window; measured by benchmarks/bench_udf.py",
+    "executor-cores": "one window at a time a process, so that the memory above is enough",
+    "driver-memory": "the graph holds the UDFs and the dilation kernels as text",
+    "image-name": "Python 3.11, for which the dependency archive is built",
+    "udf-dependency-archives": "the model and onnxruntime, unpacked beside the UDF (batch jobs only)",
+}
+
+
+@dataclass(frozen=True)
+class PublishedProcess:
+    """A process definition with its id; ``definition`` is plain JSON."""
+
+    id: str
+    definition: dict[str, Any]
+
+
+def process_parameters() -> list[Parameter]:
+    """Parameters of the published process, each with description and schema."""
+    return [
+        Parameter.geojson("area", description="Polygon of the area, longitude and latitude (GeoJSON)."),
+        Parameter("start", description="First date, YYYY-MM-DD; for a year its 1 January.", schema={"type": "string", "format": "date", "subtype": "date"}),
+        Parameter("end", description="Last date, YYYY-MM-DD; for a year its 31 December.", schema={"type": "string", "format": "date", "subtype": "date"}),
+        Parameter(
+            "step_days", description="Days between two dates of the fused series.", default=5, optional=True,
+            schema={"type": "integer", "minimum": 1, "maximum": 366},
+        ),
+        Parameter(
+            "method", description="How season dates are read; 'reference' is the original workflow's (bands sos, eos).",
+            default=CONTEXT_KEYS["method"][1], optional=True, schema={"type": "string"},
+        ),
+        Parameter(
+            "output", description="'seasons': season maps; 'smoothed': the smoothed series.", default="seasons",
+            optional=True, schema={"type": "string", "enum": ["seasons", "smoothed"]},
+        ),
+    ]  # fmt: skip
+
+
+def build_process(
+    target: TargetSettings, archives_url: str | None, *, era: str = "cgls", options: WorkflowOptions | None = None
+) -> PublishedProcess:
+    """The user-defined process for a back-end: the workflow's graph with its parameters left open.
+
+    ``era`` picks the coarse collection, because a load without a single scene fails on the back-ends: "cgls" from July
+    2020 on, "probav" until June 2020.
+    """
+    parameters = {p.name: p for p in process_parameters()}
+    coarse = tuple(s for s in target.coarse if (s.last is None) == (era == "cgls"))
+    base = options or WorkflowOptions(start=parameters["start"], end=parameters["end"])
+    chosen = replace(
+        base, area=parameters["area"], start=parameters["start"], end=parameters["end"],
+        step_days=parameters["step_days"], method=parameters["method"], output=parameters["output"],
+    )  # fmt: skip
+    graph = build_workflow(target.model_copy(update={"coarse": coarse}), chosen, save=False)
+    name = PROCESS_ID if era == "cgls" else f"{PROCESS_ID}_{era}"
+    definition = build_process_dict(
+        process_graph=graph.flat_graph(),
+        process_id=name,
+        summary=SUMMARY,
+        description=DESCRIPTION,
+        parameters=list(parameters.values()),
+        returns={"description": "Data cube of the chosen output.", "schema": {"type": "object", "subtype": "datacube"}},
+        categories=["sentinel-2", "sentinel-1", "vegetation", "phenology"],
+        default_job_options=job_options(target, archives_url),
+    )
+    return PublishedProcess(name, json.loads(json.dumps(definition)))
+
+
+def job_options(target: TargetSettings, archives_url: str | None) -> dict[str, Any]:
+    """Job options of a target, with the archives when their address is known."""
+    options = dict(target.job_options)
+    if archives_url:
+        base = archives_url.rstrip("/")
+        options["udf-dependency-archives"] = [
+            f"{base}/{MODEL_ARCHIVE}#{CONTEXT_KEYS['model_dir'][1]}",
+            f"{base}/{DEPS_ARCHIVE}#{CONTEXT_KEYS['deps_dir'][1]}",
+        ]
+    return options
+
+
+def connect_back_end(target: TargetSettings) -> openeo.Connection:
+    """A connection to the target's back-end; credentials are whatever the openEO client finds (OIDC)."""
+    if target.connection is None:
+        raise ValueError(f"target {target.name} runs on this machine; there is nothing to connect to")
+    return openeo.connect(target.connection).authenticate_oidc()
+
+
+def save_process(connection: openeo.Connection, process: PublishedProcess) -> str:
+    """Store the process under the user's account, public; returns its id."""
+    given = process.definition
+    connection.save_user_defined_process(
+        user_defined_process_id=process.id, process_graph=given["process_graph"],
+        parameters=[Parameter(**_parameter(p)) for p in given["parameters"]],
+        public=True, summary=given["summary"], description=given["description"], returns=given["returns"],
+        categories=given["categories"],
+    )  # fmt: skip
+    return process.id
+
+
+def _parameter(entry: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in entry.items() if k in ("name", "description", "schema", "default", "optional")}
+
+
+def call_process(connection: openeo.Connection | None, process_id: str, namespace: str, arguments: dict[str, Any]) -> openeo.DataCube:
+    """Cube of a published process called by the URL of its static JSON (``namespace``)."""
+    if connection is None:
+        graph = openeo.internal.graph_building.PGNode(process_id, arguments=arguments, namespace=namespace)
+        return openeo.DataCube(graph=graph, connection=None)
+    return connection.datacube_from_process(process_id=process_id, namespace=namespace, **arguments)
+
+
+def submit(
+    connection: openeo.Connection, graph: Any, title: str, options: dict[str, Any], *,
+    progress: Callable[[str], None] = _log.info,
+) -> BatchJob:  # fmt: skip
+    """Start a batch job and wait for it, reporting its status."""
+    job = connection.create_job(graph, title=title, job_options=options)
+    job.start_and_wait(print=progress)
+    return job
+
+
+def write_service(folder: Path, process: PublishedProcess, target: TargetSettings, base_url: str, example: dict[str, Any]) -> list[Path]:
+    """APEx-style service folder ``<id>/{records,openeo_udp,benchmark_scenarios}/<id>.json``.
+
+    ``base_url`` is the raw address of the repository at a commit; ``example`` are arguments of the benchmark scenario.
+    """
+    name, root = process.id, folder / process.id
+    address = f"{base_url.rstrip('/')}/{name}/openeo_udp/{name}.json"
+    content = {
+        f"openeo_udp/{name}.json": process.definition,
+        f"records/{name}.json": service_record(process, target, address),
+        f"benchmark_scenarios/{name}.json": [benchmark_scenario(process, target, address, example)],
+    }
+    return [write_json(root / part, value) for part, value in content.items()]
+
+
+def service_record(process: PublishedProcess, target: TargetSettings, address: str) -> dict[str, Any]:
+    """OGC API record of the service."""
+    return {
+        "id": process.id,
+        "type": "Feature",
+        "conformsTo": [
+            "https://www.opengis.net/spec/ogcapi-records-1/1.0/req/record-core",
+            "https://apex.esa.int/core/openeo-udp",
+        ],
+        "geometry": None,
+        "properties": {
+            "type": "service",
+            "title": "NDVI fusion and season maps",
+            "description": process.definition["description"],
+            "keywords": ["NDVI", "Sentinel-2", "Sentinel-1", "phenology", "data fusion"],
+            "language": {"code": "en-GB", "name": "English"},
+            "languages": [{"code": "en-GB", "name": "English"}],
+            "contacts": [],
+            "themes": [
+                {
+                    "concepts": [{"id": "Vegetation"}, {"id": "Sentinel-2 MSI"}, {"id": "Sentinel-1 SAR"}],
+                    "scheme": "https://gcmd.earthdata.nasa.gov/kms/concepts/concept_scheme/sciencekeywords",
+                }
+            ],
+            "formats": [{"name": "GeoTIFF"}, {"name": "netCDF"}],
+            "license": "Apache-2.0",
+        },
+        "linkTemplates": [],
+        "links": [
+            {"rel": "application", "type": "application/vnd.openeo+json;type=process", "title": "openEO process definition", "href": address},
+            {"rel": "service", "type": "application/json", "title": target.name, "href": target.connection},
+        ],
+    }
+
+
+def benchmark_scenario(process: PublishedProcess, target: TargetSettings, address: str, example: dict[str, Any]) -> dict[str, Any]:
+    """A call of the published process by its address, with save_result."""
+    name = process.id
+    return {
+        "id": name,
+        "type": "openeo",
+        "description": "One field and one year of season maps.",
+        "backend": (target.connection or "").removeprefix("https://"),
+        "process_graph": {
+            name: {"process_id": name, "namespace": address, "arguments": example},
+            "save": {
+                "process_id": "save_result",
+                "arguments": {"data": {"from_node": name}, "format": "GTiff"},
+                "result": True,
+            },
+        },
+        "job_options": process.definition.get("default_job_options", {}),
+    }
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """JSON, indented, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8", newline="\n")
+    partial.replace(path)
+    return path
