@@ -161,7 +161,7 @@ def _atmosphere(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Haze, band errors of the date, view-angle ratio error and pixel noise."""
     n, height, width = red.shape
-    path = (1 / weather.cos_sun[days]).astype(np.float32)[:, None, None]
+    path = (weather.cos_sun[days] ** -0.8).astype(np.float32)[:, None, None]
     typical = draw(rng, settings.haze)
     # the correction removes the typical aerosol, so the error has a median near zero and a long tail
     haze = typical * (rng.standard_gamma(0.8, (n, 1, 1)).astype(np.float32) - np.float32(0.55))
