@@ -122,7 +122,7 @@ def target_on_grid(scene: Scene, visible: Observations, grid_days: np.ndarray, *
 
 
 def hidden_looks_on_grid(looks: Observations, visible: Observations, grid_days: np.ndarray) -> np.ndarray:
-    """The looks that ``visible`` lacks, on the grid date they fall on within a day, float32 (T, H, W), NaN elsewhere."""
+    """The looks that ``visible`` lacks, each on the grid date within a day of it, float32 (T, H, W), else NaN."""
     out = np.full((len(grid_days), *looks.shape), np.nan, np.float32)
     hidden = np.isfinite(looks.s2_ndvi)
     hidden[np.searchsorted(looks.s2_days, visible.s2_days)] &= ~np.isfinite(visible.s2_ndvi)

@@ -67,7 +67,7 @@ def read_manifest(text: str, origin: str) -> Manifest:
     known = {f.name for f in fields(Manifest)}
     missing, unknown = sorted(known - set(content)), sorted(set(content) - known)
     if missing or unknown:
-        raise ModelFileError(f"{origin}: the manifest lacks {missing} and has unknown {unknown}; export the model again")
+        raise ModelFileError(f"{origin}: the manifest lacks {missing} and has unknown {unknown}; export it again")
     tables = {k: tuple(v) for k, v in content.pop("calibration").items()}
     content["features"] = tuple(content["features"])
     return Manifest(calibration=Calibration(**tables), **content)
@@ -116,7 +116,7 @@ def _read_both(path: Path) -> tuple[bytes, str]:
     for file in (model, folder / MANIFEST_FILE):
         if not file.is_file():
             raise ModelFileError(
-                f"there is no {file}; the model folder needs {MODEL_FILE} and {MANIFEST_FILE}; unpack the model archive "
-                "there or name the right folder"
+                f"there is no {file}; the model folder needs {MODEL_FILE} and {MANIFEST_FILE}; unpack the model "
+                "archive there or name the right folder"
             )
     return model.read_bytes(), (folder / MANIFEST_FILE).read_text(encoding="utf-8")

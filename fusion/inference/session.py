@@ -63,8 +63,8 @@ def open_session(path: Path, threads: int) -> ModelSession:
     model, manifest = read_model_files(path)
     if manifest.feature_version != FEATURE_VERSION or manifest.features != FEATURE_NAMES:
         raise ModelFileError(
-            f"{path}: the model reads feature version {manifest.feature_version} ({len(manifest.features)} channels), this "
-            f"package computes version {FEATURE_VERSION} ({len(FEATURE_NAMES)} channels); use a matching pair"
+            f"{path}: the model reads feature version {manifest.feature_version} ({len(manifest.features)} channels), "
+            f"this package computes version {FEATURE_VERSION} ({len(FEATURE_NAMES)} channels); use a matching pair"
         )
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()

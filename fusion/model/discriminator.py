@@ -28,7 +28,7 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, ndvi: Tensor, linear: Tensor, conditions: Tensor) -> Tensor:
-        """``ndvi`` and ``linear`` are (B, T, H, W), ``conditions`` (B, K, T, H, W); returns patch logits (B, 1, t, h, w)."""
+        """``ndvi`` and ``linear`` are (B, T, H, W), ``conditions`` (B, K, T, H, W); gives logits (B, 1, t, h, w)."""
         right = torch.nn.functional.pad(ndvi.diff(dim=-1), (0, 1))
         down = torch.nn.functional.pad(ndvi.diff(dim=-2), (0, 0, 0, 1))
         views = torch.stack(

@@ -219,7 +219,7 @@ def _radar_channels(looks, rows, columns, grid_days, at_looks, seen_before, seen
         around_weight = (_window_rows(around_share, rows, columns) > 0).astype(np.float32)
         around = _window_rows(around, rows, columns) * around_weight
         level, support = smooth_in_time(filled, weight, looks.s1_days, grid_days, S1_DAYS)
-        long, long_support = smooth_in_time(filled, weight, looks.s1_days, grid_days, S1_LONG_DAYS)
+        long, _ = smooth_in_time(filled, weight, looks.s1_days, grid_days, S1_LONG_DAYS)
         short, short_support = smooth_in_time(filled, weight, looks.s1_days, grid_days, S1_SHORT_DAYS)
         wide, _ = smooth_in_time(around, around_weight, looks.s1_days, grid_days, S1_DAYS)
         wide_long, _ = smooth_in_time(around, around_weight, looks.s1_days, grid_days, S1_LONG_DAYS)

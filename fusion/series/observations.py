@@ -5,8 +5,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xarray as xr
 
-from fusion.contract import COARSE_NDVI, NDVI_MAX, NDVI_MIN, S1_DB_MAX, S1_DB_MIN, S1_UNITS, S2NDVI, VH, VV
-from fusion.contract import ContractError, check_cube
+from fusion.contract import (
+    COARSE_NDVI,
+    NDVI_MAX,
+    NDVI_MIN,
+    S1_DB_MAX,
+    S1_DB_MIN,
+    S1_UNITS,
+    S2NDVI,
+    VH,
+    VV,
+    ContractError,
+    check_cube,
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,9 @@ class Observations:
             coarse_ndvi=self.coarse_ndvi[:, rows, columns],
         )
 
-    def hide(self, *, s2: np.ndarray | None = None, s1: bool = False, coarse: np.ndarray | bool = False) -> "Observations":
+    def hide(
+        self, *, s2: np.ndarray | None = None, s1: bool = False, coarse: np.ndarray | bool = False
+    ) -> "Observations":
         """A copy without the S2 looks flagged in ``s2`` (bool, (n,) or (n, H, W)), without radar, or without coarse."""
         out = self
         if s2 is not None:
@@ -143,7 +156,9 @@ def to_db(power: np.ndarray, units: str, name: str) -> np.ndarray:
             return np.where(power > 0, 10 * np.log10(power), np.float32(np.nan)).astype(np.float32)
     low, high = np.percentile(finite, (1, 99))
     if low < S1_DB_MIN or high > S1_DB_MAX:
-        raise ContractError(f"{name} ranges from {low:.3g} to {high:.3g}; expected dB within [{S1_DB_MIN}, {S1_DB_MAX}]")
+        raise ContractError(
+            f"{name} ranges from {low:.3g} to {high:.3g}; expected dB within [{S1_DB_MIN}, {S1_DB_MAX}]; decode the file first"
+        )
     if finite.size > 20 and low >= 0 and high <= 2:
         raise ContractError(
             f"{name} is declared dB but lies within [{low:.3g}, {high:.3g}]; it looks linear; set s1_units='linear'"

@@ -25,7 +25,14 @@ from fusion.series.features import FEATURE_NAMES, NDVI_UNIT
 from fusion.training.settings import GeneratorSettings, TrainSettings
 
 GAP_EDGES = (15.0, 30.0, 60.0, 100.0)
-CONDITION_NAMES = ("vv_since_before", "cr_since_before", "coarse_since_before", "near_before", "near_after", "mid_before")
+CONDITION_NAMES = (
+    "vv_since_before",
+    "cr_since_before",
+    "coarse_since_before",
+    "near_before",
+    "near_after",
+    "mid_before",
+)
 CONDITIONS = [FEATURE_NAMES.index(name) for name in CONDITION_NAMES]
 
 

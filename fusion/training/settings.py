@@ -50,7 +50,9 @@ class TrackingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     enabled: bool = Field(True, description="record the run with MLflow")
-    uri: str | None = Field(None, description="MLflow tracking URI; MLFLOW_TRACKING_URI or outputs/mlflow.db when empty")
+    uri: str | None = Field(
+        None, description="MLflow tracking URI; MLFLOW_TRACKING_URI or outputs/mlflow.db when empty"
+    )
     experiment: str = Field("ndvi-fusion", description="MLflow experiment")
     register_as: str | None = Field("ndvi-fusion", description="name in the model registry; empty = do not register")
     alias: str = Field("newest", description="alias given to the registered version")

@@ -69,8 +69,8 @@ def load_weights(file: Path) -> TrainedGenerator:
         raise WeightsError(f"{file} has format {seen!r}; expected {WEIGHTS_FORMAT}; give the generator.pt of a run")
     if content["feature_version"] != FEATURE_VERSION or tuple(content["features"]) != FEATURE_NAMES:
         raise WeightsError(
-            f"{file} was trained on feature version {content['feature_version']} ({len(content['features'])} features); "
-            f"this package computes version {FEATURE_VERSION} ({len(FEATURE_NAMES)}); train again or use its version"
+            f"{file} was trained on feature version {content['feature_version']} "
+            f"({len(content['features'])} features); this package computes version {FEATURE_VERSION} ({len(FEATURE_NAMES)}); train again or use its version"
         )
     settings = GeneratorSettings.model_validate(content["generator"])
     generator = Generator(len(FEATURE_NAMES), settings.width, tuple(settings.dilations), settings.spatial_every)

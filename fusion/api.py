@@ -1,0 +1,71 @@
+"""The public call for notebooks and scripts."""
+
+import os
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+from fusion.contract import STEP_DAYS, TimeGrid
+from fusion.inference.fuse import fuse_cube
+from fusion.inference.locate import locate_model
+from fusion.inference.session import load_session
+
+DateLike = str | np.datetime64
+
+
+def fuse(
+    cube: xr.DataArray,
+    *,
+    start: DateLike,
+    end: DateLike,
+    model: str | os.PathLike | None = None,
+    step_days: int = STEP_DAYS,
+    s1_units: Literal["dB", "linear"] | None = None,
+    sigma: Literal["look", "signal"] = "look",
+    tile: int | None = None,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> xr.DataArray:
+    """Fuse Sentinel-2, Sentinel-1 and coarse NDVI into one dense NDVI series.
+
+    Parameters
+    ----------
+    cube : xarray.DataArray
+        Merged cube, dims ``(t, bands, y, x)`` in any order, float, NaN = no look. Band ``S2NDVI`` must exist; ``VV``,
+        ``VH`` and ``COARSE_NDVI`` may be absent or all NaN. Any number of dates and any size.
+    start, end : date
+        First and last date of the answer (``end`` itself where the step hits it).
+    model : path or str, optional
+        Model folder, archive, ``run:ID`` or registered name; the shipped model when not given.
+    step_days : int
+        Days between the dates of the answer.
+    s1_units : {"dB", "linear"}, optional
+        Radar units, when ``cube.attrs["s1_units"]`` does not say them. Never guessed.
+    sigma : {"look", "signal"}
+        ``NDVI_SIGMA`` is one standard deviation of what a single Sentinel-2 look would measure ("look"), or of clean
+        NDVI without the look's own error ("signal", smaller; use it to propagate into season dates).
+    tile : int, optional
+        Tile side in pixels; does not change the answer.
+    threads : int, optional
+        CPU threads of onnxruntime; all cores when not given.
+    progress : callable, optional
+        Called with (tiles done, tiles in all).
+
+    Returns
+    -------
+    xarray.DataArray
+        float32, dims ``(t, bands, y, x)``, bands ``NDVI`` and ``NDVI_SIGMA``; CRS and pixel coordinates kept; NaN for
+        pixels without a single look.
+
+    Raises
+    ------
+    fusion.contract.ContractError
+        The cube or the period breaks the contract; the message says what was seen, expected, and the fix.
+    fusion.inference.manifest.ModelFileError, fusion.inference.locate.ModelNotFoundError
+        The model cannot be used.
+    """
+    session = load_session(locate_model(model), threads=threads or os.cpu_count() or 1)
+    grid = TimeGrid(np.datetime64(start), np.datetime64(end), step_days)
+    return fuse_cube(cube, session, grid, s1_units=s1_units, sigma=sigma, tile=tile, progress=progress)

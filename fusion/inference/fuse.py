@@ -1,0 +1,151 @@
+"""Cube in, dense NDVI with uncertainty out."""
+
+from collections.abc import Callable
+
+import numpy as np
+import xarray as xr
+
+from fusion.contract import DIMS, FUSED_BANDS, ContractError, TimeGrid, check_cube, check_time
+from fusion.inference.session import ModelSession
+from fusion.series.calibration import SIGMA_KINDS
+from fusion.series.features import compute_features
+from fusion.series.observations import Observations, observations_from_cube
+from fusion.series.tiling import cut_tiles
+
+TILE_PX = 96
+TILE_PIXEL_DATES = 1_300_000  # a tile holds at most about this many, 220 MB of features
+NETWORK_RADIUS_PX = 8  # at least the network's own spatial radius; its border effect stays outside the core
+
+
+def fuse_cube(
+    cube: xr.DataArray,
+    session: ModelSession,
+    grid: TimeGrid,
+    *,
+    s1_units: str | None = None,
+    sigma: str = "look",
+    tile: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> xr.DataArray:
+    """Dense NDVI of a merged cube on a regular grid of dates.
+
+    Parameters
+    ----------
+    cube : xarray.DataArray
+        Merged cube of :mod:`fusion.contract`, dims ``(t, bands, y, x)`` in any order; may be backed by Dask, then one
+        tile is loaded at a time.
+    session : ModelSession
+    grid : TimeGrid
+        Dates asked for. Dates far from any look are answered too, with a large sigma.
+    s1_units : {"dB", "linear"}, optional
+        Units of the radar bands when ``cube.attrs["s1_units"]`` does not say them.
+    sigma : {"look", "signal"}
+        What ``NDVI_SIGMA`` refers to: the measurement of a single look, or clean NDVI.
+    tile : int, optional
+        Side of a tile in pixels; chosen by memory when not given. It does not change the answer.
+    progress : callable, optional
+        Called with (tiles done, tiles in all).
+
+    Returns
+    -------
+    xarray.DataArray
+        float32, dims ``(t, bands, y, x)``, bands ``NDVI`` (-0.2..1) and ``NDVI_SIGMA``, coordinates and CRS of the
+        cube kept. NaN where a pixel has no look at all in the whole cube.
+
+    Raises
+    ------
+    ContractError
+        The cube breaks the contract.
+    """
+    if sigma not in SIGMA_KINDS:
+        raise ContractError(f"sigma is {sigma!r}; expected one of {SIGMA_KINDS}")
+    cube = checked_cube(cube)
+    height, width = cube.sizes["y"], cube.sizes["x"]
+    plan = plan_passes(cube.t.values.astype("datetime64[D]").astype("int64"), grid, session)
+    longest = max((len(days) for days, _, _ in plan), default=1)
+    size = tile or max(32, min(TILE_PX, int((TILE_PIXEL_DATES / longest) ** 0.5) // 4 * 4))
+    tiles = list(cut_tiles(height, width, size, NETWORK_RADIUS_PX, NETWORK_RADIUS_PX + session.manifest.overlap_px))
+    out = np.full((len(grid.days), 2, height, width), np.nan, np.float32)
+    for done, part in enumerate(tiles, start=1):
+        looks = observations_from_cube(cube.isel(y=part.reach[0], x=part.reach[1]), s1_units=s1_units)
+        window = part.inside(part.inner, part.reach)
+        core = part.inside(part.core, part.inner)
+        for days, picked, rows in plan:
+            answer = predict_window(looks, session, days, window, sigma)[picked]
+            out[rows, :, part.core[0], part.core[1]] = answer[:, :, core[0], core[1]]
+        if progress is not None:
+            progress(done, len(tiles))
+    return label_fused(out, cube, grid, session, sigma)
+
+
+def checked_cube(cube: xr.DataArray) -> xr.DataArray:
+    """The cube in the contract's order, checked without loading a lazy one (values are checked tile by tile)."""
+    if isinstance(cube, xr.DataArray) and cube.chunks is not None and "t" in cube.coords:
+        check_time(cube)
+        check_cube(cube.isel({d: slice(0, 1) for d in ("y", "x") if d in cube.dims}))
+    else:
+        check_cube(cube)
+    return cube.transpose(*DIMS)
+
+
+def plan_passes(
+    look_days: np.ndarray, grid: TimeGrid, session: ModelSession
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Passes of the network that together give every date asked for.
+
+    The network steps by ``manifest.step_days``; dates of another step are served by passes shifted against one
+    another. Each entry holds the days of the pass (widened by the network's reach in time as far as there are looks),
+    the positions in it that are wanted, and the rows of the output that they fill.
+    """
+    step = session.manifest.step_days
+    reach = session.manifest.context_steps * step
+    passes = []
+    for phase in range(step):
+        rows = np.flatnonzero((grid.days - grid.days[0]) % step == phase)
+        if rows.size == 0:
+            continue
+        wanted = grid.days[rows]
+        first = min(int(wanted[0]), max(int(wanted[0]) - reach, int(look_days[0]) - step))
+        last = max(int(wanted[-1]), min(int(wanted[-1]) + reach, int(look_days[-1]) + step))
+        start = int(wanted[0]) - (int(wanted[0]) - first) // step * step
+        days = np.arange(start, last + 1, step)
+        passes.append((days, np.searchsorted(days, wanted), rows))
+    return passes
+
+
+def predict_window(
+    looks: Observations, session: ModelSession, days: np.ndarray, window: tuple[slice, slice], sigma: str
+) -> np.ndarray:
+    """NDVI and sigma of a window at the days of one pass, float32 (T, 2, H, W)."""
+    height, width = (s.stop - s.start for s in window)
+    if len(looks.s2_days) == 0:
+        return np.full((len(days), 2, height, width), np.nan, np.float32)
+    features = compute_features(looks, days, *window)
+    ndvi, scale = session.run(features.stack)
+    spread = session.manifest.calibration.sigma(scale, features.gap_days, sigma)
+    answer = np.stack([ndvi, spread], axis=1)
+    return np.where(np.isfinite(features.linear)[:, None], answer, np.float32(np.nan))
+
+
+def label_fused(
+    values: np.ndarray, cube: xr.DataArray, grid: TimeGrid, session: ModelSession, sigma: str
+) -> xr.DataArray:
+    """The answer as a labelled cube on the input's pixels."""
+    coords = {name: c for name, c in cube.coords.items() if not {"t", "bands"} & set(c.dims)}
+    kept = {name: cube.attrs[name] for name in ("crs", "grid_mapping", "transform") if name in cube.attrs}
+    fused = xr.DataArray(
+        values,
+        dims=DIMS,
+        coords={**coords, "t": grid.dates, "bands": list(FUSED_BANDS)},
+        name="fused_ndvi",
+        attrs={
+            **kept,
+            "units": "1",
+            "long_name": "fused NDVI and its standard deviation",
+            "sigma_of": sigma,
+            "model_sha256": session.manifest.sha256,
+        },
+    )
+    if "grid_mapping" in cube.encoding:
+        fused.encoding["grid_mapping"] = cube.encoding["grid_mapping"]
+    return fused

@@ -1,0 +1,110 @@
+"""``ndvi-fusion predict``: merged cube (or folder of raw files) -> dense NDVI as NetCDF, Zarr or GeoTIFF."""
+
+import logging
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from fusion.contract import STEP_DAYS, ContractError
+
+log = logging.getLogger(__name__)
+SUFFIXES = (".nc", ".zarr", ".tif")
+
+
+class PredictSettings(BaseModel):
+    """``ndvi-fusion predict``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    cube: Path = Field(description="merged cube (.nc or .zarr), or a folder of raw S2, S1 and coarse files")
+    out: Path = Field(description="file to write: .nc, .zarr or .tif (one band a date, sigma in a second file)")
+    start: date | None = Field(None, description="first date of the answer; the cube's first date when empty")
+    end: date | None = Field(None, description="last date of the answer; the cube's last date when empty")
+    step_days: int = Field(STEP_DAYS, ge=1, le=366, description="days between the dates of the answer")
+    model: str | None = Field(None, description="model folder, archive, run:ID or registered name; shipped when empty")
+    s1_units: Literal["dB", "linear"] | None = Field(None, description="radar units, where the cube does not say them")
+    sigma: Literal["look", "signal"] = Field("look", description="NDVI_SIGMA of a single look, or of clean NDVI")
+    tile: int | None = Field(None, ge=8, description="tile side in pixels; by memory when empty")
+    threads: int | None = Field(None, ge=1, description="CPU threads; all cores when empty")
+    opener: dict[str, Any] = Field(
+        default_factory=lambda: {"_target_": "data_prep.cube.open_cube"}, description="how cube= is opened"
+    )
+
+    @field_validator("out")
+    @classmethod
+    def _known_suffix(cls, out: Path) -> Path:
+        if out.suffix not in SUFFIXES:
+            raise ValueError(f"{out} ends in {out.suffix!r}; expected one of {SUFFIXES}")
+        return out
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "PredictSettings":
+        if self.start and self.end and self.end < self.start:
+            raise ValueError(f"the period ends ({self.end}) before it starts ({self.start}); swap start and end")
+        return self
+
+
+def run(settings: PredictSettings) -> str:
+    """Fuse and write; returns a line for the terminal."""
+    from hydra.utils import instantiate
+
+    from fusion.api import fuse
+    from fusion.data.cube_files import write_cube
+
+    cube = instantiate(settings.opener, settings.cube)
+    days = cube.t.values.astype("datetime64[D]")
+    if days.size == 0:
+        raise ContractError(f"{settings.cube} holds no date; widen the period of the cube")
+    with _progress("fusing") as report:
+        fused = fuse(
+            cube,
+            start=np.datetime64(settings.start) if settings.start else days[0],
+            end=np.datetime64(settings.end) if settings.end else days[-1],
+            model=settings.model,
+            step_days=settings.step_days,
+            s1_units=settings.s1_units,
+            sigma=settings.sigma,
+            tile=settings.tile,
+            threads=settings.threads,
+            progress=report,
+        )
+    if settings.out.suffix == ".tif":
+        from fusion.data.geotiff import write_series_geotiff
+
+        files = write_series_geotiff(fused, settings.out)
+    else:
+        files = [write_cube(fused, settings.out, title="fused NDVI")]
+    return f"{', '.join(map(str, files))}: {summary(fused)}"
+
+
+def summary(fused: xr.DataArray) -> str:
+    """What was made, in a line."""
+    ndvi = fused.sel(bands="NDVI")
+    share = float(np.isfinite(ndvi.values).mean())
+    dates = fused.t.values.astype("datetime64[D]")
+    return (
+        f"{fused.sizes['t']} dates {dates[0]}..{dates[-1]}, {fused.sizes['y']} x {fused.sizes['x']} px, "
+        f"{100 * share:.1f} % filled, mean NDVI {float(ndvi.mean()):.3f}"
+    )
+
+
+class _progress:
+    """A progress bar over tiles."""
+
+    def __init__(self, label: str) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self.bar = Progress(console=Console(stderr=True), transient=True)
+        self.label = label
+
+    def __enter__(self):
+        self.bar.start()
+        self.task = self.bar.add_task(self.label, total=None)
+        return lambda done, total: self.bar.update(self.task, completed=done, total=total)
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.stop()
