@@ -57,7 +57,7 @@ COMMANDS: dict[str, Command] = {
         "Make the merged cube (t, bands, y, x) out of raw Sentinel-2, Sentinel-1 and coarse NDVI files",
         "data_prep.commands.cube",
         "CubeSettings",
-        ("source=outputs/scene out=outputs/cube.zarr",),
+        ("input=outputs/scene out=outputs/cube.nc",),
     ),
     "patches": Command(
         "Cut cubes or simulated scenes into a patch store for training",
@@ -75,25 +75,25 @@ COMMANDS: dict[str, Command] = {
         "Compare simulated with real cubes: histograms, gaps, correlations, noise",
         "data_prep.commands.realism",
         "RealismSettings",
-        ("real=outputs/cube.zarr out=outputs/realism",),
+        ("real=outputs/cube.nc out=outputs/realism",),
     ),
     "train": Command(
         "Train the generator; records the run with MLflow",
         "fusion.training.train",
         "TrainSettings",
-        ("experiment=shipped", "store=outputs/patches.zarr out=outputs/training"),
+        ("store=outputs/patches.zarr out=outputs/training", "experiment=shipped_cpu out=outputs/training"),
     ),
     "evaluate": Command(
         "Score a model beside linear interpolation and Whittaker, on simulated truth or by hiding looks of a real cube",
         "fusion.evaluation.evaluate",
         "EvaluateSettings",
-        ("out=outputs/evaluation",),
+        ("out=outputs/evaluation", "cube=outputs/cube.nc out=outputs/evaluation_real"),
     ),
     "export": Command(
         "Checkpoint -> one ONNX file with manifest; parity with torch is asserted",
         "fusion.export",
         "ExportSettings",
-        ("checkpoint=outputs/training/last.ckpt out=outputs/model",),
+        ("checkpoint=outputs/training/generator.pt out=outputs/model",),
     ),
     "package": Command(
         "Write what an openEO back-end needs: the UDF files, the model archive and the dependency archive",
@@ -105,7 +105,7 @@ COMMANDS: dict[str, Command] = {
         "Merged cube -> dense NDVI with uncertainty, as NetCDF, Zarr or GeoTIFF",
         "fusion.inference.predict",
         "PredictSettings",
-        ("cube=outputs/cube.zarr out=outputs/ndvi.nc start=2019-03-01 end=2019-10-31",),
+        ("cube=outputs/cube.nc out=outputs/ndvi.nc start=2019-03-01 end=2019-10-31",),
     ),
     "phenology": Command(
         "NDVI series -> smoothed series and season dates",
@@ -117,7 +117,7 @@ COMMANDS: dict[str, Command] = {
         "Build the openEO process graph; run it on this machine, or write it for a back-end",
         "udf.commands.workflow",
         "WorkflowSettings",
-        ("target=local out=outputs/workflow", "target=cdse out=outputs/workflow"),
+        ("target=local source=outputs/scene out=outputs/workflow", "target=cdse out=outputs/workflow"),
     ),
     "demo": Command(
         "From nothing to season maps out of clouds, with a report; or the same on a real cube",
@@ -266,6 +266,8 @@ def _set_up(verbose: bool, quiet: bool) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     for package in ("fusion", "data_prep", "udf"):
         logging.getLogger(package).setLevel(level)
+    for chatty in ("openeo_processes_dask", "rasterio", "pytorch_lightning", "alembic", "mlflow"):
+        logging.getLogger(chatty).setLevel(logging.WARNING if verbose else logging.ERROR)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PURPOSE = "Dense NDVI with uncertainty and season dates out of cloudy Sentinel-2, Sentinel-1 and coarse NDVI."
 
+REQUIRED = "[red]required[/]"
+
 
 def print_overview(commands: "Mapping[str, Command]") -> None:
     """The list of commands."""
@@ -37,7 +39,8 @@ def print_command_help(name: str, command: "Command") -> None:
     console.print(f"usage: [bold]ndvi-fusion {name}[/] [green]key=value ...[/]\n", highlight=False)
     console.print(f"{command.summary}.\n", highlight=False)
     table = _table("setting", "value", "meaning")
-    for key, value, meaning in setting_rows(command.settings_class(), composed):
+    rows = setting_rows(command.settings_class(), composed)
+    for key, value, meaning in sorted(rows, key=lambda row: row[1] != REQUIRED):
         table.add_row(f"[green]{key}[/]", value, meaning)
     console.print(Padding(table, (0, 0, 1, 0)))
     for group, options in group_options(composed).items():
@@ -65,7 +68,7 @@ def setting_rows(settings_class: "type[BaseModel]", composed: Composed) -> list[
                 walk(inner, value if isinstance(value, dict) else value.model_dump(mode="json"), key + ".")
                 continue
             needed = key in composed.missing or (field.is_required() and name not in values)
-            rows.append((key, "[red]required[/]" if needed else _shown(value), field.description or ""))
+            rows.append((key, REQUIRED if needed else _shown(value), field.description or ""))
 
     walk(settings_class, composed.values, "")
     return rows
@@ -86,6 +89,8 @@ def group_options(composed: Composed) -> dict[str, list[str]]:
 def _shown(value: Any) -> str:
     if value is None:
         return "[dim]none[/]"
+    if isinstance(value, dict) and "_target_" in value:
+        return f"{value['_target_']}(...)" if len(value) > 1 else str(value["_target_"])
     if isinstance(value, bool):
         return str(value).lower()
     text = str(value)

@@ -185,7 +185,7 @@ def _compose_message(command: str, error: Exception) -> str:
         plain = compose_config(command, [])
         known = [*_flat(plain.values), *plain.groups]
         return f"{unknown.group(1)}: unknown setting{near_miss(unknown.group(1), known)}"
-    option = re.search(r"Could not find '([^']+)'\s+Available options in '([^']+)':\s*(.*)", text, re.S)
+    option = re.search(r"Could not find '([^']+)'\s+Available options in '([^']+)':((?:\s*\n\t\S+)*)", text)
     if option:
         return f"{option.group(1)}: no such option; {option.group(2)} has {', '.join(option.group(3).split())}"
     return _one_line(error)
