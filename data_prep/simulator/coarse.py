@@ -12,6 +12,7 @@ import numpy as np
 from data_prep.simulator.fields import draw
 from data_prep.simulator.geometry import Landscape
 from data_prep.simulator.settings import CoarseSettings
+from data_prep.simulator.truth import clipped_variation
 from data_prep.simulator.weather import Weather
 from fusion.contract import COARSE_PIXEL_M
 from fusion.series.coarse_operator import coarse_psf_weights, dekad_starts, maximum_value_composite
@@ -104,7 +105,7 @@ def _through_psf(
     row_weights, column_weights, _ = coarse_psf_weights(rows, columns, rows_m, columns_m, sigma_m=sigma_m)
     weights = np.einsum("ar,bc->abrc", row_weights, column_weights).reshape(-1, land.parcel.size)
     labels, parcels = land.parcel.ravel(), curves.shape[1]
-    variation = np.clip(land.variation, -2.5, 2.5).ravel()
+    variation = clipped_variation(land).ravel()
     share = np.stack([np.bincount(labels, weight, parcels) for weight in weights])
     tilt = np.stack([np.bincount(labels, weight * variation, parcels) for weight in weights])
     series = share @ (0.5 * (curves[0] + curves[1])) + tilt @ (0.5 * (curves[0] - curves[1]))

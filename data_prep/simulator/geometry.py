@@ -58,7 +58,33 @@ def make_landscape(
     sigma = draw(rng, settings.edge_blur_px)
     line = np.exp(-0.5 * (np.arange(-1, 2) / sigma) ** 2)
     line /= line.sum()
-    return Landscape(parcel, np.array(kinds, np.int8), variation, np.outer(line, line).astype(np.float32), margin)
+    parcel, kind = _fewer(parcel, np.array(kinds, np.int8), margin, rng)
+    return Landscape(parcel, kind, variation, np.outer(line, line).astype(np.float32), margin)
+
+
+def _fewer(
+    parcel: np.ndarray, kind: np.ndarray, margin: int, rng: np.random.Generator, beside: int = 12
+) -> tuple[np.ndarray, np.ndarray]:
+    """Drop labels without pixels, and let most parcels that only the coarse sensor sees grow what another one grows.
+
+    Every parcel of the scene and up to ``beside`` of its surroundings keep a life of their own; the others take the
+    label of one of these of the same kind. Saves more than half of the work on vegetation.
+    """
+    counts = np.bincount(parcel.ravel(), minlength=len(kind))
+    inside = parcel[max(margin - 1, 0) : parcel.shape[0] - max(margin - 1, 0)]
+    inside = inside[:, max(margin - 1, 0) : parcel.shape[1] - max(margin - 1, 0)]
+    seen = np.bincount(inside.ravel(), minlength=len(kind)) > 0
+    outside = np.flatnonzero((counts > 0) & ~seen)
+    seen[rng.permutation(outside)[:beside]] = True
+    label = np.arange(len(kind))
+    for old in np.flatnonzero((counts > 0) & ~seen):
+        donors = np.flatnonzero(seen & (kind == kind[old]))
+        if len(donors):
+            label[old] = donors[rng.integers(len(donors))]
+        else:
+            seen[old] = True
+    new = np.cumsum(seen) - 1
+    return new[label][parcel].astype(np.int32), kind[seen]
 
 
 def _turned_grid(rows: int, columns: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -79,25 +105,27 @@ def _voronoi(u: np.ndarray, v: np.ndarray, area_px: float, rng: np.random.Genera
 
 
 def _splits(u: np.ndarray, v: np.ndarray, area_px: float, rng: np.random.Generator) -> tuple[np.ndarray, list]:
-    boxes = [(float(u.min()), float(u.max()), float(v.min()), float(v.max()), 0)]
-    leaves, lines = [], []
+    across_u, across_v = u.ravel(), v.ravel()
+    boxes = [(float(u.min()), float(u.max()), float(v.min()), float(v.max()), 0, np.arange(u.size))]
+    parcel, lines, label = np.zeros(u.size, np.int32), [], 0
     while boxes:
-        u0, u1, v0, v1, depth = boxes.pop()
+        u0, u1, v0, v1, depth, pixels = boxes.pop()
         wide, high = u1 - u0, v1 - v0
+        if len(pixels) == 0:
+            continue
         if wide * high < area_px * np.exp(rng.normal(0.25, 0.55)) or min(wide, high) < 5:
-            leaves.append((u0, u1, v0, v1))
+            parcel[pixels] = label
+            label += 1
             continue
         across = rng.random() < wide**2 / (wide**2 + high**2)
         cut = rng.uniform(0.3, 0.7)
+        at = u0 + cut * wide if across else v0 + cut * high
+        below = (across_u if across else across_v)[pixels] < at
+        near, far = pixels[below], pixels[~below]
         if across:
-            at = u0 + cut * wide
-            boxes += [(u0, at, v0, v1, depth + 1), (at, u1, v0, v1, depth + 1)]
+            boxes += [(u0, at, v0, v1, depth + 1, near), (at, u1, v0, v1, depth + 1, far)]
         else:
-            at = v0 + cut * high
-            boxes += [(u0, u1, v0, at, depth + 1), (u0, u1, at, v1, depth + 1)]
+            boxes += [(u0, u1, v0, at, depth + 1, near), (u0, u1, at, v1, depth + 1, far)]
         if depth < 5:
             lines.append((abs(u - at), (v >= v0) & (v < v1)) if across else (abs(v - at), (u >= u0) & (u < u1)))
-    parcel = np.zeros(u.shape, np.int32)
-    for label, (u0, u1, v0, v1) in enumerate(leaves):
-        parcel[(u >= u0) & (u < u1) & (v >= v0) & (v < v1)] = label
-    return parcel, lines
+    return parcel.reshape(u.shape), lines

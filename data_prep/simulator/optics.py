@@ -11,12 +11,14 @@ doi:10.1016/j.srs.2020.100010; Skakun et al. 2022, doi:10.1016/j.rse.2022.112990
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from scipy.ndimage import maximum_filter1d
 from scipy.special import ndtri
 
 from data_prep.simulator.fields import draw, smooth_fields
 from data_prep.simulator.settings import OpticsSettings
 from data_prep.simulator.weather import Weather
+from fusion.contract import NDVI_MAX, NDVI_MIN
 
 CLOUD_REFLECTANCE = (0.62, 0.60)  # red and NIR of thick cloud
 SNOW_REFLECTANCE = (0.75, 0.72)
@@ -30,15 +32,20 @@ class OpticalLooks:
     red: np.ndarray  # float32 (n, H, W)
     nir: np.ndarray
     cloud: np.ndarray  # bool (n, H, W): the scene classification says cloud or shadow (before dilation)
+    shadow: np.ndarray  # bool (n, H, W): the part of it that is shadow
     snow: np.ndarray  # bool (n, H, W): the scene classification says snow
     disturbed: np.ndarray  # bool (n, H, W): cloud, shadow or snow really touches the pixel
-    dilation_px: int
+    mask: str  # how the cube step is to mask: "square" or "gaussian"
+    dilation_px: int  # radius of the square
 
     def masked_ndvi(self) -> np.ndarray:
-        """NDVI as the cube step keeps it: the mask dilated, masked pixels NaN, clipped to the contract's range."""
-        hidden = dilate(self.cloud, self.dilation_px) | self.snow
-        ndvi = (self.nir - self.red) / np.maximum(self.nir + self.red, 1e-3)
-        ndvi = np.clip(ndvi, -0.2, 1.0)
+        """NDVI as the cube step keeps it: the mask grown, masked pixels NaN, clipped to the contract's range."""
+        if self.mask == "gaussian":
+            hidden = gaussian_mask(self.cloud, self.snow)
+        else:
+            hidden = dilate(self.cloud, self.dilation_px) | self.snow
+        ndvi = (self.nir - self.red) / (self.nir + self.red)
+        ndvi = np.clip(ndvi, np.float32(NDVI_MIN), np.float32(NDVI_MAX))
         ndvi[hidden] = np.nan
         return ndvi
 
@@ -95,20 +102,14 @@ def look(
     says_cloud = layer > detection[:, None, None]
     keep = ~says_cloud.reshape(n, -1).all(axis=1)
     days, layer, says_cloud = days[keep], layer[keep], says_cloud[keep]
-    opacity = 1 - np.exp(-np.maximum(layer + 0.12, 0) * np.float32(rng.uniform(0.6, 1.5)))
     shade = _shadows(layer, rng)
-    red, nir = _surface(truth[days], bright, settings, rng)
-    red, nir, snow, lying = _snow(red, nir, settings, weather.snow[days], rng)
-    shaded = 1 - shade * np.float32(rng.uniform(0.3, 0.6))
-    red, nir = red * shaded, nir * shaded
-    red = red * (1 - opacity) + CLOUD_REFLECTANCE[0] * opacity
-    nir = nir * (1 - opacity) + CLOUD_REFLECTANCE[1] * opacity
-    red, nir = _atmosphere(red, nir, settings, weather, days, rng)
-    finds_shade = (rng.random(len(days)) < 0.75)[:, None, None] & (shade > 0.5)
+    snow, patch = _snow(layer.shape, settings, weather.snow[days], rng)
+    red, nir, disturbed = _bands(truth[days], bright, layer, shade, patch, settings, weather.cos_sun[days], rng)
+    finds_shade = (rng.random(len(days)) < 0.75)[:, None, None] & (shade > 0.5) & ~says_cloud
     says_cloud = says_cloud | finds_shade | _false_alarms(len(days), built, rng)
-    disturbed = (opacity > 0.03) | (shade > 0.3) | lying
     dilation = int(rng.integers(settings.dilation_px[0], settings.dilation_px[1] + 1))
-    return OpticalLooks(days, red, nir, says_cloud, snow, disturbed, dilation)
+    mask = "gaussian" if rng.random() < settings.gaussian_mask_probability else "square"
+    return OpticalLooks(days, red, nir, says_cloud, finds_shade, snow, disturbed, mask, dilation)
 
 
 def dilate(mask: np.ndarray, radius: int) -> np.ndarray:
@@ -120,61 +121,102 @@ def dilate(mask: np.ndarray, radius: int) -> np.ndarray:
     return maximum_filter1d(grown, size, axis=1).view(bool)
 
 
+def gaussian_mask(cloud: np.ndarray, snow: np.ndarray) -> np.ndarray:
+    """The default mask of the cube step (two Gaussian kernels on the scene classes), True = hidden, (n, H, W).
+
+    Kernels of 17 and 161 px at 10 m with standard deviations of a sixth of their size, outside the image counts as 0;
+    a pixel goes where the smoothed share of not-clear exceeds 0.057 or that of cloud 0.1.
+    """
+    hidden = np.zeros(cloud.shape, bool)
+    for flag, threshold, size in ((cloud | snow, 0.057, 17), (cloud, 0.1, 161)):
+        axes = []
+        for length in flag.shape[1:]:
+            offset = np.abs(np.arange(length)[:, None] - np.arange(length))
+            total = np.exp(-0.5 * ((np.arange(size) - size // 2) / (size / 6)) ** 2).sum()
+            kernel = np.exp(-0.5 * (offset / (size / 6)) ** 2) * (offset <= size // 2) / total
+            axes.append(kernel.astype(np.float32))
+        hidden |= axes[0] @ flag.astype(np.float32) @ axes[1] > threshold
+    return hidden
+
+
 def _shadows(layer: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Share of shadow cast by the thick part of the cloud field, displaced by its height, (n, H, W)."""
     shift = rng.integers(6, 30, 2) * rng.choice((-1, 1), 2)
-    thick = np.clip(3 * (layer - 0.15), 0, 1)
-    return np.clip(np.roll(thick, tuple(shift), axis=(1, 2)) - np.clip(6 * (layer + 0.1), 0, 1), 0, 1)
+    thick = np.clip(3 * (layer - np.float32(0.15)), 0, 1)
+    return np.clip(np.roll(thick, tuple(shift), axis=(1, 2)) - np.clip(6 * layer + np.float32(0.6), 0, 1), 0, 1)
 
 
-def _surface(
-    ndvi: np.ndarray, bright: np.ndarray, settings: OpticsSettings, rng: np.random.Generator
+def _snow(
+    shape: tuple[int, ...], settings: OpticsSettings, cover: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Red and NIR of the ground: NIR from brightness and greenness, red so that NDVI comes out exactly."""
-    shift = rng.normal(0, draw(rng, settings.shift_px), (2, len(ndvi), 1, 1)).astype(np.float32)
-    moved = ndvi.copy()
-    moved[:, 1:-1, :] += shift[0] * 0.5 * (ndvi[:, 2:, :] - ndvi[:, :-2, :])
-    moved[:, :, 1:-1] += shift[1] * 0.5 * (ndvi[:, :, 2:] - ndvi[:, :, :-2])
-    moved = np.clip(moved, -0.3, 0.97)
-    nir = bright * (np.float32(0.20) + np.float32(0.22) * np.maximum(moved, 0) ** 1.5)
-    water = moved < 0.03
-    nir = np.where(water, np.float32(0.05), nir)
-    return nir * (1 - moved) / (1 + moved), nir
-
-
-def _snow(red: np.ndarray, nir: np.ndarray, settings: OpticsSettings, cover: np.ndarray, rng: np.random.Generator):
-    """Snow on the ground; most of it is found by the mask."""
-    snow = np.zeros(red.shape, bool)
-    lying = np.zeros(red.shape, bool)
+    """Where the classification says snow (bool), and the share of each pixel that snow covers (float32)."""
+    snow, patch = np.zeros(shape, bool), np.zeros(shape, np.float32)
     for k in np.flatnonzero(cover > 0.05):
-        patch = np.clip(cover[k] + 0.25 * smooth_fields(rng, 1, *red.shape[1:], 12.0)[0], 0, 1) * (cover[k] > 0)
-        red[k] = red[k] * (1 - patch) + SNOW_REFLECTANCE[0] * patch
-        nir[k] = nir[k] * (1 - patch) + SNOW_REFLECTANCE[1] * patch
-        lying[k] = patch > 0.05
+        patch[k] = np.clip(cover[k] + 0.25 * smooth_fields(rng, 1, *shape[1:], 12.0)[0], 0, 1)
         found = rng.random() >= settings.snow_missed
-        snow[k] = patch > (0.25 if found else 0.8)
-    return red, nir, snow, lying
+        snow[k] = patch[k] > (0.25 if found else 0.8)
+    return snow, patch
 
 
-def _atmosphere(
-    red: np.ndarray, nir: np.ndarray, settings: OpticsSettings, weather: Weather, days: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Haze, band errors of the date, view-angle ratio error and pixel noise."""
-    n, height, width = red.shape
-    path = (weather.cos_sun[days] ** -0.8).astype(np.float32)[:, None, None]
-    typical = draw(rng, settings.haze)
+def _bands(
+    ndvi: np.ndarray,
+    bright: np.ndarray,
+    layer: np.ndarray,
+    shade: np.ndarray,
+    snow: np.ndarray,
+    settings: OpticsSettings,
+    cos_sun: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Red and NIR with all errors, and where cloud, shadow or snow touches a pixel."""
+    n, height, width = ndvi.shape
+    path = cos_sun**-0.8  # longer way through the air at low sun
     # the correction removes the typical aerosol, so the error has a median near zero and a long tail
-    haze = typical * (rng.standard_gamma(0.8, (n, 1, 1)).astype(np.float32) - np.float32(0.55))
-    uneven = np.exp(np.float32(0.5) * smooth_fields(rng, n, height, width, rng.uniform(8, 40)) - np.float32(0.125))
-    offset = draw(rng, settings.band_bias) * rng.standard_t(4, (2, n, 1, 1)).astype(np.float32)
-    ratio = draw(rng, settings.brdf) * rng.standard_normal((n, 1, 1), dtype=np.float32)
-    noise = np.float32(draw(rng, settings.pixel_noise))
-    veil = haze * uneven * path
-    red = red * (1 - ratio) + veil + offset[0] * path
-    nir = nir * (1 + ratio) + np.float32(0.7) * veil + offset[1] * path
-    red = red + noise * rng.standard_normal(red.shape, dtype=np.float32)
-    nir = nir + np.float32(1.5) * noise * rng.standard_normal(nir.shape, dtype=np.float32)
-    return np.maximum(red, np.float32(0.003)), np.maximum(nir, np.float32(0.003))
+    haze = draw(rng, settings.haze) * (rng.standard_gamma(0.8, n) - 0.55) * path
+    uneven = smooth_fields(rng, n, height, width, rng.uniform(8, 40))
+    offset = draw(rng, settings.band_bias) * rng.standard_t(4, (2, n)) * path
+    ratio = draw(rng, settings.brdf) * rng.standard_normal(n)
+    shift = draw(rng, settings.shift_px) * rng.standard_normal((2, n))
+    per_date = np.stack([haze, offset[0], offset[1], ratio, shift[0], shift[1]], 1).astype(np.float32)
+    noise = np.float32(draw(rng, settings.pixel_noise)) * rng.standard_normal((2, *ndvi.shape), dtype=np.float32)
+    thickness, darkness = np.float32(rng.uniform(0.6, 1.5)), np.float32(rng.uniform(0.3, 0.6))
+    return _render(ndvi, bright, layer, shade, snow, uneven, noise[0], noise[1], per_date, thickness, darkness)
+
+
+@njit(cache=False, fastmath=True)
+def _render(ndvi, bright, layer, shade, snow, uneven, noise_red, noise_nir, per_date, thickness, darkness):
+    n, height, width = ndvi.shape
+    red, nir = np.empty_like(ndvi), np.empty_like(ndvi)
+    disturbed = np.zeros(ndvi.shape, np.bool_)
+    one, zero = np.float32(1.0), np.float32(0.0)
+    for k in range(n):
+        haze, bias_red, bias_nir, ratio, dy, dx = per_date[k]
+        for i in range(height):
+            up, down = max(i - 1, 0), min(i + 1, height - 1)
+            for j in range(width):
+                left, right = max(j - 1, 0), min(j + 1, width - 1)
+                v = ndvi[k, i, j]
+                # geolocation error to first order: the image moved by (dy, dx) pixels
+                v += np.float32(0.5) * (dy * (ndvi[k, down, j] - ndvi[k, up, j]) + dx * (ndvi[k, i, right] - ndvi[k, i, left]))
+                v = min(max(v, np.float32(-0.3)), np.float32(0.97))
+                green = max(v, zero)
+                b = np.float32(0.05) if v < np.float32(0.03) else bright[i, j] * (np.float32(0.20) + np.float32(0.22) * green * np.sqrt(green))
+                a = b * (one - v) / (one + v)
+                lying = snow[k, i, j]
+                a += lying * (np.float32(SNOW_REFLECTANCE[0]) - a)
+                b += lying * (np.float32(SNOW_REFLECTANCE[1]) - b)
+                dim = one - shade[k, i, j] * darkness
+                a, b = a * dim, b * dim
+                depth = layer[k, i, j] + np.float32(0.12)
+                opacity = one - np.exp(-depth * thickness) if depth > zero else zero
+                a += opacity * (np.float32(CLOUD_REFLECTANCE[0]) - a)
+                b += opacity * (np.float32(CLOUD_REFLECTANCE[1]) - b)
+                veil = haze * np.exp(np.float32(0.5) * uneven[k, i, j] - np.float32(0.125))
+                a = a * (one - ratio) + veil + bias_red + noise_red[k, i, j]
+                b = b * (one + ratio) + np.float32(0.7) * veil + bias_nir + np.float32(1.5) * noise_nir[k, i, j]
+                red[k, i, j], nir[k, i, j] = max(a, np.float32(0.003)), max(b, np.float32(0.003))
+                disturbed[k, i, j] = opacity > 0.03 or shade[k, i, j] > 0.3 or lying > 0.05
+    return red, nir, disturbed
 
 
 def _false_alarms(n: int, built: np.ndarray, rng: np.random.Generator) -> np.ndarray:

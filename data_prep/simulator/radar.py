@@ -156,7 +156,7 @@ def _parcel_backscatter(
     soil_vv = -9.3 + wetness + frozen + rough + level
     soil_vh = -19.5 + wetness + frozen + 0.6 * rough + 0.7 * level
     archetype_db = rng.normal(0, 0.9, (2, 6))
-    per_orbit = rng.normal(0, settings.orbit_db, (2, int(orbit.max(initial=0)) + 1))
+    per_orbit = rng.normal(0, draw(rng, settings.orbit_db), (2, int(orbit.max(initial=0)) + 1))
     wet = weather.wet_canopy[index] * rng.uniform(0.2, 1.2)
     base = draw(rng, settings.level_db)
     dates = rng.normal(0, rng.uniform(0.1, 0.4), (2, len(index)))

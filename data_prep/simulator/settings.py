@@ -56,6 +56,9 @@ class OpticsSettings(_Settings):
     cloudiness: Range = Field((0.38, 0.78), description="mean cloud share over the year")
     cloud_season: Range = Field((0.0, 0.22), description="how much cloudier winter is than the mean")
     dilation_px: tuple[int, int] = Field((2, 7), description="radius of the cloud mask dilation, pixels")
+    gaussian_mask_probability: float = Field(
+        0.25, ge=0, le=1, description="share of scenes masked by the cube step's default kernels, else a square dilation"
+    )
     missed_cloud_probability: Range = Field((0.02, 0.08), description="chance that thin cloud on a date is not masked")
     haze: Range = Field((0.002, 0.011), description="typical added reflectance of undetected haze, overhead sun")
     band_bias: Range = Field((0.0008, 0.0042), description="std of a date's additive error a band, reflectance, overhead sun")
@@ -72,7 +75,7 @@ class RadarSettings(_Settings):
     revisit_d: tuple[int, ...] = Field((6, 6, 12), description="revisits of one orbit, drawn with equal chance, days")
     enl: Range = Field((4.0, 50.0), description="equivalent number of looks, drawn log-uniformly")
     level_db: Range = Field((-2.0, 2.0), description="common level offset (sigma0 or gamma0, calibration)")
-    orbit_db: float = Field(1.0, ge=0, description="std of the level difference between orbits, dB")
+    orbit_db: Range = Field((0.0, 1.2), description="std of the level difference between orbits, dB")
     moisture_db: Range = Field((5.0, 14.0), description="rise of bare soil backscatter from dry to wet, dB")
     field_db: float = Field(1.1, ge=0, description="std of the static level of a field, dB")
     texture_db: Range = Field((0.2, 1.0), description="std of static texture within fields, dB")

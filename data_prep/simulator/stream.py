@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from omegaconf import OmegaConf
+
 from data_prep.simulator.scene import SimulatedScene, simulate_observations
 from data_prep.simulator.settings import SceneSettings
 
@@ -22,6 +24,8 @@ class SimulatedScenes:
     """
 
     def __init__(self, settings: SceneSettings | dict | None = None, seed: int = 0, start: int = 0, step: int = 1):
+        if OmegaConf.is_config(settings):
+            settings = OmegaConf.to_container(settings, resolve=True)
         self.settings = settings if isinstance(settings, SceneSettings) else SceneSettings(**(settings or {}))
         self.seed, self.start, self.step = int(seed), int(start), int(step)
 

@@ -5,6 +5,9 @@ from numba import njit
 
 from data_prep.simulator.geometry import Landscape
 
+LOW, HIGH = np.float32(-0.2), np.float32(0.98)  # NDVI of land as the contract keeps it, and of the densest canopy
+VARIATION_LIMIT = 2.5  # standard deviations; the two versions of a curve are not extrapolated further
+
 
 def daily_truth(land: Landscape, curves: np.ndarray) -> np.ndarray:
     """Clean NDVI of every pixel and day, float32 (n, H, W), margin cut off.
@@ -12,40 +15,72 @@ def daily_truth(land: Landscape, curves: np.ndarray) -> np.ndarray:
     ``curves`` are (2, P, n): each pixel blends the two versions of its parcel by ``land.variation``; pixels whose
     neighbours belong to other parcels mix them by ``land.blur``.
     """
-    mean, half = 0.5 * (curves[0] + curves[1]), 0.5 * (curves[0] - curves[1])
-    variation = np.clip(land.variation, -2.5, 2.5)
-    flat = _mix(land.parcel, variation, land.blur, mean, half, max(land.margin, 0))
-    m = 2 * land.margin
-    height, width = land.parcel.shape[0] - m, land.parcel.shape[1] - m
-    return np.ascontiguousarray(flat.T).reshape(-1, height, width)
+    mean = np.ascontiguousarray(0.5 * (curves[0] + curves[1]).T)
+    half = np.ascontiguousarray(0.5 * (curves[0] - curves[1]).T)
+    height, width = (size - 2 * land.margin for size in land.parcel.shape)
+    start, parcels, shares, tilts = _mixture(land.parcel, clipped_variation(land), land.blur, land.margin)
+    return _blend(mean, half, start, parcels, shares, tilts).reshape(-1, height, width)
+
+
+def clipped_variation(land: Landscape) -> np.ndarray:
+    """Position of each pixel between the two versions of its parcel's curve, float32 (H + 2m, W + 2m)."""
+    return np.clip(land.variation, -VARIATION_LIMIT, VARIATION_LIMIT)
 
 
 @njit(cache=False)
-def _mix(parcel, variation, blur, mean, half, margin):
+def _mixture(parcel, variation, blur, margin):
+    """For each pixel the parcels that it holds, their share, and share times variation; rows of a sparse matrix."""
     rows, columns = parcel.shape
-    height, width, n = rows - 2 * margin, columns - 2 * margin, mean.shape[1]
-    out = np.zeros((height * width, n), np.float32)
-    for i in range(height):
-        for j in range(width):
-            y, x = i + margin, j + margin
-            p = parcel[y, x]
-            pure = True
-            for di in range(-1, 2):
-                for dj in range(-1, 2):
-                    a, b = min(max(y + di, 0), rows - 1), min(max(x + dj, 0), columns - 1)
-                    if parcel[a, b] != p:
-                        pure = False
-            line = out[i * width + j]
-            if pure:
-                w = variation[y, x]
-                for d in range(n):
-                    line[d] = mean[p, d] + w * half[p, d]
-                continue
+    pixels = (rows - 2 * margin) * (columns - 2 * margin)
+    start = np.zeros(pixels + 1, np.int64)
+    parcels, shares, tilts = (
+        np.empty(9 * pixels, np.int32),
+        np.empty(9 * pixels, np.float32),
+        np.empty(9 * pixels, np.float32),
+    )
+    fill, k = 0, 0
+    for y in range(margin, rows - margin):
+        for x in range(margin, columns - margin):
+            first = fill
             for di in range(-1, 2):
                 for dj in range(-1, 2):
                     a, b = min(max(y + di, 0), rows - 1), min(max(x + dj, 0), columns - 1)
                     q, share = parcel[a, b], blur[di + 1, dj + 1]
-                    w = share * variation[a, b]
-                    for d in range(n):
-                        line[d] += share * mean[q, d] + w * half[q, d]
+                    at = first
+                    while at < fill and parcels[at] != q:
+                        at += 1
+                    if at == fill:
+                        parcels[at], shares[at], tilts[at] = q, 0.0, 0.0
+                        fill += 1
+                    shares[at] += share
+                    tilts[at] += share * variation[a, b]
+            if fill == first + 1:  # inside a field: the variation stays as sharp as it is
+                tilts[first] = variation[y, x]
+            k += 1
+            start[k] = fill
+    return start, parcels[:fill], shares[:fill], tilts[:fill]
+
+
+@njit(cache=False, fastmath=True)
+def _blend(mean, half, start, parcels, shares, tilts):
+    days, pixels = mean.shape[0], len(start) - 1
+    first, tilt = np.empty(pixels, np.int32), np.empty(pixels, np.float32)
+    mixed = np.empty(pixels, np.int32)
+    count = 0
+    for i in range(pixels):
+        first[i], tilt[i] = parcels[start[i]], tilts[start[i]]
+        if start[i + 1] > start[i] + 1:
+            mixed[count] = i
+            count += 1
+    out = np.empty((days, pixels), np.float32)
+    for d in range(days):
+        level, change, line = mean[d], half[d], out[d]
+        for i in range(pixels):
+            line[i] = min(max(level[first[i]] + tilt[i] * change[first[i]], LOW), HIGH)
+        for m in range(count):
+            i = mixed[m]
+            total = np.float32(0.0)
+            for k in range(start[i], start[i + 1]):
+                total += shares[k] * level[parcels[k]] + tilts[k] * change[parcels[k]]
+            line[i] = min(max(total, LOW), HIGH)
     return out
