@@ -140,6 +140,9 @@ def visit_scene(scene: Scene, other: Scene, settings: SampleSettings, rng: np.ra
     days = scene.truth_days if scene.truth_days is not None else looks.s2_days
     slack = int(days[-1] - days[0]) - (settings.steps - 1) * STEP_DAYS
     start = int(days[0]) + (int(rng.integers(0, slack + 1)) if slack > 0 else int(rng.integers(-STEP_DAYS, 1)))
+    use_looks = scene.truth is None or bool(rng.random() < settings.look_target_share)
+    if use_looks:  # let the grid meet the looks of an orbit, which come STEP_DAYS apart
+        start -= (start - int(rng.choice(looks.s2_days))) % STEP_DAYS
     grid_days = start + STEP_DAYS * np.arange(settings.steps)
     side = settings.crop_px * settings.crops_a_side
     height, width = looks.shape
@@ -148,7 +151,7 @@ def visit_scene(scene: Scene, other: Scene, settings: SampleSettings, rng: np.ra
     top, left = int(rng.integers(0, height - side + 1)), int(rng.integers(0, width - side + 1))
     rows, columns = slice(top, top + side), slice(left, left + side)
     features = compute_features(visible, grid_days, rows, columns)
-    target = target_on_grid(scene, visible, grid_days, use_looks=bool(rng.random() < settings.look_target_share))
+    target = target_on_grid(scene, visible, grid_days, use_looks=use_looks)
     target = np.where(np.isfinite(features.linear), target[:, rows, columns], np.float32(np.nan))
     stack = np.ascontiguousarray(np.moveaxis(features.stack, 0, -1))  # (T, H, W, C)
     samples = []

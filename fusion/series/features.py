@@ -108,7 +108,7 @@ def compute_features(
     """
     inner = looks.window(rows, columns)
     height, width = inner.shape
-    flat = inner.s2_ndvi.reshape(len(looks.s2_days), -1)
+    flat = inner.s2_ndvi.reshape(len(looks.s2_days), height * width)
     valid = np.isfinite(flat)
     near = find_neighbours(valid, looks.s2_days, grid_days)
     filled = np.where(valid, flat, np.float32(0))
@@ -186,7 +186,7 @@ def _window_rows(images: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
 
 
 def _look_quality_channels(looks, rows, columns, filled, valid, at_looks) -> list[np.ndarray]:
-    ndvi = looks.s2_ndvi.reshape(len(looks.s2_days), -1)
+    ndvi = looks.s2_ndvi.reshape(len(looks.s2_days), looks.shape[0] * looks.shape[1])
     seen = np.isfinite(ndvi)
     oddity = look_oddity(np.where(seen, ndvi, np.float32(0)), seen, looks.s2_days).reshape(looks.s2_ndvi.shape)
     local = np.where(np.isfinite(looks.s2_ndvi), oddity, np.float32(np.nan))
@@ -243,7 +243,7 @@ def _coarse_level(looks, inner, grid_days, at_looks, seen_before, seen_after):
     if len(looks.coarse_days) == 0:
         return none, [none, none], np.zeros(shape, bool), none
     coarse_days = looks.coarse_days + COARSE_LABEL_SHIFT_DAYS
-    flat = inner.coarse_ndvi.reshape(len(looks.coarse_days), -1)
+    flat = inner.coarse_ndvi.reshape((len(looks.coarse_days), shape[1]))
     valid = np.isfinite(flat).astype(np.float32)
     filled = np.where(valid > 0, flat, np.float32(0))
     level, support = smooth_in_time(filled, valid, coarse_days, grid_days, COARSE_DAYS)

@@ -50,7 +50,7 @@ def box_mean(images: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
     size = (1, 2 * radius + 1, 2 * radius + 1)
     valid = np.isfinite(images)
     inside = uniform_filter(np.ones((1, *images.shape[1:]), np.float32), size, mode="constant")
-    if valid.all():  # radar, mostly: half the work
+    if valid.all() and len(images):  # radar, mostly: half the work
         return uniform_filter(images, size, mode="constant") / inside, np.ones_like(images)
     seen = uniform_filter(valid.astype(np.float32), size, mode="constant")
     total = uniform_filter(np.where(valid, images, np.float32(0)), size, mode="constant")

@@ -109,7 +109,7 @@ def interpolate_linear(days: np.ndarray, values: np.ndarray, grid_days: np.ndarr
     float32 (T, ...); NaN for a pixel that has no look at all.
     """
     shape = values.shape[1:]
-    flat = values.reshape(len(days), -1).astype(np.float32)
+    flat = values.reshape(len(days), int(np.prod(shape))).astype(np.float32)
     near = find_neighbours(np.isfinite(flat), days, grid_days)
     out = blend_linearly(
         gather_rows(flat, near.before, np.nan), gather_rows(flat, near.after, np.nan), near.gap_before, near.gap_after
@@ -119,5 +119,5 @@ def interpolate_linear(days: np.ndarray, values: np.ndarray, grid_days: np.ndarr
 
 def nearest_look_gap(days: np.ndarray, values: np.ndarray, grid_days: np.ndarray) -> np.ndarray:
     """Days from every grid date to the pixel's nearest look, float32 (T, ...); ``FAR_DAYS`` where it has none."""
-    flat = np.isfinite(values).reshape(len(days), -1)
+    flat = np.isfinite(values).reshape(len(days), int(np.prod(values.shape[1:])))
     return find_neighbours(flat, days, grid_days).nearest.reshape(len(grid_days), *values.shape[1:])

@@ -157,7 +157,8 @@ def to_db(power: np.ndarray, units: str, name: str) -> np.ndarray:
     low, high = np.percentile(finite, (1, 99))
     if low < S1_DB_MIN or high > S1_DB_MAX:
         raise ContractError(
-            f"{name} ranges from {low:.3g} to {high:.3g}; expected dB within [{S1_DB_MIN}, {S1_DB_MAX}]; decode the file first"
+            f"{name} ranges from {low:.3g} to {high:.3g}; expected dB within [{S1_DB_MIN}, {S1_DB_MAX}]; "
+            "decode the file first"
         )
     if finite.size > 20 and low >= 0 and high <= 2:
         raise ContractError(

@@ -70,7 +70,8 @@ def load_weights(file: Path) -> TrainedGenerator:
     if content["feature_version"] != FEATURE_VERSION or tuple(content["features"]) != FEATURE_NAMES:
         raise WeightsError(
             f"{file} was trained on feature version {content['feature_version']} "
-            f"({len(content['features'])} features); this package computes version {FEATURE_VERSION} ({len(FEATURE_NAMES)}); train again or use its version"
+            f"({len(content['features'])} features); this package computes version {FEATURE_VERSION} "
+            f"({len(FEATURE_NAMES)}); train again or use the package version that made it"
         )
     settings = GeneratorSettings.model_validate(content["generator"])
     generator = Generator(len(FEATURE_NAMES), settings.width, tuple(settings.dilations), settings.spatial_every)

@@ -1,0 +1,119 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from fusion.data.samples import (
+    HidingSettings,
+    SampleSettings,
+    hidden_dates,
+    hidden_looks_on_grid,
+    hide_looks,
+    mix_samples,
+    target_on_grid,
+    visit_scene,
+)
+from fusion.series.features import FEATURE_NAMES, NDVI_UNIT
+from fusion.series.observations import Observations
+from tests.factory import mock_observations, mock_truth
+
+
+@dataclass(frozen=True)
+class FakeScene:
+    observations: Observations
+    truth_days: np.ndarray | None
+    truth: np.ndarray | None
+
+
+def fake_scene(seed=0, truth=True) -> FakeScene:
+    looks = mock_observations(y=16, x=16, seed=seed)
+    if not truth:
+        return FakeScene(looks, None, None)
+    days = np.arange(looks.s2_days[0], looks.s2_days[-1] + 1)
+    return FakeScene(looks, days, mock_truth(days, 16, 16, seed))
+
+
+SMALL = SampleSettings(steps=20, crop_px=8, crops_a_side=2, visits=2, scenes_in_memory=2, crops_in_memory=8)
+
+
+def test_hiding_leaves_two_dates():
+    hiding = HidingSettings(windows=(6, 6), window_days=(300, 300))
+    for seed in range(20):
+        hidden = hidden_dates(np.arange(0, 100, 5), hiding, np.random.default_rng(seed))
+        assert (~hidden).sum() >= 2
+
+
+def test_hidden_looks_are_gone_and_the_rest_is_untouched():
+    scene = fake_scene()
+    visible = hide_looks(scene.observations, scene.observations, HidingSettings(), np.random.default_rng(3))
+    rows = np.searchsorted(scene.observations.s2_days, visible.s2_days)
+    original = scene.observations.s2_ndvi[rows]
+    seen = np.isfinite(visible.s2_ndvi)
+    np.testing.assert_array_equal(visible.s2_ndvi[seen], original[seen])
+    assert seen.sum() < np.isfinite(scene.observations.s2_ndvi).sum()
+
+
+def test_sensors_are_dropped_when_always_asked():
+    hiding = HidingSettings(no_radar_share=1, no_coarse_share=1)
+    looks = fake_scene().observations
+    visible = hide_looks(looks, looks, hiding, np.random.default_rng(0))
+    assert len(visible.s1_days) == 0 and len(visible.coarse_days) == 0
+
+
+def test_target_is_the_truth_and_hidden_looks_take_its_place():
+    scene = fake_scene()
+    looks = scene.observations
+    keep = np.ones(len(looks.s2_days), bool)
+    keep[4] = False
+    visible = looks.hide(s2=~keep)
+    grid = int(looks.s2_days[4]) + 5 * np.arange(-2, 3)
+    clean = target_on_grid(scene, visible, grid, use_looks=False)
+    inside = grid >= scene.truth_days[0]
+    np.testing.assert_array_equal(clean[inside], scene.truth[np.searchsorted(scene.truth_days, grid[inside])])
+    assert np.isnan(clean[~inside]).all()
+    noisy = target_on_grid(scene, visible, grid, use_looks=True)
+    seen = np.isfinite(looks.s2_ndvi[4])
+    np.testing.assert_array_equal(noisy[2][seen], looks.s2_ndvi[4][seen])
+    np.testing.assert_array_equal(noisy[2][~seen], clean[2][~seen])
+
+
+def test_visible_looks_are_never_targets():
+    looks = fake_scene().observations
+    grid = np.arange(looks.s2_days[0], looks.s2_days[-1] + 1)
+    assert np.isnan(hidden_looks_on_grid(looks, looks, grid)).all()
+
+
+def test_without_truth_only_hidden_looks_are_scored():
+    scene = fake_scene(truth=False)
+    samples = visit_scene(scene, scene, SMALL, np.random.default_rng(5))
+    share = np.mean([np.isfinite(s.target).mean() for s in samples])
+    assert 0 < share < 0.6
+
+
+def test_a_visit_gives_crops_of_one_place():
+    scene = fake_scene()
+    samples = visit_scene(scene, scene, SMALL, np.random.default_rng(0))
+    assert len(samples) == 4
+    for sample in samples:
+        assert sample.features.shape == (len(FEATURE_NAMES), 20, 8, 8)
+        assert sample.target.shape == sample.gap_days.shape == (20, 8, 8)
+        # channel 0 lies within the range of NDVI
+        linear = sample.features[0] * NDVI_UNIT + 0.5
+        assert linear.min() >= -0.2 - 1e-5 and linear.max() <= 1 + 1e-5
+
+
+def test_stream_is_reproducible_and_ends_with_its_scenes():
+    def crops(seed):
+        return list(mix_samples([fake_scene(0), fake_scene(1), fake_scene(2)], SMALL, seed))
+
+    first, second = crops(4), crops(4)
+    assert len(first) == len(second) > 8
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a.features, b.features)
+    assert any((a.features != b.features).any() for a, b in zip(first, crops(5), strict=False))
+
+
+def test_a_scene_smaller_than_its_crops_is_refused():
+    scene = fake_scene()
+    with pytest.raises(ValueError, match="16 x 16 px is smaller"):
+        visit_scene(scene, scene, SMALL.model_copy(update={"crops_a_side": 3}), np.random.default_rng(0))
