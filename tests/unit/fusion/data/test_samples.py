@@ -87,7 +87,7 @@ def test_without_truth_only_hidden_looks_are_scored():
     scene = fake_scene(truth=False)
     samples = visit_scene(scene, scene, SMALL, np.random.default_rng(5))
     share = np.mean([np.isfinite(s.target).mean() for s in samples])
-    assert 0 < share < 0.6
+    assert 0.3 < share < 0.9  # dates hidden by these seeds; visible ones are never scored
 
 
 def test_a_visit_gives_crops_of_one_place():

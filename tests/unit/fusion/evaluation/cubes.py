@@ -7,7 +7,9 @@ import xarray as xr
 from fusion.evaluation.predictor import Prediction, Target
 
 
-def cube_of(series: dict[str, np.ndarray], start: str = "2020-01-01", step_days: int = 5, size: int = 2) -> xr.DataArray:
+def cube_of(
+    series: dict[str, np.ndarray], start: str = "2020-01-01", step_days: int = 5, size: int = 2
+) -> xr.DataArray:
     """A merged cube with each band's series (t,) or (t, y, x) spread over ``size`` x ``size`` pixels."""
     stacks = []
     for values in series.values():

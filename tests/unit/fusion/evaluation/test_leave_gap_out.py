@@ -81,7 +81,7 @@ def test_cut_after_leaves_only_what_was_known_that_day():
 def test_the_third_dekad_runs_to_the_end_of_its_month():
     stamps = to_days(np.array(["2020-01-01", "2020-01-11", "2020-01-21", "2020-02-21", "2019-02-21"], "datetime64[D]"))
     ends = composite_end(stamps).astype("datetime64[D]").astype(str).tolist()
-    # February 2019 ends on day 8 of the dekad; ten days are assumed at least, which hides rather too much than too little
+    # the dekad of February 2019 has 8 days; ten are assumed at least, which hides too much rather than too little
     assert ends == ["2020-01-10", "2020-01-20", "2020-01-31", "2020-03-01", "2019-03-02"]
 
 
@@ -138,5 +138,6 @@ def test_ablation_takes_bands_away():
 def test_all_looks_hidden_gives_nan_and_an_unscored_row():
     values = np.full(40, NAN)
     values[20] = 0.5
-    frame = leave_gap_out(cube_of({S2NDVI: values}), [Linear(), EfastLike(), SavitzkyGolay()], LeaveGapOut(gaps_days=(2,)))
+    rules = LeaveGapOut(gaps_days=(2,))
+    frame = leave_gap_out(cube_of({S2NDVI: values}), [Linear(), EfastLike(), SavitzkyGolay()], rules)
     assert (frame.n == 0).all() and frame.mae.isna().all() and frame.visible_gap_days.isna().all()

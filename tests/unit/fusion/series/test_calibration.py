@@ -5,7 +5,7 @@ from fusion.series.calibration import LAPLACE_STD, NORMAL_90, Calibration, cover
 
 
 def test_ninety_percent_of_a_normal():
-    assert NORMAL_90 == pytest.approx(1.6448536, abs=1e-6)
+    assert pytest.approx(1.6448536, abs=1e-6) == NORMAL_90
 
 
 def test_covering_factor_covers_ninety_percent():
