@@ -1,0 +1,105 @@
+"""`ndvi-fusion simulate`: scenes of known truth as raw georeferenced NetCDF files."""
+
+import logging
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from pydantic import BaseModel, ConfigDict, Field
+from tqdm import tqdm
+
+from data_prep.simulator.raw import RawScene, simulate_raw
+from data_prep.simulator.settings import SceneSettings
+from fusion.contract import NDVI, PACK_NODATA, PACK_SCALE
+
+log = logging.getLogger(__name__)
+
+_REFLECTANCE = {"dtype": "uint16", "scale_factor": 1e-4, "add_offset": 0.0, "_FillValue": 0}
+_BACKSCATTER = {"dtype": "int16", "scale_factor": 0.01, "add_offset": 0.0, "_FillValue": -32768}
+_NDVI = {"dtype": "int16", "scale_factor": PACK_SCALE, "add_offset": 0.0, "_FillValue": PACK_NODATA}
+_CF = {
+    "B04": {"long_name": "Sentinel-2 surface reflectance, red", "units": "1"},
+    "B08": {"long_name": "Sentinel-2 surface reflectance, near infrared", "units": "1"},
+    "SCL": {"long_name": "Sentinel-2 scene classification", "units": "1"},
+    "VV": {"long_name": "Sentinel-1 backscatter VV", "units": "dB"},
+    "VH": {"long_name": "Sentinel-1 backscatter VH", "units": "dB"},
+    NDVI: {"long_name": "NDVI", "standard_name": "normalized_difference_vegetation_index", "units": "1"},
+    "cover": {"long_name": "land cover, index into data_prep.simulator.phenology.COVERS", "units": "1"},
+    "parcel": {"long_name": "parcel number", "units": "1"},
+}
+_ENCODING = {"B04": _REFLECTANCE, "B08": _REFLECTANCE, "VV": _BACKSCATTER, "VH": _BACKSCATTER, NDVI: _NDVI}
+
+
+class SimulateSettings(BaseModel):
+    """Simulated scenes to files."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    out: Path = Field(description="folder to write; with count > 1 one folder a scene, scene_SEED, inside it")
+    seed: int = Field(0, ge=0, description="seed of the first scene; the others follow")
+    count: int = Field(1, ge=1, description="number of scenes")
+    overwrite: bool = Field(False, description="replace scenes that are there; else they are kept and skipped")
+    scene: SceneSettings = Field(SceneSettings(), description="size, period and every randomised range of a scene")
+
+
+def run(settings: SimulateSettings) -> None:
+    """Write s2.nc, s1.nc, coarse.nc and truth.nc of each scene; a folder has its final name only when it is whole."""
+    for seed in tqdm(range(settings.seed, settings.seed + settings.count), desc="scenes", disable=settings.count == 1):
+        folder = settings.out if settings.count == 1 else settings.out / f"scene_{seed:08d}"
+        if (folder / "truth.nc").exists() and not settings.overwrite:
+            log.warning("%s exists; kept as it is (overwrite=true replaces it)", folder)
+            continue
+        scene = simulate_raw(settings.scene, seed)
+        write_scene(scene, folder)
+        log.info(
+            "%s: %d S2, %d S1, %d coarse dates; masked as in training by optical.mask=%s optical.dilation_px=%d",
+            folder, scene.raw.s2.sizes["t"], 0 if scene.raw.s1 is None else scene.raw.s1.sizes["t"],
+            0 if scene.raw.coarse is None else scene.raw.coarse.sizes["t"], scene.cloud_mask, scene.dilation_px,
+        )  # fmt: skip
+
+
+def write_scene(scene: RawScene, folder: Path) -> None:
+    """Write one scene's files into ``folder``; ``truth.nc`` comes last and marks the scene as whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".partial-{uuid.uuid4().hex[:8]}"
+    partial.mkdir()
+    cubes = {"s2": scene.raw.s2, "s1": scene.raw.s1, "coarse": scene.raw.coarse, "truth": scene.truth}
+    try:
+        for name, cube in cubes.items():
+            if cube is not None:
+                _described(cube, scene.raw.origin).to_netcdf(
+                    partial / f"{name}.nc", engine="netcdf4", encoding=_encoding(cube)
+                )
+        for name, cube in cubes.items():
+            if cube is None:
+                (folder / f"{name}.nc").unlink(missing_ok=True)
+            else:
+                os.replace(partial / f"{name}.nc", folder / f"{name}.nc")
+    except OSError as error:
+        raise OSError(f"{folder} could not be written ({error}); check the permission and the free space") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _described(cube: xr.Dataset, origin: str) -> xr.Dataset:
+    """CF attributes for axes and bands; the reflectance kept off 0, which means nodata in the packed files."""
+    cube = cube.copy()
+    for name in cube.variables:
+        if str(name) in _CF:
+            cube[name].attrs.update(_CF[str(name)])
+    for band in ("B04", "B08"):
+        if band in cube:
+            cube[band] = cube[band].clip(1e-4, 6.5).assign_attrs(_CF[band])
+    for axis in ("x", "y"):
+        cube[axis].attrs = {"standard_name": f"projection_{axis}_coordinate", "axis": axis.upper(), "units": "m"}
+    cube.t.attrs = {"standard_name": "time", "axis": "T"}
+    cube.attrs = {"Conventions": "CF-1.10", "title": origin, **{k: v for k, v in cube.attrs.items() if v is not None}}
+    return cube
+
+
+def _encoding(cube: xr.Dataset) -> dict:
+    packed = {str(name): {**_ENCODING.get(str(name), {}), "zlib": True, "complevel": 1} for name in cube.data_vars}
+    return {**packed, "t": {"units": "days since 1970-01-01", "dtype": np.dtype("int32")}}

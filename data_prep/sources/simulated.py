@@ -1,0 +1,23 @@
+"""The simulator as a source: a scene of known truth in place of an archive."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from data_prep.simulator.raw import simulate_raw
+from data_prep.simulator.settings import SceneSettings
+from data_prep.sources import RawCubes
+
+
+class SimulatedSource(BaseModel):
+    """A simulated scene."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["simulated"] = "simulated"
+    scene: SceneSettings = Field(SceneSettings(), description="size, period and every randomised range of the scene")
+    seed: int = Field(0, ge=0, description="equal settings and seed give an equal scene")
+
+    def load(self) -> RawCubes:
+        """The raw cubes of the scene; its truth is in :func:`data_prep.simulator.raw.simulate_raw`."""
+        return simulate_raw(self.scene, self.seed).raw
