@@ -1,0 +1,147 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from fusion.inference.locate import ModelNotFoundError, locate_model
+from fusion.inference.session import load_session
+from fusion.settings_io import load_settings
+from fusion.training.calibrate import calibrate
+from fusion.training.settings import TrainSettings
+from fusion.training.train import run
+from fusion.training.weights import WeightsError, load_weights
+
+
+def settings(tmp_path, *more: str) -> TrainSettings:
+    tracking = f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
+    return load_settings(
+        "train", TrainSettings, ["debug=tiny", f"out={tmp_path}/run", "progress=false", tracking, *more]
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("training")
+    first = settings(folder)
+    model = run(first)
+    return first, model
+
+
+def test_a_run_leaves_checkpoint_curve_and_model(trained):
+    made, model = trained
+    assert {p.name for p in model.iterdir()} == {"model.onnx", "manifest.json"}
+    assert load_session(model).manifest.training["steps"] == 6
+    curve = (made.out / "curve.csv").read_text().splitlines()
+    assert len(curve) == 3 and "val/mae" in curve[0]
+    assert load_weights(made.out / "generator.pt").record["steps"] == 6
+
+
+def test_the_run_is_in_mlflow_and_its_model_in_the_registry(trained, tmp_path, monkeypatch):
+    made, model = trained
+    import mlflow
+
+    client = mlflow.MlflowClient(made.tracking.uri)
+    run_id = (made.out / "mlflow_run_id.txt").read_text()
+    recorded = client.get_run(run_id)
+    assert recorded.data.params["optimiser.max_steps"] == "6"
+    assert "val/mae" in recorded.data.metrics
+    for reference in (f"run:{run_id}", "ndvi-fusion@newest", "ndvi-fusion/1", "ndvi-fusion"):
+        found = locate_model(reference, made.tracking.uri)
+        assert load_session(found).manifest.sha256 == load_session(model).manifest.sha256
+    with pytest.raises(ModelNotFoundError, match="not in the MLflow store"):
+        locate_model("nobody", made.tracking.uri)
+
+
+def test_the_checkpoint_holds_tensors_and_plain_settings_only(trained):
+    made, _ = trained
+    torch.load(made.out / "last.ckpt", weights_only=True)
+
+
+def test_resuming_goes_on_at_the_step_where_it_stopped(tmp_path):
+    first = settings(tmp_path, "optimiser.max_steps=3", "tracking.enabled=false")
+    run(first)
+    halfway = torch.load(first.out / "last.ckpt", weights_only=True)
+    assert halfway["progress"]["generator_steps"] == 3
+    run(settings(tmp_path, "optimiser.max_steps=6", "tracking.enabled=false"))
+    done = torch.load(first.out / "last.ckpt", weights_only=True)
+    assert done["progress"]["generator_steps"] == 6
+    assert done["progress"]["seconds"] > halfway["progress"]["seconds"]
+    # the optimiser went on with its own state: six updates of every weight
+    assert all(int(s["step"]) == 6 for s in done["optimizer_states"][0]["state"].values())
+
+
+def test_adversarial_training_moves_both_nets(tmp_path, trained):
+    start, _ = trained
+    made = settings(
+        tmp_path,
+        "loss.adversarial=0.01",
+        "loss.adversarial_warmup=1",
+        "loss.adversarial_ramp=1",
+        "loss.r1_every=2",
+        f"start_from={start.out}/generator.pt",
+        "tracking.enabled=false",
+    )
+    run(made)
+    state = torch.load(made.out / "last.ckpt", weights_only=True)
+    assert len(state["optimizer_states"]) == 2
+    assert all(int(s["step"]) == 6 for s in state["optimizer_states"][1]["state"].values())
+    before = load_weights(start.out / "generator.pt").generator.state_dict()
+    after = load_weights(made.out / "generator.pt").generator.state_dict()
+    assert any(not torch.equal(before[k], after[k]) for k in before)
+
+
+def test_same_seed_same_weights(tmp_path):
+    states = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        made = settings(tmp_path / name, "tracking.enabled=false", "optimiser.max_steps=2", "validate_every=2")
+        run(made)
+        states.append(load_weights(made.out / "generator.pt").generator.state_dict())
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+
+def test_calibration_gives_one_entry_a_gap_bin(trained):
+    from data_prep.simulator.stream import SimulatedScenes
+
+    made, _ = trained
+    generator = load_weights(made.out / "generator.pt").generator
+    scenes = SimulatedScenes({"height": 24, "width": 24, "n_days": 240, "geometry": {"margin_px": 8}}, 5)
+    table = calibrate(generator, scenes, made.samples, visits=12, seed=0)
+    assert np.all(np.diff(table.gap_days) > 0)
+    assert len(table.signal_factor) == len(table.look_noise) == len(table.gap_days)
+    assert all(f > 0 for f in table.signal_factor) and all(n >= 0 for n in table.look_noise)
+
+
+class Rogue:
+    def __reduce__(self):
+        return (print, ("code ran",))
+
+
+def test_a_checkpoint_with_code_is_refused(tmp_path, capsys):
+    file = tmp_path / "rogue.pt"
+    torch.save({"format": 1, "state": Rogue()}, file)
+    with pytest.raises(WeightsError, match="tensors and plain settings"):
+        load_weights(file)
+    assert "code ran" not in capsys.readouterr().out
+    file.write_bytes(pickle.dumps([1, 2]))
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_weights(file)
+    with pytest.raises(WeightsError, match="no checkpoint"):
+        load_weights(tmp_path / "missing.pt")
+
+
+def test_features_of_another_version_are_refused(trained, tmp_path):
+    made, _ = trained
+    content = torch.load(made.out / "generator.pt", weights_only=True)
+    torch.save({**content, "feature_version": 99}, tmp_path / "old.pt")
+    with pytest.raises(WeightsError, match="feature version 99"):
+        load_weights(tmp_path / "old.pt")
+
+
+def test_contradictory_settings_are_refused_before_any_work(tmp_path):
+    with pytest.raises(ValidationError, match="exactly one of"):
+        TrainSettings(out=tmp_path)
+    with pytest.raises(ValidationError, match="exactly one of"):
+        TrainSettings(out=tmp_path, store=tmp_path, scenes={"_target_": "x"})
