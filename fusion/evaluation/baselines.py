@@ -55,7 +55,7 @@ class Whittaker:
 
 @dataclass(frozen=True)
 class SavitzkyGolay:
-    """Savitzky-Golay filter on the linearly interpolated daily series (Chen et al. 2004, doi:10.1016/j.rse.2004.03.014).
+    """Savitzky-Golay filter on the linearly interpolated daily series (doi:10.1016/j.rse.2004.03.014).
 
     Window and order default to the original use case's smoothing.
     """
@@ -82,8 +82,8 @@ class EfastLike:
     """Looks carried to the wanted date by the change of the coarse series, weighted by their distance in time.
 
     ``ndvi(t) = sum w_i (look_i + coarse(t) - coarse(t_i)) / sum w_i`` with gaussian weights in time, after EFAST
-    (Senty et al. 2024, doi:10.3390/rs16111833); the coarse series is smoothed in time with a gaussian kernel. A pixel without
-    a coarse value gets the weighted mean of its looks.
+    (Senty et al. 2024, doi:10.3390/rs16111833); the coarse series is smoothed in time with a gaussian kernel. A pixel
+    without a coarse value gets the weighted mean of its looks. Not EFAST itself: no weights by distance to clouds.
     """
 
     scale_days: float = 20.0

@@ -32,7 +32,7 @@ def composite_end(days: np.ndarray) -> np.ndarray:
 
 
 def hide_window(cube: xr.DataArray, first: int, last: int) -> xr.DataArray:
-    """Hide every S2 look from day ``first`` to ``last`` (since 1970, inclusive) and each coarse composite that overlaps.
+    """Hide every S2 look from day ``first`` to ``last`` (inclusive) and every coarse composite that touches them.
 
     A coarse image is stamped with the first day of its composite, so it may hold any day up to :func:`composite_end`.
     Radar stays.

@@ -1,12 +1,11 @@
-"""Hold-out against simulated truth: clouds of the scene plus windows hidden on purpose, scored by distance to a look."""
+"""Hold-out against simulated truth: the clouds of a scene plus hidden windows, scored by distance to a look."""
 
-import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from pydantic import Field
 
 from fusion.contract import STEP_DAYS
 from fusion.evaluation.hiding import hide_s2
@@ -14,37 +13,30 @@ from fusion.evaluation.images import gradient_error, gradient_spectrum_error, ss
 from fusion.evaluation.leave_gap_out import SEASONS, season_of
 from fusion.evaluation.metrics import Distribution, tally_groups
 from fusion.evaluation.predictor import Prediction, Predictor, s2_looks
+from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
 from fusion.series.neighbours import nearest_look_gap
-
-log = logging.getLogger(__name__)
 
 GAP_EDGES_DAYS = (15, 30, 60, 100)
 GAP_BINS = ("<15", "15-30", "30-60", "60-100", ">100")
 
 
-@dataclass(frozen=True)
-class Holdout:
-    """The rules: in every scene ``windows`` windows with lengths drawn from ``lengths_days`` lose all S2 looks.
+class Holdout(Rules):
+    """Every scene loses all S2 looks inside some windows; truth is scored where a pixel has no look that day."""
 
-    Truth is scored every ``step_days`` at pixels without a look on that day. ``frames`` images a scene, at dates with no
-    look anywhere in the scene, give the image metrics.
-    """
-
-    lengths_days: Sequence[int] = (20, 40, 60, 90, 120, 180, 240)
-    windows: int = 2
-    step_days: int = STEP_DAYS
-    frames: int = 6
-    seed: int = 0
-    distribution: Distribution = "gaussian"
+    lengths_days: tuple[int, ...] = Field((20, 40, 60, 90, 120, 180, 240), min_length=1, description="to draw from")
+    windows: int = Field(2, ge=0, description="hidden windows a scene")
+    step_days: int = Field(STEP_DAYS, ge=1, description="distance of the scored dates")
+    frames: int = Field(6, ge=0, description="images a scene that are compared as images, inside the hidden windows")
+    seed: int = Field(0, description="where the windows lie")
 
 
 @dataclass(frozen=True)
 class HiddenScene:
     """A scene after hiding: the cube that predictors see, the dates to fill and the reference there.
 
-    ``gap_days`` float32 (n, y, x): distance to the pixel's nearest visible look; ``frame_missing`` bool (n,): nobody
-    in the scene has a look within half a step.
+    ``gap_days`` float32 (n, y, x): distance to the pixel's nearest visible look; ``frame_missing`` bool (n,): no pixel
+    of the scene has a look within half a step; ``in_window`` bool (n,): the date lies in a hidden window.
     """
 
     key: str
@@ -53,6 +45,7 @@ class HiddenScene:
     reference: np.ndarray
     gap_days: np.ndarray
     frame_missing: np.ndarray
+    in_window: np.ndarray
     parcel: np.ndarray | None
 
 
@@ -76,16 +69,20 @@ def hidden_windows(scene: TruthScene, rules: Holdout, index: int) -> list[tuple[
 def hide_scene(scene: TruthScene, rules: Holdout, index: int) -> HiddenScene:
     """The scene without the looks of its windows. Coarse composites and radar stay, as under clouds."""
     cube = scene.cube
+    days = np.arange(scene.truth_days[0], scene.truth_days[-1] + 1, rules.step_days)
+    in_window = np.zeros(len(days), bool)
     for first, last in hidden_windows(scene, rules, index):
         cube = hide_s2(cube, first, last)
-    days = np.arange(scene.truth_days[0], scene.truth_days[-1] + 1, rules.step_days)
+        in_window |= (days >= first) & (days <= last)
     look_days, looks = s2_looks(cube)
     gap = nearest_look_gap(look_days, looks, days)
     frame_missing = gap.reshape(len(days), -1).min(axis=1) > rules.step_days // 2
-    return HiddenScene(scene.key, cube, days, scene.truth_at(days), gap, frame_missing, scene.parcel)
+    return HiddenScene(scene.key, cube, days, scene.truth_at(days), gap, frame_missing, in_window, scene.parcel)
 
 
-def score_scene(hidden: HiddenScene, predictor: Predictor, rules: Holdout) -> tuple[pd.DataFrame, pd.DataFrame, Prediction]:
+def score_scene(
+    hidden: HiddenScene, predictor: Predictor, rules: Holdout, *, distribution: Distribution = "gaussian"
+) -> tuple[pd.DataFrame, pd.DataFrame, Prediction]:
     """Score one predictor on one scene.
 
     Returns
@@ -98,26 +95,26 @@ def score_scene(hidden: HiddenScene, predictor: Predictor, rules: Holdout) -> tu
         What was predicted at ``hidden.days``.
     """
     prediction = predictor.predict(hidden.cube, hidden.days.astype("datetime64[D]"), target="signal")
-    rows = pixel_rows(hidden, prediction, rules)
+    rows = pixel_rows(hidden, prediction, distribution)
     if hidden.parcel is not None:
-        rows += field_rows(hidden, prediction, rules)
+        rows += field_rows(hidden, prediction)
     marks = {"scene": hidden.key, "predictor": predictor.name}
     sums = pd.DataFrame(rows).assign(**marks)
     images = pd.DataFrame(image_rows(hidden, prediction.ndvi, rules)).assign(**marks)
     return sums, images, prediction
 
 
-def pixel_rows(hidden: HiddenScene, prediction: Prediction, rules: Holdout) -> list[dict]:
+def pixel_rows(hidden: HiddenScene, prediction: Prediction, distribution: Distribution) -> list[dict]:
     """Sums over pixels, grouped by bin, season and missing frame."""
     season = np.searchsorted(np.sort(SEASONS), season_of(hidden.days))
     code = group_code(gap_bin(hidden.gap_days), season[:, None, None], hidden.frame_missing[:, None, None])
     sums = tally_groups(
-        prediction.ndvi, hidden.reference, prediction.sigma, code, 40, distribution=rules.distribution
+        prediction.ndvi, hidden.reference, prediction.sigma, code, 40, distribution=distribution
     )
     return rows_of(sums, "pixel")
 
 
-def field_rows(hidden: HiddenScene, prediction: Prediction, rules: Holdout) -> list[dict]:
+def field_rows(hidden: HiddenScene, prediction: Prediction) -> list[dict]:
     """Sums over field means: the mean of a field's unseen pixels at a date counts as one value, without sigma."""
     unseen = (hidden.gap_days > 0) & np.isfinite(prediction.ndvi) & np.isfinite(hidden.reference)
     labels, parcel = np.unique(np.asarray(hidden.parcel), return_inverse=True)
@@ -146,14 +143,15 @@ def rows_of(sums: dict[str, np.ndarray], unit: str) -> list[dict]:
     rows = []
     for code in np.flatnonzero(sums["n"]):
         bins, season = divmod(int(code) // 2, len(SEASONS))
-        label = {"unit": unit, "bin": GAP_BINS[bins], "season": str(np.sort(SEASONS)[season]), "frame_missing": bool(code % 2)}
+        label = {"unit": unit, "bin": GAP_BINS[bins], "season": str(np.sort(SEASONS)[season])}
+        label["frame_missing"] = bool(code % 2)
         rows.append(label | {name: float(values[code]) for name, values in sums.items()})
     return rows
 
 
 def scored_frames(hidden: HiddenScene, frames: int) -> np.ndarray:
-    """Rows of ``hidden.days`` whose images are compared: missing frames, evenly spread."""
-    rows = np.flatnonzero(hidden.frame_missing)
+    """Rows of ``hidden.days`` whose images are compared: missing frames inside hidden windows, evenly spread."""
+    rows = np.flatnonzero(hidden.frame_missing & hidden.in_window)
     if rows.size <= frames:
         return rows
     return rows[np.linspace(0, rows.size - 1, frames).round().astype(int)]

@@ -1,39 +1,43 @@
-"""Leave-gap-out on a real cube: hide every look within g days of a well-seen date, predict it, score its clear pixels."""
+"""Leave-gap-out on real looks: hide every look within g days of a well-seen date, predict it, score its pixels."""
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from pydantic import Field, field_validator
 
 from fusion.contract import S2NDVI, ContractError, check_cube
 from fusion.evaluation.hiding import hide_window
 from fusion.evaluation.images import gradient_error, ssim
 from fusion.evaluation.metrics import Distribution, tally
 from fusion.evaluation.predictor import Predictor, to_days
+from fusion.evaluation.rules import Rules
 
 log = logging.getLogger(__name__)
+
+# called with predictor, gap in days, predicted and observed image (y, x) after each prediction
+Watcher = Callable[[str, int, np.ndarray, np.ndarray], None]
 
 SEASONS = ("DJF", "MAM", "JJA", "SON")
 
 
-@dataclass(frozen=True)
-class LeaveGapOut:
-    """The rules of the protocol.
+class LeaveGapOut(Rules):
+    """The rules of the protocol on real looks (also used against simulated looks)."""
 
-    ``gaps_days``: hidden days each side. A date is scored when at least ``min_clear`` of the pixels that are ever
-    seen are clear and it lies at least ``edge_days`` from the first and the last date of the cube. ``dates`` fixes the scored
-    dates instead. ``max_dates`` takes an evenly spread subset of many.
-    """
+    gaps_days: tuple[int, ...] = Field((2, 10, 20, 30), min_length=1, description="hidden days each side")
+    min_clear: float = Field(0.8, ge=0, le=1, description="least clear share of the pixels ever seen")
+    edge_days: int = Field(45, ge=0, description="least distance of a scored date to the first and the last date")
+    dates: tuple[str, ...] | None = Field(None, description="score exactly these dates (YYYY-MM-DD) instead")
+    max_dates: int | None = Field(None, ge=1, description="score at most so many dates, evenly spread")
 
-    gaps_days: Sequence[int] = (2, 10, 20, 30)
-    min_clear: float = 0.8
-    edge_days: int = 45
-    dates: Sequence[str] | None = None
-    max_dates: int | None = None
-    distribution: Distribution = "gaussian"
+    @field_validator("gaps_days")
+    @classmethod
+    def _not_negative(cls, gaps: tuple[int, ...]) -> tuple[int, ...]:
+        if min(gaps) < 0 or len(set(gaps)) != len(gaps):
+            raise ValueError(f"gaps_days is {list(gaps)}; expected different whole numbers of days, 0 or more")
+        return gaps
 
 
 def season_of(days: np.ndarray) -> np.ndarray:
@@ -65,8 +69,8 @@ def scorable_days(cube: xr.DataArray, rules: LeaveGapOut) -> np.ndarray:
     if chosen.size == 0:
         best = f"{100 * clear[inside].max():.0f} % clear" if inside.any() else "none inside the margins"
         raise ContractError(
-            f"no date can be scored: of {len(days)} dates {int(inside.sum())} lie at least {rules.edge_days} days from both "
-            f"ends and the best is {best}; expected {100 * rules.min_clear:.0f} %; lower min_clear or edge_days"
+            f"no date can be scored: of {len(days)} dates {int(inside.sum())} lie at least {rules.edge_days} days from "
+            f"both ends and the best is {best}; expected {100 * rules.min_clear:.0f} %; lower min_clear or edge_days"
         )
     if rules.max_dates is not None and chosen.size > rules.max_dates:
         chosen = chosen[np.linspace(0, chosen.size - 1, rules.max_dates).round().astype(int)]
@@ -79,16 +83,17 @@ def leave_gap_out(
     rules: LeaveGapOut,
     *,
     site: str = "cube",
-    progress: Callable[[], None] = lambda: None,
+    distribution: Distribution = "gaussian",
+    watch: Watcher | None = None,
 ) -> pd.DataFrame:
     """Score every predictor at every scorable date and gap.
 
     Returns
     -------
     pandas.DataFrame
-        One row for each predictor, gap and date: ``site, predictor, gap_days, date, season, visible_gap_days`` (distance
-        of the date to the nearest date left with a look), the sums of :func:`fusion.evaluation.metrics.tally`, ``mae``,
-        ``ssim`` and ``gradient_error`` of the date's image.
+        One row for each predictor, gap and date: ``site, predictor, gap_days, date, season``, ``visible_gap_days``
+        (distance of the date to the nearest date left with a look), the sums of
+        :func:`fusion.evaluation.metrics.tally`, ``mae``, ``ssim`` and ``gradient_error`` of the date's image.
     """
     check_cube(cube)
     cube = cube.transpose("t", "bands", "y", "x")
@@ -102,7 +107,9 @@ def leave_gap_out(
             distance = float(np.abs(left - day).min()) if left.size else float("nan")
             for predictor in predictors:
                 ndvi, sigma = predictor.predict(hidden, np.array([day]).astype("datetime64[D]"), target="look")
-                sums = tally(ndvi[0], reference, None if sigma is None else sigma[0], distribution=rules.distribution)
+                if watch is not None:
+                    watch(predictor.name, gap, ndvi[0], reference)
+                sums = tally(ndvi[0], reference, None if sigma is None else sigma[0], distribution=distribution)
                 rows.append(
                     {
                         "site": site,
@@ -117,5 +124,4 @@ def leave_gap_out(
                         **sums,
                     }
                 )
-        progress()
     return pd.DataFrame(rows)

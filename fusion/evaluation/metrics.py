@@ -177,7 +177,7 @@ def coverage_metric(level: int) -> Metric:
 
 
 MAE = Metric("mae", "NDVI", "doi:10.3354/cr030079", lambda s: divide(s["absolute_error"], s["n"]))
-RMSE = Metric("rmse", "NDVI", "doi:10.5194/gmd-7-1247-2014", lambda s: float(np.sqrt(divide(s["squared_error"], s["n"]))))
+RMSE = Metric("rmse", "NDVI", "doi:10.5194/gmd-7-1247-2014", lambda s: divide(s["squared_error"], s["n"]) ** 0.5)
 BIAS = Metric("bias", "NDVI", "prediction minus reference", lambda s: divide(s["error"], s["n"]))
 R2 = Metric("r2", "1", "doi:10.7717/peerj-cs.623", r_squared)
 CRPS = Metric("crps", "NDVI", "doi:10.1198/016214506000001437", lambda s: divide(s["crps"], s["n_sigma"]))

@@ -1,31 +1,27 @@
 """Near real time: how good a date is when only what was known ``lag`` days later may be used."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
-from fusion.contract import STEP_DAYS
 from fusion.evaluation.hiding import cut_after
 from fusion.evaluation.metrics import Distribution, tally
 from fusion.evaluation.predictor import Predictor, s2_looks
+from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
 from fusion.series.neighbours import nearest_look_gap
 
 
-@dataclass(frozen=True)
-class NearRealTime:
-    """``dates`` days a scene are predicted with all sensors cut off ``lags_days`` after them, and with everything.
+class NearRealTime(Rules):
+    """Days are predicted with all sensors cut off some days after them (the lag), and with everything (the hindcast).
 
-    A lag of 0 knows the day itself and nothing later. A coarse composite counts as known once its last day is over. The pixels
-    scored are the same at every lag: those without a look on that day.
+    A lag of 0 knows the day itself and nothing later. A coarse composite counts as known once its last day is over. The
+    pixels scored are the same at every lag: those without a look on that day.
     """
 
-    lags_days: Sequence[int] = (0, 5, 10, 20, 30, 45, 60, 90)
-    dates: int = 3
-    step_days: int = STEP_DAYS
-    distribution: Distribution = "gaussian"
+    lags_days: tuple[int, ...] = Field((0, 5, 10, 20, 30, 45, 60, 90), min_length=1, description="lags to score")
+    dates: int = Field(3, ge=1, description="dates a scene")
+    scenes: int = Field(8, ge=0, description="scenes scored this way, at most (0: none)")
 
 
 def issue_days(scene: TruthScene, rules: NearRealTime) -> np.ndarray:
@@ -37,7 +33,9 @@ def issue_days(scene: TruthScene, rules: NearRealTime) -> np.ndarray:
     return np.linspace(first, last, rules.dates + 2)[1:-1].round().astype(np.int64)
 
 
-def score_lags(scene: TruthScene, predictor: Predictor, rules: NearRealTime) -> pd.DataFrame:
+def score_lags(
+    scene: TruthScene, predictor: Predictor, rules: NearRealTime, *, distribution: Distribution = "gaussian"
+) -> pd.DataFrame:
     """One row for each date and lag, and one with ``lag_days`` NaN for the hindcast that knows everything."""
     rows = []
     look_days, looks = s2_looks(scene.cube)
@@ -49,7 +47,7 @@ def score_lags(scene: TruthScene, predictor: Predictor, rules: NearRealTime) -> 
             if known.sizes["t"] == 0:
                 continue
             ndvi, sigma = predictor.predict(known, np.array([day]).astype("datetime64[D]"), target="signal")
-            sums = tally(ndvi[0], reference, None if sigma is None else sigma[0], distribution=rules.distribution)
-            label = {"scene": scene.key, "predictor": predictor.name, "day": int(day), "lag_days": np.nan if lag is None else lag}
-            rows.append(label | sums)
+            sums = tally(ndvi[0], reference, None if sigma is None else sigma[0], distribution=distribution)
+            label = {"scene": scene.key, "predictor": predictor.name, "day": int(day)}
+            rows.append(label | {"lag_days": np.nan if lag is None else lag} | sums)
     return pd.DataFrame(rows)

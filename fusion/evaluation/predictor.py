@@ -1,16 +1,16 @@
 """What every scored method looks like: a merged cube and dates in, NDVI and perhaps sigma out."""
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
 
-from fusion.contract import COARSE_NDVI, NDVI, NDVI_SIGMA, RADAR_BANDS, S2NDVI, STEP_DAYS
-
-log = logging.getLogger(__name__)
+from fusion.contract import COARSE_NDVI, NDVI, NDVI_SIGMA, RADAR_BANDS, S2NDVI, STEP_DAYS, TimeGrid
+from fusion.inference.fuse import fuse_cube
+from fusion.inference.locate import locate_model
+from fusion.inference.session import ModelSession, load_session
 
 Target = Literal["look", "signal"]  # what sigma refers to: a noisy look, or the clean signal behind it
 
@@ -45,20 +45,22 @@ def s2_looks(cube: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     return to_days(cube.t.values)[seen], stack[seen]
 
 
-@dataclass
+@dataclass(frozen=True)
 class ModelPredictor:
-    """The fusion network through the public call ``fusion.fuse``.
+    """The fusion network, by the same call that serves users (:func:`fusion.inference.fuse.fuse_cube`).
 
-    Dates are grouped by their phase on the model's time step, so that each group lies on one grid; that grid spans
-    ``context_days`` around the group inside the period of the cube, as a user would run it.
+    Dates are grouped by their phase on the time step, so that every group lies on one grid that starts with its first
+    date; the call itself widens that grid by the network's reach in time.
     """
 
-    model: str | None = None  # model directory, file, run or registry name; None is the shipped model
+    session: ModelSession
     name: str = "model"
     step_days: int = STEP_DAYS
-    context_days: int = 400
-    threads: int | None = None
-    _loaded: Any = field(default=None, repr=False)
+
+    @classmethod
+    def load(cls, reference: str | None, *, name: str = "model", threads: int = 1) -> "ModelPredictor":
+        """Open the shipped model (None), a file, an MLflow run or a registered name."""
+        return cls(load_session(locate_model(reference), threads=threads), name)
 
     def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "signal") -> Prediction:
         """One pass of the network for each phase of the dates."""
@@ -67,30 +69,13 @@ class ModelPredictor:
         ndvi, sigma = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
         for phase in np.unique(days % self.step_days):
             group = np.flatnonzero(days % self.step_days == phase)
-            fused = self._fuse(cube, days[group], target)
-            rows = np.searchsorted(to_days(fused.t.values), days[group])
+            ends = days[group].min(), days[group].max()
+            grid = TimeGrid(*(np.datetime64(int(day), "D") for day in ends), self.step_days)
+            fused = fuse_cube(cube, self.session, grid, sigma=target).transpose("t", "bands", "y", "x")
+            rows = np.searchsorted(grid.days, days[group])
             ndvi[group] = fused.sel(bands=NDVI).values[rows]
             sigma[group] = fused.sel(bands=NDVI_SIGMA).values[rows]
         return Prediction(ndvi, sigma)
-
-    def _fuse(self, cube: xr.DataArray, days: np.ndarray, target: Target) -> xr.DataArray:
-        """The fused cube (t, bands, y, x) on a grid that holds every one of ``days``."""
-        from fusion.inference.fuse import fuse
-
-        cube_days = to_days(cube.t.values)
-        first = max(min(cube_days[0], days.min()), days.min() - self.context_days)
-        last = min(max(cube_days[-1], days.max()), days.max() + self.context_days)
-        start = days.min() - (days.min() - first) // self.step_days * self.step_days
-        fused = fuse(
-            cube,
-            start=np.datetime64(int(start), "D"),
-            end=np.datetime64(int(last), "D"),
-            model=self.model,
-            step_days=self.step_days,
-            threads=self.threads,
-            sigma=target,
-        )
-        return fused.transpose("t", "bands", "y", "x")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Scenes with known truth, as evaluation takes them: a merged cube of what the sensors saw, and what was really there."""
+"""Scenes with known truth as evaluation takes them: a merged cube of what was seen, and what was really there."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -34,6 +34,15 @@ class TruthScene:
     truth_days: np.ndarray
     truth: np.ndarray
     parcel: np.ndarray | None = None
+
+    def centre(self, size: int) -> "TruthScene":
+        """The middle ``size`` x ``size`` pixels, as a scene of its own; the whole scene where it is smaller."""
+        height, width = self.truth.shape[1:]
+        y, x = (max(0, (n - size) // 2) for n in (height, width))
+        rows, columns = slice(y, y + min(size, height)), slice(x, x + min(size, width))
+        parcel = None if self.parcel is None else self.parcel[rows, columns]
+        cube = self.cube.isel(y=rows, x=columns)
+        return TruthScene(self.key, cube, self.truth_days, self.truth[:, rows, columns], parcel)
 
     def truth_at(self, days: np.ndarray) -> np.ndarray:
         """Truth on the given days, float32 (n, y, x); NaN on days outside it."""

@@ -1,0 +1,142 @@
+"""What a generator has to show, as figures beside their limits: one row a check, computed from the tables of a run."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from fusion.evaluation.metrics import MAE, SUMS
+
+GATE_SPECTRUM_RATIO, GATE_MAE_RATIO = 0.8, 1.02  # the adversarial part: sharper by a fifth at 2 % cost, or it stays out
+MAE_TO_LINEAR, FAR_TO_BEST, ABLATION_GAIN = 0.55, 0.5, 1.15
+COVERAGE_LIMITS = {"simulated": (88.0, 92.0), "real": (85.0, 93.0)}
+COARSE_RMSE, LAG_RATIO, LOOKS_TOLERANCE = 0.02, 1.35, 0.15
+SEASON_SLACK, BIAS_LIMIT = 0.005, 0.01
+PHENOLOGY_RATIO, PHENOLOGY_MEDIAN_DAYS = 0.4, 5.0
+FAR_BINS = ("60-100", ">100")
+
+Row = dict[str, object]
+
+
+def check(name: str, value: float, limit: str, passed: bool) -> Row:
+    """One line of the list; a value that is NaN has not passed."""
+    return {"check": name, "value": float(value), "limit": limit, "passed": bool(passed and np.isfinite(value))}
+
+
+def gate_table(by_overall: pd.DataFrame, images: pd.DataFrame, with_it: str, without: str) -> pd.DataFrame:
+    """The adversarial gate: spectrum error and MAE of the net with the adversarial part over those without it."""
+    spectrum = images.set_index("predictor").spectrum_error
+    mae = by_overall.set_index("predictor").mae
+    sharper, cost = spectrum[with_it] / spectrum[without], mae[with_it] / mae[without]
+    rows = [
+        check("spectrum error, with / without", sharper, f"<= {GATE_SPECTRUM_RATIO}", sharper <= GATE_SPECTRUM_RATIO),
+        check("MAE, with / without", cost, f"<= {GATE_MAE_RATIO}", cost <= GATE_MAE_RATIO),
+    ]
+    return pd.DataFrame(rows)
+
+
+def mae_by(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """MAE with predictors down and the groups of ``column`` across, in the table's order."""
+    wide = table.pivot(index="predictor", columns=column, values="mae")
+    return wide.reindex(columns=list(dict.fromkeys(table[column])))
+
+
+def simulated_checks(
+    tables: Mapping[str, pd.DataFrame],
+    rows: Mapping[str, pd.DataFrame],
+    model: str,
+    baselines: list[str],
+    looks_linear: Mapping[int, float],
+) -> pd.DataFrame:
+    """Every requirement on simulated truth that the run's tables can answer."""
+    found: list[Row] = []
+    overall, bins = tables["overall"].set_index("predictor").mae, mae_by(tables["by_bin"], "bin")
+    if "linear" in overall:
+        ratio = overall[model] / overall["linear"]
+        found.append(check("overall MAE / linear", ratio, f"<= {MAE_TO_LINEAR}", ratio <= MAE_TO_LINEAR))
+    for name in bins.columns if baselines else ():
+        ratio = bins.loc[model, name] / bins.loc[baselines, name].min()
+        limit = FAR_TO_BEST if name in FAR_BINS else 1.0
+        found.append(check(f"MAE / best baseline, {name} d", ratio, f"<= {limit}", ratio <= limit))
+    far = far_mae(rows["holdout"])
+    for label in ("minus S1", "minus coarse"):
+        other = f"{model}, {label}"
+        if other in far:
+            gain = far[other] / far[model]
+            found.append(check(f"MAE beyond 60 d, {label} / full", gain, f">= {ABLATION_GAIN}", gain >= ABLATION_GAIN))
+    found += coverage_checks(tables["by_bin"], "bin", model, "simulated")
+    found += further_checks(tables, model)
+    if "against_looks" in tables and "linear" in set(tables["against_looks"].predictor):
+        looks = mae_by(tables["against_looks"], "gap_days").loc["linear"]
+        for gap, target in looks_linear.items():
+            if gap in looks:
+                ratio = looks[gap] / target
+                passed = abs(ratio - 1) <= LOOKS_TOLERANCE
+                found.append(check(f"linear on looks +-{gap} d / real", ratio, f"1 +- {LOOKS_TOLERANCE}", passed))
+    return pd.DataFrame(found)
+
+
+def further_checks(tables: Mapping[str, pd.DataFrame], model: str) -> list[Row]:
+    """Coarse consistency, near real time and season dates, where they were scored."""
+    found = []
+    if "coarse_consistency" in tables:
+        rmse = tables["coarse_consistency"].set_index("predictor").rmse[model]
+        found.append(check("coarse consistency, RMSE", rmse, f"<= {COARSE_RMSE}", rmse <= COARSE_RMSE))
+    if "lags" in tables:
+        lags = tables["lags"]
+        at_zero = lags[(lags.predictor == model) & (lags.lag_days == 0)].ratio_to_hindcast
+        if len(at_zero):
+            ratio = at_zero.item()
+            found.append(check("lag-0 MAE / hindcast", ratio, f"<= {LAG_RATIO}", ratio <= LAG_RATIO))
+    if "season_dates" in tables:
+        found += season_date_checks(tables["season_dates"], model)
+    return found
+
+
+def season_date_checks(table: pd.DataFrame, model: str) -> list[Row]:
+    """SOS and EOS against the extractor on the gappy looks, and with a 60-day gap over the event."""
+    found = []
+    for event, rows in table.groupby("event", sort=False):
+        plain = rows[rows.gap_days == rows.gap_days.min()].set_index("predictor").rmse_days
+        if model in plain and "looks" in plain:
+            ratio = plain[model] / plain["looks"]
+            found.append(check(f"{event} RMSE / looks", ratio, f"<= {PHENOLOGY_RATIO}", ratio <= PHENOLOGY_RATIO))
+        gap = rows[(rows.gap_days == 60) & (rows.predictor == model)].median_absolute_days
+        if len(gap):
+            days = gap.item()
+            limit = f"<= {PHENOLOGY_MEDIAN_DAYS}"
+            found.append(check(f"{event} median |error| (d), 60 d gap", days, limit, days <= PHENOLOGY_MEDIAN_DAYS))
+    return found
+
+
+def far_mae(rows: pd.DataFrame) -> pd.Series:
+    """Pooled MAE beyond 60 days by predictor."""
+    far = rows[(rows.unit == "pixel") & rows.bin.isin(FAR_BINS)].groupby("predictor")[list(SUMS)].sum()
+    return far.apply(MAE.formula, axis=1)
+
+
+def coverage_checks(table: pd.DataFrame, group: str, model: str, kind: str) -> list[Row]:
+    """Share inside the 90 % interval in every gap or bin."""
+    low, high = COVERAGE_LIMITS[kind]
+    shares = table[table.predictor == model].set_index(group).coverage_90.dropna()
+    return [
+        check(f"90 % interval covers (%), {gap} d", share, f"{low:g}-{high:g}", low <= share <= high)
+        for gap, share in shares.items()
+    ]
+
+
+def real_checks(tables: Mapping[str, pd.DataFrame], model: str, baselines: list[str]) -> pd.DataFrame:
+    """Every requirement on real looks that the run's tables can answer."""
+    found: list[Row] = []
+    gaps = mae_by(tables["by_gap"], "gap_days")
+    for gap in gaps.columns if baselines else ():
+        worse = gaps.loc[model, gap] - gaps.loc[baselines, gap].min()
+        found.append(check(f"MAE minus best baseline, +-{gap} d", worse, "<= 0.003", worse <= 0.003))
+    bias = tables["by_gap"][tables["by_gap"].predictor == model].set_index("gap_days").bias
+    found += [check(f"bias, +-{gap} d", b, f"|b| <= {BIAS_LIMIT}", abs(b) <= BIAS_LIMIT) for gap, b in bias.items()]
+    seasons = mae_by(tables["by_season"], "season")
+    for season in seasons.columns if "linear" in seasons.index else ():
+        worse = seasons.loc[model, season] - seasons.loc["linear", season]
+        found.append(check(f"MAE minus linear, {season}", worse, f"<= {SEASON_SLACK}", worse <= SEASON_SLACK))
+    found += coverage_checks(tables["by_gap"], "gap_days", model, "real")
+    return pd.DataFrame(found)

@@ -1,0 +1,81 @@
+"""What figures need beyond tables, collected while scoring: a density of pixels, an example series and image."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fusion.contract import NDVI_MAX, NDVI_MIN
+from fusion.evaluation.holdout import HiddenScene
+from fusion.evaluation.predictor import Prediction, s2_looks
+from fusion.evaluation.scenes import TruthScene
+
+DENSITY_BINS = 120
+EXAMPLE_GAP_DAYS = 30.0  # the middle of a 60-day gap
+
+
+@dataclass
+class Gallery:
+    """Grows by :meth:`add`; holds no more than one scene's example at a time.
+
+    ``density``: predictor -> counts (reference, prediction) on :data:`DENSITY_BINS` equal NDVI bins each.
+    ``frames``: label -> image (y, x) at ``frame_date``. ``series``: predictor -> (ndvi (n,), sigma (n,) or None) of one
+    pixel at ``series_days``; ``looks`` and ``hidden_looks`` are (days, ndvi).
+    """
+
+    density: dict[str, np.ndarray] = field(default_factory=dict)
+    frames: dict[str, np.ndarray] = field(default_factory=dict)
+    frame_date: str = ""
+    series: dict[str, tuple[np.ndarray, np.ndarray | None]] = field(default_factory=dict)
+    series_days: np.ndarray | None = None
+    looks: tuple[np.ndarray, np.ndarray] | None = None
+    hidden_looks: tuple[np.ndarray, np.ndarray] | None = None
+    _best: float = -np.inf
+    _current: tuple[str, int, tuple[int, int]] | None = None
+
+    def count(self, predictor: str, prediction: np.ndarray, reference: np.ndarray) -> None:
+        """Add pixels to the density of a predictor; NaN does not count."""
+        pair = np.isfinite(prediction) & np.isfinite(reference)
+        span = [(NDVI_MIN, NDVI_MAX)] * 2
+        counts, _, _ = np.histogram2d(reference[pair], prediction[pair], bins=DENSITY_BINS, range=span)
+        self.density[predictor] = self.density.get(predictor, np.zeros_like(counts)) + counts
+
+    def add(self, scene: TruthScene, hidden: HiddenScene, predictor: str, prediction: Prediction) -> None:
+        """Count the scene's unseen pixels, and keep its images if it makes a better example than the one held."""
+        unseen = np.where(hidden.gap_days > 0, hidden.reference, np.nan)
+        self.count(predictor, prediction.ndvi, unseen)
+        if self._current is None or self._current[0] != scene.key:
+            self._consider(scene, hidden)
+        if self._current is None or self._current[0] != scene.key:
+            return
+        _, row, (y, x) = self._current
+        self.frames[predictor] = prediction.ndvi[row]
+        sigma = None if prediction.sigma is None else prediction.sigma[:, y, x]
+        self.series[predictor] = (prediction.ndvi[:, y, x], sigma)
+
+    def _consider(self, scene: TruthScene, hidden: HiddenScene) -> None:
+        """Take this scene if a date inside its windows has more texture in the truth, a month from any look."""
+        rows = np.flatnonzero(hidden.in_window & hidden.frame_missing)
+        if rows.size == 0:
+            return
+        distance = np.abs(np.median(hidden.gap_days[rows].reshape(rows.size, -1), axis=1) - EXAMPLE_GAP_DAYS)
+        texture = np.nanstd(hidden.reference[rows].reshape(rows.size, -1), axis=1)
+        merit = texture - distance / 50.0
+        if merit.max() <= self._best:
+            return
+        self._best, row = float(merit.max()), int(rows[merit.argmax()])
+        y, x = np.unravel_index(int(np.nanstd(hidden.reference, axis=0).argmax()), hidden.reference.shape[1:])
+        self._current = (scene.key, row, (int(y), int(x)))
+        self.frame_date = str(hidden.days[row].astype("datetime64[D]"))
+        self.frames = {"truth": hidden.reference[row]}
+        self.series = {"truth": (hidden.reference[:, y, x], None)}
+        self.series_days = hidden.days
+        self.looks, self.hidden_looks = split_looks(scene, hidden, int(y), int(x))
+
+
+def split_looks(scene: TruthScene, hidden: HiddenScene, y: int, x: int) -> tuple:
+    """The looks of one pixel that were left, and those that were hidden, each (days, ndvi)."""
+    days, looks = s2_looks(scene.cube)
+    left, _ = s2_looks(hidden.cube)
+    seen = np.isfinite(looks[:, y, x])
+    kept = np.isin(days, left)
+    return tuple((days[seen & part], looks[seen & part, y, x]) for part in (kept, ~kept))

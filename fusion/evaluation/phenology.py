@@ -1,0 +1,169 @@
+"""Season dates from a fused series against the same extractor on the truth, with a gap laid over the event."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from pydantic import Field
+
+from fusion.contract import STEP_DAYS
+from fusion.evaluation.hiding import hide_s2
+from fusion.evaluation.predictor import Predictor, s2_looks
+from fusion.evaluation.rules import Rules
+from fusion.evaluation.scenes import TruthScene
+from fusion.series.season_blocks import SEASON_LAYERS, extract_seasons
+from fusion.series.season_settings import SEASON_FLAGS, SeasonSettings
+
+EVENTS = {"SOS": "SOSD", "EOS": "EOSD"}
+LOOKS = "looks"  # the extractor on the gappy S2 series itself
+SEASONS_A_SERIES = 4
+MATCH_DAYS = 60  # a season counts as the true one when its maximum lies this near to the true maximum
+CENTRED_DAYS = 7  # pixels whose event lies this near to the middle of the gap are scored
+UNUSABLE = SEASON_FLAGS["no_data"] | SEASON_FLAGS["no_season"] | SEASON_FLAGS["start_cut"] | SEASON_FLAGS["end_cut"]
+
+
+class PhenologyRules(Rules):
+    """Season dates of the truth's main season, with all S2 looks hidden around the event."""
+
+    gaps_days: tuple[int, ...] = Field((0, 30, 60, 90), min_length=1, description="length of the gap over the event")
+    scenes: int = Field(6, ge=0, description="scenes scored this way, at most (0: none)")
+    pixels: int = Field(256, ge=1, description="pixels a scene, at most, evenly spread")
+
+
+@dataclass(frozen=True)
+class SeasonDates:
+    """Seasons of P series, at most S each, NaN where there is none; dates are days since 1970, float64 (S, P)."""
+
+    dates: dict[str, np.ndarray]
+    maximum: np.ndarray
+    amplitude: np.ndarray
+    usable: np.ndarray
+
+    def main(self) -> "SeasonDates":
+        """The usable season of the largest amplitude of every series, (1, P)."""
+        amplitude = np.where(self.usable, np.nan_to_num(self.amplitude, nan=-1.0), -1.0)
+        best = amplitude.argmax(axis=0)[None]
+        return self._pick(best, np.take_along_axis(amplitude, best, axis=0) > 0)
+
+    def nearest(self, maximum: np.ndarray) -> "SeasonDates":
+        """The season of every series with the maximum nearest to ``maximum`` (P,), none if too far off, (1, P)."""
+        distance = np.nan_to_num(np.abs(self.maximum - maximum), nan=np.inf)
+        best = distance.argmin(axis=0)[None]
+        return self._pick(best, np.take_along_axis(distance, best, axis=0) <= MATCH_DAYS)
+
+    def _pick(self, index: np.ndarray, found: np.ndarray) -> "SeasonDates":
+        def pick(values: np.ndarray) -> np.ndarray:
+            return np.where(found, np.take_along_axis(values, index, axis=0), np.nan)
+
+        return SeasonDates(
+            {event: pick(dates) for event, dates in self.dates.items()}, pick(self.maximum), pick(self.amplitude), found
+        )
+
+
+def season_dates(days: np.ndarray, ndvi: np.ndarray, sigma: np.ndarray | None = None) -> SeasonDates:
+    """Seasons of series (n, P) on sorted days (n,), by the package's default extractor; NaN = no look."""
+    settings = SeasonSettings(max_seasons=SEASONS_A_SERIES)
+    origin = int(days[0])
+    period = np.array([[origin, int(days[-1]), origin]])
+    spread = None if sigma is None else np.ascontiguousarray(sigma.T, np.float64)
+    layers = extract_seasons(np.ascontiguousarray(ndvi.T, np.float64), spread, np.asarray(days), period, settings)
+    layer = {name: np.asarray(layers[i, 0], np.float64) for i, name in enumerate(SEASON_LAYERS)}
+    flags = np.nan_to_num(layer["FLAG"], nan=float(UNUSABLE)).astype(int)
+    dates = {event: layer[name] + origin for event, name in EVENTS.items()}
+    usable = (flags & UNUSABLE == 0) & np.isfinite(layer["SOSD"]) & np.isfinite(layer["EOSD"])
+    return SeasonDates(dates, layer["MAXD"] + origin, layer["AMPL"], usable)
+
+
+@dataclass(frozen=True)
+class SeasonCase:
+    """One cube to extract seasons from: the event under the gap, the gap's length, and which pixels are scored."""
+
+    event: str
+    gap_days: int
+    cube: xr.DataArray
+    scored: np.ndarray  # bool (P,)
+
+
+@dataclass(frozen=True)
+class SeasonTruth:
+    """The true main season of the sampled pixels (flat indices into the scene)."""
+
+    pixels: np.ndarray
+    season: SeasonDates
+
+
+def season_truth(scene: TruthScene, rules: PhenologyRules) -> SeasonTruth:
+    """What the extractor finds in the clean daily series."""
+    size = scene.truth[0].size
+    pixels = np.unique(np.linspace(0, size - 1, min(rules.pixels, size)).round().astype(int))
+    series = scene.truth.reshape(len(scene.truth), -1)[:, pixels]
+    return SeasonTruth(pixels, season_dates(scene.truth_days, series).main())
+
+
+def season_cases(scene: TruthScene, truth: SeasonTruth, rules: PhenologyRules) -> Iterator[SeasonCase]:
+    """Every event under every gap. A gap lies where most pixels have the event; without a gap all pixels count."""
+    for event in EVENTS:
+        dates = truth.season.dates[event][0]
+        known = np.isfinite(dates)
+        if not known.any():
+            continue
+        near = np.abs(dates[known][:, None] - dates[known][None]) <= CENTRED_DAYS
+        centre = round(float(dates[known][near.sum(axis=1).argmax()]))
+        for gap in rules.gaps_days:
+            half = gap // 2
+            cube = hide_s2(scene.cube, centre - half, centre + half) if gap else scene.cube
+            with np.errstate(invalid="ignore"):
+                scored = known & ((np.abs(dates - centre) <= CENTRED_DAYS) | (gap == 0))
+            yield SeasonCase(event, gap, cube, scored)
+
+
+def score_seasons(scene: TruthScene, predictor: Predictor | None, rules: PhenologyRules) -> pd.DataFrame:
+    """Errors of season dates, one row a pixel: ``scene, predictor, event, gap_days, error_days``.
+
+    ``predictor=None`` extracts from the S2 looks themselves. ``error_days`` is NaN where no season near the true one
+    was found.
+    """
+    truth = season_truth(scene, rules)
+    grid = np.arange(scene.truth_days[0], scene.truth_days[-1] + 1, STEP_DAYS)
+    parts, whole = [], None
+    for case in season_cases(scene, truth, rules):
+        if case.gap_days or whole is None:
+            days, ndvi, sigma = series_of(case.cube, predictor, grid, truth.pixels)
+            found = season_dates(days, ndvi, sigma).nearest(truth.season.maximum[0])
+            whole = whole if case.gap_days else found
+        else:
+            found = whole  # without a gap both events come from the same series
+        error = (found.dates[case.event] - truth.season.dates[case.event])[0][case.scored]
+        parts.append(pd.DataFrame({"event": case.event, "gap_days": case.gap_days, "error_days": error}))
+    if not parts:
+        return pd.DataFrame()
+    name = LOOKS if predictor is None else predictor.name
+    return pd.concat(parts, ignore_index=True).assign(scene=scene.key, predictor=name)
+
+
+def series_of(
+    cube: xr.DataArray, predictor: Predictor | None, grid: np.ndarray, pixels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Days (n,), NDVI (n, P) and sigma of the sampled pixels: the looks, or a prediction on the grid."""
+    if predictor is None:
+        days, looks = s2_looks(cube)
+        return days, looks.reshape(len(days), -1)[:, pixels], None
+    ndvi, sigma = predictor.predict(cube, grid.astype("datetime64[D]"), target="signal")
+    flat = ndvi.reshape(len(grid), -1)[:, pixels]
+    return grid, flat, None if sigma is None else sigma.reshape(len(grid), -1)[:, pixels]
+
+
+def season_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """RMSE, median absolute error and bias in days where a season was found, and the share where none was."""
+    out = []
+    for (predictor, event, gap), group in rows.groupby(["predictor", "event", "gap_days"], sort=False):
+        error = group.error_days.dropna().to_numpy()
+        row = {"predictor": predictor, "event": event, "gap_days": gap, "n": len(group)}
+        if error.size:
+            row |= {"rmse_days": float(np.sqrt((error**2).mean())), "bias_days": float(error.mean())}
+            row |= {"median_absolute_days": float(np.median(np.abs(error)))}
+        out.append(row | {"missed_percent": 100 * float(group.error_days.isna().mean())})
+    columns = ["rmse_days", "median_absolute_days", "bias_days"]
+    return pd.DataFrame(out).reindex(columns=["predictor", "event", "gap_days", "n", *columns, "missed_percent"])

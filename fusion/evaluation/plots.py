@@ -1,0 +1,183 @@
+"""Figures of an evaluation, for print: each function draws one figure from the tables or the gallery."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fusion.contract import NDVI_MAX, NDVI_MIN
+from fusion.evaluation.gallery import Gallery
+from fusion.evaluation.leave_gap_out import SEASONS
+from fusion.evaluation.metrics import COVERAGE_LEVELS, HALF_WIDTHS
+
+COLOURS = ("#0b6e4f", "#d1495b", "#30638e", "#edae49", "#7d5ba6", "#8c8c8c", "#00798c", "#a0522d")
+STYLE = {
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+
+
+def new_figure(columns: int = 1, rows: int = 1, width: float = 6.3, height: float = 3.4) -> tuple[Any, Any]:
+    """A figure and its axes, off screen, in this module's style; ``axes`` is an array when there are several."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, columns)
+    return figure, axes
+
+
+def save(figure: Any, folder: Path, name: str) -> Path:
+    """Write ``name.png`` at print resolution under a temporary name, then rename it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial, final = folder / f".{name}.partial.png", folder / f"{name}.png"
+    figure.savefig(partial, dpi=STYLE["savefig.dpi"])
+    partial.replace(final)
+    return final
+
+
+def colour_of(predictors: Sequence[str]) -> dict[str, str]:
+    """A fixed colour for each predictor, by its place in the run."""
+    return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(predictors)}
+
+
+def told_apart(predictors: Sequence[str], available: Sequence[str], count: int) -> list[str]:
+    """The ``count`` predictors that say most side by side: the model, linear, the net without its adversarial part."""
+    first = [name for name in ("model", "linear", "without adversarial") if name in available]
+    return [*first, *[name for name in predictors if name in available and name not in first]][:count]
+
+
+def plot_mae(table: pd.DataFrame, group: str, label: str, predictors: Sequence[str]) -> Any:
+    """MAE by ``group`` (gap or bin) with bootstrap intervals, one line a predictor."""
+    figure, axis = new_figure()
+    groups = list(dict.fromkeys(table[group]))
+    for offset, name in enumerate(predictors):
+        rows = table[table.predictor == name].set_index(group).reindex(groups)
+        at = np.arange(len(groups)) + 0.08 * (offset - (len(predictors) - 1) / 2)
+        spread = np.clip([rows.mae - rows.mae_low, rows.mae_high - rows.mae], 0, None)
+        colour = colour_of(predictors)[name]
+        axis.errorbar(at, rows.mae, yerr=spread, marker="o", ms=4, lw=1.4, capsize=2, label=name, color=colour)
+    axis.set_xticks(np.arange(len(groups)), [str(g) for g in groups])
+    axis.set(xlabel=label, ylabel="MAE (NDVI)", ylim=(0, None))
+    axis.legend(fontsize=7, ncol=2)
+    return figure
+
+
+def plot_seasons(table: pd.DataFrame, predictors: Sequence[str]) -> Any:
+    """MAE by meteorological season as grouped bars with intervals."""
+    figure, axis = new_figure()
+    seasons = [season for season in SEASONS if season in set(table.season)]
+    width = 0.8 / max(len(predictors), 1)
+    for offset, name in enumerate(predictors):
+        rows = table[table.predictor == name].set_index("season").reindex(seasons)
+        at = np.arange(len(seasons)) + width * (offset - (len(predictors) - 1) / 2)
+        spread = np.clip([rows.mae - rows.mae_low, rows.mae_high - rows.mae], 0, None)
+        axis.bar(at, rows.mae, width, yerr=spread, label=name, color=colour_of(predictors)[name], error_kw={"lw": 0.7})
+    axis.set_xticks(np.arange(len(seasons)), seasons)
+    axis.set(ylabel="MAE (NDVI)")
+    axis.legend(fontsize=7, ncol=2)
+    return figure
+
+
+def plot_reliability(table: pd.DataFrame, group: str, predictor: str) -> Any:
+    """Share of references inside the 50, 80 and 90 % intervals against that share, one line a gap or bin."""
+    figure, axis = new_figure(width=3.6, height=3.6)
+    rows = table[table.predictor == predictor]
+    axis.plot([45, 100], [45, 100], color="0.5", lw=0.8, ls="--")
+    for colour, (_, row) in zip(COLOURS, rows.iterrows(), strict=False):
+        observed = [row[f"coverage_{level}"] for level in COVERAGE_LEVELS]
+        axis.plot(COVERAGE_LEVELS, observed, marker="o", ms=4, label=f"{row[group]} d", color=colour)
+    axis.set(xlabel="nominal interval (%)", ylabel="observed (%)", xlim=(45, 95), ylim=(40, 100))
+    axis.legend(fontsize=7)
+    return figure
+
+
+def plot_density(density: dict[str, np.ndarray], predictors: Sequence[str]) -> Any:
+    """Predicted against reference NDVI, counts on a logarithmic scale, one panel a predictor (three at most)."""
+    shown = told_apart(predictors, list(density), 3)
+    figure, axes = new_figure(columns=len(shown), width=2.6 * len(shown), height=2.8)
+    for axis, name in zip(np.atleast_1d(axes), shown, strict=True):
+        counts = np.log10(np.where(density[name] > 0, density[name], np.nan)).T
+        axis.imshow(counts, origin="lower", extent=(NDVI_MIN, NDVI_MAX) * 2, cmap="viridis", aspect="equal")
+        axis.plot([NDVI_MIN, NDVI_MAX], [NDVI_MIN, NDVI_MAX], color="0.3", lw=0.7)
+        axis.grid(False)
+        axis.set(title=name, xlabel="reference NDVI")
+    np.atleast_1d(axes)[0].set_ylabel("predicted NDVI")
+    return figure
+
+
+def plot_series(gallery: Gallery, predictors: Sequence[str]) -> Any:
+    """One pixel through the year: truth, visible and hidden looks, the first two predictors and their 90 % interval."""
+    figure, axis = new_figure(height=3.0)
+    dates = gallery.series_days.astype("datetime64[D]")  # type: ignore[union-attr]
+    axis.plot(dates, gallery.series["truth"][0], color="0.2", lw=1.2, label="truth")
+    for name in told_apart(predictors, list(gallery.series), 2):
+        ndvi, sigma = gallery.series[name]
+        colour = colour_of(predictors)[name]
+        axis.plot(dates, ndvi, color=colour, lw=1.4, label=name)
+        if sigma is not None:
+            half = HALF_WIDTHS["gaussian"][90] * sigma
+            axis.fill_between(dates, ndvi - half, ndvi + half, color=colour, alpha=0.18, lw=0, label="90 %")
+    for looks, style, label in ((gallery.looks, "o", "looks"), (gallery.hidden_looks, "x", "hidden looks")):
+        if looks is not None:
+            axis.plot(looks[0].astype("datetime64[D]"), looks[1], style, ms=4, color="0.4", label=label)
+    axis.set(ylabel="NDVI", ylim=(-0.1, 1.05))
+    axis.legend(fontsize=7, ncol=3)
+    figure.autofmt_xdate()
+    return figure
+
+
+def plot_frames(gallery: Gallery, predictors: Sequence[str]) -> Any:
+    """The same date inside a hidden gap, as images: the truth and up to four predictors, on one scale."""
+    shown = ["truth", *reversed(told_apart(predictors, list(gallery.frames), 4))]
+    figure, axes = new_figure(columns=len(shown), width=1.9 * len(shown) + 0.6, height=2.3)
+    low, high = np.nanpercentile(gallery.frames["truth"], (1, 99))
+    image = None
+    for axis, name in zip(np.atleast_1d(axes), shown, strict=True):
+        image = axis.imshow(gallery.frames[name], vmin=low, vmax=high, cmap="YlGn", interpolation="nearest")
+        axis.set_title(name if name != "truth" else f"truth, {gallery.frame_date}", fontsize=8)
+        axis.set_axis_off()
+    figure.colorbar(image, ax=list(np.atleast_1d(axes)), shrink=0.8, label="NDVI")
+    return figure
+
+
+def plot_lags(table: pd.DataFrame, predictors: Sequence[str]) -> Any:
+    """MAE by lag in days; the dashed line is the hindcast that knows everything."""
+    figure, axis = new_figure()
+    for name in predictors:
+        rows = table[table.predictor == name]
+        curve, hindcast = rows[rows.lag_days.notna()].sort_values("lag_days"), rows[rows.lag_days.isna()]
+        colour = colour_of(predictors)[name]
+        axis.plot(curve.lag_days, curve.mae, marker="o", ms=3.5, label=name, color=colour)
+        if len(hindcast):
+            axis.axhline(hindcast.mae.item(), color=colour, lw=0.8, ls="--")
+    axis.set(xlabel="days after the date at which it is predicted", ylabel="MAE (NDVI)", ylim=(0, None))
+    axis.legend(fontsize=7, ncol=2)
+    return figure
+
+
+def plot_season_dates(table: pd.DataFrame, predictors: Sequence[str]) -> Any:
+    """RMSE of season dates by length of the gap over the event."""
+    events = list(dict.fromkeys(table.event))
+    figure, axes = new_figure(columns=len(events))
+    for axis, event in zip(np.atleast_1d(axes), events, strict=True):
+        for name in dict.fromkeys(table.predictor):
+            rows = table[(table.predictor == name) & (table.event == event)].sort_values("gap_days")
+            colour = colour_of(predictors).get(name, "0.5")
+            axis.plot(rows.gap_days, rows.rmse_days, marker="o", ms=3.5, label=name, color=colour)
+        axis.set(title=event, xlabel="gap over the event (days)", ylim=(0, None))
+    np.atleast_1d(axes)[0].set_ylabel("RMSE (days)")
+    np.atleast_1d(axes)[-1].legend(fontsize=7)
+    return figure
