@@ -27,7 +27,7 @@ _CF = {
     "VV": {"long_name": "Sentinel-1 backscatter VV", "units": "dB"},
     "VH": {"long_name": "Sentinel-1 backscatter VH", "units": "dB"},
     NDVI: {"long_name": "NDVI", "standard_name": "normalized_difference_vegetation_index", "units": "1"},
-    "cover": {"long_name": "land cover, index into data_prep.simulator.phenology.COVERS", "units": "1"},
+    "cover": {"long_name": "land cover, index into data_prep.simulator.crops.COVERS", "units": "1"},
     "parcel": {"long_name": "parcel number", "units": "1"},
 }
 _ENCODING = {"B04": _REFLECTANCE, "B08": _REFLECTANCE, "VV": _BACKSCATTER, "VH": _BACKSCATTER, NDVI: _NDVI}

@@ -33,7 +33,9 @@ def linear_difficulty(
     order = np.arange(n)[:, None]
     before = np.maximum.accumulate(np.where(seen, order, -1), axis=0)
     after = np.minimum.accumulate(np.where(seen, order, n)[::-1], axis=0)[::-1]
-    scored = np.flatnonzero((seen.mean(axis=1) >= clear_share) & (days >= days[0] + EDGE_D) & (days <= days[-1] - EDGE_D))
+    scored = np.flatnonzero(
+        (seen.mean(axis=1) >= clear_share) & (days >= days[0] + EDGE_D) & (days <= days[-1] - EDGE_D)
+    )
     error = np.full((len(scored), len(gaps_d)), np.nan)
     columns = np.arange(flat.shape[1])
     for row, k in enumerate(scored):

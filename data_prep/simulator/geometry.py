@@ -1,7 +1,7 @@
 """Field geometry: parcels by recursive splits of a turned plane or by weighted Voronoi cells, roads, hedges, buildings.
 
 Parcel sizes follow the European range of 0.5-10 ha (Lesiv et al. 2019, doi:10.1111/gcb.14492); landscapes of nested
-splits and Voronoi tessellations as in Le Ber et al. 2009 (doi:10.1016/j.ecolmodel.2009.07.012).
+splits and Voronoi tessellations as in Le Ber et al. 2009 (doi:10.1016/j.ecolmodel.2009.06.019).
 """
 
 from dataclasses import dataclass
@@ -54,7 +54,9 @@ def make_landscape(
         parcel[(abs(u - u[i, j]) < half[0]) & (abs(v - v[i, j]) < half[1])] = len(kinds)
         kinds.append(BUILDING)
     length = draw(rng, settings.variation_length_m) / resolution_m
-    variation = 0.8 * smooth_fields(rng, 1, rows, columns, length)[0] + 0.6 * smooth_fields(rng, 1, rows, columns, 2.2)[0]
+    variation = (
+        0.8 * smooth_fields(rng, 1, rows, columns, length)[0] + 0.6 * smooth_fields(rng, 1, rows, columns, 2.2)[0]
+    )
     sigma = draw(rng, settings.edge_blur_px)
     line = np.exp(-0.5 * (np.arange(-1, 2) / sigma) ** 2)
     line /= line.sum()

@@ -3,8 +3,8 @@
 Dates follow the 5-day repeat of the pair on each relative orbit (ESA Sentinel-2 User Handbook). Errors act on the red
 and near-infrared reflectance, so NDVI errors come out as they do in nature: thin cloud and haze are a white layer
 (pulls NDVI down), additive errors of the atmospheric correction grow with the length of the path at low sun (Doxani et
-al. 2018, doi:10.3390/rs10020352; Sen2Cor red and NIR uncertainty 0.005 + 5 %), view angle changes the ratio of the bands
-(Roy et al. 2017, doi:10.1016/j.rse.2017.06.019), and the cloud mask errs both ways (Tarrio et al. 2020,
+al. 2018, doi:10.3390/rs10020352; accuracy asked of Sen2Cor: 0.005 + 5 %), the view angle changes the ratio of the
+bands (Roy et al. 2017, doi:10.1016/j.rse.2017.06.019), and the cloud mask errs both ways (Tarrio et al. 2020,
 doi:10.1016/j.srs.2020.100010; Skakun et al. 2022, doi:10.1016/j.rse.2022.112990).
 """
 
@@ -197,10 +197,16 @@ def _render(ndvi, bright, layer, shade, snow, uneven, noise_red, noise_nir, per_
                 left, right = max(j - 1, 0), min(j + 1, width - 1)
                 v = ndvi[k, i, j]
                 # geolocation error to first order: the image moved by (dy, dx) pixels
-                v += np.float32(0.5) * (dy * (ndvi[k, down, j] - ndvi[k, up, j]) + dx * (ndvi[k, i, right] - ndvi[k, i, left]))
+                v += np.float32(0.5) * (
+                    dy * (ndvi[k, down, j] - ndvi[k, up, j]) + dx * (ndvi[k, i, right] - ndvi[k, i, left])
+                )
                 v = min(max(v, np.float32(-0.3)), np.float32(0.97))
                 green = max(v, zero)
-                b = np.float32(0.05) if v < np.float32(0.03) else bright[i, j] * (np.float32(0.20) + np.float32(0.22) * green * np.sqrt(green))
+                b = (
+                    np.float32(0.05)
+                    if v < np.float32(0.03)
+                    else bright[i, j] * (np.float32(0.20) + np.float32(0.22) * green * np.sqrt(green))
+                )
                 a = b * (one - v) / (one + v)
                 lying = snow[k, i, j]
                 a += lying * (np.float32(SNOW_REFLECTANCE[0]) - a)

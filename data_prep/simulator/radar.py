@@ -2,10 +2,10 @@
 
 Water-cloud model: Attema and Ulaby 1978 (doi:10.1029/RS013i002p00357) in the form of sigma0 = A V (1 - exp(-2 B V)) +
 soil exp(-2 B V) with V the structure of the canopy, 0..1. Signs by crop follow Veloso et al. 2017
-(doi:10.1016/j.rse.2017.07.015) and Vreugdenhil et al. 2018 (doi:10.3390/rs10091396): vertical cereal stems attenuate VV,
-rapeseed and maize raise VH by volume scattering, VH/VV rises with vegetation. Speckle is gamma distributed with the
+(doi:10.1016/j.rse.2017.07.015) and Vreugdenhil et al. 2018 (doi:10.3390/rs10091396): vertical cereal stems attenuate
+VV, rapeseed and maize raise VH by volume scattering, VH/VV rises with vegetation. Speckle is gamma distributed with the
 equivalent number of looks (ESA Sentinel-1 Product Definition: 4.4 for GRD IW before averaging); frozen ground drops by
-2-5 dB (Baghdadi et al. 2018, doi:10.3390/rs10081262).
+at least 2 dB (Baghdadi et al. 2018, doi:10.3390/rs10081182).
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from data_prep.simulator.crops import COVER
 from data_prep.simulator.fields import draw, smooth_fields
 from data_prep.simulator.geometry import Landscape
-from data_prep.simulator.phenology import COVER, Vegetation
+from data_prep.simulator.phenology import Vegetation
 from data_prep.simulator.settings import RadarSettings
 from data_prep.simulator.weather import Weather
 
-# per archetype: canopy level A (dB, at full cover) and attenuation B of VV and VH
+# by kind of plant: canopy level A (dB, at full cover) and attenuation B of VV and VH
 #             cereal  rape  broadleaf maize  grass  tree
 _A_VV = np.array([-13.0, -8.5, -8.9, -8.4, -11.0, -9.0])
 _A_VH = np.array([-18.8, -13.6, -15.4, -15.0, -17.4, -15.4])
@@ -41,21 +42,21 @@ class RadarLooks:
 def structure(vegetation: Vegetation) -> np.ndarray:
     """Canopy structure 0..1.15 of each parcel and day, float64 (P, n): lags NDVI, outlasts it, ends with the harvest.
 
-    Stems stay after leaves have yellowed, so the state falls slowly while NDVI senesces, and drops to what is green when
-    the field is cleared.
+    Stems stay after leaves have yellowed, so the state falls slowly while NDVI senesces, and drops to what is green
+    when the field is cleared.
     """
     green = np.clip((vegetation.ndvi.mean(axis=0) - vegetation.soil[:, None]) / 0.65, 0, 1.15)
-    return _follow(green.astype(np.float64), vegetation.archetype, vegetation.cleared, np.array(_RELEASE))
+    return _follow(green.astype(np.float64), vegetation.plant, vegetation.cleared, np.array(_RELEASE))
 
 
 @njit(cache=False)
-def _follow(green, archetype, cleared, release):
+def _follow(green, plant, cleared, release):
     out = np.empty_like(green)
     for p in range(green.shape[0]):
         lagged, state = green[p, 0], green[p, 0]
         for i in range(green.shape[1]):
             lagged += 0.09 * (green[p, i] - lagged)
-            state = max(lagged, state + release[archetype[p, i]] * (lagged - state))
+            state = max(lagged, state + release[plant[p, i]] * (lagged - state))
             if cleared[p, i] > 0:
                 last = green[p, min(i + 3, green.shape[1] - 1)]
                 lagged = min(lagged, cleared[p, i] * last + (1 - cleared[p, i]) * lagged)
@@ -76,7 +77,9 @@ def look_days(settings: RadarSettings, n_days: int, rng: np.random.Generator) ->
     return days[keep][order], orbit[keep][order].astype(np.int8)
 
 
-def look(settings: RadarSettings, land: Landscape, vegetation: Vegetation, weather: Weather, rng: np.random.Generator) -> RadarLooks:
+def look(
+    settings: RadarSettings, land: Landscape, vegetation: Vegetation, weather: Weather, rng: np.random.Generator
+) -> RadarLooks:
     """VV and VH of every pass in dB."""
     index, orbit = look_days(settings, len(weather.days), rng)
     vv, vh = _parcel_backscatter(settings, vegetation, weather, index, orbit, rng)
@@ -104,7 +107,7 @@ def speckle_db(rng: np.random.Generator, shape: tuple[int, ...], enl: float, *, 
     """Multiplicative gamma speckle of unit mean and ``enl`` looks, in dB.
 
     Gamma quantiles by Wilson and Hilferty 1931 (error of the dB standard deviation below 2 % from 3 looks on).
-    Each pass lets neighbours share speckle, as where the pixel spacing is finer than the resolution, without changing its variance.
+    Each pass lets neighbours share speckle, as where the pixel spacing is finer than the resolution; the variance stays.
     """
     z = rng.standard_normal(shape, dtype=np.float32)
     z = _shared(z, passes)
@@ -144,7 +147,7 @@ def _parcel_backscatter(
     """VV and VH of each parcel and pass, dB, float32 (P, n)."""
     parcels = len(vegetation.cover)
     canopy = structure(vegetation)[:, index] ** rng.uniform(1.3, 2.0)  # leaf area grows faster than NDVI
-    arch = vegetation.archetype[:, index]
+    plant = vegetation.plant[:, index]
     strength = rng.uniform(0.6, 1.7, (parcels, 1))
     level = rng.normal(0, settings.field_db, (parcels, 1))
     response = draw(rng, settings.moisture_db)
@@ -155,7 +158,7 @@ def _parcel_backscatter(
     rough = tilled * rng.uniform(0, 4.5, (parcels, 1)) + 0.5 * rng.standard_normal((parcels, 1))
     soil_vv = -9.3 + wetness + frozen + rough + level
     soil_vh = -19.5 + wetness + frozen + 0.6 * rough + 0.7 * level
-    archetype_db = rng.normal(0, 0.9, (2, 6))
+    plant_db = rng.normal(0, 0.9, (2, 6))
     per_orbit = rng.normal(0, draw(rng, settings.orbit_db), (2, int(orbit.max(initial=0)) + 1))
     wet = weather.wet_canopy[index] * rng.uniform(0.2, 1.2)
     base = draw(rng, settings.level_db)
@@ -164,11 +167,13 @@ def _parcel_backscatter(
     water = (vegetation.cover == COVER["water"])[:, None]
     out = []
     for b, (a_db, b_att, soil) in enumerate(((_A_VV, _B_VV, soil_vv), (_A_VH, _B_VH, soil_vh))):
-        through = np.exp(-2 * b_att[arch] * strength * canopy)
-        leaf = 10 ** (0.1 * (a_db[arch] + archetype_db[b][arch] + 0.5 * level + 0.25 * wetness + 0.4 * frozen))
+        through = np.exp(-2 * b_att[plant] * strength * canopy)
+        leaf = 10 ** (0.1 * (a_db[plant] + plant_db[b][plant] + 0.5 * level + 0.25 * wetness + 0.4 * frozen))
         power = leaf * canopy * (1 - through) * 1.1 + 10 ** (0.1 * soil) * through
         db = 10 * np.log10(np.maximum(power, 1e-5)) + wet * canopy
         db = np.where(solid, (-4.5, -12.0)[b] + 2.2 * level + 0.1 * wetness, db)
         db = np.where(water, (-19.0, -26.5)[b] + 2.0 * rng.standard_normal(len(index)) + level, db)
-        out.append((db + base + per_orbit[b][orbit] + dates[b] + 0.15 * rng.standard_normal(db.shape)).astype(np.float32))
+        out.append(
+            (db + base + per_orbit[b][orbit] + dates[b] + 0.15 * rng.standard_normal(db.shape)).astype(np.float32)
+        )
     return out[0], out[1]

@@ -22,8 +22,8 @@ _VEGETATION, _BARE, _WATER, _CLOUD, _SHADOW, _SNOW = 4, 5, 6, 9, 3, 11  # Sentin
 class RawScene:
     """Raw cubes and what was really there.
 
-    ``truth``: ``NDVI`` float32 (t, y, x) of every day, with the coordinates ``cover`` and ``parcel`` (y, x). ``cloud_mask`` says with which
-    mask of the cube step ("square" with ``dilation_px``, or "gaussian") the looks equal those of
+    ``truth``: ``NDVI`` float32 (t, y, x) of every day, with the coordinates ``cover`` and ``parcel`` (y, x).
+    ``cloud_mask`` says with which mask of the cube step ("square" with ``dilation_px``, or "gaussian") the looks equal those of
     :func:`data_prep.simulator.scene.simulate_observations` for the same settings and seed.
     """
 
@@ -89,4 +89,3 @@ def _place(latitude: float, seed: int) -> tuple[float, float, str]:
     _, north = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(3.0, latitude)
     east = 500_000 + int(seed) * 7 % 2_000 * 20
     return float(east), float(round(north / 20) * 20), crs
-

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_prep.simulator import coarse, optics, radar
-from data_prep.simulator.geometry import Landscape, make_landscape
-from data_prep.simulator.phenology import COVER, Vegetation, make_vegetation
+from data_prep.simulator.crops import COVER
 from data_prep.simulator.fields import smooth_fields
+from data_prep.simulator.geometry import Landscape, make_landscape
+from data_prep.simulator.phenology import Vegetation, make_vegetation
 from data_prep.simulator.settings import SceneSettings
 from data_prep.simulator.truth import daily_truth
 from data_prep.simulator.weather import Weather, make_weather
@@ -106,7 +107,9 @@ def simulate_observations(settings: SceneSettings, seed: int) -> SimulatedScene:
         vv_db=nothing if parts.radar is None else parts.radar.vv_db,
         vh_db=nothing if parts.radar is None else parts.radar.vh_db,
         coarse_days=none if parts.coarse is None else parts.coarse.days,
-        coarse_ndvi=nothing if parts.coarse is None else coarse.resampled(parts.coarse, height, width, settings.resolution_m),
+        coarse_ndvi=nothing
+        if parts.coarse is None
+        else coarse.resampled(parts.coarse, height, width, settings.resolution_m),
     )
     suspect = parts.optical.disturbed[keep] & clear[keep]
     return SimulatedScene(

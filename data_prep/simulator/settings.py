@@ -40,12 +40,15 @@ class PhenologySettings(_Settings):
     field_shift_d: float = Field(7.0, ge=0, description="standard deviation of the season shift of one field")
     arable_share: Range = Field((0.3, 1.0), description="share of the parcels under crops")
     pulses_probability: float = Field(0.05, ge=0, le=1, description="share of parcels with non-agronomic pulses")
-    smooth_probability: float = Field(0.05, ge=0, le=1, description="share of parcels that follow a smooth random curve")
+    smooth_probability: float = Field(
+        0.05, ge=0, le=1, description="share of parcels that follow a smooth random curve"
+    )
     cover_crop_probability: Range = Field((0.3, 0.95), description="chance of a cover crop before a spring crop")
     drought_probability: float = Field(0.35, ge=0, le=1, description="chance of a dry summer, a year")
     field_variation: Range = Field((0.03, 0.12), description="std of growth within fields, share of the amplitude")
     field_timing_d: Range = Field((0.5, 3.0), description="std of timing within fields, days")
     winter_green: Range = Field((0.0, 0.2), description="NDVI that weeds and moss add to bare fields in a mild winter")
+    cold_spell: Range = Field((0.0, 0.35), description="share of the green that a hard winter takes, at its worst")
     wander: Range = Field((0.005, 0.03), description="slow random departure of a field from its curve, NDVI")
 
 
@@ -57,11 +60,16 @@ class OpticsSettings(_Settings):
     cloud_season: Range = Field((0.0, 0.22), description="how much cloudier winter is than the mean")
     dilation_px: tuple[int, int] = Field((2, 7), description="radius of the cloud mask dilation, pixels")
     gaussian_mask_probability: float = Field(
-        0.25, ge=0, le=1, description="share of scenes masked by the cube step's default kernels, else a square dilation"
+        0.25,
+        ge=0,
+        le=1,
+        description="share of scenes masked by the cube step's default kernels, else a square dilation",
     )
     missed_cloud_probability: Range = Field((0.02, 0.08), description="chance that thin cloud on a date is not masked")
     haze: Range = Field((0.002, 0.011), description="typical added reflectance of undetected haze, overhead sun")
-    band_bias: Range = Field((0.0008, 0.0042), description="std of a date's additive error a band, reflectance, overhead sun")
+    band_bias: Range = Field(
+        (0.0008, 0.0042), description="std of a date's additive error a band, reflectance, overhead sun"
+    )
     brdf: Range = Field((0.015, 0.05), description="std of a date's multiplicative error between bands")
     pixel_noise: Range = Field((0.001, 0.004), description="reflectance noise a pixel")
     shift_px: Range = Field((0.0, 0.5), description="std of the geolocation error of a date, pixels")
@@ -86,11 +94,10 @@ class CoarseSettings(_Settings):
     """PROBA-V 300 m composites."""
 
     psf_sigma_m: Range = Field((70.0, 150.0), description="blur of the sensor beside its 300 m box")
-    clear_daily: Range = Field((0.25, 0.55), description="chance of a usable look a day, clear sky share included")
     noise: Range = Field((0.01, 0.03), description="std of a daily look: bidirectional and atmospheric, NDVI")
     bias: Range = Field((-0.04, 0.04), description="spectral band difference to Sentinel-2, NDVI offset")
     gain: Range = Field((0.92, 1.06), description="spectral band difference to Sentinel-2, factor")
-    residual_cloud: Range = Field((0.02, 0.12), description="chance that a composite holds cloud")
+    residual_cloud: Range = Field((0.01, 0.06), description="chance that a composite holds cloud")
     missing: Range = Field((0.0, 0.06), description="chance that a composite pixel is missing")
     resample: Literal["nearest", "bilinear", "random"] = Field("random", description="how coarse looks reach 10 m")
     dropout: float = Field(0.0, ge=0, le=1, description="share of scenes without the coarse series")

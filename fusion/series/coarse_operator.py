@@ -1,8 +1,8 @@
 """How a coarse sensor sees 10 m NDVI: its point-spread function at 300 m and the 10-day maximum-value composite.
 
 One place for the operator that the simulator applies and that losses and evaluation compare against. The PROBA-V
-point-spread function is taken as the 300 m pixel box blurred by a Gaussian (Duveiller et al. 2011,
-doi:10.1016/j.rse.2010.10.001; Dierckx et al. 2014, doi:10.1080/01431161.2014.883097). Composites follow Holben 1986
+point-spread function is taken as the 300 m pixel box blurred by a Gaussian: a good part of a pixel's signal comes from
+outside of it (Huang et al. 2002, doi:10.1016/S0034-4257(01)00298-X). Composites follow Holben 1986
 (doi:10.1080/01431168608948945), on the dekads of the PROBA-V S10 product (starting on day 1, 11 and 21 of a month).
 """
 

@@ -1,0 +1,347 @@
+"""What grows on a parcel: rotations, grassland and trees, as growth components, dips and tillage events.
+
+Calendars follow the JRC MARS crop calendar and the USDA-FAS calendars for the temperate north; they shift with
+latitude, year and field. Grass regrows within 10-25 days of a cut, 2-6 cuts a year (Schwieder et al. 2022,
+doi:10.1016/j.rse.2021.112795). Days count from 1 January of the first year in the north; in the south they run half a
+year ahead.
+
+A growth component rises and falls by logistic functions of the day, ``amp / (1 + exp(-(day - half) / scale))`` times
+what senescence leaves, and ends with the harvest. A dip takes a share of the green away and gives it back later.
+"""
+
+import numpy as np
+
+from data_prep.simulator.fields import draw
+from data_prep.simulator.geometry import BUILDING, HEDGE, ROAD
+from data_prep.simulator.settings import PhenologySettings
+from data_prep.simulator.weather import Weather
+
+CROPS = ("winter_cereal", "rapeseed", "spring_cereal", "maize", "root_crop", "legume", "double_crop")
+OTHERS = ("grass_mown", "grass_grazed", "orchard", "deciduous", "evergreen", "bare", "built", "water")
+COVERS = (*CROPS, *OTHERS, "pulses", "smooth")
+COVER = {name: index for index, name in enumerate(COVERS)}
+CROP_SHARE = np.array([3.0, 0.8, 1.0, 2.2, 1.6, 0.8, 0.9])  # relative areas, as in European lowland farming
+OTHER_SHARE = np.array([3.0, 3.0, 0.7, 1.6, 0.9, 0.5, 0.5, 0.3])
+EARLIEST_SOWING = {"winter_cereal": -75, "rapeseed": -120, "spring_cereal": 78, "maize": 128, "root_crop": 112}
+OTHER_SOWING = 100  # day of the harvest year by which the field of another crop is ready
+HIGHEST_GREEN = 0.8  # above the NDVI of the soil; the index saturates there
+
+# what the radar sees of a plant, see radar.py
+CEREAL, RAPE, BROADLEAF, MAIZE, GRASS, TREE = range(6)
+GROWTH_COLUMNS = 11
+DIP_COLUMNS = 6
+_YEAR = 365.25
+_ALWAYS = 1e5
+
+
+class Grower:
+    """Collects what happens on the parcels of one scene: ``growth``, ``dips``, ``tillage`` and ``soil`` NDVI."""
+
+    def __init__(self, settings: PhenologySettings, weather: Weather, rng: np.random.Generator):
+        self.settings, self.rng = settings, rng
+        self.growth: list[tuple[float, ...]] = []
+        self.dips: list[tuple[float, ...]] = []
+        self.tillage: list[tuple[int, float, float]] = []  # parcel, day, days in which the roughness fades
+        self.soil: list[float] = []
+        self.first, self.last = weather.season[0], weather.season[-1]
+        warm = 50 - abs(weather.latitude)
+        self.years = range(int(self.first // _YEAR) - 1, int(self.last // _YEAR) + 2)
+        self.shift = {y: -0.8 * warm + rng.normal(0, settings.year_shift_d) for y in self.years}
+        self.dry = {y: rng.random() < settings.drought_probability for y in self.years}
+        self.vigour = {y: rng.normal(1.0, 0.05) for y in self.years}
+        self.mild = float(np.clip(rng.normal(0.45 + 0.012 * warm, 0.22), 0.05, 1.0))  # how much grows in winter
+        self.arable = draw(rng, settings.arable_share)
+        self.cover_crops = draw(rng, settings.cover_crop_probability)
+        self.crop_share = rng.dirichlet(0.8 * CROP_SHARE + 0.05)
+        other = OTHER_SHARE * rng.gamma(1.0, 1.0, len(OTHERS)) + 1e-3
+        self.other_share = other / other.sum()
+        self.soil_level = rng.uniform(0.11, 0.2)
+
+    def plant(self, parcel: int, kind: int) -> int:
+        """Fill one parcel for all years; its cover. Parcels come in the order of their labels."""
+        rng = self.rng
+        self.soil.append(float(np.clip(rng.normal(self.soil_level, 0.025), 0.06, 0.3)))
+        if kind in (ROAD, BUILDING):
+            self.soil[-1] = rng.uniform(0.05, 0.3)
+            return COVER["built"]
+        if kind == HEDGE:
+            self._deciduous(parcel)
+            return COVER["deciduous"]
+        dice = rng.random()
+        if dice < self.settings.pulses_probability:
+            self._pulses(parcel)
+            return COVER["pulses"]
+        if dice < self.settings.pulses_probability + self.settings.smooth_probability:
+            return COVER["smooth"]
+        if rng.random() < self.arable:
+            return self._rotation(parcel)
+        name = OTHERS[rng.choice(len(OTHERS), p=self.other_share)]
+        getattr(self, "_" + name)(parcel)
+        return COVER[name]
+
+    def _grow(
+        self,
+        parcel: int,
+        plant: int,
+        amp: float,
+        rise: tuple[float, float],
+        fall: tuple[float, float, float] = (_ALWAYS, 5.0, 0.0),
+        end: tuple[float, float] = (_ALWAYS, 1.0),
+        first: float = -_ALWAYS,
+    ) -> None:
+        """``rise``: day of half growth, scale; ``fall``: centre, scale, share lost; ``end``: day, scale; ``first``: day."""
+        self.growth.append((parcel, plant, min(amp, HIGHEST_GREEN), *rise, *fall, *end, first))
+
+    def _dip(self, parcel: int, day: float, share: float, scale: float, back: float, back_scale: float) -> None:
+        self.dips.append((parcel, day, share, scale, back, back_scale))
+
+    def _till(self, parcel: int, day: float) -> None:
+        self.tillage.append((parcel, day, self.rng.uniform(15, 90)))
+
+    # crops ---------------------------------------------------------------------------------------------------------
+
+    def _rotation(self, parcel: int) -> int:
+        """A crop a year, and what stands between two crops; the cover is the first crop within the period."""
+        rng, main, free = self.rng, None, -np.inf
+        for year in self.years:
+            crop = CROPS[rng.choice(len(CROPS), p=self.crop_share)]
+            shift = self.shift[year] + rng.normal(0, self.settings.field_shift_d)
+            start = _YEAR * year
+            self._between(parcel, free, start + EARLIEST_SOWING.get(crop, OTHER_SOWING) + shift)
+            vigour = self.vigour[year] * rng.normal(1.0, 0.05)
+            free = getattr(self, "_" + crop)(parcel, start, shift, vigour, self.dry[year])
+            if main is None and free > self.first + 30:
+                main = COVER[crop]
+        return COVER["maize"] if main is None else main
+
+    def _between(self, parcel: int, free: float, sowing: float) -> None:
+        """Stubble, volunteers, cover crop or weeds between a harvest and the next sowing."""
+        rng, gap = self.rng, sowing - free
+        if not np.isfinite(gap) or gap < 12:
+            self._till(parcel, sowing - rng.uniform(1, 8))
+            return
+        plough = sowing - rng.uniform(1, 25)
+        if gap > 60 and rng.random() < self.cover_crops:
+            plough = max(plough, self._cover_crop(parcel, free, sowing))
+        elif gap > 25:
+            rise = (free + rng.uniform(10, 60), rng.uniform(4, 14))
+            self._grow(
+                parcel, GRASS, rng.uniform(0.05, 0.4), rise, (plough, 20, 0.1), (plough, rng.uniform(0.3, 3)), free
+            )
+            if rng.random() < 0.4:  # stubble cultivation
+                day = free + rng.uniform(0.1, 0.9) * gap
+                self._till(parcel, day)
+                self._dip(parcel, day, rng.uniform(0.5, 1.0), 0.5, day + rng.uniform(25, 90), rng.uniform(3, 9))
+        self._till(parcel, plough)
+
+    def _cover_crop(self, parcel: int, free: float, sowing: float) -> float:
+        """Mustard, phacelia, ryegrass, rye; the day on which it ends."""
+        rng = self.rng
+        sown = free + rng.uniform(3, 30)
+        end = sowing - rng.uniform(3, 30) if rng.random() < 0.6 else sown + rng.uniform(70, 150)
+        end = min(end, sowing - 2)
+        if end <= sown + 25:
+            return free
+        winter = np.cos(2 * np.pi * (sown + 45 - 15) / _YEAR)
+        amp = rng.uniform(0.35, 0.75) * (1 - 0.35 * max(winter, 0) * (1 - self.mild))
+        scale = rng.uniform(3.5, 8)
+        killed = 0.5 if rng.random() < 0.25 else 0.1  # by frost
+        self._till(parcel, sown)
+        self._grow(
+            parcel,
+            GRASS if rng.random() < 0.5 else BROADLEAF,
+            amp,
+            (sown + rng.uniform(3.2, 5.5) * scale + 6, scale),
+            (sown + rng.uniform(90, 140), 8, killed),
+            (end, rng.uniform(0.3, 4.0)),
+            sown,
+        )
+        return end
+
+    def _winter_cereal(self, parcel: int, start: float, shift: float, vigour: float, dry: bool) -> float:
+        rng = self.rng
+        sown = start + rng.uniform(-95, -45) + 0.5 * shift
+        yellow = start + rng.uniform(166, 188) + shift - (8 if dry else 0)
+        harvest = yellow + rng.uniform(18, 42)
+        end = (harvest, rng.uniform(0.3, 1.0))
+        peak = rng.uniform(0.6, 0.76) * vigour
+        autumn = min(rng.uniform(0.1, 0.55) * (0.5 + self.mild), peak)
+        emerged = (sown + rng.uniform(22, 45), rng.uniform(4, 10))
+        self._grow(parcel, CEREAL, autumn, emerged, (yellow, 5, 0.8), end, sown)
+        spring = (start + rng.uniform(68, 108) + shift, rng.uniform(5, 12))
+        fall = (yellow, rng.uniform(3.5, 7), rng.uniform(0.7, 0.95))
+        self._grow(parcel, CEREAL, peak, spring, fall, end, start + 30 + shift)
+        return harvest
+
+    def _rapeseed(self, parcel: int, start: float, shift: float, vigour: float, dry: bool) -> float:
+        rng = self.rng
+        sown = start + rng.uniform(-135, -110) + 0.5 * shift
+        yellow = start + rng.uniform(168, 190) + shift
+        harvest = yellow + rng.uniform(12, 30)
+        rosette = (sown + rng.uniform(22, 38), rng.uniform(4, 7))
+        losing = (start + rng.uniform(-10, 40), 15, rng.uniform(0.1, 0.45))
+        self._grow(parcel, RAPE, rng.uniform(0.4, 0.72), rosette, losing, (harvest, 0.6), sown)
+        spring = (start + rng.uniform(70, 92) + shift, rng.uniform(5, 9))
+        fall = (yellow, rng.uniform(4, 7), 0.85)
+        self._grow(parcel, RAPE, 0.72 * vigour, spring, fall, (harvest, rng.uniform(0.3, 1)), start + 20 + shift)
+        flowers = start + rng.uniform(108, 124) + shift
+        self._dip(parcel, flowers, rng.uniform(0.15, 0.4), 4.0, flowers + rng.uniform(16, 26), 4.0)
+        return harvest
+
+    def _spring_cereal(self, parcel: int, start: float, shift: float, vigour: float, dry: bool) -> float:
+        rng = self.rng
+        sown = start + rng.uniform(60, 95) + shift
+        yellow = start + rng.uniform(178, 205) + shift
+        harvest = yellow + rng.uniform(16, 35)
+        rise = (sown + rng.uniform(32, 48), rng.uniform(4, 7.5))
+        fall = (yellow, rng.uniform(3.5, 7), 0.85)
+        self._grow(parcel, CEREAL, rng.uniform(0.55, 0.75) * vigour, rise, fall, (harvest, rng.uniform(0.3, 1)), sown)
+        return harvest
+
+    def _maize(self, parcel: int, start: float, shift: float, vigour: float, dry: bool) -> float:
+        rng = self.rng
+        sown = start + rng.uniform(106, 138) + 0.6 * shift
+        yellow = start + rng.uniform(248, 285) + 0.4 * shift - (15 if dry else 0)
+        harvest = yellow + rng.uniform(-12, 35)
+        amp = rng.uniform(0.58, 0.76) * vigour * (rng.uniform(0.6, 0.95) if dry else 1)
+        rise = (sown + rng.uniform(38, 58), rng.uniform(4, 8))
+        fall = (yellow, rng.uniform(6, 14), rng.uniform(0.4, 0.8))
+        self._grow(parcel, MAIZE, amp, rise, fall, (harvest, rng.uniform(0.3, 1)), sown)
+        return harvest
+
+    def _root_crop(self, parcel: int, start: float, shift: float, vigour: float, dry: bool) -> float:
+        """Potato, which dies back, or sugar beet, which is lifted green."""
+        rng = self.rng
+        sown = start + rng.uniform(88, 125) + 0.6 * shift
+        if rng.random() < 0.45:
+            yellow = start + rng.uniform(205, 262)
+            harvest = yellow + rng.uniform(12, 40)
+        else:
+            yellow = start + rng.uniform(300, 360)
+            harvest = start + rng.uniform(255, 335)
+        rise = (sown + rng.uniform(38, 60), rng.uniform(4, 7.5))
+        fall = (yellow, rng.uniform(2, 9), 0.75)
+        end = (harvest, rng.uniform(0.3, 1))
+        self._grow(parcel, BROADLEAF, rng.uniform(0.6, 0.76) * vigour, rise, fall, end, sown)
+        if dry:
+            wilts = start + rng.uniform(185, 215)
+            self._dip(parcel, wilts, rng.uniform(0.1, 0.35), 6.0, wilts + rng.uniform(25, 50), 7.0)
+        return harvest
+
+    def _legume(self, parcel: int, start: float, shift: float, vigour: float, dry: bool) -> float:
+        rng = self.rng
+        sown = start + rng.uniform(60, 150) + shift
+        yellow = sown + rng.uniform(80, 125)
+        harvest = yellow + rng.uniform(-10, 20)
+        rise = (sown + rng.uniform(28, 45), rng.uniform(3.5, 7))
+        fall, end = (yellow, rng.uniform(3, 8), 0.8), (harvest, rng.uniform(0.3, 1.2))
+        self._grow(parcel, BROADLEAF, rng.uniform(0.5, 0.75) * vigour, rise, fall, end, sown)
+        return harvest
+
+    def _double_crop(self, parcel: int, start: float, shift: float, vigour: float, dry: bool) -> float:
+        """A crop cut early (rye, peas, ryegrass) and others in the same summer; vegetables where they are short."""
+        rng, day = self.rng, start + self.rng.uniform(25, 75) + shift
+        for _ in range(int(rng.integers(2, 4))):
+            scale, length = rng.uniform(3, 7), rng.uniform(55, 105)
+            plant = (CEREAL, BROADLEAF, MAIZE, GRASS)[rng.integers(4)]
+            rise = (day + 5 * scale + rng.uniform(3, 12), scale)
+            fall = (day + length + rng.uniform(-10, 15), rng.uniform(3, 8), rng.uniform(0.1, 0.8))
+            self._grow(parcel, plant, rng.uniform(0.4, 0.75), rise, fall, (day + length, rng.uniform(0.3, 1.2)), day)
+            day += length + rng.uniform(4, 25)
+            self._till(parcel, day - rng.uniform(1, 4))
+            if day > start + 280:
+                break
+        return day
+
+    # grass, trees, ground ------------------------------------------------------------------------------------------
+
+    def _lasting(self, parcel: int, plant: int, green: float) -> None:
+        self._grow(parcel, plant, green, (-_ALWAYS, 5.0))
+
+    def _sward(self, parcel: int) -> None:
+        rng = self.rng
+        winter = rng.uniform(0.3, 0.7) * (0.6 + 0.6 * self.mild)
+        self._lasting(parcel, GRASS, winter)
+        for year in self.years:
+            start, shift = _YEAR * year, self.shift[year] + rng.normal(0, self.settings.field_shift_d)
+            peak = max(rng.uniform(0.55, 0.75) * self.vigour[year], winter)
+            rise = (start + rng.uniform(60, 105) + shift, rng.uniform(6, 14))
+            fall = (start + rng.uniform(270, 350), rng.uniform(10, 25), rng.uniform(0.3, 1.0))
+            self._grow(parcel, GRASS, peak, rise, fall, (start + 440, 20), start - 20)
+            if self.dry[year]:
+                wilts = start + rng.uniform(165, 210) + shift
+                green_again = wilts + rng.uniform(30, 75)
+                self._dip(parcel, wilts, rng.uniform(0.2, 0.65), rng.uniform(4, 12), green_again, rng.uniform(5, 9))
+
+    def _grass_mown(self, parcel: int) -> None:
+        rng = self.rng
+        self._sward(parcel)
+        cuts = int(rng.integers(2, 7))
+        for year in self.years:
+            day = _YEAR * year + rng.uniform(112, 165) + self.shift[year]
+            for _ in range(cuts):
+                regrowth = rng.uniform(10, 25)
+                back = (day + 0.5 * regrowth, regrowth / 5.5)
+                self._dip(parcel, day, rng.uniform(0.25, 0.75), rng.uniform(0.3, 1.2), *back)
+                day += rng.uniform(24, 44) * 4 / max(cuts, 3)
+                if day > _YEAR * year + 310:
+                    break
+
+    def _grass_grazed(self, parcel: int) -> None:
+        rng = self.rng
+        self._sward(parcel)
+        for year in self.years:
+            day, stop = _YEAR * year + rng.uniform(85, 140), _YEAR * year + rng.uniform(290, 340)
+            while day < stop:
+                length = rng.uniform(3, 25)
+                self._dip(parcel, day, rng.uniform(0.05, 0.4), rng.uniform(0.8, 4), day + length, rng.uniform(2, 5))
+                day += length + rng.uniform(12, 45)
+
+    def _orchard(self, parcel: int) -> None:
+        self._lasting(parcel, TREE, self.rng.uniform(0.15, 0.5))
+        self._deciduous(parcel, low=0.35)
+
+    def _deciduous(self, parcel: int, low: float = 0.58) -> None:
+        rng = self.rng
+        floor, peak, late = rng.uniform(0.12, 0.45), rng.uniform(low, 0.76), rng.normal(0, 6)
+        self._lasting(parcel, TREE, floor)
+        for year in self.years:
+            start = _YEAR * year
+            rise = (start + 112 + late + self.shift[year], rng.uniform(2.5, 7))
+            fall = (start + rng.uniform(285, 312), rng.uniform(5, 11), 0.98)
+            self._grow(parcel, TREE, peak, rise, fall, (start + 380, 10), start)
+
+    def _evergreen(self, parcel: int) -> None:
+        rng = self.rng
+        floor = rng.uniform(0.4, 0.7)
+        self._lasting(parcel, TREE, floor)
+        for year in self.years:
+            start = _YEAR * year
+            rise = (start + 110 + self.shift[year], 18.0)
+            self._grow(
+                parcel, TREE, floor + rng.uniform(0, 0.12), rise, (start + 300, 20, 1.0), (start + 400, 15), start
+            )
+
+    def _bare(self, parcel: int) -> None:
+        self._lasting(parcel, GRASS, self.rng.uniform(0, 0.15))
+
+    def _built(self, parcel: int) -> None:
+        self.soil[-1] = self.rng.uniform(0.03, 0.2)
+        self._lasting(parcel, TREE, self.rng.uniform(0, 0.25))
+
+    def _water(self, parcel: int) -> None:
+        self.soil[-1] = self.rng.uniform(-0.2, 0.05)
+
+    def _pulses(self, parcel: int) -> None:
+        """Green that comes and goes by no calendar, so that a model cannot rely on crop calendars alone."""
+        rng = self.rng
+        day = self.first - 60 - rng.exponential(60)
+        while day < self.last:
+            length, scale = rng.uniform(15, 160), rng.uniform(1.5, 14)
+            rise = (day + 3 * scale, scale)
+            fall = (day + length, rng.uniform(2, 20), rng.uniform(0, 1))
+            end = (day + length + rng.uniform(0, 30), rng.uniform(0.3, 6))
+            self._grow(parcel, int(rng.integers(0, 5)), rng.uniform(0.1, 0.8), rise, fall, end, day)
+            if rng.random() < 0.5:
+                self._till(parcel, day)
+            day += rng.exponential(70) + 10
