@@ -38,6 +38,9 @@ def merge_cubes(
                 f"both cubes hold band {sorted(set(cube1.bands.values.tolist()) & set(cube2.bands.values.tolist()))}; "
                 "rename the labels or pass an overlap resolver"
             )
+        if joinable and _follow_one_another(cube1, cube2):
+            joined = xr.concat([_bare(cube1), _bare(cube2).transpose(*cube1.dims)], dim="t", combine_attrs="drop")
+            return keep_crs(joined.sortby("t").chunk({"t": -1}).assign_attrs({**cube2.attrs, **cube1.attrs}), cube1)
         return merge_equal_cubes(cube1, cube2, overlap_resolver, context)
     cube2 = cube2.transpose(*cube1.dims)
     if "t" in cube1.dims:
@@ -60,6 +63,12 @@ def resample_cube_spatial(
         return data.assign_coords(y=target.y.values, x=target.x.values)
     moved = resample_by_library(data if data.dtype.kind != "b" else data.astype("uint8"), target, method, options)
     return keep_crs(_bare(moved).assign_coords(y=target.y.values, x=target.x.values).assign_attrs(data.attrs), target)
+
+
+def _follow_one_another(cube1: xr.DataArray, cube2: xr.DataArray) -> bool:
+    """The same bands on different dates only: nothing overlaps."""
+    same_bands = cube1.bands.values.tolist() == cube2.bands.values.tolist()
+    return same_bands and "t" in cube1.dims and not np.isin(cube1.t.values, cube2.t.values).any()
 
 
 def _same_axis(a: np.ndarray, b: np.ndarray) -> bool:

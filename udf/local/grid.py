@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import rasterio.features
 import rioxarray  # noqa: F401  (registers the .rio accessor)
+import shapely
 import xarray as xr
 from pyproj import CRS, Transformer
 from rasterio.transform import Affine
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
-from shapely.ops import transform, unary_union
 
 LONLAT = CRS.from_epsg(4326)
 
@@ -63,7 +63,7 @@ def geometry_of(geojson: dict, crs: Any = None) -> BaseGeometry:
     parts = [p for p in parts if not p.is_empty]
     if not parts:
         raise ValueError("the geometry holds no polygon; pass at least one")
-    return unary_union(parts)
+    return shapely.union_all(parts)
 
 
 def project(geometry: BaseGeometry, source: Any, target: Any) -> BaseGeometry:
@@ -72,7 +72,7 @@ def project(geometry: BaseGeometry, source: Any, target: Any) -> BaseGeometry:
     if source == target:
         return geometry
     move = Transformer.from_crs(source, target, always_xy=True)
-    return transform(move.transform, geometry)
+    return shapely.transform(geometry, move.transform, interleaved=False)
 
 
 def project_bounds(bounds: tuple[float, float, float, float], source: Any, target: Any) -> tuple[float, ...]:

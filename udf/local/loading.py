@@ -54,11 +54,7 @@ def open_raster(path: Path) -> xr.Dataset:
     if ".zarr" in suffixes:
         data = xr.open_zarr(path, chunks={}, decode_coords="all")
     elif ".nc" in suffixes:
-        try:
-            data = xr.open_dataset(path, chunks={}, decode_coords="all")
-        except (ValueError, OverflowError) as error:  # integer bands with NaN as fill value
-            _log.warning("%s: fill values cannot be decoded (%s); values are taken as stored", path.name, error)
-            data = xr.open_dataset(path, chunks={}, decode_coords="all", mask_and_scale=False)
+        data = open_netcdf(path)
     elif suffixes & {".tif", ".tiff"}:
         data = rioxarray.open_rasterio(path, chunks={}, band_as_variable=True, masked=True)
         data = data.rename({v: data[v].attrs.get("long_name") or v for v in data.data_vars})
@@ -73,6 +69,21 @@ def open_raster(path: Path) -> xr.Dataset:
             crs = wkt or crs
     data = data.drop_vars([n for n in ("crs",) if n in data.variables])
     return data if crs is None else data.rio.write_crs(crs)
+
+
+def open_netcdf(path: Path) -> xr.Dataset:
+    """NetCDF decoded by its attributes, except for integer bands with a fill value and an integer scale.
+
+    xarray gives these an integer type and then fails to write NaN into them; they are taken as stored (a scene
+    classification has 0 for no data anyway).
+    """
+    data = xr.open_dataset(path, chunks={}, decode_coords="all")
+    odd = [v for v in data.data_vars if data[v].dtype.kind in "iu" and "_FillValue" in data[v].encoding]
+    if odd:
+        _log.info("%s: %s taken as stored", path.name, odd)
+        stored = xr.open_dataset(path, chunks={}, decode_coords="all", mask_and_scale=False)
+        data = data.assign({v: stored[v] for v in odd})
+    return data
 
 
 def to_cube(data: xr.Dataset, path: Path, bands: list[str] | None) -> xr.DataArray:
