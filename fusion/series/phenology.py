@@ -1,0 +1,308 @@
+"""Season dates and parameters of an NDVI cube: the public call ``seasons`` and its openEO form."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from fusion.contract import NDVI, NDVI_SIGMA, S2NDVI, ContractError, check_ndvi
+from fusion.series.phenolopy import phenolopy_metrics
+from fusion.series.reference import reference_phenology, reference_smoothing
+from fusion.series.season_blocks import SEASON_LAYERS, extract_seasons
+from fusion.series.season_settings import SEASON_DATES, SEASON_FLAGS, SEASON_HRVPP, SEASON_VARIABLES, SeasonSettings
+
+SEASON_INTEGERS = ("QFLAG", "LOOKS_UP", "LOOKS_PEAK", "LOOKS_DOWN", "FLAG", "COUNT")
+SEASON_SPAN_DAYS = 550  # a longer series is taken apart into calendar years
+SEASON_EPOCH = np.datetime64("1970-01-01", "D")
+
+
+def seasons(
+    cube: xr.DataArray,
+    *,
+    sigma: xr.DataArray | float | None = None,
+    looks: xr.DataArray | None = None,
+    method: str = "relative_amplitude",
+    start: float = 0.25,
+    end: float = 0.15,
+    curve: str = "double_logistic",
+    year: int | list[int] | None = None,
+    max_seasons: int = 2,
+    min_amplitude: float = 0.1,
+    error_days: float | None = None,
+    yydoy: bool = False,
+    use_numba: bool | None = None,
+) -> xr.Dataset:
+    """Start, end, peak and productivity of every season, with standard deviations in days, counts and flags.
+
+    Parameters
+    ----------
+    cube : xarray.DataArray
+        NDVI with a dim ``t`` (datetime, sorted, any step, gaps and duplicates allowed) and any others, in any order.
+        With a dim ``bands`` the NDVI band is ``NDVI`` or ``S2NDVI`` or the only one, and ``NDVI_SIGMA`` is used.
+        NaN = no look. Dask arrays stay lazy.
+    sigma : DataArray or float, optional
+        Standard deviation of the values; wins over the band. Without any, looks are taken as independent and their
+        error is found from the residuals, robustly (undetected clouds).
+    looks : DataArray, optional
+        Real observations (same pixels, own dates) for the looks counts, gaps and QFLAG of a fused series.
+    method, start, end, curve, max_seasons, min_amplitude, error_days, use_numba
+        See :class:`fusion.series.season_settings.SeasonSettings`. ``method="reference"`` gives the original use
+        case's dates, ``"phenolopy"`` those of phenolopy, each with its own faults.
+    year : int or list of int, optional
+        Seasons whose maximum lies in these calendar years. Default: a series up to 18 months gives the seasons around
+        its middle, counted from 1 January of the middle's year; a longer one gives every calendar year.
+    yydoy : bool
+        Add ``SOSD_YYDOY`` ... as HR-VPP writes dates.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dims ``(season, y, x)``, or ``(year, season, y, x)`` for several years. Dates are days since 1 January of the
+        season's year: negative or above 365 across New Year. NaN = none; ``FLAG`` says why.
+
+    Raises
+    ------
+    ContractError
+        Wrong dims, time axis, values that are no NDVI, unknown method or option; the message lists what is possible.
+    """
+    settings = SeasonSettings(
+        method=method, start=start, end=end, curve=curve, max_seasons=max_seasons, min_amplitude=min_amplitude,
+        error_days=error_days, use_numba=use_numba,
+    )  # fmt: skip
+    ndvi, spread = season_inputs(cube, sigma)
+    if method == "phenolopy":
+        return phenolopy_metrics(ndvi)
+    days = ndvi.t.values.astype("datetime64[D]").astype("int64")
+    years, periods = season_periods(days, year)
+    if method == "reference":
+        return reference_seasons(ndvi, years)
+    layers = season_layers(ndvi, spread, looks, days, periods, settings)
+    data = season_dataset(layers, years, settings)
+    if yydoy:
+        for name in SEASON_DATES:
+            data[f"{name}_YYDOY"] = season_yydoy(data[name], data.year)
+    return data
+
+
+def season_inputs(cube: xr.DataArray, sigma) -> tuple[xr.DataArray, xr.DataArray | None]:
+    """NDVI and sigma without a bands dim, checked."""
+    if not isinstance(cube, xr.DataArray):
+        raise ContractError(f"the cube is a {type(cube).__name__}; expected an xarray.DataArray with dims t, y, x")
+    if "t" not in cube.dims or "t" not in cube.coords:
+        raise ContractError(f"the cube has dims {cube.dims} and coords {tuple(cube.coords)}; expected dim and coord 't'")
+    if not np.issubdtype(cube.t.dtype, np.datetime64):
+        raise ContractError(f"coordinate 't' has dtype {cube.t.dtype}; expected datetime64; decode the times first")
+    if cube.sizes["t"] == 0 or np.isnat(cube.t.values).any() or (np.diff(cube.t.values.astype("int64")) < 0).any():
+        raise ContractError("coordinate 't' is empty, holds NaT or is not sorted; drop NaT and call cube.sortby('t')")
+    ndvi, band = season_band(cube)
+    if not season_is_lazy(ndvi):
+        check_ndvi(ndvi, band)
+    if sigma is None and "bands" in cube.dims and NDVI_SIGMA in [str(b) for b in cube.bands.values]:
+        sigma = cube.sel(bands=NDVI_SIGMA, drop=True)
+    if sigma is None:
+        return ndvi, None
+    if isinstance(sigma, xr.DataArray):
+        if "bands" in sigma.dims:
+            sigma = sigma.isel(bands=0, drop=True)
+        if sigma.sizes.get("t") != ndvi.sizes["t"]:
+            raise ContractError(f"sigma has {sigma.sizes.get('t')} dates; expected the cube's {ndvi.sizes['t']}")
+        return ndvi, sigma
+    if not np.isfinite(sigma) or sigma <= 0:
+        raise ContractError(f"sigma is {sigma}; expected a positive standard deviation of NDVI")
+    return ndvi, xr.full_like(ndvi, float(sigma), dtype=np.float32)
+
+
+def season_band(cube: xr.DataArray) -> tuple[xr.DataArray, str]:
+    """The NDVI band and its name."""
+    if "bands" not in cube.dims:
+        return cube, str(cube.name or NDVI)
+    bands = [str(b) for b in cube.bands.values] if "bands" in cube.coords else []
+    for name in (NDVI, S2NDVI, "ndvi"):
+        if name in bands:
+            return cube.isel(bands=bands.index(name), drop=True), name
+    if cube.sizes["bands"] == 1:
+        return cube.isel(bands=0, drop=True), bands[0] if bands else NDVI
+    raise ContractError(f"the cube has bands {bands}; expected one band, or one of them named {NDVI!r} or {S2NDVI!r}")
+
+
+def season_is_lazy(array: xr.DataArray) -> bool:
+    """Whether the values are still to be computed."""
+    return array.chunks is not None
+
+
+def season_periods(days: np.ndarray, year: int | list[int] | None) -> tuple[np.ndarray | int, np.ndarray]:
+    """Label and (first, last, zero) days of every output year; a single number where there is no year dim."""
+    middle = int(days[0] + (days[-1] - days[0]) // 2)
+    if year is None and days[-1] - days[0] <= SEASON_SPAN_DAYS:
+        label = season_year_of(middle)
+        half = 183 if days[-1] - days[0] > 366 else SEASON_SPAN_DAYS
+        return label, np.array([[middle - half, middle + half, season_first_day(label)]])
+    if year is None:
+        years = np.arange(season_year_of(days[0]), season_year_of(days[-1]) + 1)
+    else:
+        years = np.atleast_1d(np.asarray(year))
+        if not np.issubdtype(years.dtype, np.integer) or len(np.unique(years)) != len(years) or len(years) == 0:
+            raise ContractError(f"year is {year!r}; expected a calendar year such as 2019 or a list of different ones")
+        covered = season_year_of(days[0]), season_year_of(days[-1])
+        if (years < covered[0]).any() or (years > covered[1]).any():
+            raise ContractError(f"year is {year}; the cube covers {covered[0]} to {covered[1]}")
+    rows = [(season_first_day(int(y)), season_first_day(int(y) + 1) - 1, season_first_day(int(y))) for y in years]
+    return (int(year) if np.ndim(year) == 0 and year is not None else years), np.array(rows)
+
+
+def season_year_of(day: int) -> int:
+    """Calendar year of a day since 1970-01-01."""
+    return int((SEASON_EPOCH + int(day)).astype("datetime64[Y]").astype("int64")) + 1970
+
+
+def season_first_day(year: int) -> int:
+    """1 January as days since 1970-01-01."""
+    return int(np.datetime64(f"{year:04d}-01-01", "D").astype("int64"))
+
+
+def season_layers(ndvi, spread, looks, days, periods, settings) -> xr.DataArray:
+    """All layers, dims (layer, year, season, ...), lazily where the input is lazy."""
+    inputs, core = [ndvi], [["t"]]
+    if spread is not None:
+        inputs.append(spread.drop_vars("t", errors="ignore"))
+        core.append(["t"])
+        inputs[0] = ndvi.drop_vars("t")
+    look_days = None
+    if looks is not None:
+        seen, _ = season_band(looks)
+        look_days = seen.t.values.astype("datetime64[D]").astype("int64")
+        inputs.append(seen.rename(t="t_looks").drop_vars("t_looks"))
+        core.append(["t_looks"])
+    inputs = [a.chunk({d[0]: -1}) if season_is_lazy(a) else a for a, d in zip(inputs, core, strict=True)]
+    run = partial(
+        season_chunk, days=days, periods=periods, settings=settings, has_sigma=spread is not None, look_days=look_days
+    )
+    sizes = {"layer": len(SEASON_LAYERS), "year": len(periods), "season": settings.max_seasons}
+    out = xr.apply_ufunc(
+        run, *inputs, input_core_dims=core, output_core_dims=[list(sizes)], dask="parallelized",
+        output_dtypes=[np.float32], dask_gufunc_kwargs={"output_sizes": sizes},
+    )  # fmt: skip
+    return out.transpose(*sizes, *[d for d in ndvi.dims if d != "t"])
+
+
+def season_chunk(ndvi, *others, days, periods, settings, has_sigma, look_days) -> np.ndarray:
+    """One chunk as numpy: core dims last in, (layer, year, season) last out."""
+    shape = ndvi.shape[:-1]
+    flat = np.asarray(ndvi).reshape(-1, ndvi.shape[-1])
+    check_ndvi(xr.DataArray(flat), NDVI)
+    sigma = np.asarray(others[0]).reshape(flat.shape) if has_sigma else None
+    looks = None
+    if look_days is not None:
+        looks = look_days, np.isfinite(np.asarray(others[-1]).reshape(len(flat), -1))
+    layers = extract_seasons(flat, sigma, days, periods, settings, looks)
+    return np.moveaxis(layers, -1, 0).reshape(*shape, *layers.shape[:-1])
+
+
+def season_dataset(layers: xr.DataArray, years, settings: SeasonSettings) -> xr.Dataset:
+    """Variables with CF attributes; ``year`` is a dim for several years, else a scalar coordinate."""
+    single = np.ndim(years) == 0
+    layers = layers.assign_coords(season=np.arange(1, settings.max_seasons + 1))
+    layers = layers.isel(year=0).assign_coords(year=years) if single else layers.assign_coords(year=years)
+    data = {}
+    for i, name in enumerate(SEASON_LAYERS):
+        layer = layers.isel(layer=i)
+        if name == "COUNT":
+            layer = layer.isel(season=0, drop=True)
+        if name in SEASON_INTEGERS:
+            layer = layer.astype(np.int16)
+        layer.attrs = season_attributes(name)
+        data[name] = layer
+    out = xr.Dataset(data)
+    out.season.attrs = {"long_name": "season of the year, in order of time"}
+    out.year.attrs = {"long_name": "calendar year of the season's maximum; dates count from its 1 January"}
+    out.attrs = {
+        "Conventions": "CF-1.11",
+        "title": "Vegetation phenology and productivity",
+        "method": settings.method,
+        "start_threshold": settings.start,
+        "end_threshold": settings.end,
+        "curve": settings.curve,
+    }
+    return out
+
+
+def season_attributes(name: str) -> dict:
+    """CF attributes of a variable."""
+    if name == "COUNT":
+        return {"units": "1", "long_name": "number of seasons of the year"}
+    units, long_name = SEASON_VARIABLES[name]
+    attrs = {"units": "d" if units.startswith("day") else units.replace("/day", " d-1").replace("1 d", "d"), "long_name": long_name}
+    if name in SEASON_DATES:
+        attrs["comment"] = "days since 1 January of the season's year (0 = 1 January); negative or above 365 across New Year"
+    if name == "FLAG":
+        attrs["flag_masks"] = np.array(list(SEASON_FLAGS.values()), np.int16)
+        attrs["flag_meanings"] = " ".join(SEASON_FLAGS)
+    return attrs
+
+
+def season_yydoy(date: xr.DataArray, year: xr.DataArray) -> xr.DataArray:
+    """Dates as YYDOY, for example 19121 for 1 May 2019; 0 = none."""
+
+    def convert(value, zero):
+        whole = np.where(np.isfinite(value), np.floor(value), 0).astype(np.int64)
+        dates = zero.astype("datetime64[D]") + whole
+        first = dates.astype("datetime64[Y]")
+        doy = (dates - first.astype("datetime64[D]")).astype(np.int64) + 1
+        return np.where(np.isfinite(value), (first.astype(np.int64) + 1970) % 100 * 1000 + doy, 0).astype(np.int32)
+
+    zero = xr.DataArray(
+        np.array([np.datetime64(f"{int(y):04d}-01-01") for y in np.atleast_1d(year.values)]).reshape(year.shape)
+        .astype("datetime64[ns]"), dims=year.dims, coords=year.coords,
+    )  # fmt: skip
+    out = xr.apply_ufunc(convert, date, zero, dask="parallelized", output_dtypes=[np.int32])
+    out = out.transpose(*date.dims)
+    out.attrs = {"units": "1", "long_name": f"{date.attrs['long_name']} as YYDOY (0 = none)"}
+    return out
+
+
+def reference_seasons(ndvi: xr.DataArray, years) -> xr.Dataset:
+    """The original's dates as a season dataset; FLAG marks those that its search window capped."""
+    if np.ndim(years) != 0:
+        raise ContractError("method 'reference' knows one year; select it from the cube first, or use another method")
+    dates = reference_phenology(reference_smoothing(ndvi)).isel(t=0, drop=True)
+    year = int(years)
+    data, flag = {}, None
+    window = {"SOSD": ("sos", ("04-02", "06-10"), "start_cut"), "EOSD": ("eos", ("09-01", "12-31"), "end_cut")}
+    for name, (band, edges, label) in window.items():
+        doy = dates.sel(bands=band, drop=True).expand_dims(season=[1])
+        data[name] = (doy - 1).where(doy > 0).astype(np.float32)
+        data[name].attrs = season_attributes(name)
+        ends = [pd.Timestamp(f"{year}-{edge}").dayofyear for edge in edges]
+        capped = xr.where(doy.isin(ends), SEASON_FLAGS[label], 0)
+        flag = capped if flag is None else flag + capped
+    data["FLAG"] = (flag + xr.where(doy == 0, SEASON_FLAGS["no_data"], 0)).astype(np.int16)
+    data["FLAG"].attrs = season_attributes("FLAG")
+    return xr.Dataset(data, attrs={"method": "reference"}).assign_coords(year=year)
+
+
+def season_bands(data: xr.Dataset, variables: tuple[str, ...] = SEASON_HRVPP) -> xr.DataArray:
+    """Seasons as an openEO cube (t, bands, ...): one label on ``t`` per year (1 January), bands ``SOSD_s1`` ..., ``COUNT``.
+
+    Band names depend on the variables and the number of seasons only (:func:`season_band_names`), labels on ``t`` on
+    the years only, so that every chunk of a job gives the same.
+    """
+    if "year" not in data.dims:
+        data = data.expand_dims("year")
+    layers = [
+        data[name].isel(season=k, drop=True).astype(np.float32) for k in range(data.sizes["season"]) for name in variables
+    ]
+    if "COUNT" in data:
+        layers.append(data["COUNT"].astype(np.float32))
+    names = season_band_names(data.sizes["season"], variables)[: len(layers)]
+    cube = xr.concat(layers, dim="bands", coords="minimal", compat="override", join="override")
+    labels = [np.datetime64(f"{int(y):04d}-01-01", "ns") for y in data.year.values]
+    space = [d for d in cube.dims if d not in ("bands", "year")]
+    cube = cube.assign_coords(bands=names).rename(year="t").assign_coords(t=labels)
+    cube.attrs = {}
+    return cube.transpose("t", "bands", *space)
+
+
+def season_band_names(max_seasons: int = 2, variables: tuple[str, ...] = SEASON_HRVPP) -> list[str]:
+    """Band labels of :func:`season_bands`: ``SOSD_s1``, ..., ``SOSD_s2``, ..., ``COUNT``."""
+    return [f"{name}_s{k}" for k in range(1, max_seasons + 1) for name in variables] + ["COUNT"]
