@@ -8,11 +8,13 @@ import difflib
 import os
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
@@ -51,7 +53,11 @@ def compose_config(command: str, overrides: list[str]) -> Composed:
     with initialize_config_module(CONFIG_PACKAGE, version_base="1.3"):
         readable = [_readable(text) for text in overrides]
         try:
-            config = compose(command, overrides=readable, return_hydra_config=True)
+            used = compose(command, return_hydra_config=True).hydra.runtime.choices
+            plain_keys = [text for text in readable if _is_plain(text, used)]
+            config = compose(command, overrides=[t for t in readable if t not in plain_keys], return_hydra_config=True)
+            for text in plain_keys:
+                _set_plain(config, text)
         except (HydraException, OmegaConfBaseException) as error:
             raise SettingsError(_compose_message(command, error)) from error
     choices = OmegaConf.to_container(config.hydra.runtime.choices)
@@ -178,6 +184,24 @@ def _readable(text: str) -> str:
     return quoted
 
 
+def _is_plain(text: str, used: DictConfig) -> bool:
+    """Whether the key is a setting of this command although another command has a config group of that name."""
+    key = text.partition("=")[0].lstrip("+")
+    return key not in used and resources.files(CONFIG_PACKAGE).joinpath(key).is_dir()
+
+
+def _set_plain(config: DictConfig, text: str) -> None:
+    """Set a value that Hydra would take for the choice of a group."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    override = OverridesParser.create().parse_override(text)
+    if override.key_or_group not in config:
+        raise SettingsError(
+            f"{override.key_or_group}: unknown setting{near_miss(override.key_or_group, [str(k) for k in config])}"
+        )
+    OmegaConf.update(config, override.key_or_group, override.value())
+
+
 def _compose_message(command: str, error: Exception) -> str:
     text = str(error)
     unknown = re.search(r"Could not override '([^']+)'", text)
@@ -191,7 +215,7 @@ def _compose_message(command: str, error: Exception) -> str:
     return _one_line(error)
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> list[str]:
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     names = []
     for key, value in values.items():
         names.append(f"{prefix}{key}")

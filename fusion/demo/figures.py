@@ -18,7 +18,7 @@ from fusion.contract import COARSE_NDVI, NDVI, NDVI_SIGMA, S2NDVI, VH
 INK, MUTED, GRID = "#22312b", "#6b7d74", "#dfe6e2"
 FUSED, LOOK, TRUTH, BASELINE = "#1b7f4d", "#d1495b", "#22312b", "#8f8f8f"
 CLOUD = "#c9ced1"
-_STYLE = {
+_STYLE: Any = {
     "figure.dpi": 110,
     "savefig.dpi": 110,
     "font.size": 9,
@@ -63,7 +63,7 @@ def sensor_strip(cube: xr.DataArray, fused: xr.DataArray, dates: Sequence[np.dat
     ]
     bands = [str(b) for b in cube.bands.values]
     if VH in bands and np.isfinite(cube.sel(bands=VH)).any():
-        decibel = cube.sel(bands=VH)
+        decibel: Any = cube.sel(bands=VH)
         if cube.attrs.get("s1_units") == "linear":
             decibel = 10 * np.log10(decibel.where(decibel > 0))
         low, high = np.nanpercentile(decibel.values, (2, 98))
@@ -83,7 +83,7 @@ def sensor_strip(cube: xr.DataArray, fused: xr.DataArray, dates: Sequence[np.dat
             layout="constrained",
         )
         for row, (label, values, scale) in enumerate(rows):
-            image = None
+            image: Any = None
             for column, date in enumerate(dates):
                 axis = axes[row, column]
                 image = axis.imshow(values.sel(t=date, method="nearest").values, interpolation="nearest", **scale)
@@ -218,7 +218,7 @@ def gap_curves(rows: Sequence[Mapping[str, Any]], bins: Sequence[str], title: st
         for row in rows:
             name = str(row["method"])
             colour = next((c for key, c in palette.items() if name.startswith(key)), None) or next(spare, INK)
-            axis.plot(range(len(bins)), [row.get(b) for b in bins], "o-", label=name, color=colour, lw=1.8, ms=4)
+            axis.plot(range(len(bins)), [row.get(b, np.nan) for b in bins], "o-", label=name, color=colour, lw=1.8, ms=4)
         axis.set_xticks(range(len(bins)), bins)
         axis.set_xlabel("days to the nearest look")
         axis.set_ylabel("mean absolute error, NDVI")

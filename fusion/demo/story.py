@@ -282,7 +282,7 @@ def _tell_openeo(report: Report, story: Story) -> None:
 def _tell_making(report: Report, story: Story) -> None:
     report.section("How this page was made")
     if story.steps:
-        rows = [[step.title, round(step.seconds, 1), _facts(step)] for step in story.steps]
+        rows: list[list[Any]] = [[step.title, round(step.seconds, 1), _facts(step)] for step in story.steps]
         report.table(["step", "seconds", "what came out"], rows, digits=1)
     if story.files:
         report.text("Files in the folder of this report:")

@@ -204,6 +204,22 @@ def test_missing_option_of_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         compose_config("made", ["size=huge"])
 
 
+def test_a_setting_may_bear_the_name_of_another_commands_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "mixedconfigs"
+    (package / "source").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "source" / "files.yaml").write_text("kind: files\n")
+    (package / "grouped.yaml").write_text("defaults:\n  - source: files\n  - _self_\n")
+    (package / "plain.yaml").write_text("source: null\nwidth: 1\n")
+    (package / "none.yaml").write_text("sauce: null\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("fusion.settings_io.CONFIG_PACKAGE", "mixedconfigs")
+    assert compose_config("grouped", ["source=files"]).values == {"source": {"kind": "files"}}
+    assert compose_config("plain", ["source=/a/b c", "width=2"]).values == {"source": "/a/b c", "width": 2}
+    with pytest.raises(SettingsError, match="source: unknown setting"):
+        compose_config("none", ["source=x"])
+
+
 def test_settings_lie_beside_a_file_and_inside_a_folder(tmp_path: Path) -> None:
     (tmp_path / "store.zarr").mkdir()
     assert settings_file(Fake(out=tmp_path)) == tmp_path / "settings.yaml"

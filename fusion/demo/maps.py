@@ -1,0 +1,43 @@
+"""Season maps of the demo: the original method's dates from a fused cube, as arrays and GeoTIFF."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from fusion.contract import NDVI
+from fusion.series.reference import reference_phenology, reference_smoothing
+
+
+def season_maps(ndvi: xr.DataArray) -> xr.DataArray:
+    """Start and end of season, dims (bands, y, x), float32 day of the year, NaN where there is none.
+
+    ``ndvi`` has dims (t, y, x), or (t, bands, y, x) with a band ``NDVI``.
+    """
+    one = ndvi.sel(bands=[NDVI]) if "bands" in ndvi.dims else ndvi.expand_dims(bands=[NDVI])
+    dates = reference_phenology(reference_smoothing(one.transpose("t", "bands", "y", "x")))
+    return as_maps(dates)
+
+
+def as_maps(dates: xr.DataArray) -> xr.DataArray:
+    """Season dates (t, bands, y, x) or (bands, y, x) as float maps with NaN for 0, which means none."""
+    maps = dates.isel(t=0, drop=True) if "t" in dates.dims else dates
+    maps = maps.transpose("bands", "y", "x").astype(np.float32)
+    return maps.where(maps > 0)
+
+
+def write_maps(maps: xr.DataArray, folder: Path, crs: object) -> list[Path]:
+    """One GeoTIFF a band (``sos.tif``, ``eos.tif``), int16 day of the year, 0 = no season."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for band in maps.bands.values:
+        values = maps.sel(bands=band, drop=True).fillna(0).astype(np.int16)
+        values.attrs = {"long_name": f"{band}, day of the year", "units": "1"}
+        file = folder / f"{band}.tif"
+        partial = folder / f".{band}.partial.tif"
+        if crs is not None:
+            values = values.rio.write_crs(crs)
+        values.rio.write_nodata(0).rio.to_raster(partial, compress="deflate")
+        partial.replace(file)
+        files.append(file)
+    return files

@@ -1,0 +1,105 @@
+"""The demo on a real cube: fusion, smoothing, season dates and the report; nothing is trained."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from fusion.contract import NDVI
+from fusion.data.cube_files import read_cube, write_cube
+from fusion.demo.chain import call
+from fusion.demo.maps import season_maps, write_maps
+from fusion.demo.settings import DemoSettings
+from fusion.demo.steps import StepRunner
+from fusion.demo.story import Story, clear_share, tell
+from fusion.series.reference import reference_smoothing
+
+FILES = (
+    ("ndvi.nc", "dense NDVI and its standard deviation"),
+    ("smoothed.nc", "daily NDVI, smoothed as in the original use case"),
+    ("maps/sos.tif, maps/eos.tif", "start and end of season, day of the year, 0 = none"),
+    ("cube.nc", "the merged cube that went in"),
+)
+
+
+def run_real(settings: DemoSettings, runner: StepRunner) -> Path:
+    """The demo on ``settings.cube``; returns the report."""
+    return RealDemo(settings, runner).run()
+
+
+class RealDemo:
+    """The steps in order; each method is one step and returns its facts."""
+
+    def __init__(self, settings: DemoSettings, runner: StepRunner) -> None:
+        assert settings.cube is not None
+        self.settings, self.runner, self.source = settings, runner, settings.cube
+        out = settings.out
+        self.cube, self.fused, self.smoothed = out / "cube.nc", out / "ndvi.nc", out / "smoothed.nc"
+        self.maps = (out / "maps" / "sos.tif", out / "maps" / "eos.tif")
+
+    def run(self) -> Path:
+        """Every step; returns the report."""
+        do, s = self.runner.do, self.settings
+        given = {"cube": str(self.source.resolve()), "s1_units": s.s1_units}
+        do("cube", "Make the merged cube", self.make_cube, settings=given, products=(self.cube,))
+        fusing = {"step_days": s.step_days, "model": s.model}
+        do("predict", "Fuse", self.predict, settings=fusing, products=(self.fused,))
+        products = (self.smoothed, *self.maps)
+        do("phenology", "Smooth and date the season", self.phenology, settings=None, products=products)
+        return self.report()
+
+    def make_cube(self) -> dict[str, Any]:
+        """Raw files to the merged cube; a merged cube is taken as it is."""
+        from data_prep.cube import open_cube
+
+        cube = open_cube(self.source)
+        if self.settings.s1_units is not None:
+            cube.attrs["s1_units"] = self.settings.s1_units
+        write_cube(cube, self.cube, title="Merged cube")
+        share = 100 * clear_share(cube, cube.t.values[0], cube.t.values[-1])
+        dates = cube.t.values.astype("datetime64[D]")
+        return {"dates": f"{cube.sizes['t']}, {dates[0]} to {dates[-1]}", "clear": f"{share:.0f} %"}
+
+    def predict(self) -> dict[str, Any]:
+        """Dense NDVI of the whole cube."""
+        settings = {"cube": self.cube, "out": self.fused, "step_days": self.settings.step_days}
+        call("predict", {**settings, "model": self.settings.model})
+        return {"dates": read_cube(self.fused).sizes["t"]}
+
+    def phenology(self) -> dict[str, Any]:
+        """Smoothed daily curve and season maps of the year in the middle of the cube."""
+        fused = season_year(read_cube(self.fused))
+        ndvi = fused.sel(bands=[NDVI])
+        write_cube(reference_smoothing(ndvi).astype(np.float32), self.smoothed, title="NDVI, smoothed")
+        maps = season_maps(ndvi)
+        write_maps(maps, self.settings.out / "maps", fused.rio.crs)
+        told = {
+            str(b): float(np.nanmedian(maps.sel(bands=b)))
+            for b in maps.bands.values
+            if maps.sel(bands=b).notnull().any()
+        }
+        return {f"median {band.upper()}, day of the year": f"{value:.0f}" for band, value in told.items()}
+
+    def report(self) -> Path:
+        """Read everything again and write the page."""
+        cube, fused = read_cube(self.cube), read_cube(self.fused)
+        story = Story(
+            cube=cube,
+            fused=fused,
+            simulated=False,
+            source=str(cube.attrs.get("source") or self.source.name),
+            model=self.settings.model or "the one that ships with the package",
+            seasons=season_maps(season_year(fused)),
+            steps=self.runner.records,
+            files=FILES,
+        )
+        return tell(story).write(self.settings.out / "report.html", footer="Made by ndvi-fusion demo.")
+
+
+def season_year(fused: xr.DataArray) -> xr.DataArray:
+    """The calendar year with most dates; the whole series where it covers no year from April to December."""
+    years = fused.t.dt.year.values
+    counts = np.bincount(years)
+    year = int(counts.argmax())
+    return fused.sel(t=fused.t[years == year])
