@@ -49,8 +49,8 @@ class Shifted:
 
 
 def test_dates_of_a_logistic_season_by_hand():
-    # rise from 0.15 to 0.80: a quarter of the amplitude is crossed at green - 8 ln 3 = 121.2; the fall passes 15 % of it
-    # at brown + 10 ln(0.85 / 0.15) = 277.3
+    # rise from 0.15 to 0.80: a quarter of the amplitude is crossed at green - 8 ln 3 = 121.2; the fall passes 15 %
+    # of it at brown + 10 ln(0.85 / 0.15) = 277.3
     found = season_dates(DAY0 + DAYS, season()[:, None]).main()
     assert found.dates["SOS"].item() - DAY0 == pytest.approx(130 - 8 * np.log(3), abs=1.5)
     assert found.dates["EOS"].item() - DAY0 == pytest.approx(260 + 10 * np.log(0.85 / 0.15), abs=1.5)

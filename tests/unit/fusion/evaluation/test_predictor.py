@@ -1,0 +1,128 @@
+"""The network as a predictor: dates of any phase, no leak, ablations, the whole command."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from fusion.contract import COARSE_NDVI, S2NDVI
+from fusion.evaluation.baselines import Linear
+from fusion.evaluation.evaluate import EvaluateSettings, run
+from fusion.evaluation.leave_gap_out import LeaveGapOut, leave_gap_out
+from fusion.evaluation.predictor import ModelPredictor, ablations, s2_looks, to_days
+from fusion.export import export_generator
+from fusion.model.generator import Generator
+from fusion.series.features import FEATURE_NAMES
+from fusion.training.settings import GeneratorSettings
+from fusion.training.weights import TrainedGenerator
+from tests.factory import mock_cube
+
+
+def exported(folder, seed: int | None):
+    """A narrow network with random weights, or (None) the untrained one, which answers with linear interpolation."""
+    settings = GeneratorSettings(width=8)
+    torch.manual_seed(seed or 0)
+    generator = Generator(len(FEATURE_NAMES), settings.width, settings.dilations, settings.spatial_every)
+    if seed is not None:
+        for parameter in generator.parameters():
+            torch.nn.init.normal_(parameter, 0, 0.08)
+    calibration = {"gap_days": [0.0, 60.0], "signal_factor": [1.0, 2.0], "look_noise": [0.03, 0.03]}
+    return export_generator(TrainedGenerator(generator.eval(), settings, calibration, {"steps": 0}), folder)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("models")
+    return {"random": exported(root / "random", 1), "untrained": exported(root / "untrained", None)}
+
+
+def test_dates_of_every_phase_come_back_in_their_order(folders):
+    cube, model = mock_cube(cloud=0.5), ModelPredictor.load(folders["untrained"])
+    first = cube.t.values[3].astype("datetime64[D]")
+    dates = first + np.array([31, 2, 30, 7, 12, 33])  # phases 1, 2, 0, 2, 2, 3 of the 5-day step
+    expected, _ = Linear().predict(cube, dates)
+    ndvi, sigma = model.predict(cube, dates)
+    np.testing.assert_allclose(ndvi, expected, atol=1e-5)
+    assert sigma.shape == ndvi.shape and (sigma > 0).all()
+
+
+def test_a_date_alone_and_among_others_is_answered_alike(folders):
+    cube, model = mock_cube(), ModelPredictor.load(folders["random"])
+    dates = cube.t.values[4:12]
+    together, _ = model.predict(cube, dates)
+    alone = np.concatenate([model.predict(cube, dates[i : i + 1]).ndvi for i in range(len(dates))])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_sigma_of_a_look_is_wider_than_of_the_signal(folders):
+    cube, model = mock_cube(), ModelPredictor.load(folders["random"])
+    look, signal = (model.predict(cube, cube.t.values[5:7], target=target).sigma for target in ("look", "signal"))
+    np.testing.assert_allclose(look, np.hypot(signal, 0.03), rtol=1e-4)
+
+
+def test_the_network_does_not_see_hidden_looks(folders):
+    cube, model = mock_cube(t=48, cloud=0.0), ModelPredictor.load(folders["random"])
+    days = to_days(cube.t.values)
+    day = int(days[24])
+    rules = LeaveGapOut(gaps_days=(12,), dates=(str(np.datetime64(day, "D")),))
+    other = cube.copy(deep=True)
+    inside = np.abs(days - day) <= 12
+    other.loc[{"bands": S2NDVI, "t": cube.t[inside]}] = 0.99
+    overlap = (days <= day + 12) & (days + 9 >= day - 12) & np.isfinite(cube.sel(bands=COARSE_NDVI).values).any((1, 2))
+    other.loc[{"bands": COARSE_NDVI, "t": cube.t[overlap]}] = -0.1
+    rows = [leave_gap_out(c, [model], rules).iloc[0] for c in (cube, other)]
+    predicted = [(row.error + row.reference) / row.n for row in rows]
+    assert predicted[0] == pytest.approx(predicted[1], abs=1e-6)
+    assert abs(rows[0].mae - rows[1].mae) > 0.05  # the references do differ
+
+
+def test_ablations_change_the_answer_of_a_net_that_uses_its_sensors(folders):
+    cube, model = mock_cube(), ModelPredictor.load(folders["random"])
+    dates = cube.t.values[6:9]
+    full = model.predict(cube, dates).ndvi
+    reduced = ablations(model, ["s1", "coarse", "s2_only"])
+    assert [r.name for r in reduced] == ["model, minus S1", "model, minus coarse", "model, S2 only"]
+    for ablation in reduced:
+        assert np.abs(ablation.predict(cube, dates).ndvi - full).max() > 1e-4
+    with pytest.raises(ValueError, match="expected some of"):
+        ablations(model, ["radar"])
+
+
+def test_s2_looks_leaves_out_dates_without_any():
+    cube = mock_cube(cloud=0.0)
+    cube.loc[{"bands": S2NDVI, "t": cube.t[3]}] = np.nan
+    days, looks = s2_looks(cube)
+    assert len(days) == cube.sizes["t"] - 1 == len(looks) and to_days(cube.t.values)[3] not in days
+
+
+@pytest.mark.slow
+def test_whole_command_on_simulated_scenes_with_the_gate(folders, tmp_path):
+    size = {"height": 32, "width": 32}
+    small = {"_target_": "data_prep.simulator.stream.SimulatedScenes", "seed": 5, "settings": size}
+    settings = EvaluateSettings(
+        out=tmp_path / "out",
+        model=str(folders["untrained"]),
+        without_adversarial=str(folders["random"]),
+        ablations=("s1",),
+        baselines=("linear", "efast_like"),
+        truth=small,
+        scenes=1,
+        near_real_time={"scenes": 1, "dates": 1, "lags_days": (0, 30)},
+        phenology={"scenes": 1, "gaps_days": (0, 60), "pixels": 16},
+        leave_gap_out={"gaps_days": (10,), "max_dates": 2, "min_clear": 0.3},
+        looks_scenes=1,
+        looks_linear={10: 0.0977},
+        bootstrap={"draws": 20},
+    )
+    run(settings)
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert scores["predictors"] == ["model", "model, minus S1", "without adversarial", "linear", "efast-like"]
+    assert set(scores["models_sha256"]) == {"model", "without adversarial"}
+    mae = {row["predictor"]: row["mae"] for row in scores["tables"]["overall"]}
+    assert mae["model"] == pytest.approx(mae["linear"], abs=1e-4)  # the untrained network is linear interpolation
+    wanted = {"by_bin", "by_season", "missing_frames", "fields_by_bin", "images", "coarse_consistency", "lags"}
+    assert wanted | {"season_dates", "against_looks", "gate", "checks"} <= set(scores["tables"])
+    assert len(scores["tables"]["gate"]) == 2
+    figures = {p.name for p in (tmp_path / "out" / "figures").iterdir()}
+    assert {"example_images.png", "example_series.png", "mae_by_lag.png", "season_dates.png"} <= figures
