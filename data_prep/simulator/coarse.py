@@ -2,8 +2,8 @@
 
 Noise levels, set before any training: two processings of the same PROBA-V looks differ in NDVI by a root mean square
 of just below 0.02, and the cloud detection is right in 89 % of the cases with very few clouds left in (Toté et al.
-2018, doi:10.3390/rs10091375). So a daily look carries 0.01-0.03 of noise (angles, atmosphere), a scene a difference of the
-sensors' bands of a few hundredths, and 1-6 % of the composites hold cloud.
+2018, doi:10.3390/rs10091375). So a daily look carries 0.01-0.03 of noise (angles, atmosphere), a scene a
+difference of the sensors' bands of a few hundredths, and 1-6 % of the composites hold cloud.
 """
 
 from dataclasses import dataclass

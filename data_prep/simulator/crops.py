@@ -89,7 +89,7 @@ class Grower:
         end: tuple[float, float] = (_ALWAYS, 1.0),
         first: float = -_ALWAYS,
     ) -> None:
-        """``rise``: day of half growth, scale; ``fall``: centre, scale, share lost; ``end``: day, scale; ``first``: day."""
+        """``rise``: day of half growth, scale; ``fall``: centre, scale, share lost; ``end``: day, scale."""
         self.growth.append((parcel, plant, min(amp, HIGHEST_GREEN), *rise, *fall, *end, first))
 
     def _dip(self, parcel: int, day: float, share: float, scale: float, back: float, back_scale: float) -> None:
@@ -165,7 +165,7 @@ class Grower:
         harvest = yellow + rng.uniform(18, 42)
         end = (harvest, rng.uniform(0.3, 1.0))
         peak = rng.uniform(0.6, 0.76) * vigour
-        autumn = min(rng.uniform(0.1, 0.55) * (0.5 + self.mild), peak)
+        autumn = min(rng.uniform(0.12, 0.58) * (0.55 + self.mild), peak)
         emerged = (sown + rng.uniform(22, 45), rng.uniform(4, 10))
         self._grow(parcel, CEREAL, autumn, emerged, (yellow, 5, 0.8), end, sown)
         spring = (start + rng.uniform(68, 108) + shift, rng.uniform(5, 12))
@@ -260,7 +260,7 @@ class Grower:
 
     def _sward(self, parcel: int) -> None:
         rng = self.rng
-        winter = rng.uniform(0.3, 0.7) * (0.6 + 0.6 * self.mild)
+        winter = rng.uniform(0.38, 0.72) * (0.6 + 0.6 * self.mild)
         self._lasting(parcel, GRASS, winter)
         for year in self.years:
             start, shift = _YEAR * year, self.shift[year] + rng.normal(0, self.settings.field_shift_d)

@@ -171,8 +171,8 @@ def _bands(
     """Red and NIR with all errors, and where cloud, shadow or snow touches a pixel."""
     n, height, width = ndvi.shape
     path = cos_sun**-0.8  # longer way through the air at low sun
-    # the correction removes the typical aerosol, so the error has a median near zero and a long tail
-    haze = draw(rng, settings.haze) * (rng.standard_gamma(0.8, n) - 0.55) * path
+    # the correction removes the mean aerosol, so the error has no bias, but a long tail
+    haze = draw(rng, settings.haze) * (rng.standard_gamma(0.8, n) - 0.75) * path
     uneven = smooth_fields(rng, n, height, width, rng.uniform(8, 40))
     offset = draw(rng, settings.band_bias) * rng.standard_t(4, (2, n)) * path
     ratio = draw(rng, settings.brdf) * rng.standard_normal(n)

@@ -20,12 +20,49 @@ from data_prep.simulator.phenology import Vegetation
 from data_prep.simulator.settings import RadarSettings
 from data_prep.simulator.weather import Weather
 
-# by kind of plant: canopy level A (dB, at full cover) and attenuation B of VV and VH
-#             cereal  rape  broadleaf maize  grass  tree
-_A_VV = np.array([-13.0, -8.5, -8.9, -8.4, -11.0, -9.0])
-_A_VH = np.array([-18.8, -13.6, -15.4, -15.0, -17.4, -15.4])
-_B_VV = np.array([1.9, 1.1, 1.1, 0.9, 1.1, 1.8])
-_B_VH = np.array([1.1, 1.5, 1.4, 1.1, 1.0, 1.8])
+_PLANTS = ("cereal", "rape", "broadleaf", "maize", "grass", "tree")  # in the order of data_prep.simulator.crops
+
+
+@dataclass(frozen=True)
+class _Polarisation:
+    """Levels in dB; by kind of plant the level of a closed canopy and how strongly it attenuates."""
+
+    canopy_db: np.ndarray
+    attenuation: np.ndarray
+    leaf_level: float
+    leaf_wetness: float
+    soil_db: float  # at medium moisture and roughness
+    soil_wetness: float
+    soil_rough: float
+    soil_level: float
+    built_db: float
+    water_db: float
+
+
+_VV = _Polarisation(
+    canopy_db=np.array([-13.0, -8.5, -8.9, -8.4, -11.0, -9.0]),
+    attenuation=np.array([1.9, 1.1, 1.1, 0.9, 1.1, 1.8]),
+    leaf_level=0.5,
+    leaf_wetness=0.25,
+    soil_db=-9.3,
+    soil_wetness=1.0,
+    soil_rough=1.0,
+    soil_level=1.0,
+    built_db=-4.5,
+    water_db=-19.0,
+)
+_VH = _Polarisation(
+    canopy_db=np.array([-18.8, -13.8, -15.6, -15.2, -17.4, -15.8]),
+    attenuation=np.array([1.1, 1.5, 1.4, 1.1, 1.0, 1.8]),
+    leaf_level=0.3,
+    leaf_wetness=0.4,
+    soil_db=-19.5,
+    soil_wetness=1.2,
+    soil_rough=0.6,
+    soil_level=0.5,
+    built_db=-12.5,
+    water_db=-26.5,
+)
 _RELEASE = (0.015, 0.02, 0.04, 0.01, 0.12, 0.05)  # daily release of standing structure during senescence
 
 
@@ -107,7 +144,7 @@ def speckle_db(rng: np.random.Generator, shape: tuple[int, ...], enl: float, *, 
     """Multiplicative gamma speckle of unit mean and ``enl`` looks, in dB.
 
     Gamma quantiles by Wilson and Hilferty 1931 (error of the dB standard deviation below 2 % from 3 looks on).
-    Each pass lets neighbours share speckle, as where the pixel spacing is finer than the resolution; the variance stays.
+    Each pass lets neighbours share speckle, as where pixels are finer than the resolution; the variance stays.
     """
     z = rng.standard_normal(shape, dtype=np.float32)
     z = _shared(z, passes)
@@ -145,35 +182,33 @@ def _parcel_backscatter(
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """VV and VH of each parcel and pass, dB, float32 (P, n)."""
-    parcels = len(vegetation.cover)
+    parcels, passes = len(vegetation.cover), len(index)
     canopy = structure(vegetation)[:, index] ** rng.uniform(1.3, 2.0)  # leaf area grows faster than NDVI
     plant = vegetation.plant[:, index]
     strength = rng.uniform(0.6, 1.7, (parcels, 1))
     level = rng.normal(0, settings.field_db, (parcels, 1))
     response = draw(rng, settings.moisture_db)
-    moisture = weather.moisture[index]
-    wetness = response * (moisture - 0.5) + rng.normal(0, 0.25, len(index))
+    wetness = response * (weather.moisture[index] - 0.5) + rng.normal(0, 0.25, passes)
     frozen = np.where(weather.frost[index], -rng.uniform(1.5, 4.5), 0.0)
-    tilled = vegetation.tilled[:, index]
-    rough = tilled * rng.uniform(0, 4.5, (parcels, 1)) + 0.5 * rng.standard_normal((parcels, 1))
-    soil_vv = -9.3 + wetness + frozen + rough + level
-    soil_vh = -19.5 + wetness + frozen + 0.6 * rough + 0.7 * level
-    plant_db = rng.normal(0, 0.9, (2, 6))
-    per_orbit = rng.normal(0, draw(rng, settings.orbit_db), (2, int(orbit.max(initial=0)) + 1))
-    wet = weather.wet_canopy[index] * rng.uniform(0.2, 1.2)
-    base = draw(rng, settings.level_db)
-    dates = rng.normal(0, rng.uniform(0.1, 0.4), (2, len(index)))
-    solid = np.isin(vegetation.cover, (COVER["built"],))[:, None]
+    rough = vegetation.tilled[:, index] * rng.uniform(0, 4.5, (parcels, 1)) + 0.5 * rng.standard_normal((parcels, 1))
+    plant_db = rng.normal(0, 0.9, (2, len(_PLANTS)))
+    drops = weather.wet_canopy[index] * rng.uniform(0.2, 1.2) * canopy  # intercepted rain
+    offsets = draw(rng, settings.level_db) + rng.normal(
+        0, draw(rng, settings.orbit_db), (2, int(orbit.max(initial=0)) + 1)
+    )
+    dates = rng.normal(0, rng.uniform(0.1, 0.4), (2, passes))
+    built = (vegetation.cover == COVER["built"])[:, None]
     water = (vegetation.cover == COVER["water"])[:, None]
-    out = []
-    for b, (a_db, b_att, soil) in enumerate(((_A_VV, _B_VV, soil_vv), (_A_VH, _B_VH, soil_vh))):
-        through = np.exp(-2 * b_att[plant] * strength * canopy)
-        leaf = 10 ** (0.1 * (a_db[plant] + plant_db[b][plant] + 0.5 * level + 0.25 * wetness + 0.4 * frozen))
-        power = leaf * canopy * (1 - through) * 1.1 + 10 ** (0.1 * soil) * through
-        db = 10 * np.log10(np.maximum(power, 1e-5)) + wet * canopy
-        db = np.where(solid, (-4.5, -12.0)[b] + 2.2 * level + 0.1 * wetness, db)
-        db = np.where(water, (-19.0, -26.5)[b] + 2.0 * rng.standard_normal(len(index)) + level, db)
-        out.append(
-            (db + base + per_orbit[b][orbit] + dates[b] + 0.15 * rng.standard_normal(db.shape)).astype(np.float32)
-        )
-    return out[0], out[1]
+    bands = []
+    for b, band in enumerate((_VV, _VH)):
+        through = np.exp(-2 * band.attenuation[plant] * strength * canopy)
+        leaf = band.canopy_db[plant] + plant_db[b][plant] + band.leaf_level * level
+        leaf = leaf + band.leaf_wetness * wetness + 0.4 * frozen
+        soil = band.soil_db + band.soil_wetness * wetness + frozen + band.soil_rough * rough + band.soil_level * level
+        power = 1.1 * canopy * (1 - through) * 10 ** (0.1 * leaf) + through * 10 ** (0.1 * soil)
+        db = 10 * np.log10(np.maximum(power, 1e-5)) + drops
+        db = np.where(built, band.built_db + 2.0 * level + 0.1 * wetness, db)
+        db = np.where(water, band.water_db + 2.0 * rng.standard_normal(passes) + level, db)
+        db = db + offsets[b][orbit] + dates[b] + 0.15 * rng.standard_normal(db.shape)
+        bands.append(db.astype(np.float32))
+    return bands[0], bands[1]

@@ -23,8 +23,8 @@ class RawScene:
     """Raw cubes and what was really there.
 
     ``truth``: ``NDVI`` float32 (t, y, x) of every day, with the coordinates ``cover`` and ``parcel`` (y, x).
-    ``cloud_mask`` says with which mask of the cube step ("square" with ``dilation_px``, or "gaussian") the looks equal those of
-    :func:`data_prep.simulator.scene.simulate_observations` for the same settings and seed.
+    ``cloud_mask`` says with which mask of the cube step ("square" with ``dilation_px``, or "gaussian") the looks
+    equal those of :func:`data_prep.simulator.scene.simulate_observations` for the same settings and seed.
     """
 
     raw: RawCubes

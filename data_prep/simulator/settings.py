@@ -56,7 +56,7 @@ class OpticsSettings(_Settings):
     """Sentinel-2 looks."""
 
     orbits: tuple[int, int] = Field((1, 2), description="fewest and most relative orbits over the scene")
-    cloudiness: Range = Field((0.38, 0.78), description="mean cloud share over the year")
+    cloudiness: Range = Field((0.4, 0.8), description="mean cloud share over the year")
     cloud_season: Range = Field((0.0, 0.22), description="how much cloudier winter is than the mean")
     dilation_px: tuple[int, int] = Field((2, 7), description="radius of the cloud mask dilation, pixels")
     gaussian_mask_probability: float = Field(

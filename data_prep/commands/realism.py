@@ -1,0 +1,167 @@
+"""`ndvi-fusion realism`: do simulated scenes look like a real cube? Statistics of both, and how far apart they are."""
+
+import json
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from pydantic import BaseModel, ConfigDict, Field
+from pyproj import Transformer
+from rich.table import Table
+from tqdm import tqdm
+
+from data_prep.cube import PrepareSettings, open_cube
+from data_prep.simulator.difficulty import GAPS_D, linear_difficulty
+from data_prep.simulator.scene import simulate_observations
+from data_prep.simulator.settings import SceneSettings
+from data_prep.simulator.statistics import LookStatistics
+from fusion.series.observations import Observations, observations_from_cube
+
+log = logging.getLogger(__name__)
+
+_MIN_LOOKS = 4  # a scene with fewer S2 dates says nothing about change
+
+
+class RealismSettings(BaseModel):
+    """Simulated scenes beside a real cube."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    real: Path = Field(description="merged cube (.nc, .zarr) or folder of raw files")
+    start: str | None = Field(None, description="first date of the real cube that is looked at, YYYY-MM-DD; null: all")
+    end: str | None = Field(None, description="last date of the real cube that is looked at, YYYY-MM-DD; null: all")
+    count: int = Field(60, ge=2, description="number of simulated scenes")
+    seed: int = Field(500_000, ge=0, description="seed of the first scene")
+    match: bool = Field(True, description="give the scenes the place, period, revisit and size of the real cube")
+    out: Path | None = Field(None, description="folder for realism.json and realism.md; null: only shown")
+    scene: SceneSettings = Field(SceneSettings(), description="size, period and every randomised range of a scene")
+    prepare: PrepareSettings = Field(PrepareSettings(), description="how raw files become a cube, as in `cube`")
+
+
+def run(settings: RealismSettings) -> Table:
+    """Compare; write the files where a folder is named; give the table to show."""
+    cube = open_cube(settings.real, settings.prepare)
+    cube = cube.sel(t=slice(settings.start, settings.end))
+    real = observations_from_cube(cube)
+    if len(real.s2_days) < _MIN_LOOKS:
+        raise ValueError(
+            f"{settings.real} has {len(real.s2_days)} Sentinel-2 dates from {settings.start} to {settings.end}; "
+            f"at least {_MIN_LOOKS} are needed; widen start and end"
+        )
+    scene = matched(settings.scene, cube, real) if settings.match else settings.scene
+    rows = compare(real, scene, settings.seed, settings.count)
+    if settings.out is not None:
+        _write(settings.out, rows, settings)
+    return table(rows, settings)
+
+
+def matched(scene: SceneSettings, cube: xr.DataArray, real: Observations) -> SceneSettings:
+    """``scene`` with the latitude, period, revisits and size of a real cube; every other range stays."""
+    days = np.concatenate([real.s2_days, real.s1_days])
+    first = days.min().astype("datetime64[D]")
+    of_year = int((first - first.astype("datetime64[Y]")).astype(int))
+    latitude = _latitude(cube)
+    s2_gaps, s1_gaps = np.diff(real.s2_days), np.diff(real.s1_days)
+    orbits = 2 if len(s2_gaps) and (s2_gaps % 5 != 0).mean() > 0.2 else 1
+    revisit = 12 if len(s1_gaps) and np.median(s1_gaps) >= 9 else 6
+    passes = 2 if len(s1_gaps) and np.median(s1_gaps) <= 4 else 1
+    return scene.model_copy(
+        update={
+            "height": int(np.clip(real.shape[0], 32, 128)),
+            "width": int(np.clip(real.shape[1], 32, 128)),
+            "n_days": int(days.max() - days.min() + 1),
+            "start_day": (of_year, of_year),
+            "phenology": scene.phenology.model_copy(
+                update={
+                    "southern_probability": float(latitude < 0),
+                    "latitude_deg": (max(abs(latitude) - 2, 0.0), abs(latitude) + 2),
+                }
+            ),
+            "optics": scene.optics.model_copy(update={"orbits": (orbits, orbits)}),
+            "radar": scene.radar.model_copy(update={"orbits": (passes, passes), "revisit_d": (revisit,)}),
+        }
+    )
+
+
+def compare(real: Observations, scene: SceneSettings, seed: int, count: int) -> list[dict]:
+    """Rows of statistic, simulated, real, distance; then linear interpolation by the leave-gap-out protocol."""
+    rng = np.random.default_rng(seed)
+    of_real, of_simulated = LookStatistics(), LookStatistics()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(Mean of empty slice|All-NaN slice|Degrees of freedom)", RuntimeWarning)
+        of_real.add(real, rng)
+        for k in tqdm(range(count), desc="scenes"):
+            looks = simulate_observations(scene, seed + k).observations
+            if len(looks.s2_days) >= _MIN_LOOKS:
+                of_simulated.add(looks, rng)
+    return of_simulated.distances(of_real) + difficulty_rows(of_simulated, of_real)
+
+
+def difficulty_rows(simulated: LookStatistics, real: LookStatistics) -> list[dict]:
+    """Mean absolute error of linear interpolation on both sides, pooled over scored dates."""
+    mine, yours = (np.concatenate(s.linear) for s in (simulated, real))
+    rows = []
+    for k, gap in enumerate(GAPS_D):
+        if len(mine) and len(yours):
+            a, b = float(np.nanmean(mine[:, k])), float(np.nanmean(yours[:, k]))
+            name = f"linear interpolation, MAE, looks within {gap} d hidden"
+            rows.append(
+                {"statistic": name, "simulated": round(a, 4), "real": round(b, 4), "distance": round(abs(a - b), 4)}
+            )
+    return rows
+
+
+def scene_difficulty(scene: SceneSettings, seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Linear interpolation on ``count`` simulated scenes: errors of all scored dates (dates, gaps), dates a scene.
+
+    Its mean over dates is to be compared with :data:`data_prep.simulator.difficulty.REAL_LINEAR_MAE`.
+    """
+    errors = []
+    for k in range(count):
+        looks = simulate_observations(scene, seed + k).observations
+        if len(looks.s2_days):
+            errors.append(linear_difficulty(looks.s2_days, looks.s2_ndvi)[1])
+    return np.concatenate(errors), np.array([len(e) for e in errors])
+
+
+def table(rows: list[dict], settings: RealismSettings) -> Table:
+    """The rows as a table for the terminal."""
+    out = Table(title=f"{settings.count} simulated scenes beside {settings.real.name}")
+    for name, side in (("statistic", "left"), ("simulated", "right"), ("real", "right"), ("distance", "right")):
+        out.add_column(name, justify=side)
+    for row in rows:
+        out.add_row(*(_text(row[key]) for key in ("statistic", "simulated", "real", "distance")))
+    return out
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(f"{v:.2f}" for v in value)
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _latitude(cube: xr.DataArray) -> float:
+    crs = cube.rio.crs
+    if crs is None:
+        log.warning("the cube has no CRS; its latitude is taken as 50 degrees north")
+        return 50.0
+    x, y = float(cube.x.mean()), float(cube.y.mean())
+    return float(Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(x, y)[1])
+
+
+def _write(folder: Path, rows: list[dict], settings: RealismSettings) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["| statistic | simulated | real | distance |", "|---|---|---|---|"]
+    lines += [
+        f"| {r['statistic']} | {_text(r['simulated'])} | {_text(r['real'])} | {_text(r['distance'])} |" for r in rows
+    ]
+    content = {
+        "realism.json": json.dumps({"settings": settings.model_dump(mode="json"), "rows": rows}, indent=1),
+        "realism.md": "\n".join(lines) + "\n",
+    }
+    for name, text in content.items():
+        partial = folder / f".{name}.partial"
+        partial.write_text(text)
+        partial.replace(folder / name)
