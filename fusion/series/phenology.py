@@ -1,15 +1,13 @@
-"""Season dates and parameters of an NDVI cube: the public call ``seasons`` and its openEO form."""
+"""Season parameters of an NDVI cube as a dataset, and as the bands of an openEO cube."""
 
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from fusion.contract import NDVI, NDVI_SIGMA, S2NDVI, ContractError, check_ndvi
-from fusion.series.phenolopy import phenolopy_metrics
-from fusion.series.reference import reference_phenology, reference_smoothing
 from fusion.series.season_blocks import SEASON_LAYERS, extract_seasons
+from fusion.series.season_curves import check_curve_method
 from fusion.series.season_settings import SEASON_DATES, SEASON_FLAGS, SEASON_HRVPP, SEASON_VARIABLES, SeasonSettings
 
 SEASON_INTEGERS = ("QFLAG", "LOOKS_UP", "LOOKS_PEAK", "LOOKS_DOWN", "FLAG", "COUNT")
@@ -17,72 +15,19 @@ SEASON_SPAN_DAYS = 550  # a longer series is taken apart into calendar years
 SEASON_EPOCH = np.datetime64("1970-01-01", "D")
 
 
-def seasons(
+def season_maps(
     cube: xr.DataArray,
+    settings: SeasonSettings,
     *,
     sigma: xr.DataArray | float | None = None,
     looks: xr.DataArray | None = None,
-    method: str = "relative_amplitude",
-    start: float = 0.25,
-    end: float = 0.15,
-    curve: str = "double_logistic",
     year: int | list[int] | None = None,
-    max_seasons: int = 2,
-    min_amplitude: float = 0.1,
-    error_days: float | None = None,
-    yydoy: bool = False,
-    use_numba: bool | None = None,
 ) -> xr.Dataset:
-    """Start, end, peak and productivity of every season, with standard deviations in days, counts and flags.
-
-    Parameters
-    ----------
-    cube : xarray.DataArray
-        NDVI with a dim ``t`` (datetime, sorted, any step, gaps and duplicates allowed) and any others, in any order.
-        With a dim ``bands`` the NDVI band is ``NDVI`` or ``S2NDVI`` or the only one, and ``NDVI_SIGMA`` is used.
-        NaN = no look. Dask arrays stay lazy.
-    sigma : DataArray or float, optional
-        Standard deviation of the values; wins over the band. Without any, looks are taken as independent and their
-        error is found from the residuals, robustly (undetected clouds).
-    looks : DataArray, optional
-        Real observations (same pixels, own dates) for the looks counts, gaps and QFLAG of a fused series.
-    method, start, end, curve, max_seasons, min_amplitude, error_days, use_numba
-        See :class:`fusion.series.season_settings.SeasonSettings`. ``method="reference"`` gives the original use
-        case's dates, ``"phenolopy"`` those of phenolopy, each with its own faults.
-    year : int or list of int, optional
-        Seasons whose maximum lies in these calendar years. Default: a series up to 18 months gives the seasons around
-        its middle, counted from 1 January of the middle's year; a longer one gives every calendar year.
-    yydoy : bool
-        Add ``SOSD_YYDOY`` ... as HR-VPP writes dates.
-
-    Returns
-    -------
-    xarray.Dataset
-        Dims ``(season, y, x)``, or ``(year, season, y, x)`` for several years. Dates are days since 1 January of the
-        season's year: negative or above 365 across New Year. NaN = none; ``FLAG`` says why.
-
-    Raises
-    ------
-    ContractError
-        Wrong dims, time axis, values that are no NDVI, unknown method or option; the message lists what is possible.
-    """
-    settings = SeasonSettings(
-        method=method, start=start, end=end, curve=curve, max_seasons=max_seasons, min_amplitude=min_amplitude,
-        error_days=error_days, use_numba=use_numba,
-    )  # fmt: skip
+    """Season parameters of a cube; the arguments and the result are those of :func:`fusion.series.seasons.seasons`."""
+    check_curve_method(settings.method)
     ndvi, spread = season_inputs(cube, sigma)
-    if method == "phenolopy":
-        return phenolopy_metrics(ndvi)
-    days = ndvi.t.values.astype("datetime64[D]").astype("int64")
-    years, periods = season_periods(days, year)
-    if method == "reference":
-        return reference_seasons(ndvi, years)
-    layers = season_layers(ndvi, spread, looks, days, periods, settings)
-    data = season_dataset(layers, years, settings)
-    if yydoy:
-        for name in SEASON_DATES:
-            data[f"{name}_YYDOY"] = season_yydoy(data[name], data.year)
-    return data
+    years, periods = season_periods(ndvi.t.values.astype("datetime64[D]").astype("int64"), year)
+    return season_dataset(season_layers(ndvi, spread, looks, periods, settings), years, settings)
 
 
 def season_inputs(cube: xr.DataArray, sigma) -> tuple[xr.DataArray, xr.DataArray | None]:
@@ -161,9 +106,10 @@ def season_first_day(year: int) -> int:
     return int(np.datetime64(f"{year:04d}-01-01", "D").astype("int64"))
 
 
-def season_layers(ndvi, spread, looks, days, periods, settings) -> xr.DataArray:
+def season_layers(ndvi, spread, looks, periods, settings) -> xr.DataArray:
     """All layers, dims (layer, year, season, ...), lazily where the input is lazy."""
     inputs, core = [ndvi], [["t"]]
+    days = ndvi.t.values.astype("datetime64[D]").astype("int64")
     if spread is not None:
         inputs.append(spread.drop_vars("t", errors="ignore"))
         core.append(["t"])
@@ -176,7 +122,7 @@ def season_layers(ndvi, spread, looks, days, periods, settings) -> xr.DataArray:
         core.append(["t_looks"])
     inputs = [a.chunk({d[0]: -1}) if season_is_lazy(a) else a for a, d in zip(inputs, core, strict=True)]
     run = partial(
-        season_chunk, days=days, periods=periods, settings=settings, has_sigma=spread is not None, look_days=look_days
+        season_values, days=days, periods=periods, settings=settings, has_sigma=spread is not None, look_days=look_days
     )
     sizes = {"layer": len(SEASON_LAYERS), "year": len(periods), "season": settings.max_seasons}
     out = xr.apply_ufunc(
@@ -186,7 +132,7 @@ def season_layers(ndvi, spread, looks, days, periods, settings) -> xr.DataArray:
     return out.transpose(*sizes, *[d for d in ndvi.dims if d != "t"])
 
 
-def season_chunk(ndvi, *others, days, periods, settings, has_sigma, look_days) -> np.ndarray:
+def season_values(ndvi, *others, days, periods, settings, has_sigma, look_days) -> np.ndarray:
     """One chunk as numpy: core dims last in, (layer, year, season) last out."""
     shape = ndvi.shape[:-1]
     flat = np.asarray(ndvi).reshape(-1, ndvi.shape[-1])
@@ -241,47 +187,7 @@ def season_attributes(name: str) -> dict:
     return attrs
 
 
-def season_yydoy(date: xr.DataArray, year: xr.DataArray) -> xr.DataArray:
-    """Dates as YYDOY, for example 19121 for 1 May 2019; 0 = none."""
-
-    def convert(value, zero):
-        whole = np.where(np.isfinite(value), np.floor(value), 0).astype(np.int64)
-        dates = zero.astype("datetime64[D]") + whole
-        first = dates.astype("datetime64[Y]")
-        doy = (dates - first.astype("datetime64[D]")).astype(np.int64) + 1
-        return np.where(np.isfinite(value), (first.astype(np.int64) + 1970) % 100 * 1000 + doy, 0).astype(np.int32)
-
-    zero = xr.DataArray(
-        np.array([np.datetime64(f"{int(y):04d}-01-01") for y in np.atleast_1d(year.values)]).reshape(year.shape)
-        .astype("datetime64[ns]"), dims=year.dims, coords=year.coords,
-    )  # fmt: skip
-    out = xr.apply_ufunc(convert, date, zero, dask="parallelized", output_dtypes=[np.int32])
-    out = out.transpose(*date.dims)
-    out.attrs = {"units": "1", "long_name": f"{date.attrs['long_name']} as YYDOY (0 = none)"}
-    return out
-
-
-def reference_seasons(ndvi: xr.DataArray, years) -> xr.Dataset:
-    """The original's dates as a season dataset; FLAG marks those that its search window capped."""
-    if np.ndim(years) != 0:
-        raise ContractError("method 'reference' knows one year; select it from the cube first, or use another method")
-    dates = reference_phenology(reference_smoothing(ndvi)).isel(t=0, drop=True)
-    year = int(years)
-    data, flag = {}, None
-    window = {"SOSD": ("sos", ("04-02", "06-10"), "start_cut"), "EOSD": ("eos", ("09-01", "12-31"), "end_cut")}
-    for name, (band, edges, label) in window.items():
-        doy = dates.sel(bands=band, drop=True).expand_dims(season=[1])
-        data[name] = (doy - 1).where(doy > 0).astype(np.float32)
-        data[name].attrs = season_attributes(name)
-        ends = [pd.Timestamp(f"{year}-{edge}").dayofyear for edge in edges]
-        capped = xr.where(doy.isin(ends), SEASON_FLAGS[label], 0)
-        flag = capped if flag is None else flag + capped
-    data["FLAG"] = (flag + xr.where(doy == 0, SEASON_FLAGS["no_data"], 0)).astype(np.int16)
-    data["FLAG"].attrs = season_attributes("FLAG")
-    return xr.Dataset(data, attrs={"method": "reference"}).assign_coords(year=year)
-
-
-def season_bands(data: xr.Dataset, variables: tuple[str, ...] = SEASON_HRVPP) -> xr.DataArray:
+def season_cube(data: xr.Dataset, variables: tuple[str, ...] = SEASON_HRVPP) -> xr.DataArray:
     """Seasons as an openEO cube (t, bands, ...): one label on ``t`` per year (1 January), bands ``SOSD_s1`` ..., ``COUNT``.
 
     Band names depend on the variables and the number of seasons only (:func:`season_band_names`), labels on ``t`` on
@@ -304,5 +210,5 @@ def season_bands(data: xr.Dataset, variables: tuple[str, ...] = SEASON_HRVPP) ->
 
 
 def season_band_names(max_seasons: int = 2, variables: tuple[str, ...] = SEASON_HRVPP) -> list[str]:
-    """Band labels of :func:`season_bands`: ``SOSD_s1``, ..., ``SOSD_s2``, ..., ``COUNT``."""
+    """Band labels of :func:`season_cube`: ``SOSD_s1``, ..., ``SOSD_s2``, ..., ``COUNT``."""
     return [f"{name}_s{k}" for k in range(1, max_seasons + 1) for name in variables] + ["COUNT"]

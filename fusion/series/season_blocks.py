@@ -18,10 +18,11 @@ from fusion.series.season_fit import (
 )
 from fusion.series.season_metrics import analytic_metrics
 from fusion.series.season_settings import SEASON_FLAGS, SEASON_VARIABLES, SeasonSettings
-from fusion.series.smoothing import smooth_values
+from fusion.series.smoothers import smooth_values
 
 SEASON_BLOCK = 4096  # pixels at once
 SEASON_WATER_MAX = 0.1  # NDVI
+SEASON_CURVE_LAMBDA = 2500.0  # smoothness of curves that are not fitted, on the daily axis for one look a day
 SEASON_LAYERS = (*SEASON_VARIABLES, "COUNT")
 
 
@@ -127,13 +128,14 @@ def daily_metrics(axis: SeasonAxis, placed, spread, fit: FittedSeasons, settings
         pixels, row = np.unique(fit.pixel, return_inverse=True)
         grid = np.arange(axis.days[0], axis.days[-1] + 1)
         weights = None if spread is None else (1.0 / np.square(spread[pixels])).T
-        lam = 12500.0 if settings.curve == "whittaker" else 2500.0
-        whole = smooth_values(
-            axis.days, placed[pixels].T, grid, method=settings.curve,
-            weights=None if weights is None else weights / np.nanmean(weights), lam=lam,
-            envelope_iterations=2 if spread is None and settings.curve == "whittaker" else 0,
-            use_numba=settings.use_numba,
-        )  # fmt: skip
+        lam = SEASON_CURVE_LAMBDA * axis.length / len(grid)
+        robust = settings.curve == "whittaker" and spread is None
+        options = {"method": settings.curve, "lam": lam, "use_numba": settings.use_numba}
+        if robust:
+            options["robust_iterations"] = 2
+        if weights is not None:
+            weights = weights / np.nanmean(weights)
+        whole = smooth_values(axis.days, placed[pixels].T, grid, weights=weights, **options)
         at = np.minimum(axis.step * fit.window[:, :1] + day, len(grid) - 1)
         curve = whole.T[row.ravel()[:, None], at]
         level_sigma = 0.5 * fit.error

@@ -50,10 +50,8 @@ def curve_metrics(
     with np.errstate(invalid="ignore", divide="ignore"):
         out |= {"SOSD_SIGMA": spread / np.abs(lslope), "EOSD_SIGMA": spread / np.abs(rslope)}
         out["MAXD_SIGMA"] = np.minimum(level_sigma / np.maximum(bend, 1e-6) / 10.0, 60.0)
-        borders = [
-            curve_outward(curve, peak, where, share * ampl + low, side)
-            for where, share, low, side in ((before, 0.1, left, -1), (before, 0.8, left, -1), (after, 0.8, right, 1), (after, 0.1, right, 1))
-        ]
+        sides = ((before, 0.1, left, -1), (before, 0.8, left, -1), (after, 0.8, right, 1), (after, 0.1, right, 1))
+        borders = [curve_outward(curve, peak, where, share * ampl + low, way) for where, share, low, way in sides]
         edge_rest = curve_edge_rest(curve, slopes, begin, end, ampl)
     for name, value, fallback in zip(("UP", "TOP", "DOWN", "OFF"), borders, (begin, maxd, maxd, end), strict=True):
         out[name] = np.where(np.isfinite(value), value, fallback)
@@ -170,10 +168,11 @@ def by_gu(curve, slopes, peak, before, after, lows, ampl, settings):
 
 
 def by_median_slope(curve, slopes, peak, before, after, lows, ampl, settings):
-    """First day of green-up, and last of senescence, that is as steep as the median of its flank."""
-    rising, falling = before & (slopes > 0), after & (slopes < 0)
+    """First day of green-up, and last of senescence, as steep as the median of its flank (10 to 90 % of the amplitude)."""
     out = []
-    for flank, sign in ((rising, 1.0), (falling, -1.0)):
+    for side, low, sign in ((before, lows[0], 1.0), (after, lows[1], -1.0)):
+        share = (curve - low[:, None]) / ampl[:, None]
+        flank = side & (sign * slopes > 0) & (share >= 0.1) & (share <= 0.9)
         steep = np.where(flank, sign * slopes, np.nan)
         middle = np.nanmedian(np.where(flank.any(1)[:, None], steep, 0.0), axis=1)
         enough = flank & (steep >= middle[:, None])

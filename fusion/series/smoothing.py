@@ -1,169 +1,145 @@
-"""Smoothers of irregular, gappy, weighted series behind one call; arrays (T, N) in, arrays (G, N) out."""
+"""Smoothing of an NDVI cube: the public call, every smoother behind one interface."""
+
+from functools import partial
 
 import numpy as np
-from scipy.interpolate import make_smoothing_spline
-from scipy.signal import savgol_filter
+import xarray as xr
 
-from fusion.contract import ContractError
-from fusion.series.reference import fill_gaps_linear, interpolation_matrix
-from fusion.series.whittaker import whittaker
+from fusion.contract import NDVI_SIGMA, ContractError, TimeGrid
+from fusion.series.phenology import season_inputs, season_is_lazy
+from fusion.series.season_fit import (
+    SEASON_MIN_LOOKS,
+    detection_curve,
+    find_seasons,
+    fit_seasons,
+    place_looks,
+    season_axis,
+    season_curve,
+)
+from fusion.series.season_settings import SeasonSettings
+from fusion.series.smoothers import (
+    SMOOTH_HARMONICS,
+    SMOOTH_LAMBDA,
+    SMOOTH_POLYORDER,
+    SMOOTH_WINDOW_DAYS,
+    SMOOTHERS,
+    merge_same_days,
+    smooth_values,
+)
 
-SMOOTHERS = ("whittaker", "savitzky_golay", "double_logistic", "spline", "hants", "none")
-SMOOTH_LAMBDA = 2500.0  # whittaker and spline, on the daily axis: half power at a period of 44 d for daily looks
-SMOOTH_WINDOW_DAYS = 91  # savitzky_golay, of the original use case
-SMOOTH_POLYORDER = 3
-SMOOTH_HARMONICS = 3  # hants, of one year
-SMOOTH_YEAR_DAYS = 365.25
-HANTS_TOLERANCE = 0.08  # NDVI; looks further below the curve are dropped one round after the other
-HANTS_ROUNDS = 6
+SMOOTH_BLOCK = 2048  # series at once
 
 
-def smooth_values(
-    days: np.ndarray,
-    values: np.ndarray,
-    grid_days: np.ndarray,
+def smooth(
+    cube: xr.DataArray,
     *,
     method: str = "whittaker",
-    weights: np.ndarray | None = None,
+    sigma: xr.DataArray | float | None = None,
+    start: str | np.datetime64 | None = None,
+    end: str | np.datetime64 | None = None,
+    step_days: int | None = None,
     lam: float = SMOOTH_LAMBDA,
     window_days: int = SMOOTH_WINDOW_DAYS,
     polyorder: int = SMOOTH_POLYORDER,
     harmonics: int = SMOOTH_HARMONICS,
     envelope_iterations: int = 0,
+    robust_iterations: int = 0,
     use_numba: bool | None = None,
-) -> np.ndarray:
-    """Smooth every column.
+) -> xr.DataArray:
+    """A smooth, gap-free curve per pixel.
 
     Parameters
     ----------
-    days : int ndarray, (T,)
-        Sorted dates, duplicates allowed.
-    values : ndarray, (T, N)
-        NaN = missing.
-    grid_days : int ndarray, (G,)
-        Dates of the result.
+    cube : xarray.DataArray
+        NDVI with a dim ``t`` and any others, in any order; with ``bands`` the NDVI band is taken. NaN = no look, dates
+        may be irregular or doubled. Dask arrays stay lazy.
     method : str
-        One of ``SMOOTHERS`` but ``double_logistic``, which needs seasons (``fusion.series.smooth_cube.smooth``).
-        ``none`` joins the looks by straight lines and holds the outer ones.
-    weights : ndarray, (T, N), optional
-        ``1 / sigma**2``.
+        ``whittaker`` (``lam``, ``envelope_iterations``, ``robust_iterations``), ``savitzky_golay`` (``window_days``,
+        ``polyorder``; with a sigma a weighted local polynomial), ``double_logistic`` (season by season, robust),
+        ``spline`` (``lam``), ``hants`` (``harmonics``) or ``none`` (straight lines).
+    sigma : DataArray or float, optional
+        Standard deviation of the looks; default: the band ``NDVI_SIGMA`` if there is one. Looks weigh ``1 / sigma**2``
+        relative to the mean of their block.
+    start, end, step_days
+        Dates of the curve; default: the cube's own dates, or every ``step_days`` between its first and last.
 
     Returns
     -------
-    ndarray, float64, (G, N)
-        NaN for a series without a look.
+    xarray.DataArray
+        float32, dims of the input without ``bands``; a series without a look stays NaN.
+
+    Raises
+    ------
+    ContractError
+        Wrong dims, dates, values that are no NDVI, unknown method; the message lists what is possible.
     """
-    days, values, weights = merge_same_days(np.asarray(days), np.asarray(values, float), weights)
-    if method == "whittaker":
-        return whittaker(
-            values, weights, lam=lam, days=days, grid_days=grid_days,
-            envelope_iterations=envelope_iterations, use_numba=use_numba,
-        )  # fmt: skip
-    if method == "savitzky_golay":
-        return savitzky_golay(days, values, grid_days, weights, window_days, polyorder)
-    if method == "spline":
-        return smoothing_spline(days, values, grid_days, weights, lam)
-    if method == "hants":
-        return hants(days, values, grid_days, weights, harmonics)
-    if method == "none":
-        return interpolation_matrix(days, np.asarray(grid_days)) @ fill_gaps_linear(days, values)
-    raise ContractError(f"smoother is {method!r}; expected one of {', '.join(SMOOTHERS)}")
+    if method not in SMOOTHERS:
+        raise ContractError(f"method is {method!r}; expected one of {', '.join(SMOOTHERS)}")
+    ndvi, spread = season_inputs(cube, sigma)
+    days = ndvi.t.values.astype("datetime64[D]").astype("int64")
+    grid_days = smooth_grid(days, start, end, step_days)
+    options = {
+        "method": method, "lam": lam, "window_days": window_days, "polyorder": polyorder, "harmonics": harmonics,
+        "envelope_iterations": envelope_iterations, "robust_iterations": robust_iterations, "use_numba": use_numba,
+    }  # fmt: skip
+    inputs = [a.drop_vars("t", errors="ignore") for a in (ndvi, spread) if a is not None]
+    inputs = [a.chunk({"t": -1}) if season_is_lazy(a) else a for a in inputs]
+    out = xr.apply_ufunc(
+        partial(smooth_chunk, days=days, grid_days=grid_days, options=options), *inputs,
+        input_core_dims=[["t"]] * len(inputs), output_core_dims=[["t"]], exclude_dims={"t"}, dask="parallelized",
+        output_dtypes=[np.float32], dask_gufunc_kwargs={"output_sizes": {"t": len(grid_days)}},
+    )  # fmt: skip
+    out = out.transpose(*ndvi.dims).assign_coords(t=grid_days.astype("datetime64[D]").astype("datetime64[ns]"))
+    out.attrs = {k: v for k, v in ndvi.attrs.items() if k != NDVI_SIGMA} | {"smoothing": method, "units": "1"}
+    return out
 
 
-def merge_same_days(days: np.ndarray, values: np.ndarray, weights: np.ndarray | None) -> tuple:
-    """Looks of one day become their weighted mean; weights add up."""
-    if (np.diff(days) > 0).all():
-        return days, values, weights
-    unique, at = np.unique(days, return_inverse=True)
-    seen = np.isfinite(values)
-    w = seen.astype(float) if weights is None else np.where(seen, weights, 0.0)
-    total, mass = np.zeros((len(unique), values.shape[1])), np.zeros((len(unique), values.shape[1]))
-    np.add.at(total, at, w * np.where(seen, values, 0.0))
-    np.add.at(mass, at, w)
-    merged = np.divide(total, mass, out=np.full_like(total, np.nan), where=mass > 0)
-    return unique, merged, None if weights is None else mass
+def smooth_grid(days: np.ndarray, start, end, step_days: int | None) -> np.ndarray:
+    """Dates of the curve as days since 1970-01-01."""
+    if start is None and end is None and step_days is None:
+        return np.unique(days)
+    first = np.datetime64(start, "D") if start is not None else np.datetime64(int(days[0]), "D")
+    last = np.datetime64(end, "D") if end is not None else np.datetime64(int(days[-1]), "D")
+    return TimeGrid(first, last, 1 if step_days is None else step_days).days
 
 
-def savitzky_golay(days, values, grid_days, weights, window_days: int, polyorder: int) -> np.ndarray:
-    """Savitzky-Golay on the daily, linearly bridged series; with weights a weighted local polynomial of the looks."""
-    if window_days % 2 == 0 or window_days <= polyorder or polyorder < 0:
-        raise ContractError(f"window_days is {window_days}, polyorder {polyorder}; expected an odd window above the order")
-    if weights is not None:
-        return local_polynomial(days, values, grid_days, weights, window_days / 2, polyorder)
-    first, last = min(days[0], np.min(grid_days)), max(days[-1], np.max(grid_days))
-    if last - first + 1 < window_days:
-        raise ContractError(
-            f"the series spans {last - first + 1} days; savitzky_golay needs at least window_days = {window_days}; "
-            "shorten the window"
-        )
-    axis = np.arange(first, last + 1)
-    operator = savgol_filter(interpolation_matrix(days, axis), window_days, polyorder, axis=0, mode="interp")
-    return operator[np.asarray(grid_days) - first] @ fill_gaps_linear(days, values)
-
-
-def local_polynomial(days, values, grid_days, weights, half: float, order: int) -> np.ndarray:
-    """Weighted polynomial around each date; straight lines where the window holds no more looks than coefficients."""
-    seen = np.isfinite(values) & (weights > 0)
-    w, wy = np.where(seen, weights, 0.0), np.where(seen, weights * np.where(seen, values, 0.0), 0.0)
-    mean = w.sum(0) / np.maximum(seen.sum(0), 1)
-    w, wy = w / np.where(mean > 0, mean, 1.0), wy / np.where(mean > 0, mean, 1.0)
-    offset = (np.asarray(days)[None, :] - np.asarray(grid_days)[:, None]) / half
-    near = (np.abs(offset) <= 1).astype(float)
-    moments = [(near * offset**k) @ w for k in range(2 * order + 1)]
-    rights = [(near * offset**k) @ wy for k in range(order + 1)]
-    normal = np.stack([np.stack([moments[i + j] for j in range(order + 1)], -1) for i in range(order + 1)], -2)
-    normal += 1e-9 * np.eye(order + 1)
-    out = np.linalg.solve(normal, np.stack(rights, -1)[..., None])[..., 0, 0]
-    poor = near @ seen.astype(float) <= order + 1
-    bridged = interpolation_matrix(days, np.asarray(grid_days)) @ fill_gaps_linear(days, values)
-    return np.where(poor | np.isnan(bridged), bridged, out)
-
-
-def smoothing_spline(days, values, grid_days, weights, lam: float) -> np.ndarray:
-    """Natural cubic smoothing spline (scipy), straight outside the looks; series that share their dates go together."""
-    out = np.full((len(grid_days), values.shape[1]), np.nan)
-    seen = np.isfinite(values) if weights is None else np.isfinite(values) & (weights > 0)
-    x, grid = days.astype(float), np.asarray(grid_days, float)
-    if weights is None:
-        patterns, group = np.unique(seen, axis=1, return_inverse=True)
-        groups = [(patterns[:, g], np.flatnonzero(group.ravel() == g)) for g in range(patterns.shape[1])]
-    else:
-        groups = [(seen[:, n], np.array([n])) for n in range(values.shape[1])]
-    for mask, columns in groups:
-        if mask.sum() < 5:
-            if mask.any():
-                out[:, columns] = values[mask][:, columns].mean(0)
+def smooth_chunk(ndvi, *sigma, days, grid_days, options) -> np.ndarray:
+    """One chunk as numpy, time last in and out."""
+    shape = ndvi.shape[:-1]
+    values = np.asarray(ndvi).reshape(-1, ndvi.shape[-1])
+    spread = np.asarray(sigma[0]).reshape(values.shape) if sigma else None
+    out = np.empty((len(values), len(grid_days)), np.float32)
+    for first in range(0, len(values), SMOOTH_BLOCK):
+        part = slice(first, first + SMOOTH_BLOCK)
+        noise = None if spread is None else spread[part]
+        if options["method"] == "double_logistic":
+            out[part] = smooth_seasons(values[part], noise, days, grid_days, options["use_numba"])
             continue
-        w = None if weights is None else weights[mask, columns[0]]
-        spline = make_smoothing_spline(x[mask], values[mask][:, columns], w=w, lam=lam)
-        out[:, columns] = spline(np.clip(grid, x[mask][0], x[mask][-1]))
-    return out
+        weights = None
+        if noise is not None:
+            weights = np.where(np.isfinite(noise) & (noise > 0), 1.0 / np.square(noise.astype(float)), 0.0).T
+            weights = weights / max(weights.mean(), 1e-30)
+        out[part] = smooth_values(days, values[part].T, grid_days, weights=weights, **options).T
+    return out.reshape(*shape, len(grid_days))
 
 
-def hants(days, values, grid_days, weights, harmonics: int) -> np.ndarray:
-    """Harmonic analysis with rejection of low looks (Roerink et al. 2000, Int. J. Remote Sensing 21, 1911)."""
-    if not 1 <= harmonics <= 12:
-        raise ContractError(f"harmonics is {harmonics}; expected 1 to 12 per year")
-    seen = np.isfinite(values)
-    w = seen.astype(float) if weights is None else np.where(seen, weights, 0.0)
-    w = w / np.maximum(w.max(0), 1e-30)
-    y, basis = np.where(seen, values, 0.0), hants_basis(days, days[0], harmonics)
-    damping = 1e-3 * np.diag([0.0, *[1.0] * (2 * harmonics)])
-    for round_number in range(HANTS_ROUNDS):
-        normal = np.einsum("ti,tn,tj->nij", basis, w, basis, optimize=True) + damping
-        normal[:, 0, 0] += 1e-12
-        parameters = np.linalg.solve(normal, np.einsum("ti,tn->ni", basis, w * y, optimize=True)[..., None])[..., 0]
-        low = (basis @ parameters.T - y > HANTS_TOLERANCE) & (w > 0)
-        low &= (w > 0).sum(0) > 2 * harmonics + 5
-        if round_number == HANTS_ROUNDS - 1 or not low.any():
-            break
-        w = np.where(low, 0.0, w)
-    out = hants_basis(np.asarray(grid_days), days[0], harmonics) @ parameters.T
-    out[:, ~seen.any(0)] = np.nan
-    return out
-
-
-def hants_basis(days, origin, harmonics: int) -> np.ndarray:
-    """Constant, cosines and sines of the year, (T, 1 + 2 harmonics)."""
-    phase = 2 * np.pi * (np.asarray(days, float) - origin)[:, None] / SMOOTH_YEAR_DAYS * np.arange(1, harmonics + 1)
-    return np.concatenate([np.ones((len(phase), 1)), np.cos(phase), np.sin(phase)], axis=1)
+def smooth_seasons(values, sigma, days, grid_days, use_numba) -> np.ndarray:
+    """Double-logistic curve of every season, the mean where two windows meet, the detection curve between them."""
+    settings = SeasonSettings(use_numba=use_numba)
+    axis = season_axis(days)
+    placed, spread = place_looks(axis, values, sigma)
+    placed = np.where((np.isfinite(placed).sum(1) >= SEASON_MIN_LOOKS)[:, None], placed, np.nan)
+    curve = detection_curve(axis, placed, sigma is not None, use_numba)
+    unique, smoothed, _ = merge_same_days(axis.days, curve.T, None)
+    out = smooth_values(unique, smoothed, grid_days, method="none").T
+    rows, *_ = find_seasons(curve, 4 + 3 * (1 + axis.length * axis.step // 366), settings)
+    if len(rows[0]) == 0:
+        return out
+    fit = fit_seasons(axis, placed, spread, curve, rows, settings)
+    total, number = np.zeros(out.shape), np.zeros(out.shape)
+    for m in np.flatnonzero(fit.follows):
+        first, last = axis.days[fit.window[m]]
+        inside = (grid_days >= first) & (grid_days <= last)
+        total[fit.pixel[m], inside] += season_curve(grid_days[inside] - float(first), fit.theta[m : m + 1])[0]
+        number[fit.pixel[m], inside] += 1
+    return np.where(number > 0, total / np.maximum(number, 1), out)
