@@ -4,14 +4,16 @@ from typing import Any, Callable
 
 import dask.array as da
 import numpy as np
+import odc.geo.xr  # noqa: F401  (the .odc accessor)
 import xarray as xr
 from openeo_processes_dask.process_implementations.cubes.merge import merge_cubes as merge_equal_cubes
-from openeo_processes_dask.process_implementations.cubes.resample import resample_cube_spatial as resample_by_library
+from openeo_processes_dask.process_implementations.cubes.resample import resample_methods_list
 from openeo_processes_dask.process_implementations.exceptions import KernelDimensionsUneven, OverlapResolverMissing
 from scipy import ndimage
 
 from udf.kernels import dilation_kernels
 from udf.local.grid import LONLAT, crs_of, geometry_of, inside_polygon, keep_crs, project
+from udf.local.loading import CHUNK_PX
 
 _BORDERS = {"replicate": "nearest", "reflect": "reflect", "reflect_pixel": "mirror", "wrap": "wrap"}
 _RANK_ONE = 1e-6  # a kernel written with seven digits is still the outer product that it was
@@ -61,8 +63,24 @@ def resample_cube_spatial(
         raise ValueError("resample_cube_spatial needs the CRS of both cubes; write it with rioxarray's write_crs")
     if crs == wanted and all(_same_axis(data[a].values, target[a].values) for a in ("y", "x")):
         return data.assign_coords(y=target.y.values, x=target.x.values)
-    moved = resample_by_library(data if data.dtype.kind != "b" else data.astype("uint8"), target, method, options)
+    moved = _reproject(data if data.dtype.kind != "b" else data.astype("uint8"), target, method)
     return keep_crs(_bare(moved).assign_coords(y=target.y.values, x=target.x.values).assign_attrs(data.attrs), target)
+
+
+def _reproject(data: xr.DataArray, target: xr.DataArray, method: str) -> xr.DataArray:
+    """Onto the target's grid in chunks of a size of our own.
+
+    The library's implementation gives the result the chunk size of the source, and 300 m pixels that cover the whole
+    area in a few dozen values turn into chunks of a few dozen pixels of 10 m, by the ten thousand.
+    """
+    if method not in resample_methods_list:
+        raise ValueError(f"method is {method!r}; expected one of {sorted(resample_methods_list)}")
+    resampling = "nearest" if method == "near" else method
+    rows_last = data.transpose(..., "y", "x")
+    lazy = rows_last if rows_last.chunks is not None else rows_last.chunk()
+    moved = lazy.odc.reproject(target.odc.geobox, resampling=resampling, chunks=(CHUNK_PX, CHUNK_PX))
+    names = dict(zip(moved.dims[-2:], ("y", "x"), strict=True))
+    return moved.rename({old: new for old, new in names.items() if old != new}).transpose(*data.dims)
 
 
 def _follow_one_another(cube1: xr.DataArray, cube2: xr.DataArray) -> bool:
