@@ -8,11 +8,12 @@ import numpy as np
 from fusion.series.double_logistic import double_logistic, fit_double_logistic
 from fusion.series.season_detection import detect_seasons, season_starts
 from fusion.series.season_settings import SeasonSettings
+from fusion.series.smoothers import robust_weights
 from fusion.series.whittaker import whittaker, whittaker_penalty
 
 SEASON_LAMBDA = 20.0  # smoothness of the detection curve on a 5-day axis: half power at a period of 66 d
-SEASON_LOOKS_LAMBDA = 60.0  # the same for noisy, gappy looks: 87 d
-SEASON_ENVELOPE = 2  # upper-envelope passes of the detection curve of looks: undetected clouds only lower NDVI
+SEASON_LOOKS_LAMBDA = 30.0  # the same for noisy, gappy looks: 74 d
+SEASON_ROBUST = 2  # reweighting passes of the detection curve of looks, against undetected clouds
 SEASON_MIN_LOOKS = 5
 SEASON_ERROR_DAYS = 14.0  # correlation time of the errors of a fused series (rho = 0.7 at 5 d)
 SEASON_TUKEY = 4.0  # standard deviations beyond which a look has no weight
@@ -78,8 +79,10 @@ def detection_curve(axis: SeasonAxis, looks: np.ndarray, fused: bool, use_numba:
     lam = (SEASON_LAMBDA if fused else SEASON_LOOKS_LAMBDA) * (5.0 / axis.step) ** 4 * per_step
     if fused and np.isfinite(looks).all() and axis.length > 2:
         return looks.astype(np.float32, copy=False) @ season_smoother(axis.length, lam).astype(np.float32)
-    envelope = 0 if fused else SEASON_ENVELOPE
-    curve = whittaker(looks.T, lam=lam, envelope_iterations=envelope, use_numba=use_numba).T.copy()
+    values, weights = looks.T, None
+    for _ in range(0 if fused else SEASON_ROBUST):
+        weights = robust_weights(values, whittaker(values, weights, lam=lam, use_numba=use_numba), None)
+    curve = whittaker(values, weights, lam=lam, use_numba=use_numba).T.copy()
     seen = np.isfinite(looks)
     index, rows = np.arange(axis.length), np.arange(len(looks))
     first, last = seen.argmax(1), axis.length - 1 - seen[:, ::-1].argmax(1)
