@@ -41,6 +41,7 @@ class EvaluateSettings(BaseModel):
     out: Path = Field(description="folder for scores.json, tables, rows and figures")
     model: str = Field(SHIPPED, description="shipped, none, a model file or folder, run:ID, or a registered name")
     without_adversarial: str | None = Field(None, description="the net without its adversarial part, for the gate")
+    others: dict[str, str] = Field({}, description="further nets to score beside it, name -> reference")
     ablations: tuple[Literal["s1", "coarse", "s2_only"], ...] = Field((), description="what the model loses")
     baselines: tuple[str, ...] = Field(("linear",), description="linear, whittaker, savitzky_golay, efast_like")
     whittaker_lambdas: tuple[float, ...] = Field((1e3, 1e4), description="smoothness of each Whittaker, daily grid")
@@ -70,11 +71,14 @@ class EvaluateSettings(BaseModel):
     def _one_input(self) -> "EvaluateSettings":
         if self.cube is not None and self.store is not None:
             raise ValueError("give either cube=PATH (real looks) or store=PATH (simulated truth), not both")
-        if self.model == NO_MODEL and (self.without_adversarial or not self.baselines):
+        if self.model == NO_MODEL and (self.without_adversarial or self.others or not self.baselines):
             raise ValueError("model=none leaves nothing to compare; give a model, or baselines only")
         if self.without_adversarial and self.cube is not None:
             raise ValueError("the adversarial gate needs truth; leave out cube")
-        make_baselines(list(self.baselines), list(self.whittaker_lambdas))
+        known = [baseline.name for baseline in make_baselines(list(self.baselines), list(self.whittaker_lambdas))]
+        taken = {"model", WITHOUT_ADVERSARIAL, *known} & set(self.others)
+        if taken:
+            raise ValueError(f"others uses the names {sorted(taken)}, which mean something else; take other names")
         return self
 
 
@@ -101,9 +105,10 @@ def make_predictors(settings: EvaluateSettings) -> tuple[list[Predictor], list[s
     if settings.model != NO_MODEL:
         model = ModelPredictor.load(None if settings.model == SHIPPED else settings.model, threads=threads)
         predictors += [model, *ablations(model, settings.ablations)]
+    others = dict(settings.others)
     if settings.without_adversarial:
-        plain = ModelPredictor.load(settings.without_adversarial, name=WITHOUT_ADVERSARIAL, threads=threads)
-        predictors.append(plain)
+        others[WITHOUT_ADVERSARIAL] = settings.without_adversarial
+    predictors += [ModelPredictor.load(reference, name=name, threads=threads) for name, reference in others.items()]
     return [*predictors, *baselines], [baseline.name for baseline in baselines]
 
 

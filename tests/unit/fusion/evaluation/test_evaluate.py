@@ -66,6 +66,28 @@ def test_a_folder_of_series_is_scored_site_by_site_and_hopeless_sites_are_left_o
         run(only)
 
 
+def test_a_store_is_scored_by_its_split(tmp_path):
+    from fusion.data.patch import Patch
+    from fusion.data.store import create_store, write_patch
+    from tests.factory import mock_observations, mock_truth
+
+    store = create_store(tmp_path / "patches.zarr")
+    days = np.datetime64("2019-03-01", "D").astype(int) + np.arange(200)
+    for key, split in (("one", "test"), ("two", "train")):
+        looks = mock_observations(t=40, y=6, x=6, cloud=0.5)
+        truth = mock_truth(days, 6, 6)
+        write_patch(store, Patch(looks, split, "site", 2019, key, truth_days=days, truth=truth))
+    quiet = {"near_real_time": {"scenes": 0}, "phenology": {"scenes": 0}, "looks_scenes": 0, "holdout": {"windows": 0}}
+    opener = {"_target_": "fusion.data.store.PatchStore.open"}
+    run(settings_of(tmp_path, store=store, open_store=opener, baselines=("linear",), **quiet))
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert scores["kind"] == "simulated" and scores["scenes"] == ["one"]
+    (overall,) = scores["tables"]["overall"]
+    assert 0 < overall["mae"] < 0.05  # only the clouds hide anything
+    with pytest.raises(ContractError, match="there is no scene to score"):
+        run(settings_of(tmp_path, store=store, open_store=opener, split="calibration", **quiet))
+
+
 @pytest.mark.slow
 def test_run_is_recorded_where_a_tracking_uri_is_configured(tmp_path):
     import mlflow
@@ -91,6 +113,8 @@ def test_contradictions_are_refused(tmp_path):
         settings_of(tmp_path, baselines=("cubic",))
     with pytest.raises(ValidationError, match="leaves nothing to compare"):
         settings_of(tmp_path, baselines=())
+    with pytest.raises(ValidationError, match="which mean something else"):
+        settings_of(tmp_path, model="shipped", others={"linear": "x"})
     with pytest.raises(ValidationError, match="different whole numbers"):
         settings_of(tmp_path, leave_gap_out={"gaps_days": (2, 2)})
     with pytest.raises(ContractError, match="does not exist"):

@@ -96,6 +96,13 @@ def test_s2_looks_leaves_out_dates_without_any():
     assert len(days) == cube.sizes["t"] - 1 == len(looks) and to_days(cube.t.values)[3] not in days
 
 
+def test_a_single_pixel_without_radar_and_coarse_is_answered(folders):
+    cube = mock_cube(y=1, x=1, radar=False, coarse=False)
+    model = ModelPredictor.load(folders["untrained"])
+    expected, _ = Linear().predict(cube, cube.t.values[5:8])
+    np.testing.assert_allclose(model.predict(cube, cube.t.values[5:8]).ndvi, expected, atol=1e-5)
+
+
 @pytest.mark.slow
 def test_whole_command_on_simulated_scenes_with_the_gate(folders, tmp_path):
     size = {"height": 32, "width": 32}
