@@ -56,11 +56,12 @@ def create_store(path: str | Path, description: dict[str, Any] | None = None) ->
             _check_version(path)
             return path
         leftovers = {p.name for p in path.iterdir()} if path.is_dir() else {"a file"}
-        if leftovers != {"patch"} and leftovers != {_PARTIAL}:
-            seen = sorted(leftovers)[:3]
+        foreign = {n for n in leftovers if n not in ("patch", _PARTIAL) and not n.startswith(".zarr.json-")}
+        if foreign:  # the others are what a kill during the first moments may leave
+            seen = sorted(foreign)[:3]
             raise StoreError(f"{path} exists and is no patch store (it holds {seen}); name another path")
     (path / _PARTIAL).mkdir(parents=True, exist_ok=True)
-    if not (path / "patch").exists():
+    if not (path / "patch" / "zarr.json").exists():
         zarr.create_group(str(path / "patch"), zarr_format=3)
     packing = {"ndvi_scale": PACK_SCALE, "radar_scale": RADAR_PACK_SCALE, "nodata": PACK_NODATA}
     header = {"store_version": STORE_VERSION, "packing": packing, **(description or {})}

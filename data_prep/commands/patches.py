@@ -1,0 +1,207 @@
+"""`ndvi-fusion patches`: merged cubes or simulated scenes to a patch store, in parallel, resumable."""
+
+import functools
+import importlib.metadata
+import json
+import logging
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from data_prep.farm import marker_of, only_run, pending, read_marker, run_all, write_marker
+from data_prep.patches import CubePatches, CutSettings, SimulatedPatches, Task, cut_patches, plan
+from data_prep.sources import SourceError
+from data_prep.split import Ground, SplitSettings, leaks
+from data_prep.statistics import add, patch_statistics, summary
+from fusion.data.patch import Patch, StoreError
+from fusion.data.store import PatchStore, create_store, write_json, write_patch
+
+log = logging.getLogger(__name__)
+
+_TASKS = ".tasks"
+PatchSource = Annotated[CubePatches | SimulatedPatches, Field(discriminator="kind")]
+
+
+class PatchesSettings(BaseModel):
+    """Merged cubes or simulated scenes to a patch store."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: PatchSource = Field(description="simulated scenes (source=simulated) or merged cubes (source=cubes)")
+    out: Path = Field(description="the store to write, a folder that ends in .zarr; a killed run is resumed")
+    cut: CutSettings = Field(CutSettings(), description="size of patches, what is kept")
+    split: SplitSettings = Field(SplitSettings(), description="train, calibration and test")
+    workers: int = Field(2, ge=0, le=512, description="processes on this machine; 0: in this process")
+    scheduler: str | None = Field(None, description="address of a Dask scheduler that runs already, tcp://...")
+    on_error: Literal["stop", "skip"] = Field("stop", description="what to do when a cube or scene fails")
+    overwrite: bool = Field(False, description="delete an existing store first")
+
+    @field_validator("out")
+    @classmethod
+    def _is_zarr(cls, out: Path) -> Path:
+        if out.suffix != ".zarr":
+            raise ValueError(f"out={out} ends in {out.suffix!r}; expected .zarr")
+        return out
+
+
+def run(settings: PatchesSettings) -> None:
+    """Plan, do what is not done yet, check for leakage, write the manifest."""
+    tasks = plan(settings.source, settings.cut)
+    store = _prepare_store(settings)
+    with only_run(store / _TASKS):
+        _clear_partial(store)
+        todo = pending(tasks, store / _TASKS)
+        if len(todo) < len(tasks):
+            log.info("%d of %d tasks are done already", len(tasks) - len(todo), len(tasks))
+        work = functools.partial(do_task, store=store, cut=settings.cut, split=settings.split)
+        with _progress(len(todo)) as on_done:
+            failed = run_all(
+                todo, work, workers=min(settings.workers, len(todo)), scheduler=settings.scheduler,
+                on_error=settings.on_error, on_done=on_done,
+            )  # fmt: skip
+        _finish(store, settings, tasks, failed)
+
+
+def do_task(task: Task, *, store: Path, cut: CutSettings, split: SplitSettings) -> dict[str, Any]:
+    """Cut and write the patches of one task, then its marker; returns what the marker says."""
+    import dask
+
+    keys: list[str] = []
+    reasons: Counter[str] = Counter()
+    total: dict[str, Any] = {}
+    with dask.config.set(scheduler="synchronous"):
+        for patch in cut_patches(task, cut, split):
+            if isinstance(patch, Patch):
+                write_patch(store, patch)
+                keys.append(patch.key)
+                total = add(total, patch_statistics(patch))
+            else:
+                reasons[patch] += 1
+    told = {"keys": keys, "left_out": dict(reasons), "statistics": total}
+    write_marker(store / _TASKS, task, told)
+    return told
+
+
+def _recipe(settings: PatchesSettings) -> dict[str, Any]:
+    recipe = {"cut": settings.cut.model_dump(mode="json"), "split": settings.split.model_dump(mode="json")}
+    recipe["kind"] = settings.source.kind
+    return recipe
+
+
+def _prepare_store(settings: PatchesSettings) -> Path:
+    if settings.overwrite and settings.out.exists():
+        if not (settings.out / "zarr.json").is_file():
+            raise StoreError(f"{settings.out} is no patch store; overwrite=true deletes only patch stores")
+        doomed = settings.out.with_name(f".{settings.out.name}.old")
+        shutil.rmtree(doomed, ignore_errors=True)
+        settings.out.rename(doomed)
+        shutil.rmtree(doomed)
+    store = create_store(settings.out, {"recipe": _recipe(settings)})
+    found = json.loads((store / "zarr.json").read_text())["attributes"].get("recipe")
+    if found != _recipe(settings):
+        changed = sorted(k for k in _recipe(settings) if (found or {}).get(k) != _recipe(settings)[k])
+        raise StoreError(
+            f"{store} was made with other settings ({', '.join(changed)} differ); set overwrite=true "
+            "or name another store"
+        )
+    (store / "manifest.json").unlink(missing_ok=True)
+    return store
+
+
+def _clear_partial(store: Path) -> None:
+    shutil.rmtree(store / ".partial", ignore_errors=True)
+    (store / ".partial").mkdir(exist_ok=True)
+
+
+class _progress:
+    """A progress bar on standard error; quiet where that is no terminal."""
+
+    def __init__(self, count: int) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("patches"), BarColumn(), MofNCompleteColumn(), TextColumn("tasks"), TimeRemainingColumn())
+        self.bar = Progress(*columns, transient=True)
+        self.count = count
+
+    def __enter__(self) -> Any:
+        self.bar.__enter__()
+        line = self.bar.add_task("patches", total=self.count)
+        return lambda task, told: self.bar.advance(line)
+
+    def __exit__(self, *error: Any) -> None:
+        self.bar.__exit__(*error)
+
+
+def _finish(store: Path, settings: PatchesSettings, tasks: list[Task], failed: list[tuple[str, str]]) -> None:
+    told = [t for task in tasks if (t := read_marker(marker_of(store / _TASKS, task))) is not None]
+    left_out: Counter[str] = Counter()
+    total: dict[str, Any] = {}
+    for one in told:
+        left_out.update(one["left_out"])
+        total = add(total, one["statistics"])
+    opened = PatchStore.open(store)
+    if not len(opened):
+        why = "; ".join(f"{n} windows: {reason}" for reason, n in left_out.most_common(4))
+        more = f"; {len(failed)} inputs failed, the first: {': '.join(failed[0])}" if failed else ""
+        raise SourceError(f"{store} got no patch ({why or 'nothing was cut'}{more}); relax cut.min_looks or the split")
+    placed = zip(opened.keys, opened.facts, strict=True)
+    found = leaks((key, fact["split"], ground) for key, fact in placed if (ground := _ground(fact)))
+    if found:
+        raise StoreError(
+            f"{len(found)} pairs of patches of different splits share ground, the first {found[0]}; "
+            "give overlapping cubes the same split in split.sites"
+        )
+    write_json(store / "manifest.json", _manifest(opened, settings, total, left_out, failed))
+    counts = Counter(f["split"] for f in opened.facts)
+    log.info("%s: %d patches (%s)", store, len(opened), ", ".join(f"{s} {n}" for s, n in sorted(counts.items())))
+    for reason, n in left_out.most_common():
+        log.info("%d windows left out: %s", n, reason)
+    for split in ("train", "calibration", "test"):
+        if not counts[split]:
+            log.warning("split %s is empty; few blocks or sites? set split.sites or another split.seed", split)
+
+
+def _ground(facts: dict[str, Any]) -> Ground | None:
+    box = facts["extra"].get("ground")
+    return None if box is None else Ground(*box, years=())
+
+
+def _manifest(
+    store: PatchStore, settings: PatchesSettings, total: dict[str, Any], left_out: Counter[str],
+    failed: list[tuple[str, str]],
+) -> dict[str, Any]:  # fmt: skip
+    facts = store.facts
+    extents: dict[str, list[float]] = {}
+    for fact in facts:
+        crs, box = fact["extra"].get("crs"), fact["extra"].get("bounds")
+        if crs and box:
+            old = extents.get(crs, box)
+            extents[crs] = [min(old[0], box[0]), min(old[1], box[1]), max(old[2], box[2]), max(old[3], box[3])]
+    firsts = sorted(f["extra"]["first"] for f in facts if "first" in f["extra"])
+    lasts = sorted(f["extra"]["last"] for f in facts if "last" in f["extra"])
+    return {
+        "patches": len(store),
+        "patches_by_split": dict(Counter(f["split"] for f in facts)),
+        "patches_by_year": {str(y): n for y, n in sorted(Counter(f["year"] for f in facts).items())},
+        "sites": len({f["site"] for f in facts}),
+        "sources": sorted({f["extra"].get("source", "unknown") for f in facts}),
+        "extents": extents,
+        "dates": [firsts[0], lasts[-1]] if firsts else None,
+        "left_out": dict(left_out),
+        "failed": [{"name": name, "reason": reason} for name, reason in failed],
+        "statistics": summary(total),
+        "content_sha256": store.content_hash(),
+        "recipe": _recipe(settings),
+        "source": settings.source.model_dump(mode="json"),
+        "versions": {name: _version(name) for name in ("ndvi-fusion", "numpy", "xarray", "zarr")},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,92 @@
+"""A picture of patches: dates across, sensors down, clouds grey, and the gaps between looks below."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.statistics import GAP_EDGES_D, gap_histogram
+from fusion.contract import NDVI_MIN
+from fusion.data.patch import Patch
+
+_COLUMNS = 12
+_ROWS = (
+    ("S2 NDVI", "s2_days", "s2_ndvi", (0.0, 0.95), "RdYlGn"),
+    ("VV dB", "s1_days", "vv_db", (-20.0, -4.0), "gray"),
+    ("VH dB", "s1_days", "vh_db", (-28.0, -10.0), "gray"),
+    ("coarse NDVI", "coarse_days", "coarse_ndvi", (0.0, 0.95), "RdYlGn"),
+)
+
+
+def contact_sheet(patches: list[Patch], path: Path, title: str) -> Path:
+    """Draw the patches one below the other as PNG; nothing is random, equal patches give an equal picture.
+
+    Columns are ``_COLUMNS`` dates spread evenly over the patch; each sensor shows its look nearest to that date, with
+    its own date written above. Grey is no data: cloud, shadow, or outside.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    rows = len(_ROWS) + 1  # and one for truth or for the time line
+    figure = Figure(figsize=(1.05 * _COLUMNS + 1.2, 1.25 * rows * len(patches) + 2.6), dpi=80, layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=[1.25 * rows * len(patches), 2.4])
+    axes = top.subplots(rows * len(patches), _COLUMNS, squeeze=False)
+    for k, patch in enumerate(patches):
+        _draw_patch(axes[k * rows : (k + 1) * rows], patch)
+    _draw_gaps(bottom, patches)
+    figure.suptitle(title, fontsize=10)
+    partial = path.with_name(f".{path.name}.partial.png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(partial)
+    partial.replace(path)
+    return path
+
+
+def _draw_patch(axes: np.ndarray, patch: Patch) -> None:
+    looks = patch.observations
+    every = np.concatenate([looks.s2_days, looks.s1_days, looks.coarse_days])
+    dates = np.linspace(every.min(), every.max(), _COLUMNS)
+    truth = ("truth", "truth_days", "truth", (0.0, 0.95), "RdYlGn")
+    for row, (name, days_name, values_name, limits, colours) in zip(axes, (*_ROWS, truth), strict=True):
+        owner = patch if name == "truth" else looks
+        days, values = getattr(owner, days_name), getattr(owner, values_name)
+        for column, axis in enumerate(row):
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if column == 0:
+                axis.set_ylabel(name, fontsize=7)
+            if days is None or not len(days):
+                axis.set_facecolor("white")
+                axis.text(
+                    0.5, 0.5, "none", ha="center", va="center", fontsize=6, color="grey", transform=axis.transAxes
+                )
+                continue
+            nearest = int(np.argmin(np.abs(days - dates[column])))
+            axis.set_facecolor("0.6")
+            axis.imshow(values[nearest], vmin=limits[0], vmax=limits[1], cmap=colours, interpolation="nearest")
+            axis.set_title(str(days[nearest].astype("datetime64[D]")), fontsize=6, pad=2)
+    axes[0, 0].text(0, 1.35, f"{patch.key}  ({patch.split})", transform=axes[0, 0].transAxes, fontsize=8, weight="bold")
+
+
+def _draw_gaps(figure: object, patches: list[Patch]) -> None:
+    left, right = figure.subplots(1, 2)  # type: ignore[attr-defined]
+    counts = np.zeros(len(GAP_EDGES_D) - 1)
+    for patch in patches:
+        looks = patch.observations
+        clear = np.isfinite(looks.s2_ndvi)
+        counts += gap_histogram(looks.s2_days, clear)
+        share = clear.mean(axis=(1, 2))
+        right.plot(looks.s2_days.astype("datetime64[D]"), share, ".-", lw=0.6, ms=3, label=patch.key)
+    labels = [f"{a}-{b}" for a, b in pairwise(GAP_EDGES_D)]
+    left.bar(range(len(counts)), counts / max(1.0, counts.sum()))
+    left.set_xticks(range(len(counts)), labels, fontsize=6, rotation=45)
+    left.set_xlabel("days between clear looks of a pixel", fontsize=7)
+    left.set_ylabel("share of gaps", fontsize=7)
+    right.set_ylabel("clear share of the patch", fontsize=7)
+    right.set_ylim(NDVI_MIN * 0, 1.02)
+    for axis in (left, right):
+        axis.tick_params(labelsize=6)
+    if len(patches) <= 6:
+        right.legend(fontsize=5)

@@ -1,0 +1,320 @@
+"""Cut patches: the work list of a source, and what one task of it yields; :mod:`data_prep.farm` runs the tasks."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from pydantic import BaseModel, ConfigDict, Field
+
+from data_prep.simulator.scene import simulate_observations
+from data_prep.simulator.settings import SceneSettings
+from data_prep.sources import SourceError
+from data_prep.split import Ground, SplitSettings, split_of_ground, split_of_name
+from fusion.contract import S2NDVI, ContractError
+from fusion.data.cube_files import is_cube_file, read_cube
+from fusion.data.patch import CoarseNative, Patch
+from fusion.series.observations import Observations, observations_from_cube
+
+log = logging.getLogger(__name__)
+
+NATIVE_SUFFIX = ".coarse_native.nc"  # written by the cube command beside a cube
+
+
+class CutSettings(BaseModel):
+    """Size of a patch and what makes it worth keeping."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    patch_px: int = Field(64, ge=8, le=1024, description="height and width, pixels")
+    window_days: int = Field(480, ge=30, description="length of a patch in time, days; a shorter cube gives one window")
+    window_step_days: int = Field(365, ge=1, description="distance between the starts of windows, days")
+    min_looks: int = Field(8, ge=1, description="least number of S2 dates with min_clear of the patch seen")
+    min_clear: float = Field(0.2, gt=0, le=1, description="share of a patch that a date must show to count")
+    truth_step_days: int = Field(5, ge=1, description="step of the kept truth of simulated scenes, days; 1 = daily")
+    tile_px: int = Field(256, ge=8, description="pixels of a cube that a worker holds at once, along an axis")
+
+
+class CubePatches(BaseModel):
+    """Patches from merged cube files."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["cubes"] = "cubes"
+    cubes: tuple[str, ...] = Field(min_length=1, description="merged cubes (.nc, .zarr), or patterns such as area/*.nc")
+
+
+class SimulatedPatches(BaseModel):
+    """Patches from simulated scenes, one site a scene."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["simulated"] = "simulated"
+    count: int = Field(64, ge=1, description="number of scenes")
+    seed: int = Field(0, ge=0, description="seed of the first scene; scene k has seed + k")
+    scene: SceneSettings = Field(SceneSettings(), description="the simulator's settings")
+
+
+@dataclass(frozen=True)
+class SceneTask:
+    """One simulated scene."""
+
+    seed: int
+    scene: SceneSettings
+
+    @property
+    def name(self) -> str:
+        return f"sim-{self.seed:08d}"
+
+    @property
+    def identity(self) -> str:
+        """Changes whenever the input does."""
+        return _digest(self.scene.model_dump_json(), self.seed)
+
+
+@dataclass(frozen=True)
+class TileTask:
+    """A part of one merged cube."""
+
+    cube: Path
+    site: str
+    row: int
+    column: int
+    height: int
+    width: int
+    size: int
+    modified_ns: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.site}-r{self.row:06d}-c{self.column:06d}"
+
+    @property
+    def identity(self) -> str:
+        """Changes whenever the input does."""
+        return _digest(self.cube.name, self.size, self.modified_ns, self.row, self.column, self.height, self.width)
+
+
+Task = SceneTask | TileTask
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps([str(p) for p in parts]).encode()).hexdigest()[:16]
+
+
+def plan(source: CubePatches | SimulatedPatches, cut: CutSettings) -> list[Task]:
+    """All tasks of a source, in a fixed order. Reads headers only.
+
+    Raises
+    ------
+    SourceError
+        No such file, not a merged cube, two cubes of one name, a cube or scene smaller than a patch.
+    """
+    if isinstance(source, SimulatedPatches):
+        if min(source.scene.height, source.scene.width) < cut.patch_px:
+            raise SourceError(
+                f"scenes of {source.scene.height} x {source.scene.width} px give no patch of {cut.patch_px} px; "
+                "set source.scene.height and width to at least cut.patch_px"
+            )
+        return [SceneTask(source.seed + k, source.scene) for k in range(source.count)]
+    tasks: list[Task] = []
+    seen: dict[str, Path] = {}
+    for path in _cube_files(source.cubes):
+        site = _site_of(path)
+        if site in seen:
+            raise SourceError(f"{path} and {seen[site]} give the same site name {site!r}; rename one")
+        seen[site] = path
+        tasks += _tiles(path, site, cut)
+    return tasks
+
+
+def _cube_files(patterns: tuple[str, ...]) -> list[Path]:
+    found: list[Path] = []
+    for pattern in patterns:
+        path = Path(pattern)
+        if any(sign in pattern for sign in "*?["):
+            base = Path(path.anchor or ".")
+            some = sorted(base.glob(str(path.relative_to(path.anchor) if path.anchor else path)))
+            some = [p for p in some if not p.name.startswith(".") and not p.name.endswith(NATIVE_SUFFIX)]
+            some = [p for p in some if p.suffix in (".nc", ".zarr")]
+        else:
+            some = [path] if path.exists() else []
+        if not some:
+            raise SourceError(f"source.cubes: no file matches {pattern}; check the path")
+        found += some
+    return list(dict.fromkeys(found))
+
+
+def _site_of(path: Path) -> str:
+    name = "".join(c if c.isalnum() or c in "._" else "_" for c in path.stem)
+    return name.lstrip("._") or "cube"
+
+
+def _tiles(path: Path, site: str, cut: CutSettings) -> list[Task]:
+    if not is_cube_file(path):
+        raise SourceError(f"{path} is no merged cube (no band {S2NDVI}); make it with `ndvi-fusion cube`")
+    cube = read_cube(path, lazy=True)
+    height, width = cube.sizes["y"], cube.sizes["x"]
+    if min(height, width) < cut.patch_px:
+        raise SourceError(f"{path} has {height} x {width} px; a patch needs {cut.patch_px}; set cut.patch_px lower")
+    if cube.rio.crs is None:
+        raise SourceError(f"{path} names no CRS; the split needs to know where patches lie; write one into it")
+    step = max(cut.patch_px, cut.tile_px // cut.patch_px * cut.patch_px)
+    stat = path.stat() if path.is_file() else (path / "zarr.json").stat()
+    tasks: list[Task] = []
+    for row in range(0, height - cut.patch_px + 1, step):
+        for column in range(0, width - cut.patch_px + 1, step):
+            size = (min(step, height - row), min(step, width - column))
+            tasks.append(TileTask(path.absolute(), site, row, column, *size, stat.st_size, stat.st_mtime_ns))
+    return tasks
+
+
+def cut_patches(task: Task, cut: CutSettings, split: SplitSettings) -> Iterator[Patch | str]:
+    """The patches of one task; for each window that is not kept, the reason instead."""
+    if isinstance(task, SceneTask):
+        yield from _cut_scene(task, cut, split)
+    else:
+        yield from _cut_tile(task, cut, split)
+
+
+def _cut_scene(task: SceneTask, cut: CutSettings, split: SplitSettings) -> Iterator[Patch | str]:
+    scene = simulate_observations(task.scene, task.seed)
+    year = int(scene.truth_days[0].astype("datetime64[D]").astype("datetime64[Y]").astype(int) + 1970)
+    pick = slice(None, None, cut.truth_step_days)
+    side = cut.patch_px
+    for row in range(0, task.scene.height - side + 1, side):
+        for column in range(0, task.scene.width - side + 1, side):
+            rows, columns = slice(row, row + side), slice(column, column + side)
+            looks = scene.observations.window(rows, columns)
+            seen, reason = _worth_keeping(looks, cut)
+            if reason is not None:
+                yield reason
+                continue
+            yield Patch(
+                observations=looks if seen.all() else _drop_empty(looks, seen),
+                split=split_of_name(task.name, split),
+                site=task.name,
+                year=year,
+                key=f"{task.name}_r{row:04d}_c{column:04d}",
+                truth_days=scene.truth_days[pick],
+                truth=scene.truth[pick, rows, columns],
+                suspect=scene.suspect[seen, rows, columns],
+                cover=scene.cover[rows, columns].astype(np.int16),
+                parcel=scene.parcel[rows, columns].astype(np.int16),
+                extra={"source": "simulated", "seed": task.seed, "latitude": round(float(scene.latitude), 4)},
+            )
+
+
+def _worth_keeping(looks: Observations, cut: CutSettings) -> tuple[np.ndarray, str | None]:
+    share = np.isfinite(looks.s2_ndvi).mean(axis=(1, 2)) if len(looks.s2_days) else np.zeros(0)
+    good = int((share >= cut.min_clear).sum())
+    if good < cut.min_looks:
+        return share > 0, f"too few looks ({'<' + str(cut.min_looks)})"
+    return share > 0, None
+
+
+def _drop_empty(looks: Observations, seen: np.ndarray) -> Observations:
+    return looks.hide(s2=~seen)
+
+
+def _cut_tile(task: TileTask, cut: CutSettings, split: SplitSettings) -> Iterator[Patch | str]:
+    cube = read_cube(task.cube, lazy=True)
+    rows, columns = slice(task.row, task.row + task.height), slice(task.column, task.column + task.width)
+    tile = cube.isel(y=rows, x=columns).load()
+    native = _native_coarse(task.cube)
+    side = cut.patch_px
+    for row in range(0, task.height - side + 1, side):
+        for column in range(0, task.width - side + 1, side):
+            part = tile.isel(y=slice(row, row + side), x=slice(column, column + side))
+            for window in _windows(part, cut):
+                yield _cut_window(window, native, task, (task.row + row, task.column + column), cut, split)
+
+
+def _windows(cube: xr.DataArray, cut: CutSettings) -> Iterator[xr.DataArray]:
+    days = cube.t.values.astype("datetime64[D]").astype("int64")
+    start = int(days[0])
+    while True:
+        inside = (days >= start) & (days < start + cut.window_days)
+        if inside.any():
+            yield cube.isel(t=np.flatnonzero(inside))
+        if start + cut.window_days > days[-1]:
+            return
+        start += cut.window_step_days
+
+
+def _cut_window(
+    window: xr.DataArray, native: xr.DataArray | None, task: TileTask, at: tuple[int, int], cut: CutSettings,
+    split: SplitSettings,
+) -> Patch | str:  # fmt: skip
+    days = window.t.values.astype("datetime64[D]")
+    ground = ground_of(window)
+    chosen = split_of_ground(ground, task.site, split)
+    if chosen is None:
+        return "on a border between splits or in a held-out year"
+    try:
+        looks = observations_from_cube(window)
+    except ContractError as error:
+        raise SourceError(f"{task.cube}: {error}") from error
+    _, reason = _worth_keeping(looks, cut)
+    if reason is not None:
+        return reason
+    year = ground.years[0]
+    return Patch(
+        observations=looks,
+        split=chosen,
+        site=task.site,
+        year=year,
+        key=f"{task.site}_{days[0]}_r{at[0]:06d}_c{at[1]:06d}",
+        coarse_native=_native_of(native, window, looks.coarse_days),
+        extra={
+            "source": task.cube.name,
+            "row": at[0],
+            "column": at[1],
+            "crs": f"EPSG:{window.rio.crs.to_epsg()}" if window.rio.crs.to_epsg() else window.rio.crs.to_wkt(),
+            "bounds": [round(float(v), 3) for v in window.rio.bounds()],
+            "ground": [round(v, 7) for v in (ground.west, ground.south, ground.east, ground.north)],
+            "first": str(days[0]),
+            "last": str(days[-1]),
+        },
+    )
+
+
+def ground_of(cube: xr.DataArray) -> Ground:
+    """Extent in WGS 84 and the years of a cube."""
+    from rasterio.warp import transform_bounds
+
+    box = transform_bounds(cube.rio.crs, "EPSG:4326", *cube.rio.bounds())
+    years = np.unique(cube.t.values.astype("datetime64[Y]").astype(int) + 1970)
+    return Ground(*(float(v) for v in box), years=tuple(int(y) for y in years))
+
+
+def _native_coarse(cube: Path) -> xr.DataArray | None:
+    path = cube.with_name(cube.stem + NATIVE_SUFFIX)
+    return read_cube(path).isel(bands=0, drop=True) if path.is_file() else None
+
+
+def _native_of(native: xr.DataArray | None, window: xr.DataArray, coarse_days: np.ndarray) -> CoarseNative | None:
+    """The coarse cells that touch the patch, on its coarse dates; only where both share a CRS."""
+    if native is None or not len(coarse_days) or native.rio.crs != window.rio.crs:
+        return None
+    pixel = abs(float(window.x[1] - window.x[0]))
+    cell = abs(float(native.x[1] - native.x[0])) if native.sizes["x"] > 1 else 300.0
+    left, bottom, right, top = window.rio.bounds()
+    x = native.x.values[(native.x.values > left - cell / 2) & (native.x.values < right + cell / 2)]
+    y = native.y.values[(native.y.values > bottom - cell / 2) & (native.y.values < top + cell / 2)]
+    days = native.t.values.astype("datetime64[D]").astype("int64")
+    if not len(x) or not len(y):
+        return None
+    values = native.sel(x=x, y=y).values
+    index = {int(d): k for k, d in enumerate(days)}
+    ndvi = np.full((len(coarse_days), len(y), len(x)), np.nan, np.float32)
+    for k, day in enumerate(coarse_days):
+        if int(day) in index:
+            ndvi[k] = values[index[int(day)]]
+    rows = (float(window.y[0]) - y) / pixel
+    return CoarseNative(ndvi, rows, (x - float(window.x[0])) / pixel)

@@ -1,0 +1,103 @@
+"""Which patch may train and which must test: spatial blocks on the globe, whole sites, held-out years; no leakage.
+
+Blocks lie on latitude and longitude, so cubes of different zones or tiles that overlap on the ground fall into the same
+blocks. A patch whose ground, grown by a margin, touches blocks of different splits belongs to none. So no two patches
+of different splits share ground or lie within the margin of one another, whatever the dates.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fusion.data.patch import SPLITS
+
+
+class SplitSettings(BaseModel):
+    """Shares of the splits and the size of the blocks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    train: float = Field(0.8, ge=0, le=1, description="share of the blocks that train")
+    calibration: float = Field(0.1, ge=0, le=1, description="share of the blocks that calibrate; the rest tests")
+    block_deg: float = Field(0.05, gt=0, le=10, description="size of a spatial block, degrees")
+    margin_m: float = Field(300.0, ge=0, description="ground kept free between splits: the reach of the coarse sensor")
+    holdout_years: tuple[int, ...] = Field((), description="years that never train; their looks only test")
+    sites: dict[str, str] = Field({}, description="site name -> split, against the blocks' choice")
+    seed: int = Field(0, description="another seed, another choice of blocks")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "SplitSettings":
+        if self.train + self.calibration > 1 + 1e-9:
+            raise ValueError(f"train={self.train} and calibration={self.calibration} exceed 1 together; lower one")
+        wrong = {site: split for site, split in self.sites.items() if split not in SPLITS}
+        if wrong:
+            raise ValueError(f"sites={wrong}; expected one of {SPLITS} for each site")
+        return self
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where and when a patch lies: WGS 84 degrees, and the calendar years that its dates touch."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+    years: tuple[int, ...]
+
+
+def split_of_name(name: str, settings: SplitSettings) -> str:
+    """A split drawn by the name alone: stable from run to run and from machine to machine."""
+    number = int.from_bytes(hashlib.sha256(f"{settings.seed}:{name}".encode()).digest()[:8], "big") / 2**64
+    if number < settings.train:
+        return "train"
+    return "calibration" if number < settings.train + settings.calibration else "test"
+
+
+def blocks_of(ground: Ground, settings: SplitSettings) -> list[tuple[int, int]]:
+    """The blocks that a patch, grown by the margin, touches."""
+    up = settings.margin_m / 111_320.0
+    widest = max(abs(ground.south - up), abs(ground.north + up))
+    aside = up / max(0.01, math.cos(math.radians(min(widest, 89.0))))
+    size = settings.block_deg
+    rows = range(math.floor((ground.south - up) / size), math.floor((ground.north + up) / size) + 1)
+    columns = range(math.floor((ground.west - aside) / size), math.floor((ground.east + aside) / size) + 1)
+    return [(row, column) for row in rows for column in columns]
+
+
+def split_of_ground(ground: Ground, site: str, settings: SplitSettings) -> str | None:
+    """The split of a patch, or None if it may belong to none.
+
+    A patch with dates in a held-out year tests if its block tests, and is not used otherwise.
+    """
+    if site in settings.sites:
+        found = {settings.sites[site]}
+    else:
+        found = {split_of_name(f"block {row} {column}", settings) for row, column in blocks_of(ground, settings)}
+    if len(found) > 1:
+        return None
+    split = found.pop()
+    if split != "test" and set(ground.years) & set(settings.holdout_years):
+        return None
+    return split
+
+
+def leaks(patches: Iterable[tuple[str, str, Ground]], cell_deg: float = 0.05) -> list[tuple[str, str]]:
+    """Pairs of keys of different splits whose ground overlaps, for (key, split, ground); empty if all is well."""
+    cells: dict[tuple[int, int], list[tuple[str, str, Ground]]] = {}
+    found = set()
+    for key, split, ground in patches:
+        for row in range(math.floor(ground.south / cell_deg), math.floor(ground.north / cell_deg) + 1):
+            for column in range(math.floor(ground.west / cell_deg), math.floor(ground.east / cell_deg) + 1):
+                for other, its_split, its in cells.setdefault((row, column), []):
+                    apart = (
+                        its.east <= ground.west or ground.east <= its.west or its.north <= ground.south
+                        or ground.north <= its.south
+                    )  # fmt: skip
+                    if its_split != split and not apart:
+                        found.add((min(key, other), max(key, other)))
+                cells[row, column].append((key, split, ground))
+    return sorted(found)

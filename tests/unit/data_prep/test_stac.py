@@ -1,0 +1,231 @@
+"""A STAC catalogue on this machine, with COGs that the test writes: grids, offsets, passes, bad items."""
+
+import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from pydantic import ValidationError
+from rasterio.transform import from_origin
+from rasterio.warp import transform_bounds
+
+from data_prep.cube import PrepareSettings, build_cube
+from data_prep.optical import OpticalSettings
+from data_prep.sources import SourceError
+from data_prep.sources.stac import StacSource, area_grid, pending_offset
+
+pystac = pytest.importorskip("pystac")
+pytest.importorskip("odc.stac")
+
+LEFT, TOP, SIDE = 640_000.0, 5_660_000.0, 64  # EPSG:32631, ten-metre pixels
+BBOX = transform_bounds("EPSG:32631", "EPSG:4326", LEFT + 107, TOP - 533, LEFT + 541, TOP - 103)
+CLEAR = PrepareSettings(optical=OpticalSettings(mask="none"))
+
+
+def cog(
+    path: Path, values: np.ndarray, *, pixel: float = 10.0, crs: str = "EPSG:32631", left: float = LEFT,
+    top: float = TOP, nodata: float | None = 0,
+) -> str:  # fmt: skip
+    profile = {"driver": "COG", "width": values.shape[1], "height": values.shape[0], "count": 1, "dtype": values.dtype}
+    with rasterio.open(
+        path, "w", crs=crs, transform=from_origin(left, top, pixel, pixel), nodata=nodata, **profile
+    ) as file:
+        file.write(values, 1)
+    return str(path)
+
+
+class Catalogue:
+    """Collects items and saves them as an item collection."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.items = folder, []
+
+    def add(
+        self, name: str, collection: str, when: str, assets: dict[str, np.ndarray], *,
+        pixels: dict[str, float] | None = None, properties: dict[str, object] | None = None,
+        raster: dict[str, float] | None = None, **place: object,
+    ) -> None:  # fmt: skip
+        time = datetime.datetime.fromisoformat(when).replace(tzinfo=datetime.UTC)
+        corners = [[4.9, 50.9], [5.2, 50.9], [5.2, 51.2], [4.9, 51.2], [4.9, 50.9]]
+        outline = {"type": "Polygon", "coordinates": [corners]}
+        item = pystac.Item(name, outline, [4.9, 50.9, 5.2, 51.2], time, dict(properties or {}), collection=collection)
+        for key, values in assets.items():
+            pixel = (pixels or {}).get(key, 10.0)
+            href = cog(self.folder / f"{name}_{key}.tif", values, pixel=pixel, **place)
+            asset = pystac.Asset(href, media_type=pystac.MediaType.COG, roles=["data"])
+            if raster and key != "scl":
+                asset.extra_fields["raster:bands"] = [raster]
+            item.add_asset(key, asset)
+        self.items.append(item)
+
+    def source(self, **changes: object) -> StacSource:
+        file = self.folder / "items.json"
+        pystac.ItemCollection(self.items).save_object(str(file))
+        told = {"catalog": str(file), "bbox": BBOX, "start": "2022-01-01", "end": "2022-12-31", **changes}
+        return StacSource(**told)
+
+
+def sentinel2(seed: int, side: int = SIDE) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {
+        "red": rng.integers(300, 900, (side, side)).astype("uint16"),
+        "nir": rng.integers(2000, 5000, (side, side)).astype("uint16"),
+        "scl": rng.choice([4, 5], (side // 2, side // 2)).astype("uint8"),
+    }
+
+
+@pytest.fixture
+def catalogue(tmp_path):
+    return Catalogue(tmp_path)
+
+
+def ndvi_of(images: dict[str, np.ndarray]) -> np.ndarray:
+    red, nir = images["red"].astype(float), images["nir"].astype(float)
+    return (nir - red) / (nir + red)
+
+
+def window(grid, image: np.ndarray, pixel: float = 10.0) -> np.ndarray:
+    """The part of a written image that the area's grid covers."""
+    box = grid.boundingbox
+    row, column = round((TOP - box.top) / pixel), round((box.left - LEFT) / pixel)
+    return image[
+        row : row + round((box.top - box.bottom) / pixel), column : column + round((box.right - box.left) / pixel)
+    ]
+
+
+def test_grid_edges_lie_on_whole_20_m_cells():
+    box = area_grid(BBOX).boundingbox
+    assert area_grid(BBOX).crs.epsg == 32631
+    assert all(v % 20 == 0 for v in (box.left, box.bottom, box.right, box.top))
+    assert area_grid((20.0, -34.1, 20.01, -34.09)).crs.epsg == 32734
+
+
+def test_pixels_are_exact_and_each_scl_cell_is_two_by_two(catalogue):
+    images = sentinel2(1)
+    catalogue.add("a", "sentinel-2-l2a", "2022-06-10T10:50:00", images, pixels={"scl": 20.0})
+    raw = catalogue.source().load()
+    grid = area_grid(BBOX)
+    cube = build_cube(raw, CLEAR)
+    assert cube.rio.crs.to_epsg() == 32631 and cube.t.dt.strftime("%F").values.tolist() == ["2022-06-10"]
+    np.testing.assert_allclose(cube.sel(bands="S2NDVI").values[0], window(grid, ndvi_of(images)), atol=1e-6)
+    scl = raw.s2.SCL.values[0]
+    np.testing.assert_array_equal(scl, scl[::2, ::2].repeat(2, 0).repeat(2, 1))
+    np.testing.assert_array_equal(scl[::2, ::2], window(grid, images["scl"], 20.0))
+    assert raw.s2.attrs["scl_pixel_m"] == 20 and raw.s2.B04.chunks is not None
+
+
+def test_offset_rules_by_metadata():
+    def item(raster: dict[str, float] | None = None, **properties: object):
+        made = pystac.Item("i", None, None, datetime.datetime(2022, 6, 1, tzinfo=datetime.UTC), properties)
+        asset = pystac.Asset("x.tif")
+        if raster:
+            asset.extra_fields["raster:bands"] = [raster]
+        made.add_asset("red", asset)
+        return pending_offset(made, "red")
+
+    assert item(**{"s2:processing_baseline": "03.01"}) == 0
+    assert item(**{"s2:processing_baseline": "04.00"}) == -1000
+    assert item(**{"s2:processing_baseline": "05.09", "earthsearch:boa_offset_applied": True}) == 0
+    assert item({"scale": 1e-4, "offset": -0.1}) == -1000
+    assert item({"scale": 1e-4, "offset": -0.1}, **{"earthsearch:boa_offset_applied": True}) == 0
+    assert item() == 0
+
+
+def test_items_with_and_without_the_offset_give_the_same_ndvi(catalogue):
+    images = sentinel2(2)
+    later = {k: v + (1000 if k != "scl" else 0) for k, v in images.items()}
+    later = {k: v.astype(images[k].dtype) for k, v in later.items()}
+    catalogue.add(
+        "old",
+        "sentinel-2-l2a",
+        "2022-01-20T10:50:00",
+        images,
+        pixels={"scl": 20.0},
+        properties={"s2:processing_baseline": "03.01"},
+    )
+    catalogue.add(
+        "new",
+        "sentinel-2-l2a",
+        "2022-02-20T10:50:00",
+        later,
+        pixels={"scl": 20.0},
+        properties={"s2:processing_baseline": "04.00"},
+    )
+    raw = catalogue.source().load()
+    ndvi = build_cube(raw, CLEAR).sel(bands="S2NDVI").values
+    np.testing.assert_allclose(ndvi[0], ndvi[1], atol=1e-6)
+    assert any("-1000" in note for note in raw.notes)
+
+
+def test_another_crs_dtype_and_nodata_come_to_the_same_grid(catalogue):
+    from pyproj import Transformer
+
+    level = np.full((120, 120), 3000, "int16")
+    level[:, :30] = -9999
+    left, top = Transformer.from_crs("EPSG:32631", "EPSG:32632", always_xy=True).transform(LEFT, TOP)
+    place = {"crs": "EPSG:32632", "left": left - 300, "top": top + 300, "nodata": -9999}
+    images = {"red": (level // 5).astype("int16"), "nir": level, "scl": np.full((60, 60), 4, "int16")}
+    images["red"][level < 0] = -9999
+    catalogue.add("b", "sentinel-2-l2a", "2022-06-10T10:50:00", images, pixels={"scl": 20.0}, **place)
+    ndvi = build_cube(catalogue.source().load(), CLEAR).sel(bands="S2NDVI").values
+    assert np.nanmin(ndvi) == pytest.approx((3000 - 600) / 3600, abs=1e-5) == pytest.approx(np.nanmax(ndvi), abs=1e-5)
+    assert np.isfinite(ndvi).mean() > 0.95
+
+
+def test_radar_passes_are_kept_apart_and_levelled(catalogue):
+    catalogue.add("a", "sentinel-2-l2a", "2022-06-10T10:50:00", sentinel2(1), pixels={"scl": 20.0})
+    for k, (state, power) in enumerate((("ascending", 0.1), ("descending", 0.05), ("ascending", 0.1))):
+        image = np.full((SIDE, SIDE), power, "float32")
+        catalogue.add(
+            f"s{k}", "sentinel-1-rtc", f"2022-06-1{k}T06:00:00", {"vv": image, "vh": image / 5},
+            properties={"sat:orbit_state": state, "sat:relative_orbit": 88},
+        )  # fmt: skip
+    raw = catalogue.source(s1_collection="sentinel-1-rtc", s1_units="linear").load()
+    assert raw.s1.orbit.values.tolist() == ["ascending 88", "descending 88", "ascending 88"]
+    cube = build_cube(raw, CLEAR)
+    vv = cube.sel(bands="VV").dropna("t", how="all").values
+    np.testing.assert_allclose(vv, -10.0, atol=1e-3)
+    with pytest.raises(ValidationError, match="never guessed"):
+        catalogue.source(s1_collection="sentinel-1-rtc")
+
+
+def test_coarse_series_keeps_its_own_grid(catalogue):
+    catalogue.add("a", "sentinel-2-l2a", "2022-06-10T10:50:00", sentinel2(1), pixels={"scl": 20.0})
+    dn = np.full((400, 400), 145, "uint8")
+    dn[:, 200:] = 255
+    place = {"crs": "EPSG:4326", "left": 4.5, "top": 51.5, "nodata": 255}
+    catalogue.add("c", "clms-ndvi", "2022-06-11T00:00:00", {"ndvi": dn}, pixels={"ndvi": 0.0029761904}, **place)
+    raw = catalogue.source(coarse_collection="clms-ndvi").load()
+    assert raw.coarse.rio.crs.to_epsg() == 4326 and raw.coarse.NDVI.sizes["y"] < 20
+    coarse = build_cube(raw, CLEAR).sel(bands="COARSE_NDVI", t="2022-06-11").values
+    np.testing.assert_allclose(coarse[np.isfinite(coarse)], 0.5, atol=1e-5)
+    assert np.isfinite(coarse).all()
+
+
+def test_a_broken_item_is_named_and_stops_or_is_skipped(catalogue, tmp_path):
+    for k in range(2):
+        catalogue.add(f"i{k}", "sentinel-2-l2a", f"2022-06-1{k}T10:50:00", sentinel2(k), pixels={"scl": 20.0})
+    broken = tmp_path / "i1_nir.tif"
+    content = broken.read_bytes()
+    broken.write_bytes(content[: len(content) // 3])
+    with pytest.raises(SourceError, match=r"i1.*nir"):
+        catalogue.source().load()
+    raw = catalogue.source(on_error="skip").load()
+    assert raw.s2.sizes["t"] == 1 and any("i1" in note for note in raw.notes)
+
+
+def test_no_data_and_no_catalogue(catalogue, tmp_path):
+    catalogue.add("a", "sentinel-2-l2a", "2022-06-10T10:50:00", sentinel2(1), pixels={"scl": 20.0})
+    with pytest.raises(SourceError, match="no item of sentinel-2-l2a"):
+        catalogue.source(start="2023-01-01", end="2023-02-01").load()
+    with pytest.raises(SourceError, match="no item of other"):
+        catalogue.source(s2_collection="other").load()
+    with pytest.raises(SourceError, match="does not exist"):
+        StacSource(catalog=str(tmp_path / "no.json"), bbox=BBOX, start="2022-01-01", end="2022-02-01").load()
+    with pytest.raises(SourceError, match="127.0.0.1:9"):
+        StacSource(catalog="http://127.0.0.1:9", bbox=BBOX, start="2022-01-01", end="2022-02-01").load()
+    with pytest.raises(ValidationError, match="west < east"):
+        StacSource(catalog="x", bbox=(5.1, 51.0, 5.0, 51.1), start="2022-01-01", end="2022-02-01")
+    with pytest.raises(ValidationError, match="swap"):
+        StacSource(catalog="x", bbox=BBOX, start="2022-03-01", end="2022-02-01")
