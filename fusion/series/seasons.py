@@ -5,9 +5,9 @@ import pandas as pd
 import xarray as xr
 
 from fusion.contract import ContractError
-from fusion.series.phenology import season_attributes, season_inputs, season_maps, season_periods
+from fusion.series.phenology import season_attributes, season_inputs, season_maps
 from fusion.series.phenolopy import phenolopy_metrics
-from fusion.series.reference import reference_phenology, reference_smoothing
+from fusion.series.reference import reference_phenology, reference_smoothing, reference_year
 from fusion.series.season_settings import SEASON_DATES, SEASON_FLAGS, SeasonSettings
 
 
@@ -68,7 +68,7 @@ def seasons(
         ndvi, _ = season_inputs(cube, sigma)
         if method == "phenolopy":
             return phenolopy_metrics(ndvi)
-        return reference_seasons(ndvi, season_periods(ndvi.t.values.astype("datetime64[D]").astype("int64"), year)[0])
+        return reference_seasons(ndvi, year)
     data = season_maps(cube, settings, sigma=sigma, looks=looks, year=year)
     if yydoy:
         for name in SEASON_DATES:
@@ -96,12 +96,15 @@ def season_yydoy(date: xr.DataArray, year: xr.DataArray) -> xr.DataArray:
     return out
 
 
-def reference_seasons(ndvi: xr.DataArray, years) -> xr.Dataset:
+def reference_seasons(ndvi: xr.DataArray, wanted: int | list[int] | None) -> xr.Dataset:
     """The original's dates as a season dataset; FLAG marks those that its search window capped."""
-    if np.ndim(years) != 0:
-        raise ContractError("method 'reference' knows one year; select it from the cube first, or use another method")
+    year = reference_year(ndvi.t.values.astype("datetime64[D]").astype("int64"))
+    if wanted is not None and np.atleast_1d(wanted).tolist() != [year]:
+        raise ContractError(
+            f"year is {wanted}, but method 'reference' dates the year of the series' middle, {year}; "
+            "select that year's dates from the cube first, or use another method"
+        )
     dates = reference_phenology(reference_smoothing(ndvi)).isel(t=0, drop=True)
-    year = int(years)
     data, flag = {}, None
     window = {"SOSD": ("sos", ("04-02", "06-10"), "start_cut"), "EOSD": ("eos", ("09-01", "12-31"), "end_cut")}
     for name, (band, edges, label) in window.items():
