@@ -17,6 +17,7 @@ from data_prep.simulator.difficulty import GAPS_D, linear_difficulty
 from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
 from data_prep.simulator.statistics import LookStatistics
+from fusion.contract import S2NDVI
 from fusion.series.observations import Observations, observations_from_cube
 
 log = logging.getLogger(__name__)
@@ -44,12 +45,13 @@ def run(settings: RealismSettings) -> Table:
     """Compare; write the files where a folder is named; give the table to show."""
     cube = open_cube(settings.real, settings.prepare)
     cube = cube.sel(t=slice(settings.start, settings.end))
-    real = observations_from_cube(cube)
-    if len(real.s2_days) < _MIN_LOOKS:
+    dates = int(np.isfinite(cube.sel(bands=S2NDVI)).any(("y", "x")).sum()) if cube.sizes["t"] else 0
+    if dates < _MIN_LOOKS:
         raise ValueError(
-            f"{settings.real} has {len(real.s2_days)} Sentinel-2 dates from {settings.start} to {settings.end}; "
+            f"{settings.real} has {dates} Sentinel-2 dates from {settings.start} to {settings.end}; "
             f"at least {_MIN_LOOKS} are needed; widen start and end"
         )
+    real = observations_from_cube(cube)
     scene = matched(settings.scene, cube, real) if settings.match else settings.scene
     rows = compare(real, scene, settings.seed, settings.count)
     if settings.out is not None:

@@ -70,9 +70,7 @@ def write_scene(scene: RawScene, folder: Path) -> None:
     try:
         for name, cube in cubes.items():
             if cube is not None:
-                _described(cube, scene.raw.origin).to_netcdf(
-                    partial / f"{name}.nc", engine="netcdf4", encoding=_encoding(cube)
-                )
+                _described(cube, scene.raw.origin).to_netcdf(partial / f"{name}.nc", engine="netcdf4")
         for name, cube in cubes.items():
             if cube is None:
                 (folder / f"{name}.nc").unlink(missing_ok=True)
@@ -85,8 +83,8 @@ def write_scene(scene: RawScene, folder: Path) -> None:
 
 
 def _described(cube: xr.Dataset, origin: str) -> xr.Dataset:
-    """CF attributes for axes and bands; the reflectance kept off 0, which means nodata in the packed files."""
-    cube = cube.copy()
+    """CF attributes, CRS and packing of axes and bands; the reflectance kept off 0, which means nodata in the packed files."""
+    crs, cube = cube.rio.crs, cube.copy()
     for name in cube.variables:
         if str(name) in _CF:
             cube[name].attrs.update(_CF[str(name)])
@@ -97,9 +95,8 @@ def _described(cube: xr.Dataset, origin: str) -> xr.Dataset:
         cube[axis].attrs = {"standard_name": f"projection_{axis}_coordinate", "axis": axis.upper(), "units": "m"}
     cube.t.attrs = {"standard_name": "time", "axis": "T"}
     cube.attrs = {"Conventions": "CF-1.10", "title": origin, **{k: v for k, v in cube.attrs.items() if v is not None}}
+    cube = cube.rio.write_crs(crs)
+    for name in cube.data_vars:  # beside the grid mapping, which to_netcdf(encoding=...) would drop
+        cube[name].encoding.update({**_ENCODING.get(str(name), {}), "zlib": True, "complevel": 1})
+    cube.t.encoding = {"units": "days since 1970-01-01", "dtype": np.dtype("int32")}
     return cube
-
-
-def _encoding(cube: xr.Dataset) -> dict:
-    packed = {str(name): {**_ENCODING.get(str(name), {}), "zlib": True, "complevel": 1} for name in cube.data_vars}
-    return {**packed, "t": {"units": "days since 1970-01-01", "dtype": np.dtype("int32")}}

@@ -100,7 +100,7 @@ def look(
     )
     layer = excess[:, None, None].astype(np.float32) + np.float32(spread) * layer
     says_cloud = layer > detection[:, None, None]
-    keep = ~says_cloud.reshape(n, -1).all(axis=1)
+    keep = ~says_cloud.all(axis=(1, 2))
     days, layer, says_cloud = days[keep], layer[keep], says_cloud[keep]
     shade = _shadows(layer, rng)
     snow, patch = _snow(layer.shape, settings, weather.snow[days], rng)

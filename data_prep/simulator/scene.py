@@ -98,7 +98,7 @@ def simulate_observations(settings: SceneSettings, seed: int) -> SimulatedScene:
     days, height, width = parts.weather.days, settings.height, settings.width
     ndvi = parts.optical.masked_ndvi()
     clear = np.isfinite(ndvi)
-    keep = clear.reshape(len(ndvi), -1).any(axis=1)
+    keep = clear.any(axis=(1, 2))
     none, nothing = np.zeros(0, np.int64), np.zeros((0, height, width), np.float32)
     observations = Observations(
         s2_days=days[parts.optical.index[keep]],

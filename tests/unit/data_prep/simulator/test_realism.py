@@ -1,0 +1,80 @@
+"""The measures of realism: a slow oracle for the protocol, distances that are zero for equal data."""
+
+import json
+
+import numpy as np
+import pytest
+
+from data_prep.commands import realism
+from data_prep.cube import build_cube
+from data_prep.simulator.difficulty import linear_difficulty
+from data_prep.simulator.raw import simulate_raw
+from data_prep.simulator.scene import simulate_observations
+from data_prep.simulator.settings import SceneSettings
+from data_prep.simulator.statistics import LookStatistics
+from fusion.data.cube_files import write_cube
+
+
+def test_linear_difficulty_against_a_slow_oracle():
+    """numpy.interp for each pixel and date, with the looks around the date taken away."""
+    rng = np.random.default_rng(3)
+    days = np.sort(rng.choice(300, 60, replace=False))
+    ndvi = rng.random((60, 4, 5)).astype(np.float32)
+    ndvi[rng.random(ndvi.shape) < 0.15] = np.nan
+    scored, error = linear_difficulty(days, ndvi, (2, 20))
+    for row, day in enumerate(scored):
+        k = int(np.flatnonzero(days == day)[0])
+        for column, gap in enumerate((2, 20)):
+            parts = []
+            for i, j in np.ndindex(4, 5):
+                keep = np.isfinite(ndvi[:, i, j]) & (np.abs(days - day) > gap)
+                if np.isfinite(ndvi[k, i, j]):
+                    parts.append(abs(np.interp(day, days[keep], ndvi[keep, i, j]) - ndvi[k, i, j]))
+            assert error[row, column] == pytest.approx(np.mean(parts), abs=1e-6)
+    clear = np.isfinite(ndvi).mean(axis=(1, 2)) >= 0.8
+    inside = (days >= days[0] + 45) & (days <= days[-1] - 45)
+    np.testing.assert_array_equal(scored, days[clear & inside])
+
+
+def test_equal_looks_are_at_no_distance(settings):
+    looks = simulate_observations(settings.model_copy(update={"n_days": 200}), 2).observations
+    pools = []
+    for _ in range(2):
+        pool = LookStatistics()
+        pool.add(looks, np.random.default_rng(0))
+        pools.append(pool)
+    rows = pools[0].distances(pools[1])
+    assert len(rows) > 20
+    assert all(row["distance"] == 0 for row in rows)
+
+
+def test_a_shift_of_levels_is_seen(settings):
+    from dataclasses import replace
+
+    looks = simulate_observations(settings, 2).observations
+    moved = replace(looks, vv_db=looks.vv_db + 3.0)
+    pools = [LookStatistics(), LookStatistics()]
+    for pool, which in zip(pools, (looks, moved), strict=True):
+        pool.add(which, np.random.default_rng(0))
+    rows = {row["statistic"]: row["distance"] for row in pools[0].distances(pools[1])}
+    assert rows["VV level, dB"] == pytest.approx(3.0, abs=1e-3)
+    assert rows["VH level, dB"] == 0 and rows["VH-VV level, dB"] == pytest.approx(3.0, abs=1e-3)
+
+
+def test_command_matches_the_cube_and_writes_both_files(tmp_path):
+    raw = simulate_raw(SceneSettings(height=32, width=32, n_days=150, start_day=(90, 90)), 6)
+    write_cube(build_cube(raw.raw), tmp_path / "cube.nc")
+    settings = realism.RealismSettings(real=tmp_path / "cube.nc", count=3, out=tmp_path / "out")
+    shown = realism.run(settings)
+    assert shown.row_count > 20
+    saved = json.loads((tmp_path / "out" / "realism.json").read_text())
+    assert {"NDVI in month 5", "days between clear looks", "VV level, dB"} <= {r["statistic"] for r in saved["rows"]}
+    text = (tmp_path / "out" / "realism.md").read_text().splitlines()
+    assert len(text) == len(saved["rows"]) + 2
+
+
+def test_too_few_looks_are_refused(tmp_path):
+    raw = simulate_raw(SceneSettings(height=32, width=32, n_days=60), 6)
+    write_cube(build_cube(raw.raw), tmp_path / "cube.nc")
+    with pytest.raises(ValueError, match="widen start and end"):
+        realism.run(realism.RealismSettings(real=tmp_path / "cube.nc", start="2030-01-01", count=2))
