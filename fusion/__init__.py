@@ -5,10 +5,11 @@ from typing import Any
 
 _PUBLIC = {
     "fuse": "fusion.api",
+    "suspect_looks": "fusion.suspect",
     "smooth": "fusion.series.smoothing",
     "seasons": "fusion.series.seasons",
 }
-__all__ = ["fuse", "seasons", "smooth"]
+__all__ = ["fuse", "seasons", "smooth", "suspect_looks"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ import importlib.metadata
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 DEBUG_VARIABLE = "NDVI_FUSION_DEBUG"
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+_OURS = ("fusion", "data_prep", "udf", "configs")
 
 _log = logging.getLogger("fusion.cli")
 
@@ -81,7 +83,7 @@ COMMANDS: dict[str, Command] = {
         "Train the generator; records the run with MLflow",
         "fusion.training.train",
         "TrainSettings",
-        ("store=outputs/patches.zarr out=outputs/training", "experiment=shipped_cpu out=outputs/training"),
+        ("experiment=shipped_cpu out=outputs/training", "store=outputs/patches.zarr out=outputs/training"),
     ),
     "evaluate": Command(
         "Score a model beside linear interpolation and Whittaker, on simulated truth or by hiding looks of a real cube",
@@ -103,9 +105,15 @@ COMMANDS: dict[str, Command] = {
     ),
     "predict": Command(
         "Merged cube -> dense NDVI with uncertainty, as NetCDF, Zarr or GeoTIFF",
-        "fusion.inference.predict",
+        "fusion.predict",
         "PredictSettings",
         ("cube=outputs/cube.nc out=outputs/ndvi.nc start=2019-03-01 end=2019-10-31",),
+    ),
+    "adapt": Command(
+        "Rescale a model's uncertainty with hidden looks of your own area",
+        "fusion.adapt",
+        "AdaptSettings",
+        ("cube=outputs/cube.zarr out=outputs/adapted",),
     ),
     "phenology": Command(
         "NDVI series -> smoothed series and season dates",
@@ -226,10 +234,14 @@ def describe(error: BaseException) -> tuple[str, int]:
         return "interrupted", INTERRUPTED
     if isinstance(error, SettingsError):
         return str(error), USAGE
+    if type(error).__name__ == "InstantiationException" and error.__cause__ is not None:
+        return describe(error.__cause__)  # Hydra's wrapper around what a _target_ raised
     text = str(error).strip()
+    if "Traceback (most recent call last)" in text:  # an error of a worker process: its last line says what happened
+        return text.splitlines()[-1].partition(": ")[2] or text.splitlines()[-1], FAILED
     if isinstance(error, ModuleNotFoundError) and error.name:
         owner = error.name.split(".")[0]
-        if owner in ("fusion", "data_prep", "udf", "configs"):
+        if owner in _OURS:
             return f"this command is not part of this installation (module {error.name} is missing)", FAILED
         return f"this command needs the package {owner!r}; install with: pip install 'ndvi-fusion[all]'", FAILED
     if isinstance(error, OSError) and error.errno is not None:
@@ -242,7 +254,8 @@ def describe(error: BaseException) -> tuple[str, int]:
         return f"{error.strerror}{where}{hint}", FAILED
     if isinstance(error, MemoryError):
         return f"out of memory ({text or 'no details'}); use smaller tiles or a smaller area", FAILED
-    if isinstance(error, ValueError) and text:
+    ours = type(error).__module__.split(".")[0] in _OURS
+    if text and (ours or isinstance(error, ValueError | OSError)):
         return text, FAILED
     return f"{type(error).__name__}: {text}" if text else type(error).__name__, FAILED
 
@@ -264,10 +277,15 @@ def _set_up(verbose: bool, quiet: bool) -> None:
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     handler = RichHandler(show_path=False, rich_tracebacks=False, log_time_format="%H:%M:%S", markup=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
-    for package in ("fusion", "data_prep", "udf"):
+    for package in _OURS:
         logging.getLogger(package).setLevel(level)
-    for chatty in ("openeo_processes_dask", "rasterio", "pytorch_lightning", "alembic", "mlflow"):
-        logging.getLogger(chatty).setLevel(logging.WARNING if verbose else logging.ERROR)
+    if not verbose:
+        handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.split(".")[0] in _OURS)
+        warnings.filterwarnings("ignore", module=rf"(?!({'|'.join(_OURS)})\b)")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        logging.getLogger("openeo_processes_dask").setLevel(
+            logging.ERROR
+        )  # it misses machine learning, which we do not use
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from fusion.checkpoint import TrainedGenerator, load_weights
 from fusion.contract import CUBE_BANDS, NDVI_MAX, NDVI_MIN, STEP_DAYS
 from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, sha256_of
 from fusion.inference.session import open_session
 from fusion.model.generator import Generator
 from fusion.series.calibration import UNCALIBRATED, Calibration
 from fusion.series.features import CONTEXT_RADIUS_PX, FEATURE_NAMES, FEATURE_VERSION, SPECKLE_RADIUS_PX
-from fusion.training.weights import TrainedGenerator, load_weights
 
 OPSET = 17  # onnxruntime 1.16, the oldest that a back-end may bring, reads up to 19
 ONNXRUNTIME_RANGE = ">=1.16"

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from fusion.checkpoint import build_generator
 from fusion.data.stream import Batch
 from fusion.model.discriminator import PatchDiscriminator
-from fusion.model.generator import Generator
 from fusion.model.losses import (
     gap_weights,
     gradient_loss,
@@ -22,7 +22,7 @@ from fusion.model.losses import (
     r1_penalty,
 )
 from fusion.series.features import FEATURE_NAMES, NDVI_UNIT
-from fusion.training.settings import GeneratorSettings, TrainSettings
+from fusion.training.settings import TrainSettings
 
 GAP_EDGES = (15.0, 30.0, 60.0, 100.0)
 CONDITION_NAMES = (
@@ -34,11 +34,6 @@ CONDITION_NAMES = (
     "mid_before",
 )
 CONDITIONS = [FEATURE_NAMES.index(name) for name in CONDITION_NAMES]
-
-
-def build_generator(settings: GeneratorSettings) -> Generator:
-    """The generator that these settings describe, fed by the current features."""
-    return Generator(len(FEATURE_NAMES), settings.width, tuple(settings.dilations), settings.spatial_every)
 
 
 class FusionModule(pl.LightningModule):

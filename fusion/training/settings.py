@@ -5,16 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from fusion.checkpoint import GeneratorSettings
 from fusion.data.samples import SampleSettings
-
-
-class GeneratorSettings(BaseModel):
-    """Shape of the generator; stored in the checkpoint and in the manifest."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    width: int = Field(32, ge=4, description="channels of the trunk")
-    dilations: tuple[int, ...] = Field((1, 2, 4, 8, 4, 1), description="one residual block each, in time steps")
-    spatial_every: int = Field(2, ge=1, description="every n-th block looks at the 3 x 3 neighbours")
 
 
 class LossSettings(BaseModel):

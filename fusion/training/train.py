@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 
+from fusion.checkpoint import TrainedGenerator, load_weights, save_weights
 from fusion.data.stream import SceneDataModule
 from fusion.export import export_generator
 from fusion.training.calibrate import calibrate
@@ -16,7 +17,6 @@ from fusion.training.module import FusionModule
 from fusion.training.settings import TrainSettings
 from fusion.training.sources import scene_source
 from fusion.training.tracking import CurveFile, open_logger, record_model
-from fusion.training.weights import TrainedGenerator, load_weights, save_weights
 
 __all__ = ["TrainSettings", "run"]
 

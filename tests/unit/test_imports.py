@@ -19,9 +19,10 @@ ROOMS = {
     "fusion.model": {"fusion.contract"},
     "fusion.training": {
         "fusion.contract", "fusion.series", "fusion.data", "fusion.model", "fusion.evaluation", "fusion.inference",
-        "fusion.export",
+        "fusion.checkpoint", "fusion.export",
     },
-    "fusion.export": {"fusion.contract", "fusion.series", "fusion.model", "fusion.inference"},
+    "fusion.checkpoint": {"fusion.series", "fusion.model"},
+    "fusion.export": {"fusion.contract", "fusion.series", "fusion.model", "fusion.inference", "fusion.checkpoint"},
     "data_prep": {"fusion.contract", "fusion.series", "fusion.data"},
     "udf": {"fusion.contract", "fusion.series", "fusion.inference"},
     "configs": set(),
@@ -36,12 +37,15 @@ ABOVE = (
     "fusion.demo",
     "fusion",
     "fusion.phenology_command",
+    "fusion.adapt",
+    "fusion.plotting",
+    "fusion.predict",
+    "fusion.suspect",
 )
 # a command's shell reads and writes files and may use what the command line offers for that
-COMMANDS = ("data_prep.commands", "udf.commands", "fusion.phenology_command", "fusion.inference.predict",
-            "fusion.training.train", "fusion.evaluation.evaluate")  # fmt: skip
+COMMANDS = ("data_prep.commands", "udf.commands", "fusion.training.train", "fusion.evaluation.evaluate")  # fmt: skip
 BUNDLED = ("fusion.contract", "fusion.series", "fusion.inference")
-NOT_BUNDLED = ("fusion.inference.predict", "fusion.inference.locate")
+NOT_BUNDLED = ("fusion.inference.locate",)
 THIRD_PARTY_IN_BUNDLE = {"numpy", "xarray", "scipy", "pandas", "onnxruntime", "numba"}
 LAZY_IN_BUNDLE = {"onnxruntime", "numba"}
 FORBIDDEN = {"utils", "helpers", "misc", "common"}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from fusion.checkpoint import GeneratorSettings, TrainedGenerator
 from fusion.contract import COARSE_NDVI, S2NDVI
 from fusion.evaluation.baselines import Linear
 from fusion.evaluation.evaluate import EvaluateSettings, run
@@ -14,8 +15,6 @@ from fusion.evaluation.predictor import ModelPredictor, ablations, s2_looks, to_
 from fusion.export import export_generator
 from fusion.model.generator import Generator
 from fusion.series.features import FEATURE_NAMES
-from fusion.training.settings import GeneratorSettings
-from fusion.training.weights import TrainedGenerator
 from tests.factory import mock_cube
 
 

@@ -14,8 +14,7 @@ from fusion.inference.session import load_session
 from fusion.model.generator import Generator
 from fusion.series.features import FEATURE_NAMES
 from fusion.series.neighbours import interpolate_linear
-from fusion.training.settings import GeneratorSettings
-from fusion.training.weights import TrainedGenerator
+from fusion.checkpoint import GeneratorSettings, TrainedGenerator
 from tests.factory import mock_cube
 
 

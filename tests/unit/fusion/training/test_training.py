@@ -11,7 +11,7 @@ from fusion.settings_io import load_settings
 from fusion.training.calibrate import calibrate
 from fusion.training.settings import TrainSettings
 from fusion.training.train import run
-from fusion.training.weights import WeightsError, load_weights
+from fusion.checkpoint import WeightsError, load_weights
 
 
 def settings(tmp_path, *more: str) -> TrainSettings:

@@ -6,12 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 
 from fusion.model.generator import Generator
 from fusion.series.features import FEATURE_NAMES, FEATURE_VERSION
-from fusion.training.settings import GeneratorSettings
 
 WEIGHTS_FORMAT = 1
+
+
+class GeneratorSettings(BaseModel):
+    """Shape of the generator; stored in the checkpoint and in the manifest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    width: int = Field(32, ge=4, description="channels of the trunk")
+    dilations: tuple[int, ...] = Field((1, 2, 4, 8, 4, 1), description="one residual block each, in time steps")
+    spatial_every: int = Field(2, ge=1, description="every n-th block looks at the 3 x 3 neighbours")
+
+
+def build_generator(settings: GeneratorSettings) -> Generator:
+    """The generator that these settings describe, fed by the current features."""
+    return Generator(len(FEATURE_NAMES), settings.width, tuple(settings.dilations), settings.spatial_every)
 
 
 class WeightsError(ValueError):
@@ -74,6 +88,6 @@ def load_weights(file: Path) -> TrainedGenerator:
             f"({len(FEATURE_NAMES)}); train again or use the package version that made it"
         )
     settings = GeneratorSettings.model_validate(content["generator"])
-    generator = Generator(len(FEATURE_NAMES), settings.width, tuple(settings.dilations), settings.spatial_every)
+    generator = build_generator(settings)
     generator.load_state_dict(content["state"])
     return TrainedGenerator(generator.eval(), settings, content["calibration"], content["record"])
