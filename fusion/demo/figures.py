@@ -218,7 +218,8 @@ def gap_curves(rows: Sequence[Mapping[str, Any]], bins: Sequence[str], title: st
         for row in rows:
             name = str(row["method"])
             colour = next((c for key, c in palette.items() if name.startswith(key)), None) or next(spare, INK)
-            axis.plot(range(len(bins)), [row.get(b, np.nan) for b in bins], "o-", label=name, color=colour, lw=1.8, ms=4)
+            errors = [row.get(b, np.nan) for b in bins]
+            axis.plot(range(len(bins)), errors, "o-", label=name, color=colour, lw=1.8, ms=4)
         axis.set_xticks(range(len(bins)), bins)
         axis.set_xlabel("days to the nearest look")
         axis.set_ylabel("mean absolute error, NDVI")

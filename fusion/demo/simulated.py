@@ -96,6 +96,7 @@ class SimulatedDemo:
         call(
             "train",
             {
+                "experiment": "demo",
                 "store": self.patches,
                 "out": self.training,
                 "seed": s.seed,

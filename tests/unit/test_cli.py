@@ -35,6 +35,19 @@ class Fake(BaseModel):
         return self
 
 
+class OurOwn(RuntimeError):
+    """An error class of this project."""
+
+    __module__ = "fusion.somewhere"
+
+
+def in_worker(text: str) -> RuntimeError:
+    """What a data-loading worker's error looks like in the parent."""
+    return RuntimeError(
+        f"Caught in worker 0.\nTraceback (most recent call last):\n  File 1\nfusion.x.StoreError: {text}"
+    )
+
+
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A command ``fake`` with its own config folder; ``fake.calls`` collects what ran."""
@@ -165,6 +178,10 @@ def test_paths_with_odd_signs(fake: Any, tmp_path: Path, name: str) -> None:
         (PermissionError(errno.EACCES, "Permission denied", "x"), cli.FAILED, "Permission denied: x; choose"),
         (ModuleNotFoundError("no", name="openeo.local"), cli.FAILED, "needs the package 'openeo'"),
         (MemoryError(), cli.FAILED, "out of memory"),
+        (FileNotFoundError("there is no model x"), cli.FAILED, "error: there is no model x\n"),
+        (FileExistsError(errno.EEXIST, "File exists", "a.nc"), cli.FAILED, "error: File exists: a.nc\n"),
+        (OurOwn("two words"), cli.FAILED, "error: two words\n"),
+        (in_worker("store is empty"), cli.FAILED, "error: store is empty\n"),
         (KeyboardInterrupt(), cli.INTERRUPTED, "error: interrupted\n"),
         (SystemExit(3), 3, ""),
     ],

@@ -25,6 +25,7 @@ OPTIONS = [
 
 # options that make no sense without these
 NEEDED = {
+    ("train", "experiment", "demo"): ["store=outputs/patches.zarr"],
     ("train", "experiment", "fine_tune"): ["store=outputs/patches.zarr", "start_from=outputs/generator.pt"],
     ("train", "experiment", "shipped_cpu_adversarial"): ["start_from=outputs/generator.pt"],
 }
