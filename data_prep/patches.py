@@ -17,13 +17,11 @@ from data_prep.simulator.settings import SceneSettings
 from data_prep.sources import SourceError
 from data_prep.split import Ground, SplitSettings, split_of_ground, split_of_name
 from fusion.contract import S2NDVI, ContractError
-from fusion.data.cube_files import is_cube_file, read_cube
+from fusion.data.cube_files import NATIVE_SUFFIX, is_cube_file, read_cube
 from fusion.data.patch import CoarseNative, Patch
 from fusion.series.observations import Observations, observations_from_cube
 
 log = logging.getLogger(__name__)
-
-NATIVE_SUFFIX = ".coarse_native.nc"  # written by the cube command beside a cube
 
 
 class CutSettings(BaseModel):

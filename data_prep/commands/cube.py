@@ -9,21 +9,26 @@ import xarray as xr
 from pydantic import Field, field_validator
 
 from data_prep.cube import PrepareSettings, build_cube
+from data_prep.sources import RawCubes, SourceError
 from data_prep.sources.files import FilesSource
-from fusion.contract import S2NDVI
-from fusion.data.cube_files import read_cube, write_cube
+from data_prep.sources.openeo import OpenEOSource
+from data_prep.sources.simulated import SimulatedSource
+from data_prep.sources.stac import StacSource
+from fusion.contract import COARSE_NDVI, S2NDVI
+from fusion.data.cube_files import NATIVE_SUFFIX, read_cube, write_cube
 
 log = logging.getLogger(__name__)
 
-Source = Annotated[FilesSource, Field(description="where the raw data are: files, stac, openeo or simulated")]
+AREA = "{area}"
+Source = Annotated[FilesSource | StacSource | OpenEOSource | SimulatedSource, Field(discriminator="kind")]
 
 
 class CubeSettings(PrepareSettings):
     """Raw data of one area to a merged cube."""
 
     input: Path | None = Field(None, description="folder of raw files; the short way of source=files source.folder=...")
-    source: Source
-    out: Path = Field(description="the merged cube to write, .nc (NetCDF) or .zarr (Zarr)")
+    source: Source = Field(description="where the raw data are: files, stac, openeo or simulated")
+    out: Path = Field(description="the merged cube to write, .nc or .zarr; with several areas it holds {area}")
     overwrite: bool = Field(False, description="replace an existing output")
 
     @field_validator("out")
@@ -35,24 +40,54 @@ class CubeSettings(PrepareSettings):
 
 
 def run(settings: CubeSettings) -> None:
-    """Load, prepare, merge, write; the output appears under its name only when it is whole."""
-    if settings.out.exists() and not settings.overwrite:
-        raise FileExistsError(f"{settings.out} exists; name another file or set overwrite=true")
-    raw = settings.source.load()
+    """Load, prepare, merge, write, area by area; an output appears under its name only when it is whole."""
+    areas = settings.source.areas if isinstance(settings.source, OpenEOSource) else {}
+    if len(areas) > 1 and AREA not in settings.out.name:
+        raise SourceError(f"out={settings.out} names one file for {len(areas)} areas; put {AREA} into its name")
+    if AREA not in settings.out.name:
+        _refuse_existing(settings.out, settings.overwrite)
+        make_cube(settings.source.load(), settings, settings.out)
+        return
+    if not isinstance(settings.source, OpenEOSource):
+        raise SourceError(f"out={settings.out} holds {AREA}, which only source=openeo fills in; name a plain file")
+    for area, raw in settings.source.load_areas():
+        out = settings.out.with_name(settings.out.name.replace(AREA, area))
+        if out.exists() and not settings.overwrite:
+            log.info("%s exists and is kept", out)
+            continue
+        make_cube(raw, settings, out)
+
+
+def _refuse_existing(out: Path, overwrite: bool) -> None:
+    if out.exists() and not overwrite:
+        raise SourceError(f"{out} exists; name another file or set overwrite=true")
+
+
+def make_cube(raw: RawCubes, settings: PrepareSettings, out: Path) -> None:
+    """One area: notes to the log, the cube to ``out``, the coarse series on its native grid beside it."""
     for note in raw.notes:
         log.info(note)
     cube = build_cube(raw, settings)
     for note in str(cube.attrs["notes"]).splitlines():
         if note not in raw.notes:
             log.info(note)
-    write_cube(cube, settings.out, title="Merged cube: Sentinel-2 NDVI, Sentinel-1, coarse NDVI", overwrite=True)
+    if raw.coarse is not None:
+        native = native_coarse(raw.coarse)
+        write_cube(native, out.with_name(out.stem + NATIVE_SUFFIX), title="Coarse NDVI on its native grid")
+    write_cube(cube, out, title="Merged cube: Sentinel-2 NDVI, Sentinel-1, coarse NDVI", overwrite=True)
     days = cube.t.values.astype("datetime64[D]")
-    log.info(
-        "%s: %d dates %s..%s, bands %s, %d x %d px, %s",
-        settings.out, cube.sizes["t"], days[0], days[-1], list(map(str, cube.bands.values)), cube.sizes["y"],
-        cube.sizes["x"], cube.rio.crs,
-    )  # fmt: skip
-    log.info("clear Sentinel-2 pixel-dates: %.1f %%", 100 * clear_share(read_cube(settings.out, lazy=True)))
+    bands, size = ", ".join(map(str, cube.bands.values)), f"{cube.sizes['y']} x {cube.sizes['x']} px"
+    log.info("%s: %d dates %s..%s, %s, %s, %s", out, cube.sizes["t"], days[0], days[-1], bands, size, cube.rio.crs)
+    log.info("clear Sentinel-2 pixel-dates: %.1f %%", 100 * clear_share(read_cube(out, lazy=True)))
+
+
+def native_coarse(coarse: xr.Dataset) -> xr.DataArray:
+    """The coarse series as a cube of one band on its own grid, one image a day."""
+    days = coarse.t.values.astype("datetime64[D]").astype("datetime64[ns]")
+    series = coarse.NDVI.assign_coords(t=days).sortby("t").drop_duplicates("t")
+    crs = coarse.rio.crs
+    cube = series.reset_coords(drop=True).expand_dims(bands=[COARSE_NDVI]).transpose("t", "bands", "y", "x")
+    return cube.rio.write_crs(crs)
 
 
 def clear_share(cube: xr.DataArray) -> float:

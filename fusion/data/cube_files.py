@@ -15,6 +15,7 @@ import xarray as xr
 
 from fusion.contract import COARSE_NDVI, DIMS, NDVI, NDVI_MAX, NDVI_MIN, NDVI_SIGMA, S2NDVI, VH, VV
 
+NATIVE_SUFFIX = ".coarse_native.nc"  # what the cube command writes beside a cube: the coarse series on its own grid
 _NDVI_CF = {
     "standard_name": "normalized_difference_vegetation_index",
     "units": "1",

@@ -216,7 +216,7 @@ def test_killed_at_any_moment_it_resumes_and_gives_the_same_store(tmp_path, work
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     where = {"cwd": Path(__file__).parents[3], "env": environment, "stderr": subprocess.DEVNULL}
     seen = []
-    for least in (0, 1, 25):
+    for least in (0, 1, 25) if workers == 0 else (25,):
         process = subprocess.Popen(command, start_new_session=True, **where)
         deadline = time.monotonic() + 300
         while time.monotonic() < deadline and process.poll() is None:

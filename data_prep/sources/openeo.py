@@ -1,0 +1,395 @@
+"""openEO back-ends as a source: one batch job a sensor and area, run by the client's own job manager, read as files.
+
+State lies in one folder: ``jobs.csv`` (the job manager's), and ``<area>/<sensor>/`` with the results and the job's
+metadata, which appears only when it is whole. Running again resumes: what is downloaded is kept, jobs that run are
+waited for, failed ones are started anew. Logging in is the client's own matter; no credential passes through here.
+"""
+
+import datetime
+import json
+import logging
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from data_prep.sources import RawCubes, SourceError
+from data_prep.sources.files import FilesSource, find_files, load_files
+from data_prep.sources.reading import read_bands
+
+log = logging.getLogger(__name__)
+
+BBox = tuple[float, float, float, float]
+Sensor = Literal["s2", "s1", "coarse"]
+_FAILED = ("error", "canceled", "start_failed", "queued_for_start_failed", "skipped")
+
+
+class OpenEOSource(BaseModel):
+    """Raw cubes through openEO batch jobs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["openeo"] = "openeo"
+    backend: Literal["cdse", "terrascope"] = Field("cdse", description="whose collections and bands: configs/target")
+    url: str | None = Field(None, description="address of the back-end; null: the one of configs/target")
+    login: Literal["oidc", "none"] = Field(
+        "oidc", description="oidc: the client's own login; none: back-end without one"
+    )
+    areas: dict[str, BBox] = Field(min_length=1, description="name -> west, south, east, north, degrees")
+    start: datetime.date = Field(description="first date")
+    end: datetime.date = Field(description="last date")
+    folder: Path = Field(description="downloads and job state; name the same folder to resume")
+    sensors: tuple[Sensor, ...] = Field(("s2", "s1", "coarse"), description="what to fetch; s2 is required")
+    parallel_jobs: int = Field(2, ge=1, le=20, description="jobs that may run at once")
+    poll_s: float = Field(60.0, gt=0, description="seconds between looks at the jobs")
+    on_error: Literal["stop", "skip"] = Field("stop", description="a failed job: stop at the end, or go on without it")
+
+    @field_validator("areas")
+    @classmethod
+    def _sound_areas(cls, areas: dict[str, BBox]) -> dict[str, BBox]:
+        for name, (west, south, east, north) in areas.items():
+            if not name.replace("-", "").replace("_", "").isalnum() or not name[0].isalpha():
+                raise ValueError(f"area name {name!r}; use letters, digits, '-' and '_', a letter first")
+            if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+                raise ValueError(f"area {name} is {(west, south, east, north)}; expected west < east, south < north")
+        return areas
+
+    @field_validator("sensors")
+    @classmethod
+    def _with_s2(cls, sensors: tuple[Sensor, ...]) -> tuple[Sensor, ...]:
+        if "s2" not in sensors:
+            raise ValueError(f"sensors={list(sensors)}; Sentinel-2 (s2) is required")
+        return sensors
+
+    def load(self) -> RawCubes:
+        """The raw cubes of the only area."""
+        if len(self.areas) > 1:
+            raise SourceError(f"there are {len(self.areas)} areas; put '{{area}}' into out, or name one area")
+        return next(self.load_areas())[1]
+
+    def load_areas(self) -> Iterator[tuple[str, RawCubes]]:
+        """Fetch what is missing, then the raw cubes of each area that has Sentinel-2."""
+        problems = fetch(self)
+        for area in self.areas:
+            if (self.folder / area / "s2").is_dir():
+                yield area, read_area(self, area)
+            else:
+                log.warning(
+                    "area %s has no Sentinel-2 and is left out: %s", area, problems.get((area, "s2"), "unknown")
+                )
+
+
+def target_of(backend: str) -> dict[str, Any]:
+    """Collections, bands and units of a back-end, from ``configs/target``: the one place where they stand."""
+    import yaml
+
+    return yaml.safe_load(files("configs").joinpath("target", f"{backend}.yaml").read_text(encoding="utf-8"))
+
+
+def download_graph(
+    backend: str, sensor: Sensor, bbox: BBox, start: datetime.date, end: datetime.date
+) -> dict[str, Any]:
+    """The flat openEO process graph that loads one sensor over an area and saves it as NetCDF.
+
+    Parameters
+    ----------
+    backend : {"cdse", "terrascope"}
+        Whose collections and bands (``configs/target``).
+    sensor : {"s2", "s1", "coarse"}
+        s2: red, near infrared and scene classes on one 10 m UTM grid, nearest neighbour, unmasked. s1: VV and VH as
+        the configured coefficient, 10 m, bilinear. coarse: NDVI as it is, on its native grid.
+    bbox : west, south, east, north in degrees.
+    start, end : dates, both included.
+
+    Raises
+    ------
+    SourceError
+        The back-end has no such sensor in the period.
+    """
+    target = target_of(backend)
+    if sensor == "s2":
+        cube = _sentinel2_graph(target, bbox, start, end)
+    elif sensor == "s1":
+        cube = _sentinel1_graph(target, bbox, start, end)
+    else:
+        cube = _coarse_graph(target, bbox, start, end)
+    return cube.save_result(format="NetCDF").flat_graph()
+
+
+def _load(collection: str, bands: list[str], bbox: BBox, start: datetime.date, end: datetime.date) -> Any:
+    from openeo import DataCube
+
+    extent = dict(zip(("west", "south", "east", "north"), bbox, strict=True))
+    after = end + datetime.timedelta(days=1)  # openEO's intervals leave their end out
+    return DataCube.load_collection(
+        collection_id=collection,
+        connection=None,
+        fetch_metadata=False,
+        bands=bands,
+        spatial_extent=extent,
+        temporal_extent=[start.isoformat(), after.isoformat()],
+    )
+
+
+def utm_of(bbox: BBox) -> int:
+    """EPSG code of the UTM zone at the middle of a bounding box."""
+    zone = min(60, int(((bbox[0] + bbox[2]) / 2 + 180) // 6) + 1)
+    return (32600 if (bbox[1] + bbox[3]) / 2 >= 0 else 32700) + zone
+
+
+def _sentinel2_graph(target: dict[str, Any], bbox: BBox, start: datetime.date, end: datetime.date) -> Any:
+    bands, classes = [target["red_band"], target["nir_band"]], target["scl_band"]
+    if target["scl_collection"] == target["s2_collection"]:
+        cube = _load(target["s2_collection"], [*bands, classes], bbox, start, end)
+        return cube.resample_spatial(resolution=10, projection=utm_of(bbox), method="near")
+    cube, scl = (
+        _load(collection, names, bbox, start, end).resample_spatial(
+            resolution=10, projection=utm_of(bbox), method="near"
+        )
+        for collection, names in ((target["s2_collection"], bands), (target["scl_collection"], [classes]))
+    )
+    return cube.merge_cubes(scl)
+
+
+def _sentinel1_graph(target: dict[str, Any], bbox: BBox, start: datetime.date, end: datetime.date) -> Any:
+    if target["s1_collection"] is None:
+        raise SourceError(f"back-end {target['name']} has no Sentinel-1 collection; leave s1 out of source.sensors")
+    cube = _load(target["s1_collection"], [target["vv_band"], target["vh_band"]], bbox, start, end)
+    if target["s1_process"] is not None:
+        from openeo.rest.datacube import THIS
+
+        cube = cube.process(target["s1_process"], data=THIS, coefficient=target["s1_coefficient"])
+    return cube.resample_spatial(resolution=10, projection=utm_of(bbox), method="bilinear")
+
+
+def _coarse_graph(target: dict[str, Any], bbox: BBox, start: datetime.date, end: datetime.date) -> Any:
+    cubes = []
+    for source in target["coarse"]:
+        first = max(start, _date(source.get("first")) or start)
+        last = min(end, _date(source.get("last")) or end)
+        if first <= last:
+            cube = _load(source["collection"], [source["band"]], _grown(bbox), first, last)
+            cubes.append(cube.rename_labels("bands", ["NDVI"]))
+    if not cubes:
+        raise SourceError(
+            f"back-end {target['name']} has no coarse NDVI from {start} to {end}; leave it out of sensors"
+        )
+    merged = cubes[0]
+    for cube in cubes[1:]:
+        merged = merged.merge_cubes(cube.resample_cube_spatial(cubes[0], method="near"))
+    return merged
+
+
+def _date(value: Any) -> datetime.date | None:
+    return datetime.date.fromisoformat(str(value)) if value is not None else None
+
+
+def _grown(bbox: BBox, cells: int = 3) -> BBox:
+    """The area and three coarse cells around it, so that interpolation has neighbours at the edge."""
+    step = cells / 336.0
+    return (bbox[0] - step, bbox[1] - step, bbox[2] + step, bbox[3] + step)
+
+
+def fetch(settings: OpenEOSource, connect: Callable[[], Any] | None = None) -> dict[tuple[str, str], str]:
+    """Run the jobs that are missing and download their results; returns (area, sensor) -> what went wrong.
+
+    Raises
+    ------
+    SourceError
+        No connection, no valid login, or with ``on_error="stop"`` any failed job; what is downloaded stays.
+    """
+    wanted = [(a, s) for a in settings.areas for s in settings.sensors if not (settings.folder / a / s).is_dir()]
+    if not wanted:
+        return {}
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    connection = (connect or (lambda: _connect(settings)))()
+    manager = _manager(settings, connection)
+    database = _database(settings, wanted)
+    _fetch_finished(settings, connection, database, manager)
+    try:
+        manager.run_jobs(start_job=manager.create, job_db=database)
+    except SourceError:
+        raise
+    except Exception as error:
+        raise SourceError(
+            f"the jobs at {connection.root_url} broke off ({type(error).__name__}: {error}); run again to resume"
+        ) from error
+    problems = dict(manager.problems)
+    for area, sensor in wanted:
+        if not (settings.folder / area / sensor).is_dir():
+            problems.setdefault((area, sensor), "no result was downloaded; run again to resume")
+    for (area, sensor), problem in problems.items():
+        log.warning("%s %s: %s", area, sensor, problem)
+    if problems and settings.on_error == "stop":
+        (area, sensor), problem = next(iter(problems.items()))
+        raise SourceError(
+            f"{len(problems)} of {len(wanted)} jobs failed, the first: {area} {sensor}: {problem}; "
+            "run again to retry, or set source.on_error=skip"
+        )
+    return problems
+
+
+def _connect(settings: OpenEOSource) -> Any:
+    import openeo
+
+    url = settings.url or target_of(settings.backend)["connection"]
+    try:
+        connection = openeo.connect(url)
+        if settings.login == "oidc":
+            connection.authenticate_oidc()
+    except Exception as error:
+        raise SourceError(
+            f"cannot connect or log in to {url} ({type(error).__name__}: {error}); check the network, and log in with "
+            f"`openeo-auth oidc-auth {url}`"
+        ) from error
+    return connection
+
+
+def _database(settings: OpenEOSource, wanted: list[tuple[str, str]]) -> Any:
+    """The job manager's own table; jobs that failed before, and sensors that are new, are set to start."""
+    import pandas as pd
+    from openeo.extra.job_management import CsvJobDatabase
+
+    path = settings.folder / "jobs.csv"
+    database = CsvJobDatabase(path)
+    if not path.exists():
+        frame = pd.DataFrame(wanted, columns=["area", "sensor"])
+        database.initialize_from_df(frame)
+        return database
+    known = database.read()
+    rows = list(zip(known.area, known.sensor, strict=True))
+    again = known.status.isin(_FAILED) & [row in wanted for row in rows]
+    known.loc[again, "status"] = "not_started"
+    new = pd.DataFrame([w for w in wanted if w not in set(rows)], columns=["area", "sensor"])
+    if len(new) or again.any():
+        frame = pd.concat([known, new.assign(status="not_started")], ignore_index=True) if len(new) else known
+        partial = path.with_name(".jobs.csv.partial")
+        frame.to_csv(partial, index=False)
+        partial.replace(path)
+    return CsvJobDatabase(path)
+
+
+def _fetch_finished(settings: OpenEOSource, connection: Any, database: Any, manager: Any) -> None:
+    """Download what finished on the back-end but not here, as after a kill between the two."""
+    finished = database.get_by_status(statuses=["finished"])
+    for _, row in finished.iterrows():
+        if not (settings.folder / str(row["area"]) / str(row["sensor"])).is_dir() and row["area"] in settings.areas:
+            manager.on_job_done(connection.job(row["id"]), row)
+
+
+def _manager(settings: OpenEOSource, connection: Any) -> Any:
+    """The client's job manager, with our graphs, our download rule and a check of the login."""
+    from openeo.extra.job_management import MultiBackendJobManager
+    from openeo.rest import OpenEoApiError
+
+    class Manager(MultiBackendJobManager):
+        problems: dict[tuple[str, str], str]
+
+        def create(self, row: Any, connection: Any, **_: Any) -> Any:
+            area, sensor = str(row["area"]), row["sensor"]
+            try:
+                graph = download_graph(settings.backend, sensor, settings.areas[area], settings.start, settings.end)
+                title = f"ndvi-fusion {area} {sensor} {settings.start}..{settings.end}"
+                return connection.create_job(process_graph=graph, title=title)
+            except (OpenEoApiError, SourceError, KeyError) as error:
+                _stop_if_logged_out(error, connection.root_url)
+                self.problems[area, sensor] = f"the job was refused: {error}"
+                return None
+
+        def on_job_done(self, job: Any, row: Any) -> None:
+            folder = settings.folder / str(row["area"]) / str(row["sensor"])
+            if folder.is_dir():  # the manager may tell of one job twice
+                return
+            try:
+                download(job, folder)
+                self.problems.pop((row["area"], row["sensor"]), None)
+            except Exception as error:
+                _stop_if_logged_out(error, job.connection.root_url)
+                self.problems[row["area"], row["sensor"]] = f"job {job.job_id}: download failed: {error}"
+
+        def on_job_error(self, job: Any, row: Any) -> None:
+            self.problems[row["area"], row["sensor"]] = f"job {job.job_id} failed: {_first_error(job)}"
+
+        def on_job_cancel(self, job: Any, row: Any) -> None:
+            self.problems[row["area"], row["sensor"]] = f"job {job.job_id} was cancelled on the back-end"
+
+        def _job_update_loop(self, *arguments: Any, **named: Any) -> None:
+            if settings.login == "oidc":
+                try:  # the manager itself would log a refused request and wait for ever
+                    connection.describe_account()
+                except Exception as error:  # a network that is away for a moment is the manager's to wait for
+                    _stop_if_logged_out(error, connection.root_url)
+            super()._job_update_loop(*arguments, **named)
+
+    manager = Manager(poll_sleep=settings.poll_s, root_dir=settings.folder, download_results=False)
+    manager.problems = {}
+    manager.add_backend(settings.backend, connection=connection, parallel_jobs=settings.parallel_jobs)
+    return manager
+
+
+def _stop_if_logged_out(error: Exception, url: str) -> None:
+    if getattr(error, "http_status_code", None) in (401, 403):
+        raise SourceError(
+            f"the login at {url} is not valid any more; log in again with `openeo-auth oidc-auth {url}` and run again: "
+            "jobs and downloads are kept"
+        ) from error
+
+
+def _first_error(job: Any) -> str:
+    try:
+        lines = job.logs(level="error")
+        return str(lines[0].get("message", lines[0]))[:300] if lines else "no error log"
+    except Exception as error:
+        return f"its log cannot be read ({error})"
+
+
+def download(job: Any, folder: Path) -> Path:
+    """All assets of a job and its metadata into ``folder``, which appears only when every file opens as a raster.
+
+    Raises
+    ------
+    SourceError
+        No asset, or one that is empty, incomplete or no raster: it is named.
+    """
+    partial = folder.with_name(f".{folder.name}.partial-{uuid.uuid4().hex[:8]}")
+    partial.mkdir(parents=True)
+    try:
+        results = job.get_results()
+        assets = results.get_assets()
+        for asset in assets:
+            asset.download(partial / Path(asset.name).name)
+        (partial / "job.json").write_text(json.dumps(job.describe(), indent=1, default=str))
+        (partial / "results.json").write_text(json.dumps(results.get_metadata(), indent=1, default=str))
+        for file in find_files(partial):
+            for band in read_bands(file):
+                band.values.isel(t=-1).load()
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def read_area(settings: OpenEOSource, area: str) -> RawCubes:
+    """The raw cubes of a downloaded area."""
+    units = target_of(settings.backend)["s1_units"]
+    folders = {s: settings.folder / area / s for s in settings.sensors if (settings.folder / area / s).is_dir()}
+    found = {sensor: tuple(find_files(folder)) for sensor, folder in folders.items()}
+    source = FilesSource(
+        s2=found["s2"], s1=found.get("s1", ()), coarse=found.get("coarse", ()), s1_units=_units(found, units)
+    )
+    raw = load_files(source)
+    missing = [s for s in settings.sensors if s not in found]
+    notes = tuple(f"{sensor} was not delivered" for sensor in missing)
+    return RawCubes(raw.s2, raw.s1, raw.coarse, f"openEO {settings.backend}, {area}", raw.notes + notes)
+
+
+def _units(found: dict[str, tuple[Path, ...]], units: str) -> str:
+    """As the collection delivers, unless the files hold the 16-bit encoding that some workflows save."""
+    for file in found.get("s1", ()):
+        if any(band.dtype.kind == "u" and not band.scaled for band in read_bands(file)):
+            return "dn16"
+    return units

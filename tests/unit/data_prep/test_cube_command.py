@@ -1,0 +1,93 @@
+"""The cube command as a user calls it: files, simulated scene, several areas; native coarse series for the patches."""
+
+import datetime
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep.commands.cube import CubeSettings, run
+from data_prep.commands.patches import PatchesSettings
+from data_prep.commands.patches import run as make_patches
+from data_prep.patches import CubePatches, CutSettings
+from data_prep.simulator.scene import simulate_observations
+from data_prep.simulator.settings import SceneSettings
+from data_prep.sources import SourceError
+from data_prep.sources.files import FilesSource
+from data_prep.sources.simulated import SimulatedSource
+from data_prep.split import SplitSettings
+from fusion.data.cube_files import is_cube_file, read_cube
+from fusion.data.store import PatchStore
+from tests.unit.data_prep.openeo_server import Backend, serve
+from tests.unit.data_prep.raw_files import cdse_like, coarse_file, gee_like
+
+NONE = {"mask": "none"}
+
+
+def test_a_folder_of_files_to_a_cube_through_the_command_line(tmp_path):
+    (tmp_path / "raw").mkdir()
+    truth = gee_like(tmp_path / "raw")
+    command = [
+        sys.executable, "-m", "fusion.cli", "cube", f"input={tmp_path / 'raw'}", f"out={tmp_path / 'c.nc'}",
+        "optical.mask=none", "registration.check=off",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "SCL" in done.stderr and "20 m" in done.stderr  # what was detected is told
+    cube = read_cube(tmp_path / "c.nc")
+    expected = (truth["B08"] - truth["B04"]) / (truth["B08"] + truth["B04"])
+    np.testing.assert_allclose(cube.sel(bands="S2NDVI", t="2019-03-01"), expected[0], atol=1e-6)
+    again = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True)
+    assert again.returncode != 0 and "overwrite=true" in again.stderr
+
+
+def test_a_simulated_scene_goes_through_the_same_cube_step(tmp_path):
+    scene = SceneSettings(height=24, width=24, n_days=200)
+    run(CubeSettings(source=SimulatedSource(scene=scene, seed=3), out=tmp_path / "c.zarr", optical=NONE))
+    cube = read_cube(tmp_path / "c.zarr")
+    seen = simulate_observations(scene, 3)
+    days = cube.t.values.astype("datetime64[D]").astype(int)
+    for k, day in enumerate(seen.observations.s2_days):
+        image = cube.sel(bands="S2NDVI").isel(t=int(np.flatnonzero(days == day)[0])).values
+        clear = np.isfinite(seen.observations.s2_ndvi[k])
+        np.testing.assert_allclose(image[clear], seen.observations.s2_ndvi[k][clear], atol=1e-4)
+    assert is_cube_file(tmp_path / "c.coarse_native.nc", band="COARSE_NDVI")
+
+
+def test_patches_carry_the_native_coarse_cells(tmp_path):
+    (tmp_path / "raw").mkdir()
+    gee_like(tmp_path / "raw", n=16, t=6)
+    dn = np.arange(16, dtype=np.uint8).reshape(1, 4, 4) * 10 + 20
+    coarse_file(tmp_path / "raw" / "proba.nc", dn)  # cell (1, 1) starts at the corner of the area
+    run(CubeSettings(source=FilesSource(folder=tmp_path / "raw"), out=tmp_path / "c.nc", optical=NONE))
+    split, cut = SplitSettings(sites={"c": "train"}), CutSettings(patch_px=8, min_looks=2)
+    out = tmp_path / "p.zarr"
+    make_patches(
+        PatchesSettings(source=CubePatches(cubes=(str(tmp_path / "*.nc"),)), out=out, cut=cut, split=split, workers=0)
+    )
+    store = PatchStore.open(out)
+    assert len(store) == 4
+    native = store[0].coarse_native
+    # the area starts at the corner of cell (1, 1); its centre lies 150 m in: 14.5 pixels from the first pixel's centre
+    assert native.ndvi.shape == (1, 1, 1) and native.rows.tolist() == [14.5] and native.columns.tolist() == [14.5]
+    assert native.ndvi[0, 0, 0] == pytest.approx(0.004 * dn[0, 1, 1] - 0.08, abs=1e-4)
+
+
+def test_several_areas_need_a_name_for_each(tmp_path):
+    pytest.importorskip("openeo")
+    folder = tmp_path / "recorded"
+    folder.mkdir()
+    cdse_like(folder)
+    with serve(Backend({"s2": folder / "sentinel2.nc"})) as backend:
+        box = (5.0, 51.2, 5.01, 51.21)
+        source = {
+            "kind": "openeo", "areas": {"a": box, "b": box}, "start": datetime.date(2023, 4, 1), "login": "none",
+            "end": datetime.date(2023, 4, 30), "folder": tmp_path / "jobs", "url": backend.url, "sensors": ["s2"],
+            "poll_s": 0.05,
+        }  # fmt: skip
+        with pytest.raises(SourceError, match="{area}"):
+            run(CubeSettings(source=source, out=tmp_path / "c.nc", optical=NONE))
+        run(CubeSettings(source=source, out=tmp_path / "{area}.nc", optical=NONE))
+    assert sorted(p.name for p in tmp_path.glob("*.nc")) == ["a.nc", "b.nc"]
