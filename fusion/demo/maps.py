@@ -1,4 +1,4 @@
-"""Season maps of the demo: the original method's dates from a fused cube, as arrays and GeoTIFF."""
+"""Season maps of the demo: the main season of each pixel, and the original method's dates, as arrays and GeoTIFF."""
 
 from pathlib import Path
 
@@ -17,6 +17,18 @@ def season_maps(ndvi: xr.DataArray) -> xr.DataArray:
     one = ndvi.sel(bands=[NDVI]) if "bands" in ndvi.dims else ndvi.expand_dims(bands=[NDVI])
     dates = reference_phenology(reference_smoothing(one.transpose("t", "bands", "y", "x")))
     return as_maps(dates)
+
+
+def main_season(data: xr.Dataset) -> xr.DataArray:
+    """Start and end of each pixel's largest season, dims (bands, y, x), float32 day of the year, NaN where none is.
+
+    ``data`` is what :func:`fusion.seasons` gives for one year: dims (season, y, x), dates as days since 1 January.
+    """
+    ranked = data.AMPL.where(data.SOSD.notnull() & data.EOSD.notnull()).fillna(-1.0)
+    largest = ranked.argmax("season")
+    parts = [data[name].isel(season=largest) + 1 for name in ("SOSD", "EOSD")]
+    maps = xr.concat([p.reset_coords(drop=True) for p in parts], xr.Variable("bands", ["sos", "eos"]), coords="minimal")
+    return maps.transpose("bands", "y", "x").astype(np.float32)
 
 
 def as_maps(dates: xr.DataArray) -> xr.DataArray:

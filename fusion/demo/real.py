@@ -6,19 +6,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from fusion.contract import NDVI
-from fusion.data.cube_files import read_cube, write_cube
+from fusion.data.cube_files import open_dataset, read_cube, write_cube
 from fusion.demo.chain import call
-from fusion.demo.maps import season_maps, write_maps
+from fusion.demo.maps import main_season, write_maps
 from fusion.demo.settings import DemoSettings
 from fusion.demo.steps import StepRunner
 from fusion.demo.story import Story, clear_share, tell
-from fusion.series.reference import reference_smoothing
 
 FILES = (
     ("ndvi.nc", "dense NDVI and its standard deviation"),
-    ("smoothed.nc", "daily NDVI, smoothed as in the original use case"),
-    ("maps/sos.tif, maps/eos.tif", "start and end of season, day of the year, 0 = none"),
+    ("seasons/", "season dates and parameters as NetCDF, GeoTIFF and maps; smoothed.nc"),
+    ("maps/sos.tif, maps/eos.tif", "start and end of each pixel's main season, day of the year, 0 = none"),
     ("cube.nc", "the merged cube that went in"),
 )
 
@@ -35,7 +33,7 @@ class RealDemo:
         assert settings.cube is not None
         self.settings, self.runner, self.source = settings, runner, settings.cube
         out = settings.out
-        self.cube, self.fused, self.smoothed = out / "cube.nc", out / "ndvi.nc", out / "smoothed.nc"
+        self.cube, self.fused, self.seasons = out / "cube.nc", out / "ndvi.nc", out / "seasons" / "seasons.nc"
         self.maps = (out / "maps" / "sos.tif", out / "maps" / "eos.tif")
 
     def run(self) -> Path:
@@ -45,7 +43,7 @@ class RealDemo:
         do("cube", "Make the merged cube", self.make_cube, settings=given, products=(self.cube,))
         fusing = {"step_days": s.step_days, "model": s.model}
         do("predict", "Fuse", self.predict, settings=fusing, products=(self.fused,))
-        products = (self.smoothed, *self.maps)
+        products = (self.seasons, *self.maps)
         do("phenology", "Smooth and date the season", self.phenology, settings=None, products=products)
         return self.report()
 
@@ -68,38 +66,34 @@ class RealDemo:
         return {"dates": read_cube(self.fused).sizes["t"]}
 
     def phenology(self) -> dict[str, Any]:
-        """Smoothed daily curve and season maps of the year in the middle of the cube."""
-        fused = season_year(read_cube(self.fused))
-        ndvi = fused.sel(bands=[NDVI])
-        write_cube(reference_smoothing(ndvi).astype(np.float32), self.smoothed, title="NDVI, smoothed")
-        maps = season_maps(ndvi)
-        write_maps(maps, self.settings.out / "maps", fused.rio.crs)
-        told = {
-            str(b): float(np.nanmedian(maps.sel(bands=b)))
-            for b in maps.bands.values
-            if maps.sel(bands=b).notnull().any()
+        """Smoothed series, and the season dates of the year in the middle of the cube."""
+        call("phenology", {"cube": self.fused, "out": self.seasons.parent, "smoother": "whittaker"})
+        with open_dataset(self.seasons) as data:
+            maps = main_season(one_year(data.load()))
+        write_maps(maps, self.settings.out / "maps", read_cube(self.fused).rio.crs)
+        found = {str(b).upper(): maps.sel(bands=b).values for b in maps.bands.values}
+        return {
+            f"median {b}, day of the year": f"{np.nanmedian(v):.0f}" for b, v in found.items() if np.isfinite(v).any()
         }
-        return {f"median {band.upper()}, day of the year": f"{value:.0f}" for band, value in told.items()}
 
     def report(self) -> Path:
         """Read everything again and write the page."""
         cube, fused = read_cube(self.cube), read_cube(self.fused)
+        with open_dataset(self.seasons) as data:
+            seasons = main_season(one_year(data.load()))
         story = Story(
             cube=cube,
             fused=fused,
             simulated=False,
             source=str(cube.attrs.get("source") or self.source.name),
             model=self.settings.model or "the one that ships with the package",
-            seasons=season_maps(season_year(fused)),
+            seasons=seasons,
             steps=self.runner.records,
             files=FILES,
         )
         return tell(story).write(self.settings.out / "report.html", footer="Made by ndvi-fusion demo.")
 
 
-def season_year(fused: xr.DataArray) -> xr.DataArray:
-    """The calendar year with most dates; the whole series where it covers no year from April to December."""
-    years = fused.t.dt.year.values
-    counts = np.bincount(years)
-    year = int(counts.argmax())
-    return fused.sel(t=fused.t[years == year])
+def one_year(data: xr.Dataset) -> xr.Dataset:
+    """The middle year of a data set that holds several."""
+    return data.isel(year=data.sizes["year"] // 2) if "year" in data.dims else data
