@@ -28,7 +28,9 @@ class ArchiveError(RuntimeError):
 
 
 def write_zip(path: Path, content: dict[str, bytes]) -> Path:
-    """A zip of ``content`` (name -> bytes) that is the same byte for byte whenever the content is; written atomically."""
+    """A zip of ``content`` (name -> bytes) that is the same byte for byte whenever the content is; written
+    atomically.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -47,13 +49,15 @@ def write_zip(path: Path, content: dict[str, bytes]) -> Path:
 
 
 def write_model_archive(model: Path, folder: Path) -> Path:
-    """``ndvi_fusion_model.zip`` with ``model.onnx`` and ``manifest.json``; refuses a model that its manifest disowns."""
+    """``ndvi_fusion_model.zip`` with ``model.onnx`` and ``manifest.json``; refuses a model that its manifest
+    disowns.
+    """
     content, manifest = read_model_files(model)
     return write_zip(folder / MODEL_ARCHIVE, {MODEL_FILE: content, MANIFEST_FILE: manifest.to_json().encode()})
 
 
 def write_dependency_archive(folder: Path, onnxruntime: str, wheels: Path | None = None) -> Path:
-    """``ndvi_fusion_deps_py311.zip``: onnxruntime and its needs for CPython 3.11 on manylinux, unpacked wheels, no numpy.
+    """``ndvi_fusion_deps_py311.zip``: onnxruntime and its needs for CPython 3.11 on manylinux; no numpy.
 
     Parameters
     ----------
@@ -75,7 +79,17 @@ def write_dependency_archive(folder: Path, onnxruntime: str, wheels: Path | None
 
 def download_wheels(folder: Path, onnxruntime: str) -> Path:
     """Download the wheels with pip, for the back-end's Python and platform whatever runs here."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--dest",
+        str(folder),
+    ]
     command += ["--python-version", _PYTHON, "--implementation", "cp"]
     for abi in (f"cp{_PYTHON.replace('.', '')}", "abi3", "none"):
         command += ["--abi", abi]
@@ -85,10 +99,13 @@ def download_wheels(folder: Path, onnxruntime: str) -> Path:
     _log.info("downloading onnxruntime %s and %s for Python %s", onnxruntime, ", ".join(DEPENDENCIES), _PYTHON)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()[-1:]
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()[
+            -1:
+        ]
         reason = re.sub(r"\s*\(from versions:.*?\)", "", (errors or ["no message"])[0].removeprefix("ERROR: "))
         raise ArchiveError(
-            f"pip could not download the wheels for the dependency archive: {reason}; check the network and the version, "
+            f"pip could not download the wheels for the dependency archive: {reason}; check the network and "
+            "the version, "
             "or set dependencies=false to leave this archive out"
         )
     return folder

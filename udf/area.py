@@ -16,7 +16,9 @@ GRID_M = 20.0  # the 10 m and 20 m grids of Sentinel-2 share the multiples of 20
 
 @dataclass(frozen=True)
 class Area:
-    """Bounds in a UTM zone (metres, multiples of 20 m) and the polygon (longitude, latitude GeoJSON) if there is one."""
+    """Bounds in a UTM zone (metres, multiples of 20 m) and the polygon (longitude, latitude GeoJSON) if there is
+    one.
+    """
 
     west: float
     south: float
@@ -47,7 +49,9 @@ def area_from(value: dict | str | Path | None) -> Area | None:
     if isinstance(value, (str, Path)):
         path = Path(value)
         if not path.is_file():
-            raise ValueError(f"area is {str(value)!r}, which is no file; give a GeoJSON file or west, south, east, north")
+            raise ValueError(
+                f"area is {str(value)!r}, which is no file; give a GeoJSON file or west, south, east, north"
+            )
         value = json.loads(path.read_text(encoding="utf-8"))
     sides = ("west", "south", "east", "north")
     if "type" in value:

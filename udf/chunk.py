@@ -3,8 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from fusion.contract import COARSE_NDVI, DIMS, S2NDVI
-from fusion.contract import ContractError
+from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, ContractError
 from udf.context import CONTEXT_ROLES, context_unknown
 
 
@@ -20,7 +19,8 @@ def chunk_in_order(cube: xr.DataArray) -> xr.DataArray:
         raise ContractError(f"the UDF got a {type(cube).__name__}; expected an xarray.DataArray with dims {DIMS}")
     if "t" not in cube.dims:
         raise ContractError(
-            f"the UDF got dims {tuple(cube.dims)} without t: it was called date by date; call it with apply_neighborhood "
+            f"the UDF got dims {tuple(cube.dims)} without t: it was called date by date; call it with "
+            "apply_neighborhood "
             "(size in x and y only) or apply_dimension over t"
         )
     strange = [d for d in cube.dims if d not in DIMS]
@@ -41,7 +41,9 @@ def chunk_in_order(cube: xr.DataArray) -> xr.DataArray:
 
 
 def chunk_by_day(cube: xr.DataArray) -> xr.DataArray:
-    """Dates floored to days, sorted, each once; looks of one day are merged (per pixel and band the first with data)."""
+    """Dates floored to days, sorted, each once; looks of one day are merged (per pixel and band the first with
+    data).
+    """
     if "t" not in cube.coords:
         raise ContractError("the UDF got a cube without dates on t; keep the labels of t in the steps before it")
     try:
@@ -80,12 +82,15 @@ def chunk_by_role(cube: xr.DataArray, context: dict) -> xr.DataArray:
     named = context["bands"] or {}
     for role, label in named.items():
         if str(label) not in labels:
-            raise ContractError(context_unknown(f"context bands: label {label!r} for {role}", str(label), tuple(labels)))
+            raise ContractError(
+                context_unknown(f"context bands: label {label!r} for {role}", str(label), tuple(labels))
+            )
     role_of = {label: label for label in CONTEXT_ROLES if label not in named and label in labels}
     role_of |= {str(label): role for role, label in named.items()}
     if S2NDVI not in role_of.values():
         raise ContractError(
-            f"the cube has bands {labels}; the band of Sentinel-2 NDVI is missing; label it {S2NDVI!r} or name it in the "
+            f"the cube has bands {labels}; the band of Sentinel-2 NDVI is missing; label it {S2NDVI!r} or "
+            "name it in the "
             "context: bands={'S2NDVI': label}"
         )
     picked = [k for k, label in enumerate(labels) if label in role_of]
@@ -108,7 +113,10 @@ def chunk_labels(cube: xr.DataArray, context: dict) -> list[str]:
         labels = [str(b) for b in np.atleast_1d(cube.bands.values)]
     elif context["band_order"]:
         if len(context["band_order"]) != count:
-            raise ContractError(f"the cube has {count} bands, context band_order names {len(context['band_order'])}: {context['band_order']}")
+            raise ContractError(
+                f"the cube has {count} bands, context band_order names {len(context['band_order'])}: "
+                f"{context['band_order']}"
+            )
         labels = [str(b) for b in context["band_order"]]
     elif count == 1:
         labels = [S2NDVI]

@@ -7,8 +7,7 @@ the same as JSON Schema and is generated from the table below.
 import datetime
 import difflib
 
-from fusion.contract import COARSE_NDVI, S1_UNITS, S2NDVI, STEP_DAYS, VH, VV
-from fusion.contract import ContractError
+from fusion.contract import COARSE_NDVI, S1_UNITS, S2NDVI, STEP_DAYS, VH, VV, ContractError
 
 CONTEXT_VERSION = 1
 CONTEXT_ROLES = (S2NDVI, VV, VH, COARSE_NDVI)
@@ -20,20 +19,32 @@ CONTEXT_KEYS = {
         (str,), "ndvi_fusion_model", None,
         "folder that holds model.onnx and manifest.json: the #name of the model archive, or a path",
     ),
-    "model_sha256": ((str, type(None)), None, None, "SHA-256 of model.onnx that the caller expects; null checks the manifest's only"),
+    "model_sha256": (
+        (str, type(None)), None, None,
+        "SHA-256 of model.onnx that the caller expects; null checks the manifest's only",
+    ),
     "deps_dir": (
         (str, type(None)), "ndvi_fusion_deps", None,
         "folder with onnxruntime unpacked: the #name of the dependency archive; null where it is installed",
     ),
-    "bands": ((dict, type(None)), None, None, "role -> label of the cube's bands, for cubes with other labels than the roles"),
-    "band_order": ((list, type(None)), None, None, "roles in the order of the cube's bands, for cubes that arrive without labels"),
+    "bands": (
+        (dict, type(None)), None, None,
+        "role -> label of the cube's bands, for cubes with other labels than the roles",
+    ),
+    "band_order": (
+        (list, type(None)), None, None,
+        "roles in the order of the cube's bands, for cubes that arrive without labels",
+    ),
     "start": ((str, type(None)), None, "date", "first date of the fused series, YYYY-MM-DD"),
     "end": ((str, type(None)), None, "date", "last date of the fused series, YYYY-MM-DD"),
     "step_days": ((int,), STEP_DAYS, (1, 366), "days between two dates of the fused series"),
     "s1_units": ((str, type(None)), None, S1_UNITS, "units of VV and VH; needed when the cube holds radar"),
     "ndvi_scale": ((int, float), 1.0, None, "factor that turns the cube's S2NDVI into NDVI"),
     "ndvi_offset": ((int, float), 0.0, None, "added after the factor, S2NDVI"),
-    "coarse_scale": ((int, float), 1.0, None, "factor that turns the cube's COARSE_NDVI into NDVI (PROBA-V digital numbers: 0.004)"),
+    "coarse_scale": (
+        (int, float), 1.0, None,
+        "factor that turns the cube's COARSE_NDVI into NDVI (PROBA-V digital numbers: 0.004)",
+    ),
     "coarse_offset": ((int, float), 0.0, None, "added after the factor, COARSE_NDVI (PROBA-V digital numbers: -0.08)"),
     "min_looks": ((int,), 1, (0, 100000), "clear Sentinel-2 looks that a pixel needs"),
     "insufficient": (
@@ -42,7 +53,10 @@ CONTEXT_KEYS = {
     ),
     "sigma": ((str,), "look", ("look", "signal"), "what NDVI_SIGMA describes: the next look, or the clean signal"),
     "threads": ((int,), 1, (1, 64), "onnxruntime threads of one call; back-ends give one core a task"),
-    "method": ((str,), "seasons", None, "phenology: 'seasons', or 'reference' for the original workflow's two dates"),
+    "method": (
+        (str,), "relative_amplitude", None,
+        "phenology: how dates are read; 'reference' gives the original workflow's two dates",
+    ),
     "output": ((str,), "seasons", ("seasons", "smoothed"), "phenology: season maps, or the smoothed series"),
     "phenology": ((dict,), {}, None, "options of the season extraction, by name"),
     "smoothing": ((dict,), {}, None, "options of the smoother, by name"),
@@ -91,7 +105,9 @@ def context_value(key: str, value, types: tuple, allowed):
         if value not in allowed:
             raise ContractError(context_unknown(f"context {key} is {value!r}", value, allowed))
     elif len(allowed) == 1 and value != allowed[0]:
-        raise ContractError(f"context {key} is {value!r}; these UDFs read version {allowed[0]}; take their matching release")
+        raise ContractError(
+            f"context {key} is {value!r}; these UDFs read version {allowed[0]}; take their matching release"
+        )
     elif len(allowed) == 2 and not allowed[0] <= value <= allowed[1]:
         raise ContractError(f"context {key} is {value}; expected {allowed[0]} to {allowed[1]}")
     return value

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from fusion.contract import ContractError, S2NDVI, TimeGrid
+from fusion.contract import S2NDVI, ContractError, TimeGrid
 from fusion.inference.fuse import fuse_cube
 from udf.chunk import chunk_by_day, chunk_by_role, chunk_in_order
 from udf.context import check_context
@@ -20,14 +20,33 @@ def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
     """
     options = check_context(context)
     if options["start"] is None or options["end"] is None:
-        raise ContractError("the context lacks start and end; set both (YYYY-MM-DD), so that every chunk answers with the same dates")
+        raise ContractError(
+            "the context lacks start and end; set both (YYYY-MM-DD), so that every chunk answers with the same dates"
+        )
     grid = TimeGrid(np.datetime64(options["start"]), np.datetime64(options["end"]), options["step_days"])
     looks = chunk_by_role(chunk_by_day(chunk_in_order(cube)), options)
     session = runtime_session(options)
-    fused = fuse_cube(looks, session, grid, s1_units=options["s1_units"], sigma=options["sigma"])
-    fused = fuse_few_looks(fused, looks, options)
-    kept = {name: fused[name].values for name in fused.dims if name in fused.coords}
-    return xr.DataArray(np.asarray(fused.values, np.float32), dims=fused.dims, coords=kept)
+    frame = fuse_frame(looks)
+    inner = looks.isel(y=frame[0], x=frame[1])
+    fused = fuse_cube(inner, session, grid, s1_units=options["s1_units"], sigma=options["sigma"])
+    fused = fuse_few_looks(fused, inner, options)
+    values = np.full((*fused.shape[:2], looks.sizes["y"], looks.sizes["x"]), np.nan, np.float32)
+    values[:, :, frame[0], frame[1]] = fused.values
+    kept = {name: c.values for name, c in looks.coords.items() if name in ("y", "x")}
+    return xr.DataArray(values, dims=fused.dims, coords={**kept, "t": fused.t.values, "bands": fused.bands.values})
+
+
+def fuse_frame(looks: xr.DataArray) -> tuple[slice, slice]:
+    """Rows and columns without the frame of no data that back-ends put around the border of a cube.
+
+    The border of the data then is an image border to the network, as it is when the whole cube is fused at once. A
+    chunk without any data is kept whole.
+    """
+    seen = np.isfinite(looks.values).any(axis=(0, 1))
+    if not seen.any():
+        return slice(0, seen.shape[0]), slice(0, seen.shape[1])
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def fuse_few_looks(fused: xr.DataArray, looks: xr.DataArray, options: dict) -> xr.DataArray:
@@ -40,7 +59,8 @@ def fuse_few_looks(fused: xr.DataArray, looks: xr.DataArray, options: dict) -> x
         return fused
     if options["insufficient"] == "error":
         raise ContractError(
-            f"{int(few.sum())} of {few.size} pixels have fewer than {options['min_looks']} clear Sentinel-2 looks; widen "
+            f"{int(few.sum())} of {few.size} pixels have fewer than {options['min_looks']} clear Sentinel-2 "
+            "looks; widen "
             "the period, or set insufficient to 'nan' or 'keep'"
         )
     return fused.where(xr.DataArray(~few, dims=("y", "x")))

@@ -29,7 +29,8 @@ DESCRIPTION = (
 # why each job option is there; the values stand in configs/target
 JOB_OPTION_REASONS = {
     "executor-memory": "the JVM side of a task: tiles of a year of four bands",
-    "executor-memoryOverhead": "the Python side: features and activations of one window; measured by benchmarks/bench_udf.py",
+    "executor-memoryOverhead": "the Python side: features and activations of one window; measured by "
+    "benchmarks/bench_udf.py",
     "executor-cores": "one window at a time a process, so that the memory above is enough",
     "driver-memory": "the graph holds the UDFs and the dilation kernels as text",
     "image-name": "Python 3.11, for which the dependency archive is built",
@@ -47,10 +48,11 @@ class PublishedProcess:
 
 def process_parameters() -> list[Parameter]:
     """Parameters of the published process, each with description and schema."""
+    date = {"type": "string", "format": "date", "subtype": "date"}
     return [
         Parameter.geojson("area", description="Polygon of the area, longitude and latitude (GeoJSON)."),
-        Parameter("start", description="First date, YYYY-MM-DD; for a year its 1 January.", schema={"type": "string", "format": "date", "subtype": "date"}),
-        Parameter("end", description="Last date, YYYY-MM-DD; for a year its 31 December.", schema={"type": "string", "format": "date", "subtype": "date"}),
+        Parameter("start", description="First date, YYYY-MM-DD; for a year its 1 January.", schema=date),
+        Parameter("end", description="Last date, YYYY-MM-DD; for a year its 31 December.", schema=date),
         Parameter(
             "step_days", description="Days between two dates of the fused series.", default=5, optional=True,
             schema={"type": "integer", "minimum": 1, "maximum": 366},
@@ -131,7 +133,9 @@ def _parameter(entry: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in entry.items() if k in ("name", "description", "schema", "default", "optional")}
 
 
-def call_process(connection: openeo.Connection | None, process_id: str, namespace: str, arguments: dict[str, Any]) -> openeo.DataCube:
+def call_process(
+    connection: openeo.Connection | None, process_id: str, namespace: str, arguments: dict[str, Any]
+) -> openeo.DataCube:
     """Cube of a published process called by the URL of its static JSON (``namespace``)."""
     if connection is None:
         graph = openeo.internal.graph_building.PGNode(process_id, arguments=arguments, namespace=namespace)
@@ -149,7 +153,9 @@ def submit(
     return job
 
 
-def write_service(folder: Path, process: PublishedProcess, target: TargetSettings, base_url: str, example: dict[str, Any]) -> list[Path]:
+def write_service(
+    folder: Path, process: PublishedProcess, target: TargetSettings, base_url: str, example: dict[str, Any]
+) -> list[Path]:
     """APEx-style service folder ``<id>/{records,openeo_udp,benchmark_scenarios}/<id>.json``.
 
     ``base_url`` is the raw address of the repository at a commit; ``example`` are arguments of the benchmark scenario.
@@ -193,13 +199,20 @@ def service_record(process: PublishedProcess, target: TargetSettings, address: s
         },
         "linkTemplates": [],
         "links": [
-            {"rel": "application", "type": "application/vnd.openeo+json;type=process", "title": "openEO process definition", "href": address},
+            {
+                "rel": "application",
+                "type": "application/vnd.openeo+json;type=process",
+                "title": "openEO process definition",
+                "href": address,
+            },
             {"rel": "service", "type": "application/json", "title": target.name, "href": target.connection},
         ],
     }
 
 
-def benchmark_scenario(process: PublishedProcess, target: TargetSettings, address: str, example: dict[str, Any]) -> dict[str, Any]:
+def benchmark_scenario(
+    process: PublishedProcess, target: TargetSettings, address: str, example: dict[str, Any]
+) -> dict[str, Any]:
     """A call of the published process by its address, with save_result."""
     name = process.id
     return {

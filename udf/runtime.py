@@ -23,7 +23,8 @@ def runtime_session(context: dict) -> ModelSession:
     if not folder.exists():
         raise ModelFileError(
             f"model folder {str(folder)!r} does not exist (working directory: {Path.cwd().name}); add "
-            f"'https://.../ndvi_fusion_model.zip#{folder.name}' {RUNTIME_ARCHIVES_HINT}, or set model_dir in the context"
+            f"'https://.../ndvi_fusion_model.zip#{folder.name}' {RUNTIME_ARCHIVES_HINT}, or set model_dir in "
+            "the context"
         )
     return load_session(folder, threads=context["threads"], expected_sha256=context["model_sha256"])
 

@@ -1,24 +1,38 @@
 """Smoothing and phenology of one chunk as a back-end hands it over. Bundled into the phenology UDF."""
 
+from dataclasses import fields
+
 import numpy as np
 import xarray as xr
 
-from fusion.contract import ContractError
+from fusion.contract import NDVI, NDVI_SIGMA, ContractError
 from fusion.series.reference import REFERENCE_BANDS, reference_phenology, reference_smoothing
+from fusion.series.season_cube import season_cube, season_cube_bands, season_layers
+from fusion.series.season_settings import SEASON_HRVPP, SEASON_VARIABLES, SeasonSettings
+from fusion.series.smoothers import SMOOTH_LAMBDA
+from fusion.series.whittaker import whittaker
 from udf.chunk import chunk_by_day, chunk_in_order
-from udf.context import check_context
+from udf.context import check_context, context_unknown
+
+SEASON_NOT_IN_UDF = ("phenolopy",)  # metrics of another kind; they are in the package only
+# the smoother of the UDF is Whittaker; the others are in the package (fusion.smooth): a UDF has to stay small
+SEASON_SMOOTHING = {"lam": SMOOTH_LAMBDA, "envelope_iterations": 0, "step_days": 1}
+SEASON_LOOK_SIGMA = 0.03  # NDVI; a look of this error has weight 1
 
 
 def season_bands(context: dict | None) -> tuple[str, ...] | None:
     """Band labels of the answer, None where they stay those of the input."""
     options = check_context(context)
     if options["output"] == "smoothed":
-        return None
-    return REFERENCE_BANDS
+        return None if options["method"] == "reference" else (NDVI,)
+    if options["method"] == "reference":
+        return REFERENCE_BANDS
+    settings, variables, _ = season_options(options)
+    return tuple(season_cube_bands(settings.max_seasons, variables))
 
 
 def season_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
-    """Season maps (t, bands, y, x), t = 1 January of the year, or the smoothed series of every band.
+    """Season maps (t, bands, y, x), t = 1 January of the year, or the smoothed series.
 
     Raises
     ------
@@ -26,10 +40,77 @@ def season_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
         One sentence that names the value seen, what was expected, and the fix.
     """
     options = check_context(context)
-    series = chunk_by_day(chunk_in_order(cube))
+    series = season_named(chunk_by_day(chunk_in_order(cube)))
     if series.sizes["t"] < 2:
-        raise ContractError(f"the series holds {series.sizes['t']} date; seasons need a series; widen the temporal extent")
-    smoothed = reference_smoothing(series)
+        raise ContractError(
+            f"the series holds {series.sizes['t']} date; seasons need a series; widen the temporal extent"
+        )
+    if options["method"] == "reference":
+        smoothed = reference_smoothing(series)
+        return smoothed.astype(np.float32) if options["output"] == "smoothed" else reference_phenology(smoothed)
     if options["output"] == "smoothed":
-        return smoothed.astype(np.float32)
-    return reference_phenology(smoothed)
+        answer = season_smoothed(series, options["smoothing"])
+    else:
+        settings, variables, year = season_options(options)
+        layers, years = season_layers(series, settings, year=year)
+        answer = season_cube(layers, years, variables)
+    answer = answer.transpose("t", "bands", "y", "x")
+    kept = {name: answer[name].values for name in answer.dims if name in answer.coords}
+    return xr.DataArray(np.asarray(answer.values, np.float32), dims=answer.dims, coords=kept)
+
+
+def season_smoothed(series: xr.DataArray, smoothing: dict) -> xr.DataArray:
+    """Whittaker's curve of NDVI between the first and last date, weighed by NDVI_SIGMA where there is one; NaN =
+    no look.
+    """
+    chosen = {**SEASON_SMOOTHING, **season_checked(smoothing, tuple(SEASON_SMOOTHING), "smoothing")}
+    bands = [str(b) for b in series.bands.values]
+    values = series.isel(bands=bands.index(NDVI) if NDVI in bands else 0).values
+    weights = None
+    if NDVI_SIGMA in bands:
+        spread = series.isel(bands=bands.index(NDVI_SIGMA)).values
+        weights = np.where(spread > 0, (SEASON_LOOK_SIGMA / np.maximum(spread, 1e-4)) ** 2, 0.0)
+    days = series.t.values.astype("datetime64[D]").astype("int64")
+    grid = np.arange(days[0], days[-1] + 1, chosen["step_days"])
+    curve = whittaker(
+        values, weights, lam=chosen["lam"], days=days, grid_days=grid, envelope_iterations=chosen["envelope_iterations"]
+    )
+    coords = {name: series[name].values for name in ("y", "x") if name in series.coords}
+    dates = grid.astype("datetime64[D]").astype("datetime64[ns]")
+    return xr.DataArray(curve[:, None], dims=("t", "bands", "y", "x"), coords={**coords, "t": dates, "bands": [NDVI]})
+
+
+def season_named(series: xr.DataArray) -> xr.DataArray:
+    """The series with its bands named: the labels that it has, NDVI and NDVI_SIGMA where it came without."""
+    if "bands" in series.coords:
+        return series
+    count = series.sizes["bands"]
+    if count > 2:
+        raise ContractError(f"the series has {count} bands without labels; expected NDVI, or NDVI and NDVI_SIGMA")
+    return series.assign_coords(bands=[NDVI, NDVI_SIGMA][:count])
+
+
+def season_options(options: dict) -> tuple[SeasonSettings, tuple[str, ...], int | None]:
+    """Settings, variables and year out of the context; unknown options name the near miss."""
+    known = tuple(f.name for f in fields(SeasonSettings) if f.name != "method")
+    given = season_checked(options["phenology"], (*known, "variables", "year"), "phenology")
+    if options["method"] in SEASON_NOT_IN_UDF:
+        raise ContractError(
+            f"method {options['method']!r} does not run inside a UDF; call fusion.seasons on the saved series"
+        )
+    variables = tuple(given.pop("variables", None) or SEASON_HRVPP)
+    for name in variables:
+        if name not in SEASON_VARIABLES:
+            raise ContractError(
+                context_unknown(f"context phenology: variable {name!r}", str(name), tuple(SEASON_VARIABLES))
+            )
+    year = given.pop("year", None)
+    return SeasonSettings(method=options["method"], **given), variables, year
+
+
+def season_checked(given: dict, known: tuple[str, ...], what: str) -> dict:
+    """A copy of the options after refusing unknown names."""
+    for name in given:
+        if name not in known:
+            raise ContractError(context_unknown(f"context {what}: option {name!r}", str(name), known))
+    return dict(given)

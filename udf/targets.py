@@ -37,7 +37,9 @@ class TargetSettings(BaseModel):
     s1_collection: str | None = Field(None, description="Sentinel-1 collection; null: no radar")
     vv_band: str = Field("VV", description="its VV band")
     vh_band: str = Field("VH", description="its VH band")
-    s1_units: Literal["dB", "linear"] = Field("linear", description="units of VV and VH as the collection delivers them")
+    s1_units: Literal["dB", "linear"] = Field(
+        "linear", description="units of VV and VH as the collection delivers them"
+    )
     s1_coefficient: str = Field("sigma0-ellipsoid", description="backscatter coefficient that is served or asked for")
     s1_process: Literal["sar_backscatter"] | None = Field(None, description="process that makes the coefficient")
     coarse: tuple[CoarseSource, ...] = Field((), description="collections of the coarse role, by date")

@@ -26,7 +26,7 @@ from udf.targets import CoarseSource, TargetSettings
 
 UDF_RUNTIME, UDF_RUNTIME_VERSION = "Python", "3.11"
 CONTEXT_PARAMETER = {"from_parameter": "context"}  # a UDF sees the parent's context only through this reference
-WINDOW_PX, OVERLAP_PX = 128, 32
+WINDOW_PX, OVERLAP_PX = 128, 16  # the overlap is what the shipped model's manifest asks for
 MARGIN_DAYS = 60  # looks before and after the period, so that its ends are not blind
 MASK_REACH_M = 820.0  # half of the wide dilation kernel: 40 cells of 20 m, and one to be safe
 
@@ -44,7 +44,7 @@ class WorkflowOptions:
     area: Area | Parameter | None = None
     step_days: int | Parameter = 5
     output: Literal["fused", "smoothed", "seasons"] | Parameter = "seasons"
-    method: str | Parameter = "seasons"
+    method: str | Parameter = "relative_amplitude"
     window_px: int = WINDOW_PX
     overlap_px: int = OVERLAP_PX
     format: Literal["GTiff", "NetCDF", "Zarr"] = "NetCDF"
@@ -131,7 +131,7 @@ def _short(weights: np.ndarray) -> list[list[float]]:
     return [[float(f"{w:.7g}") for w in row] for row in weights]
 
 
-def _is_in(classes: tuple[int, ...]):  # noqa: ANN202
+def _is_in(classes: tuple[int, ...]):
     def reducer(data: ProcessBuilder) -> ProcessBuilder:
         value = data.array_element(index=0)
         found = value == classes[0]
@@ -142,7 +142,7 @@ def _is_in(classes: tuple[int, ...]):  # noqa: ANN202
     return reducer
 
 
-def _is_not_in(classes: tuple[int, ...]):  # noqa: ANN202
+def _is_not_in(classes: tuple[int, ...]):
     def reducer(data: ProcessBuilder) -> ProcessBuilder:
         value = data.array_element(index=0)
         missing = value != classes[0]
@@ -163,16 +163,14 @@ def radar(target: TargetSettings, options: WorkflowOptions, grid: DataCube) -> D
             noise_removal=True,
         )  # fmt: skip
     cube = cube.resample_cube_spatial(grid, method=target.s1_resampling)
-    return cube.rename_labels(dimension="bands", target=[VV, VH]) if [target.vv_band, target.vh_band] != [VV, VH] else cube
+    return (
+        cube.rename_labels(dimension="bands", target=[VV, VH]) if [target.vv_band, target.vh_band] != [VV, VH] else cube
+    )
 
 
 def coarse_ndvi(target: TargetSettings, options: WorkflowOptions, grid: DataCube) -> DataCube | None:
     """The coarse role on the Sentinel-2 grid, out of one collection or of two that follow one another."""
-    parts = [
-        _coarse_part(source, target, options, grid)
-        for source in target.coarse
-        if not _outside(source, options)
-    ]
+    parts = [_coarse_part(source, target, options, grid) for source in target.coarse if not _outside(source, options)]
     if not parts:
         return None
     cube = parts[0]
@@ -219,7 +217,12 @@ def fused_cube(cube: DataCube, target: TargetSettings, options: WorkflowOptions,
 
 def phenology_cube(cube: DataCube, options: WorkflowOptions, code: str) -> DataCube:
     """Season maps, or the smoothed series, by the phenology UDF over t."""
-    context = {"method": options.method, "output": options.output, "start": _date_text(options.start), "end": _date_text(options.end)}
+    context = {
+        "method": options.method,
+        "output": options.output,
+        "start": _date_text(options.start),
+        "end": _date_text(options.end),
+    }
     context |= {k: v for k, v in options.context.items() if k in ("phenology", "smoothing")}
     return cube.apply_dimension(
         process=UDF(code, runtime=UDF_RUNTIME, version=UDF_RUNTIME_VERSION, context=CONTEXT_PARAMETER),

@@ -20,8 +20,12 @@ class PackageSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     out: Path = Field(description="folder to write")
-    model: str | None = Field(None, description="model folder, .onnx, .zip, run:ID or registry name; null: the shipped one")
-    dependencies: bool = Field(True, description="also write the onnxruntime archive; pip downloads its wheels (about 14 MB)")
+    model: str | None = Field(
+        None, description="model folder, .onnx, .zip, run:ID or registry name; null: the shipped one"
+    )
+    dependencies: bool = Field(
+        True, description="also write the onnxruntime archive; pip downloads its wheels (about 14 MB)"
+    )
     onnxruntime: str = Field("1.20.1", pattern=r"^\d+(\.\d+)+$", description="onnxruntime version of that archive")
     wheels: Path | None = Field(None, description="folder of wheels to use instead of downloading")
 

@@ -1,4 +1,6 @@
-"""``ndvi-fusion workflow``: the process graph for a target; run here for ``local``, written or submitted for a back-end."""
+"""``ndvi-fusion workflow``: the process graph for a target; run here for ``local``, written or submitted for a
+back-end.
+"""
 
 import datetime
 import json
@@ -9,9 +11,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fusion.inference.locate import locate_model
+from fusion.inference.manifest import read_model_files
 from udf.area import area_from
-from udf.local_backend import execute_graph
 from udf.local.saving import SavedResult
+from udf.local_backend import execute_graph
 from udf.publish import build_process, connect_back_end, job_options, save_process, submit, write_json, write_service
 from udf.targets import TargetSettings
 from udf.workflow import WorkflowOptions, build_workflow
@@ -36,9 +39,11 @@ class WorkflowSettings(BaseModel):
     output: Literal["fused", "smoothed", "seasons"] = Field("seasons", description="what to save")
     method: str = Field("reference", description="how season dates are read; reference: the original workflow's")
     format: Literal["GTiff", "NetCDF", "Zarr"] = Field("NetCDF", description="file format")
-    model: str | None = Field(None, description="local: model folder, .zip, run:ID or registry name; null: the shipped one")
+    model: str | None = Field(
+        None, description="local: model folder, .zip, run:ID or registry name; null: the shipped one"
+    )
     window_px: int = Field(128, ge=4, le=2048, description="window of apply_neighborhood, pixels of 10 m")
-    overlap_px: int = Field(32, ge=0, le=512, description="overlap on every side of a window")
+    overlap_px: int = Field(16, ge=0, le=512, description="overlap on every side of a window")
     margin_days: int = Field(60, ge=0, le=400, description="looks loaded before start and after end")
     context: dict[str, Any] = Field(default_factory=dict, description="more keys of the UDFs' context")
     execute: bool = Field(True, description="local: also run the graph")
@@ -82,6 +87,11 @@ def options_of(settings: WorkflowSettings) -> WorkflowOptions:
 def _run_local(settings: WorkflowSettings) -> str:
     if settings.source is None:
         raise ValueError("target=local reads files: set source to the folder with s2.nc, s1.nc and coarse.nc")
+    need = read_model_files(locate_model(settings.model))[1].overlap_px
+    if settings.overlap_px < need:
+        raise ValueError(
+            f"overlap_px is {settings.overlap_px}, this model needs {need}; with less, windows leave seams"
+        )
     target = settings.target.model_copy(update=_present(settings.target, settings.source))
     graph = build_workflow(target, options_of(settings))
     path = _write_graph(settings.out / "process_graph.json", graph)
@@ -127,7 +137,12 @@ def _run_remote(settings: WorkflowSettings) -> str:
     if settings.publish:
         save_process(connect_back_end(target), process)
     if settings.submit:
-        job = submit(connect_back_end(target), graph, f"ndvi-fusion {settings.output}", job_options(target, settings.archives_url))
+        job = submit(
+            connect_back_end(target),
+            graph,
+            f"ndvi-fusion {settings.output}",
+            job_options(target, settings.archives_url),
+        )
         written += [Path(p) for p in job.get_results().download_files(settings.out)]
     return f"{settings.out}: {', '.join(str(p.relative_to(settings.out)) for p in written)}"
 

@@ -1,6 +1,9 @@
-"""openEO processes on whole cubes: merge_cubes, resample_cube_spatial, mask_polygon, apply_kernel, to_scl_dilation_mask, sar_backscatter."""
+"""openEO processes on whole cubes: merge_cubes, resample_cube_spatial, mask_polygon, apply_kernel,
+to_scl_dilation_mask, sar_backscatter.
+"""
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -159,7 +162,7 @@ def apply_kernel(
         out = values.map_blocks(convolve_plane, kernel=kernel, mode=mode, cval=cval, dtype="float32")
     else:
         out = da.map_overlap(
-            convolve_plane, values, depth=reach, kernel=kernel, mode=mode, cval=cval, boundary={a: boundary for a in reach},
+            convolve_plane, values, depth=reach, kernel=kernel, mode=mode, cval=cval, boundary=dict.fromkeys(reach, boundary),
             dtype="float32", allow_rechunk=True, meta=np.empty((0,) * values.ndim, np.float32),
         )  # fmt: skip
     result = xr.DataArray(out * np.float32(factor), dims=order, coords=cube.coords, attrs=data.attrs)
@@ -206,9 +209,8 @@ def to_scl_dilation_mask(
     if erosion_kernel_size:
         raise ValueError(f"erosion_kernel_size is {erosion_kernel_size}; only 0 (no erosion) is offered here")
     clear, cloud = mask1_values or [2, 4, 5, 6, 7], mask2_values or [3, 8, 9, 10, 11]
-    if "bands" in data.dims:
-        if data.sizes["bands"] != 1:
-            raise ValueError(f"to_scl_dilation_mask got bands {data.bands.values.tolist()}; filter the SCL band first")
+    if data.sizes.get("bands", 1) != 1:
+        raise ValueError(f"to_scl_dilation_mask got bands {data.bands.values.tolist()}; filter the SCL band first")
     narrow, wide = dilation_kernels(kernel1_size, kernel2_size)
     known = data.notnull()
     first = apply_kernel((~data.isin(clear) & known).astype("float32"), narrow.weights) > narrow.threshold
@@ -227,7 +229,9 @@ def sar_backscatter(data: xr.DataArray, coefficient: str | None = "gamma0-terrai
             f"the file holds {held} and sar_backscatter asks for {coefficient}; calibration needs the original scenes, "
             f"so ask for {held!r} or load another file"
         )
-    extra = [k for k in ("mask", "contributing_area", "local_incidence_angle", "ellipsoid_incidence_angle") if options.get(k)]
+    extra = [
+        k for k in ("mask", "contributing_area", "local_incidence_angle", "ellipsoid_incidence_angle") if options.get(k)
+    ]
     if extra:
         raise ValueError(f"sar_backscatter on a file cannot add {extra}; switch these options off")
     return data

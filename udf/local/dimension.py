@@ -1,6 +1,7 @@
 """openEO ``apply_dimension`` and ``reduce_dimension`` over t with a UDF; other callbacks go to the library."""
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -38,7 +39,7 @@ def reduce_dimension(data: xr.DataArray, reducer: Callable, dimension: str, cont
     return _over_time(data, call, keep_time=False)
 
 
-def _over_time(data: xr.DataArray, call, keep_time: bool) -> xr.DataArray:  # noqa: ANN001
+def _over_time(data: xr.DataArray, call, keep_time: bool) -> xr.DataArray:
     if "t" not in data.dims:
         raise UdfError(f"the cube has dims {tuple(data.dims)} and no t to run over")
     cube = data.transpose(*[d for d in ("t", "bands", "y", "x") if d in data.dims])

@@ -30,9 +30,7 @@ def keep_crs(result: xr.DataArray, source: xr.DataArray) -> xr.DataArray:
 def extend_axis(axis: np.ndarray, before: int, after: int) -> np.ndarray:
     """A regular axis continued by ``before`` and ``after`` steps beyond its ends."""
     step = axis[1] - axis[0] if len(axis) > 1 else 1.0
-    return np.concatenate(
-        [axis[0] - step * np.arange(before, 0, -1), axis, axis[-1] + step * np.arange(1, after + 1)]
-    )
+    return np.concatenate([axis[0] - step * np.arange(before, 0, -1), axis, axis[-1] + step * np.arange(1, after + 1)])
 
 
 def pixel_transform(cube: xr.DataArray) -> Affine:

@@ -95,6 +95,8 @@ def to_cube(data: xr.Dataset, path: Path, bands: list[str] | None) -> xr.DataArr
         raise ValueError(f"{path.name} has no band {missing}; it holds {known}")
     attrs = {k: v for k, v in {**data.attrs, **data[wanted[0]].attrs}.items() if k in ("s1_units", "units")}
     cube = data[wanted].to_array("bands")
+    if cube.dtype == np.float64:  # back-ends hand over float32
+        cube = cube.astype(np.float32)
     cube = cube.drop_vars([c for c in cube.coords if c not in (*cube.dims, "spatial_ref")])
     if cube.y.size > 1 and cube.y.values[0] < cube.y.values[-1]:
         cube = cube.isel(y=slice(None, None, -1))

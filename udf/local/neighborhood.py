@@ -1,7 +1,8 @@
 """openEO ``apply_neighborhood`` for UDFs: windows with overlap, borders padded with no data as GeoPySpark does."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -109,8 +110,10 @@ def apply_windows(cube: xr.DataArray, call: UdfCall, windows: Windows) -> xr.Dat
         return _labelled(padded[..., part[0], part[1]].compute(), frame, y[part[0]], x[part[1]])
 
     def empty(n: int) -> xr.DataArray:
-        shape = tuple(frame.sizes[d] for d in frame.dims[:-2]) + (n, n)
-        return _labelled(np.full(shape, np.nan, np.float32), frame, y[0] + np.arange(n) * _step(y), x[0] + np.arange(n) * _step(x))
+        shape = (*(frame.sizes[d] for d in frame.dims[:-2]), n, n)
+        return _labelled(
+            np.full(shape, np.nan, np.float32), frame, y[0] + np.arange(n) * _step(y), x[0] + np.arange(n) * _step(x)
+        )
 
     answer = probe_answer(call, empty, real)
     grid = [
@@ -121,19 +124,26 @@ def apply_windows(cube: xr.DataArray, call: UdfCall, windows: Windows) -> xr.Dat
     return xr.DataArray(out, dims=answer.dims, coords={d: coords[d] for d in answer.dims})
 
 
-def _window(padded, part, call, windows: Windows, frame, answer: Answer, y, x) -> da.Array:  # noqa: ANN001
+def _window(padded, part, call, windows: Windows, frame, answer: Answer, y, x) -> da.Array:
     block = padded[..., part[0], part[1]]
     block = block.rechunk(block.shape)
     inner = (windows.size_y, windows.size_x)
     return da.map_blocks(
         run_window, block, call=call, windows=windows, frame=frame, answer=answer, y=y[part[0]], x=x[part[1]],
         drop_axis=list(range(block.ndim - 2)), new_axis=list(range(len(answer.dims) - 2)),
-        chunks=tuple((n,) for n in (*answer.leading, *inner)), dtype=answer.dtype, meta=np.empty((0,) * len(answer.dims), answer.dtype),
+        chunks=tuple((n,) for n in (*answer.leading, *inner)), dtype=answer.dtype,
+        meta=np.empty((0,) * len(answer.dims), answer.dtype),
     )  # fmt: skip
 
 
 def run_window(
-    values: np.ndarray, call: UdfCall, windows: Windows, frame: xr.DataArray, answer: Answer, y: np.ndarray, x: np.ndarray
+    values: np.ndarray,
+    call: UdfCall,
+    windows: Windows,
+    frame: xr.DataArray,
+    answer: Answer,
+    y: np.ndarray,
+    x: np.ndarray,
 ) -> np.ndarray:
     """One window through the UDF, overlap cut off; a Dask task."""
     out = checked_values(call, _labelled(values, frame, y, x), answer)

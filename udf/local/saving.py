@@ -1,14 +1,16 @@
-"""openEO ``save_result`` to GeoTIFF, NetCDF and Zarr, written region by region so that memory does not grow with area."""
+"""openEO ``save_result`` to GeoTIFF, NetCDF and Zarr, written region by region so that memory does not grow with
+area.
+"""
 
 import json
 import logging
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator
 
 import netCDF4
 import numpy as np
@@ -97,7 +99,8 @@ def _write_geotiffs(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]
     )
     profile = {
         "driver": "GTiff", "dtype": cube.dtype.name, "count": cube.sizes["bands"], "height": cube.sizes["y"],
-        "width": cube.sizes["x"], "crs": data.rio.crs, "transform": pixel_transform(cube), "nodata": _nodata(cube.dtype),
+        "width": cube.sizes["x"], "crs": data.rio.crs, "transform": pixel_transform(cube),
+        "nodata": _nodata(cube.dtype),
         "compress": "deflate", "tiled": True, "blockxsize": 256, "blockysize": 256, "BIGTIFF": "IF_SAFER",
     }  # fmt: skip
     paths = [folder / n for n in names]
@@ -131,7 +134,9 @@ def _dataset(cube: xr.DataArray) -> xr.Dataset:
         data = data.rename({v: str(v) for v in data.data_vars})
     else:
         data = cube.rename("band").to_dataset()
-    data.attrs = {k: v if isinstance(v, (str, int, float)) else json.dumps(v, default=str) for k, v in cube.attrs.items()}
+    data.attrs = {
+        k: v if isinstance(v, (str, int, float)) else json.dumps(v, default=str) for k, v in cube.attrs.items()
+    }
     data.attrs["Conventions"] = "CF-1.9"
     return data if cube.rio.crs is None else data.rio.write_crs(cube.rio.crs)
 
@@ -152,7 +157,13 @@ def _write_netcdf(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
             chunks = tuple(min(256, data.sizes[d]) if d in ("y", "x") else 1 for d in dims)
             for band in bands:
                 variable = sink.createVariable(
-                    str(band), data.dtype, dims, zlib=True, complevel=1, chunksizes=chunks, fill_value=_nodata(data.dtype)
+                    str(band),
+                    data.dtype,
+                    dims,
+                    zlib=True,
+                    complevel=1,
+                    chunksizes=chunks,
+                    fill_value=_nodata(data.dtype),
                 )
                 variable.set_auto_maskandscale(False)
                 if data.rio.crs is not None:
@@ -193,5 +204,3 @@ def _write_zarr(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
         shutil.rmtree(path)
     partial.rename(path)
     return [path]
-
-

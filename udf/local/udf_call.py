@@ -2,9 +2,10 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -51,7 +52,9 @@ def run_udf(
     if isinstance(data, _UdfProbe):
         return call
     if not isinstance(data, xr.DataArray):
-        raise UdfError(f"run_udf was given a {type(data).__name__}; call it inside apply_neighborhood or apply_dimension")
+        raise UdfError(
+            f"run_udf was given a {type(data).__name__}; call it inside apply_neighborhood or apply_dimension"
+        )
     return call(data.astype("float32"))
 
 
@@ -150,7 +153,7 @@ def probe_answer(call: UdfCall, chunk_of: Callable[[int], xr.DataArray], real: C
         return answer_of(call(empty), empty)
     except UdfError:
         raise
-    except Exception as error:  # noqa: BLE001  (a UDF may refuse a chunk without data)
+    except Exception as error:
         _log.info("the UDF refuses an empty chunk (%s); asking with the first real one", error)
     chunk = real()
     return answer_of(call(chunk), chunk)

@@ -32,7 +32,9 @@ def fake_model(folder: Path) -> Path:
         numpy_helper.from_array(np.array(0.03, np.float32), "spread"),
     ]
     nodes = [
-        helper.make_node("Conv", ["features", "weights", "bias"], ["raw"], kernel_shape=[1, 3, 3], pads=[0, 1, 1, 0, 1, 1]),
+        helper.make_node(
+            "Conv", ["features", "weights", "bias"], ["raw"], kernel_shape=[1, 3, 3], pads=[0, 1, 1, 0, 1, 1]
+        ),
         helper.make_node("Squeeze", ["raw", "axis"], ["ndvi"]),
         helper.make_node("Mul", ["ndvi", "zero"], ["none"]),
         helper.make_node("Add", ["none", "spread"], ["scale"]),

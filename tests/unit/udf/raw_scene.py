@@ -23,7 +23,9 @@ def axes(height: int, width: int, pixel_m: float = PIXEL_M) -> tuple[np.ndarray,
 
 
 def write_raw(folder: Path, height: int = 40, width: int = 44, n_s2: int = 40, seed: int = 0) -> Path:
-    """``s2.nc`` (B04, B08, SCL), ``s1.nc`` (VV, VH in dB) and ``coarse.nc`` (NDVI, 300 m) of one place and ten months."""
+    """``s2.nc`` (B04, B08, SCL), ``s1.nc`` (VV, VH in dB) and ``coarse.nc`` (NDVI, 300 m) of one place and ten
+    months.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([seed, 7])
     y, x = axes(height, width)
@@ -38,7 +40,11 @@ def write_raw(folder: Path, height: int = 40, width: int = 44, n_s2: int = 40, s
     cloudy = scl != 4
     ndvi = np.where(cloudy, 0.02, np.clip(truth, 0, 0.95))
     total = np.where(cloudy, 0.8, 0.4).astype(np.float32)
-    bands = {"B04": (total * (1 - ndvi) / 2).astype("float32"), "B08": (total * (1 + ndvi) / 2).astype("float32"), "SCL": scl}
+    bands = {
+        "B04": (total * (1 - ndvi) / 2).astype("float32"),
+        "B08": (total * (1 + ndvi) / 2).astype("float32"),
+        "SCL": scl,
+    }
     _cube(bands, dates, y, x).to_netcdf(folder / "s2.nc")
     passes = START + np.arange(n_s2 * 8 // 12) * 12 + 1
     green = mock_truth(passes.astype("int64"), height, width, seed)
@@ -48,7 +54,9 @@ def write_raw(folder: Path, height: int = 40, width: int = 44, n_s2: int = 40, s
     dekads = np.datetime64("2019-01-01") + np.arange(n_s2 * 8 // 10) * 10
     rows, columns = height * 10 // 300 + 3, width * 10 // 300 + 3
     mean = mock_truth(dekads.astype("int64"), height, width, seed).mean(axis=(1, 2))
-    coarse = np.broadcast_to(mean[:, None, None], (len(dekads), rows, columns)) + rng.normal(0, 0.01, (1, rows, columns))
+    coarse = np.broadcast_to(mean[:, None, None], (len(dekads), rows, columns)) + rng.normal(
+        0, 0.01, (1, rows, columns)
+    )
     cy, cx = axes(rows, columns, 300.0)
     _cube({"NDVI": coarse.astype("float32")}, dekads, cy + 300, cx - 300).to_netcdf(folder / "coarse.nc")
     return folder

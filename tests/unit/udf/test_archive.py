@@ -89,16 +89,20 @@ def test_package_command(tmp_path: Path, model: Path) -> None:
     line = run(PackageSettings(out=tmp_path / "p", model=str(model), wheels=wheels(tmp_path / "wheels")))
     assert "5 files" in line
     listed = dict(reversed(line.split("  ")) for line in (tmp_path / "p" / "SHA256SUMS").read_text().splitlines())
-    assert set(listed) == {
-        "ndvi_fusion_model.zip", "ndvi_fusion_deps_py311.zip", "fusion_udf.py", "phenology_udf.py", "context_v1.schema.json",
-    }  # fmt: skip
+    assert sorted(listed) == [
+        "context_v1.schema.json",
+        "fusion_udf.py",
+        "ndvi_fusion_deps_py311.zip",
+        "ndvi_fusion_model.zip",
+        "phenology_udf.py",
+    ]
     for name, digest in listed.items():
         assert file_sha256(tmp_path / "p" / name) == digest
     run(PackageSettings(out=tmp_path / "q", model=str(model), dependencies=False))
     assert not (tmp_path / "q" / "ndvi_fusion_deps_py311.zip").exists()
 
 
-# --- tampering: each a sentence that says what to do --------------------------------------------------------------------
+# --- tampering: each a sentence that says what to do ------------------------------------------------------------------
 
 
 def test_changed_byte(tmp_path: Path) -> None:
@@ -106,7 +110,9 @@ def test_changed_byte(tmp_path: Path) -> None:
     content = bytearray((folder / "model.onnx").read_bytes())
     content[len(content) // 2] ^= 1
     (folder / "model.onnx").write_bytes(content)
-    with pytest.raises(Exception, match=r"has sha256 [0-9a-f]{64}, the manifest says [0-9a-f]{64}; .*fetch the archive again"):
+    with pytest.raises(
+        Exception, match=r"has sha256 [0-9a-f]{64}, the manifest says [0-9a-f]{64}; .*fetch the archive again"
+    ):
         run_udf("fusion_udf", chunk(), fusion_context(folder))
     with pytest.raises(ModelFileError, match="the manifest says"):
         write_model_archive(folder, tmp_path)
@@ -128,7 +134,9 @@ def test_truncated_zip(tmp_path: Path, model: Path) -> None:
 
 def test_missing_model_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(Exception, match=r"'ndvi_fusion_model' does not exist.*add 'https://.*#ndvi_fusion_model' to the job option"):
+    with pytest.raises(
+        Exception, match=r"'ndvi_fusion_model' does not exist.*add 'https://.*#ndvi_fusion_model' to the job option"
+    ):
         run_udf("fusion_udf", chunk(), {"start": "2019-03-01", "end": "2019-04-01", "deps_dir": None, "s1_units": "dB"})
 
 
@@ -138,7 +146,9 @@ def test_missing_dependency_archive(model: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "onnxruntime" else find(name, *a))
-    with pytest.raises(Exception, match=r"dependency folder 'deps' does not exist; add 'https://.*ndvi_fusion_deps_py311.zip#deps'"):
+    with pytest.raises(
+        Exception, match=r"dependency folder 'deps' does not exist; add 'https://.*ndvi_fusion_deps_py311.zip#deps'"
+    ):
         run_udf("fusion_udf", chunk(), fusion_context(model, deps_dir="deps"))
 
 
@@ -151,5 +161,7 @@ def test_onnxruntime_of_another_python(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "path", list(sys.path))
     context = fusion_context(fake_model(tmp_path / "other"), deps_dir=str(tmp_path / "deps"))
-    with pytest.raises(Exception, match=r"built for another Python .*use the dependency archive of this Python version"):
+    with pytest.raises(
+        Exception, match=r"built for another Python .*use the dependency archive of this Python version"
+    ):
         run_udf("fusion_udf", chunk(), context)

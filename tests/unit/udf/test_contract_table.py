@@ -10,12 +10,12 @@ from openeo.metadata import Band, BandDimension, CollectionMetadata, SpatialDime
 from openeo.udf import OpenEoUdfException, UdfData, XarrayDataCube
 from openeo.udf.run_code import execute_local_udf, load_module_from_string, run_udf_code
 
-from fusion.contract import ContractError
+from fusion.contract import ContractError, TimeGrid
 from fusion.inference.fuse import fuse_cube
 from fusion.inference.session import load_session
-from fusion.contract import TimeGrid
 from tests.factory import mock_cube
 from tests.unit.udf.fakes import PERIOD, as_back_end_chunk, fusion_context, run_udf
+from udf.season_chunk import season_bands
 from udf.workflow import udf_source
 
 NAMES = ("fusion_udf", "phenology_udf")
@@ -39,7 +39,12 @@ def series(years: int = 1, y: int = 6, x: int = 5) -> xr.DataArray:
     doy = (t - t.astype("datetime64[Y]").astype("datetime64[D]")).astype(int) + 1
     ndvi = 0.2 + 0.6 / (1 + np.exp(-(doy - 120) / 10)) - 0.6 / (1 + np.exp(-(doy - 260) / 10))
     values = np.broadcast_to(np.stack([ndvi, np.full(len(t), 0.03)], 1)[:, :, None, None], (len(t), 2, y, x))
-    coords = {"t": t.astype("datetime64[ns]"), "bands": ["NDVI", "NDVI_SIGMA"], "y": np.arange(y)[::-1] * 10.0, "x": np.arange(x) * 10.0}
+    coords = {
+        "t": t.astype("datetime64[ns]"),
+        "bands": ["NDVI", "NDVI_SIGMA"],
+        "y": np.arange(y)[::-1] * 10.0,
+        "x": np.arange(x) * 10.0,
+    }
     return xr.DataArray(values.astype("float32"), dims=("t", "bands", "y", "x"), coords=coords)
 
 
@@ -71,7 +76,7 @@ def test_metadata_function_starts_in_column_0(name: str) -> None:
     ("old", "new"),
     [
         ("# ndvi-fusion", "from __future__ import annotations\n# ndvi-fusion"),
-        ("(cube: xr.DataArray, context: dict) -> xr.DataArray:\n    \"\"\"", "(cube: xr.DataArray, context: dict):\n    \"\"\""),
+        ("(cube: xr.DataArray, context: dict) -> xr.DataArray:", "(cube: xr.DataArray, context: dict):"),
         ("def apply_datacube(cube: xr.DataArray, context: dict)", "def apply_datacube(cube: xr.DataArray)"),
         ("def apply_datacube(cube: xr.DataArray,", "def apply_datacube(data: xr.DataArray,"),
     ],
@@ -183,7 +188,9 @@ def test_missing_space_labels(fused: xr.DataArray, chunk: xr.DataArray, model: P
 
 
 def test_float64_and_integers(fused: xr.DataArray, chunk: xr.DataArray, model: Path) -> None:
-    np.testing.assert_array_equal(run_udf("fusion_udf", chunk.astype("float64"), fusion_context(model)).values, fused.values)
+    np.testing.assert_array_equal(
+        run_udf("fusion_udf", chunk.astype("float64"), fusion_context(model)).values, fused.values
+    )
     packed = chunk.sel(bands=["S2NDVI"]).fillna(0.5)
     packed = (packed * 10000).round().astype("int16")
     answer = run_udf("fusion_udf", packed, fusion_context(model, ndvi_scale=1e-4))
@@ -193,7 +200,9 @@ def test_float64_and_integers(fused: xr.DataArray, chunk: xr.DataArray, model: P
 
 def test_dates_vary_from_chunk_to_chunk(chunk: xr.DataArray, model: Path) -> None:
     """Only dates with data exist in a tile; all chunks must answer with the same labels."""
-    answers = [run_udf("fusion_udf", chunk.isel(t=part), fusion_context(model)) for part in (slice(0, 40, 3), slice(5, 9), [7])]
+    answers = [
+        run_udf("fusion_udf", chunk.isel(t=part), fusion_context(model)) for part in (slice(0, 40, 3), slice(5, 9), [7])
+    ]
     for answer in answers:
         np.testing.assert_array_equal(answer.t, answers[0].t)
         assert answer.sizes == answers[0].sizes
@@ -359,6 +368,49 @@ def test_reference_without_data() -> None:
 def test_series_of_one_date_is_refused() -> None:
     with pytest.raises(Exception, match=r"holds 1 date; seasons need a series"):
         run_udf("phenology_udf", series().isel(t=[0]), {})
+
+
+def test_season_maps_have_fixed_bands_and_one_label_a_year() -> None:
+    """Labels depend on the context and the period only, so that every chunk of a job answers alike."""
+    few = {"phenology": {"max_seasons": 1, "variables": ["SOSD", "EOSD", "QFLAG"], "use_numba": False}}
+    answer = run_udf("phenology_udf", series(y=2, x=2), few)
+    assert list(answer.bands.values) == ["SOSD_s1", "EOSD_s1", "QFLAG_s1", "COUNT"] == list(season_bands(few))
+    assert str(answer.t.values[0])[:10] == "2019-01-01"
+    assert answer.dtype == np.float32
+    # the curve rises with a slope of 10 d around day 120: 25 % lies ln(3) * 10 = 11 d before, 1 January = 0
+    assert np.abs(answer.sel(bands="SOSD_s1").values - 108).max() < 3
+    empty = run_udf("phenology_udf", series(y=2, x=2) * np.nan, few)
+    np.testing.assert_array_equal(empty.bands, answer.bands)
+    assert np.isnan(empty.sel(bands="SOSD_s1").values).all()
+
+
+def test_whittaker_smoothed_series() -> None:
+    noisy = series(y=2, x=2)
+    noisy[20, 0] = np.nan
+    answer = run_udf("phenology_udf", noisy, {"output": "smoothed", "smoothing": {"lam": 100.0, "step_days": 5}})
+    assert list(answer.bands.values) == ["NDVI"]
+    np.testing.assert_array_equal(answer.t, noisy.t)
+    np.testing.assert_allclose(answer.values[:, 0], series(y=2, x=2).values[:, 0], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [
+        ({"phenology": {"max_season": 1}}, r"option 'max_season' is unknown; did you mean 'max_seasons'"),
+        ({"phenology": {"variables": ["SOS"]}}, r"variable 'SOS' is unknown; did you mean 'SOS[DV]'"),
+        ({"output": "smoothed", "smoothing": {"lamda": 1}}, r"did you mean 'lam'"),
+        ({"method": "phenolopy"}, r"does not run inside a UDF"),
+        ({"method": "nonsense"}, r"expected one of relative_amplitude"),
+    ],
+)
+def test_wrong_phenology_options(context: dict, message: str) -> None:
+    with pytest.raises(Exception, match=message):
+        run_udf("phenology_udf", series(y=2, x=2), context)
+
+
+def test_more_than_two_unlabelled_bands() -> None:
+    with pytest.raises(Exception, match=r"4 bands without labels"):
+        run_udf("phenology_udf", xr.concat([series()] * 2, "bands").drop_vars("bands"), {})
 
 
 def test_phenology_keeps_order_of_permuted_chunks() -> None:

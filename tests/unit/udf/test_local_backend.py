@@ -20,15 +20,22 @@ from udf.local.udf_call import UdfCall, UdfError
 from udf.local_backend import PROCESSES, connect, execute_graph, register_processes
 
 CRS = "EPSG:32631"
-HEAD = "import numpy as np\nimport xarray\n\n\ndef apply_datacube(cube: xarray.DataArray, context: dict) -> xarray.DataArray:\n"
+HEAD = (
+    "import numpy as np\nimport xarray\n\n\n"
+    "def apply_datacube(cube: xarray.DataArray, context: dict) -> xarray.DataArray:\n"
+)
 
 
-def cube(t: int = 3, bands: tuple = ("a", "b"), y: int = 10, x: int = 14, seed: int = 0, start: str = "2020-01-01") -> xr.DataArray:
+def cube(
+    t: int = 3, bands: tuple = ("a", "b"), y: int = 10, x: int = 14, seed: int = 0, start: str = "2020-01-01"
+) -> xr.DataArray:
     """Random cube with labels and CRS, on Dask."""
     ys, xs = axes(y, x)
     values = np.random.default_rng(seed).random((t, len(bands), y, x)).astype("float32")
     dates = (np.datetime64(start) + np.arange(t) * 5).astype("datetime64[ns]")
-    out = xr.DataArray(values, dims=("t", "bands", "y", "x"), coords={"t": dates, "bands": list(bands), "y": ys, "x": xs})
+    out = xr.DataArray(
+        values, dims=("t", "bands", "y", "x"), coords={"t": dates, "bands": list(bands), "y": ys, "x": xs}
+    )
     return out.chunk({"y": 6, "x": 5}).rio.write_crs(CRS)
 
 
@@ -114,7 +121,7 @@ def test_windows_see_labels_overlap_and_padding(tmp_path: Path) -> None:
     source = cube(t=2, y=9, x=11)
     code = HEAD + (
         "    import pathlib\n"
-        "    name = f\"{cube.y.values[0]:.1f}_{cube.x.values[0]:.1f}\"\n"
+        '    name = f"{cube.y.values[0]:.1f}_{cube.x.values[0]:.1f}"\n'
         "    if np.isfinite(cube.values).any():\n"
         "        cube.to_netcdf(pathlib.Path(context['folder']) / f'{name}.nc')\n"
         "    return cube\n"
@@ -157,11 +164,17 @@ def test_through_the_client_with_context_and_new_labels(stored: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("    return cube.transpose('x', 'y', 'bands', 't')\n", r"returned dims \('x', 'y', 'bands', 't'\); back-ends expect"),
+        (
+            "    return cube.transpose('x', 'y', 'bands', 't')\n",
+            r"returned dims \('x', 'y', 'bands', 't'\); back-ends expect",
+        ),
         ("    return cube.isel(y=slice(1, None))\n", r"keep y and x, overlap included"),
         ("    return cube.drop_vars('t')\n", r"would stamp it 1970"),
         ("    return cube.isel(t=[0, 0])\n", r"returned a date twice"),
-        ("    return cube.isel(t=slice(0, 1 + int(np.isfinite(cube.values).any())))\n", r"chunk by chunk with different labels"),
+        (
+            "    return cube.isel(t=slice(0, 1 + int(np.isfinite(cube.values).any())))\n",
+            r"chunk by chunk with different labels",
+        ),
     ],
 )
 def test_answers_that_a_back_end_would_spoil(body: str, message: str, stored: Path) -> None:
@@ -198,7 +211,9 @@ def test_udf_that_refuses_an_empty_chunk(stored: Path) -> None:
     np.testing.assert_allclose(out.values, cube().values + 1)
 
 
-@pytest.mark.parametrize(("text", "message"), [("nowhere.py", "neither source code"), ("https://x.org/u.py", "is the URL")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("nowhere.py", "neither source code"), ("https://x.org/u.py", "is the URL")]
+)
 def test_udf_source(text: str, message: str, stored: Path) -> None:
     with pytest.raises(UdfError, match=message):
         execute_graph(load(stored).apply_neighborhood(openeo.UDF(text, runtime="Python"), **window(5)))
@@ -217,7 +232,10 @@ def test_udf_from_a_file_and_of_another_runtime(stored: Path, tmp_path: Path) ->
 
 
 def test_apply_dimension_changes_the_dates(stored: Path) -> None:
-    body = "    t = np.array(['2020-01-01', '2020-01-02'], 'datetime64[ns]')\n    return (cube.isel(t=[0, 1]) * context['k']).assign_coords(t=t)\n"
+    body = (
+        "    t = np.array(['2020-01-01', '2020-01-02'], 'datetime64[ns]')\n"
+        "    return (cube.isel(t=[0, 1]) * context['k']).assign_coords(t=t)\n"
+    )
     out = execute_graph(load(stored).apply_dimension(udf(body), dimension="t", context={"k": 4}))
     assert [str(t)[:10] for t in out.t.values] == ["2020-01-01", "2020-01-02"]
     np.testing.assert_allclose(out.values, cube().values[:2] * 4)
@@ -229,7 +247,9 @@ def test_result_without_t_is_stamped_as_on_the_back_end(stored: Path) -> None:
 
 
 def test_reduce_dimension_with_a_udf(stored: Path) -> None:
-    out = execute_graph(load(stored).reduce_dimension(dimension="t", reducer=udf("    return cube.max('t')\n"), context={}))
+    out = execute_graph(
+        load(stored).reduce_dimension(dimension="t", reducer=udf("    return cube.max('t')\n"), context={})
+    )
     assert out.dims == ("bands", "y", "x")
     np.testing.assert_array_equal(out.values, cube().max("t").values)
 
@@ -357,7 +377,10 @@ def test_merge_of_the_same_band_at_other_dates_needs_no_decision() -> None:
     np.testing.assert_array_equal(out.transpose(*a.dims).sortby("t").values, np.concatenate([a.values, b.values]))
 
 
-@pytest.mark.parametrize(("change", "message"), [("bands", "both cubes hold band"), ("grid", "different grids along x"), ("crs", "resample_cube_spatial first")])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [("bands", "both cubes hold band"), ("grid", "different grids along x"), ("crs", "resample_cube_spatial first")],
+)
 def test_merge_refuses(change: str, message: str) -> None:
     a, b = cube(), cube(bands=("c",))
     if change == "bands":
@@ -379,7 +402,11 @@ def test_resampling_on_the_same_grid_changes_nothing() -> None:
 def test_resampling_by_nearest_cell() -> None:
     """20 m cells that nest in 10 m pixels: each is copied to 2 x 2."""
     y, x = axes(5, 7, 20.0)
-    coarse = xr.DataArray(np.arange(35.0, dtype="float32").reshape(1, 1, 5, 7), dims=("t", "bands", "y", "x"), coords={"t": np.array(["2020-01-01"], "datetime64[ns]"), "bands": ["c"], "y": y, "x": x})
+    coarse = xr.DataArray(
+        np.arange(35.0, dtype="float32").reshape(1, 1, 5, 7),
+        dims=("t", "bands", "y", "x"),
+        coords={"t": np.array(["2020-01-01"], "datetime64[ns]"), "bands": ["c"], "y": y, "x": x},
+    )
     out = cubes.resample_cube_spatial(coarse.rio.write_crs(CRS).chunk(), cube(), method="near")
     np.testing.assert_array_equal(out.values[0, 0], coarse.values[0, 0].repeat(2, 0).repeat(2, 1))
 
@@ -394,7 +421,9 @@ def test_mask_polygon(inside: bool, replacement: float | None) -> None:
     move = Transformer.from_crs(32631, 4326, always_xy=True)
     west, east = float(source.x[3]) - 5, float(source.x[8]) + 5
     south, north = float(source.y[6]) - 5, float(source.y[2]) + 5
-    ring = [list(move.transform(*p)) for p in [(west, south), (east, south), (east, north), (west, north), (west, south)]]
+    ring = [
+        list(move.transform(*p)) for p in [(west, south), (east, south), (east, north), (west, north), (west, south)]
+    ]
     out = cubes.mask_polygon(source, {"type": "Polygon", "coordinates": [ring]}, replacement, inside)
     hit = np.zeros((10, 14), bool)
     hit[2:7, 3:9] = True
@@ -416,10 +445,15 @@ def test_kernel_against_a_slow_oracle(border: object, kind: str) -> None:
     source = cube(y=23, x=17)
     source = source.where(source > 0.1).chunk({"y": 7, "x": 6})
     out = cubes.apply_kernel(source, kernel.tolist(), factor=2.0, border=border)
-    mode = {"replicate": "nearest", "reflect": "reflect", "reflect_pixel": "mirror", "wrap": "wrap"}.get(border, "constant")
+    mode = {"replicate": "nearest", "reflect": "reflect", "reflect_pixel": "mirror", "wrap": "wrap"}.get(
+        border, "constant"
+    )
     filled = np.nan_to_num(source.values)
     expected = np.stack(
-        [ndimage.convolve(image, kernel, mode=mode, cval=border if mode == "constant" else 0) for image in filled.reshape(-1, 23, 17)]
+        [
+            ndimage.convolve(image, kernel, mode=mode, cval=border if mode == "constant" else 0)
+            for image in filled.reshape(-1, 23, 17)
+        ]
     )
     np.testing.assert_allclose(out.values.reshape(-1, 23, 17), 2 * expected, rtol=2e-5, atol=2e-6)
 
@@ -444,7 +478,9 @@ def test_dilation_mask_removes_around_cloud() -> None:
     """A lone cloud pixel weighs the centre of a 9 px kernel (0.07 > 0.057), not of a 17 px one (0.02)."""
     scl = xr.full_like(cube(t=1, bands=("SCL",), y=41, x=41), 4.0).compute()
     scl[0, 0, 20, 20] = 9
-    removed = cubes.to_scl_dilation_mask(scl.chunk(), kernel1_size=9, kernel2_size=81, mask1_values=[4, 5, 6, 7], mask2_values=[3, 8, 9, 10])
+    removed = cubes.to_scl_dilation_mask(
+        scl.chunk(), kernel1_size=9, kernel2_size=81, mask1_values=[4, 5, 6, 7], mask2_values=[3, 8, 9, 10]
+    )
     weights = gaussian_kernel(9)
     expected = np.zeros((41, 41), bool)
     expected[16:25, 16:25] = weights > 0.057
@@ -476,7 +512,9 @@ def test_formats_hold_the_same(stored: Path, tmp_path: Path, monkeypatch: pytest
     netcdf = xr.open_dataset(tmp_path / "netCDF" / "openEO.nc", decode_coords="all")
     zarr = xr.open_zarr(tmp_path / "Zarr" / "openEO.zarr", decode_coords="all")
     for data in (netcdf, zarr):
-        np.testing.assert_array_equal(data[["a", "b"]].to_array("bands").transpose("t", "bands", "y", "x").values, whole)
+        np.testing.assert_array_equal(
+            data[["a", "b"]].to_array("bands").transpose("t", "bands", "y", "x").values, whole
+        )
         assert str(data.rio.crs) == CRS
     tifs = sorted((tmp_path / "gtiff").glob("*.tif"))
     assert [t.name for t in tifs] == [f"openEO_2020-01-{d:02d}Z.tif" for d in (1, 6, 11)]
@@ -519,7 +557,11 @@ def test_failure_while_writing_leaves_nothing(name: str, stored: Path, tmp_path:
 def test_the_clients_own_connection(stored: Path) -> None:
     """The client's LocalConnection runs the registered processes too."""
     connection = connect(stored.parent)
-    out = connection.load_collection(str(stored)).apply_neighborhood(udf("    return cube * 2\n"), **window(5), context={}).execute()
+    out = (
+        connection.load_collection(str(stored))
+        .apply_neighborhood(udf("    return cube * 2\n"), **window(5), context={})
+        .execute()
+    )
     np.testing.assert_allclose(out.values, cube().values * 2)
 
 
@@ -527,7 +569,9 @@ def test_distributed_client_is_used(stored: Path, tmp_path: Path) -> None:
     from dask.distributed import Client
 
     with Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as client:
-        graph = load(stored).apply_neighborhood(udf("    return cube + 1\n"), **window(5), context={}).save_result("NetCDF")
+        graph = (
+            load(stored).apply_neighborhood(udf("    return cube + 1\n"), **window(5), context={}).save_result("NetCDF")
+        )
         execute_graph(graph, tmp_path)
         assert client.scheduler.address
     np.testing.assert_allclose(xr.open_dataset(tmp_path / "openEO.nc").a.values, cube().values[:, 0] + 1)
