@@ -83,7 +83,7 @@ def write_scene(scene: RawScene, folder: Path) -> None:
 
 
 def _described(cube: xr.Dataset, origin: str) -> xr.Dataset:
-    """CF attributes, CRS and packing of axes and bands; the reflectance kept off 0, which means nodata in the packed files."""
+    """CF attributes, CRS and packing; reflectance is kept off 0, which means nodata in the packed files."""
     crs, cube = cube.rio.crs, cube.copy()
     for name in cube.variables:
         if str(name) in _CF:

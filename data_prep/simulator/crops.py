@@ -143,7 +143,7 @@ class Grower:
         if end <= sown + 25:
             return free
         winter = np.cos(2 * np.pi * (sown + 45 - 15) / _YEAR)
-        amp = rng.uniform(0.35, 0.75) * (1 - 0.35 * max(winter, 0) * (1 - self.mild))
+        amp = rng.uniform(0.4, 0.78) * (1 - 0.35 * max(winter, 0) * (1 - self.mild))
         scale = rng.uniform(3.5, 8)
         killed = 0.5 if rng.random() < 0.25 else 0.1  # by frost
         self._till(parcel, sown)
@@ -165,7 +165,7 @@ class Grower:
         harvest = yellow + rng.uniform(18, 42)
         end = (harvest, rng.uniform(0.3, 1.0))
         peak = rng.uniform(0.6, 0.76) * vigour
-        autumn = min(rng.uniform(0.12, 0.58) * (0.55 + self.mild), peak)
+        autumn = min(rng.uniform(0.15, 0.64) * (0.55 + self.mild), peak)
         emerged = (sown + rng.uniform(22, 45), rng.uniform(4, 10))
         self._grow(parcel, CEREAL, autumn, emerged, (yellow, 5, 0.8), end, sown)
         spring = (start + rng.uniform(68, 108) + shift, rng.uniform(5, 12))

@@ -54,13 +54,13 @@ _VV = _Polarisation(
 _VH = _Polarisation(
     canopy_db=np.array([-18.8, -13.8, -15.6, -15.2, -17.4, -15.8]),
     attenuation=np.array([1.1, 1.5, 1.4, 1.1, 1.0, 1.8]),
-    leaf_level=0.3,
+    leaf_level=0.15,
     leaf_wetness=0.4,
     soil_db=-19.5,
     soil_wetness=1.2,
     soil_rough=0.6,
-    soil_level=0.5,
-    built_db=-12.5,
+    soil_level=0.35,
+    built_db=-13.5,
     water_db=-26.5,
 )
 _RELEASE = (0.015, 0.02, 0.04, 0.01, 0.12, 0.05)  # daily release of standing structure during senescence
@@ -207,7 +207,7 @@ def _parcel_backscatter(
         soil = band.soil_db + band.soil_wetness * wetness + frozen + band.soil_rough * rough + band.soil_level * level
         power = 1.1 * canopy * (1 - through) * 10 ** (0.1 * leaf) + through * 10 ** (0.1 * soil)
         db = 10 * np.log10(np.maximum(power, 1e-5)) + drops
-        db = np.where(built, band.built_db + 2.0 * level + 0.1 * wetness, db)
+        db = np.where(built, band.built_db + 1.7 * level + 0.1 * wetness, db)
         db = np.where(water, band.water_db + 2.0 * rng.standard_normal(passes) + level, db)
         db = db + offsets[b][orbit] + dates[b] + 0.15 * rng.standard_normal(db.shape)
         bands.append(db.astype(np.float32))

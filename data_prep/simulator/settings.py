@@ -47,7 +47,7 @@ class PhenologySettings(_Settings):
     drought_probability: float = Field(0.35, ge=0, le=1, description="chance of a dry summer, a year")
     field_variation: Range = Field((0.03, 0.12), description="std of growth within fields, share of the amplitude")
     field_timing_d: Range = Field((0.5, 3.0), description="std of timing within fields, days")
-    winter_green: Range = Field((0.0, 0.2), description="NDVI that weeds and moss add to bare fields in a mild winter")
+    winter_green: Range = Field((0.0, 0.28), description="NDVI that weeds and moss add to bare fields in a mild winter")
     cold_spell: Range = Field((0.0, 0.35), description="share of the green that a hard winter takes, at its worst")
     wander: Range = Field((0.005, 0.03), description="slow random departure of a field from its curve, NDVI")
 

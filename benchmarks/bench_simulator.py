@@ -1,0 +1,78 @@
+"""How fast scenes are made, how much memory they take, and how hard they are.
+
+    python benchmarks/bench_simulator.py [--scenes 20] [--difficulty 0]
+
+Prints one JSON line a size: wall and CPU seconds a scene on one core, scenes per CPU second, megabytes of arrays a
+second, peak memory of the process. With ``--difficulty N`` also the error of linear interpolation on N scenes.
+"""
+
+import argparse
+import json
+import os
+import resource
+import time
+from dataclasses import fields
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+
+from data_prep.commands.realism import scene_difficulty
+from data_prep.simulator.difficulty import GAPS_D, REAL_LINEAR_MAE
+from data_prep.simulator.scene import SimulatedScene, simulate_observations
+from data_prep.simulator.settings import SceneSettings
+
+SIZES = ((64, 480), (128, 475))  # pixels a side, days; 475 days are 1.3 years
+
+
+def megabytes(scene: SimulatedScene) -> float:
+    """Arrays that a scene hands over."""
+    looks = sum(getattr(scene.observations, field.name).nbytes for field in fields(scene.observations))
+    return (looks + scene.truth.nbytes) / 2**20
+
+
+def measure(size: int, days: int, scenes: int) -> dict:
+    """Seconds and megabytes a scene, after one scene to compile."""
+    settings = SceneSettings(height=size, width=size, n_days=days)
+    start = time.perf_counter()
+    simulate_observations(settings, 0)
+    first = time.perf_counter() - start
+    wall, cpu, volume = time.perf_counter(), time.process_time(), 0.0
+    for seed in range(1, scenes + 1):
+        volume += megabytes(simulate_observations(settings, seed))
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return {
+        "pixels": f"{size} x {size}",
+        "days": days,
+        "first_scene_s": round(first, 2),
+        "wall_s_a_scene": round(wall / scenes, 3),
+        "cpu_s_a_scene": round(cpu / scenes, 3),
+        "scenes_a_cpu_s": round(scenes / cpu, 2),
+        "MB_a_cpu_s": round(volume / cpu, 1),
+        "peak_memory_MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+
+
+def difficulty(scenes: int) -> dict:
+    """Linear interpolation against looks by the leave-gap-out protocol, beside the figures of real looks."""
+    errors, dates = scene_difficulty(SceneSettings(), seed=1_000, count=scenes)
+    mine = np.nanmean(errors, axis=0)
+    return {
+        "scenes": scenes,
+        "scored_dates": int(dates.sum()),
+        "hidden_d": list(GAPS_D),
+        "linear_mae": mine.round(4).tolist(),
+        "real": list(REAL_LINEAR_MAE),
+        "ratio": (mine / REAL_LINEAR_MAE).round(3).tolist(),
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenes", type=int, default=20)
+    parser.add_argument("--difficulty", type=int, default=0)
+    options = parser.parse_args()
+    for size, days in SIZES:
+        print(json.dumps(measure(size, days, options.scenes)), flush=True)
+    if options.difficulty:
+        print(json.dumps(difficulty(options.difficulty)), flush=True)
