@@ -9,11 +9,12 @@ from typing import Any
 
 import openeo
 from openeo.api.process import Parameter
+from openeo.internal.graph_building import PGNode
 from openeo.rest.job import BatchJob
 from openeo.rest.udp import build_process_dict
 
 from udf.archive import DEPS_ARCHIVE, MODEL_ARCHIVE
-from udf.context import CONTEXT_KEYS
+from udf.context import CONTEXT_KEYS, context_unknown
 from udf.targets import TargetSettings
 from udf.workflow import WorkflowOptions, build_workflow
 
@@ -134,13 +135,23 @@ def _parameter(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def call_process(
-    connection: openeo.Connection | None, process_id: str, namespace: str, arguments: dict[str, Any]
+    process: PublishedProcess, namespace: str, arguments: dict[str, Any], connection: openeo.Connection | None = None
 ) -> openeo.DataCube:
-    """Cube of a published process called by the URL of its static JSON (``namespace``)."""
-    if connection is None:
-        graph = openeo.internal.graph_building.PGNode(process_id, arguments=arguments, namespace=namespace)
-        return openeo.DataCube(graph=graph, connection=None)
-    return connection.datacube_from_process(process_id=process_id, namespace=namespace, **arguments)
+    """Cube of the published process, called by the URL of its static JSON (``namespace``).
+
+    Raises
+    ------
+    ValueError
+        A parameter that the process does not have (back-ends ignore those), or one that is missing.
+    """
+    known = {p["name"]: p for p in process.definition["parameters"]}
+    for name in arguments:
+        if name not in known:
+            raise ValueError(context_unknown(f"parameter {name!r}", name, tuple(known)))
+    missing = [n for n, p in known.items() if not p.get("optional") and n not in arguments]
+    if missing:
+        raise ValueError(f"the call of {process.id} lacks {missing}")
+    return openeo.DataCube(graph=PGNode(process.id, arguments=arguments, namespace=namespace), connection=connection)
 
 
 def submit(

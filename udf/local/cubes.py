@@ -162,7 +162,8 @@ def apply_kernel(
         out = values.map_blocks(convolve_plane, kernel=kernel, mode=mode, cval=cval, dtype="float32")
     else:
         out = da.map_overlap(
-            convolve_plane, values, depth=reach, kernel=kernel, mode=mode, cval=cval, boundary=dict.fromkeys(reach, boundary),
+            convolve_plane, values, depth=reach, kernel=kernel, mode=mode, cval=cval,
+            boundary=dict.fromkeys(reach, boundary),
             dtype="float32", allow_rechunk=True, meta=np.empty((0,) * values.ndim, np.float32),
         )  # fmt: skip
     result = xr.DataArray(out * np.float32(factor), dims=order, coords=cube.coords, attrs=data.attrs)
