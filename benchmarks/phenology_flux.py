@@ -120,13 +120,14 @@ def main() -> None:
     for file in sorted((Path(root) / "flux_sites" / "ndvi").glob("*.csv")):
         cube, tower = site_ndvi(file), tower_seasons(file.parents[1] / "gpp_seasons" / file.name)
         covered = cube.t.values.astype("datetime64[D]").astype(int)
-        tower = tower[(tower.MAXD >= covered[0]) & (tower.MAXD <= covered[-1])]
+        tower = tower[(covered[0] <= tower.MAXD) & (covered[-1] >= tower.MAXD)]
         total += len(tower)
         errors["default"].append(matched_errors(default_seasons(cube), tower))
         errors["original"].append(matched_errors(original_seasons(cube, tower), tower))
     result = {"tower_seasons": total} | {k: summary(pd.concat(v)) for k, v in errors.items()}
     print(f"{total} tower seasons\n")
-    print("| method | matched | RMSE SOS/EOS | MAD SOS/EOS | median abs. error | median error |\n|---|---|---|---|---|---|")
+    print("| method | matched | RMSE SOS/EOS | MAD SOS/EOS | median abs. error | median error |")
+    print("|---|---|---|---|---|---|")
     for k in errors:
         r = result[k]
         cells = [f"{r['SOSD_' + c]:.1f} / {r['EOSD_' + c]:.1f}" for c in ("rmse", "mad", "median_abs", "bias")]

@@ -1,4 +1,4 @@
-"""``ndvi-fusion phenology``: NDVI series -> season dates and parameters as NetCDF and GeoTIFF, maps, smoothed series."""
+"""``ndvi-fusion phenology``: NDVI series -> season dates and parameters as NetCDF, GeoTIFF and maps."""
 
 import logging
 import os
@@ -42,7 +42,9 @@ class PhenologySettings(BaseModel):
     max_seasons: int = Field(2, ge=1, le=10, description="seasons kept per year, the largest ones")
     min_amplitude: float = Field(0.1, gt=0, lt=1, description="NDVI; a smaller swing is no season")
     yydoy: bool = Field(False, description="add the dates as YYDOY, as HR-VPP writes them")
-    sigma: float | None = Field(None, gt=0, description="NDVI error where the cube has no NDVI_SIGMA; by residuals when empty")
+    sigma: float | None = Field(
+        None, gt=0, description="NDVI error where the cube has no NDVI_SIGMA; by residuals when empty"
+    )
     smoother: Curve | None = Field(None, description="also write the smoothed series by this smoother")
     smooth_step_days: int = Field(5, ge=1, le=366, description="days between the dates of the smoothed series")
     geotiff: bool = Field(True, description="write GeoTIFFs")
@@ -72,6 +74,9 @@ def run(settings: PhenologySettings) -> str:
     )  # fmt: skip
     if cube.rio.crs is not None:
         data = data.rio.write_crs(cube.rio.crs)
+        for name in data.data_vars:  # as an attribute: the encoding given on writing would replace it
+            data[name].encoding.pop("grid_mapping", None)
+            data[name].attrs["grid_mapping"] = "spatial_ref"
     files = [write_seasons(data, settings.out / SEASON_FILE)]
     if settings.geotiff and "season" in data.dims:
         files += write_season_geotiffs(data, settings.out)
@@ -106,14 +111,16 @@ def write_seasons(data: xr.Dataset, file: Path) -> Path:
         data.to_netcdf(partial, engine="netcdf4", encoding=encoding)
         os.replace(partial, file)
     except (OSError, RuntimeError) as error:
-        raise ContractError(f"{file} could not be written ({error}); check the permission and the free space") from error
+        raise ContractError(
+            f"{file} could not be written ({error}); check the permission and the free space"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
     return file
 
 
 def write_season_geotiffs(data: xr.Dataset, folder: Path) -> list[Path]:
-    """One float32 GeoTIFF a year and season, ``seasons_2019_s1.tif``; each band's description is its parameter's name."""
+    """One float32 GeoTIFF a year and season, ``seasons_2019_s1.tif``; band descriptions are the parameters' names."""
     if data.rio.crs is None:
         log.warning("the cube has no CRS, so no GeoTIFF is written; call cube.rio.write_crs(...)")
         return []

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import NDVI_MAX, ContractError
-from fusion.series.phenology import season_inputs
+from fusion.series.season_cube import season_inputs
 from fusion.series.season_settings import SEASON_DATES
 from fusion.series.smoothing import smooth
 
@@ -108,7 +108,9 @@ def plot_parameter(data: xr.Dataset, name: str, *, season: int = 1, ax: "Axes | 
         raise ContractError(f"parameter is {name!r}; the data set has {', '.join(map(str, data.data_vars))}")
     layer = data[name]
     if "year" in layer.dims:
-        raise ContractError(f"the data set holds the years {data.year.values.tolist()}; select one with data.sel(year=...)")
+        raise ContractError(
+            f"the data set holds the years {data.year.values.tolist()}; select one with data.sel(year=...)"
+        )
     if "season" in layer.dims:
         if season not in layer.season.values:
             raise ContractError(f"season is {season}; the data set has {layer.season.values.tolist()}")
@@ -118,12 +120,14 @@ def plot_parameter(data: xr.Dataset, name: str, *, season: int = 1, ax: "Axes | 
     known = values[np.isfinite(values)]
     low, high = np.percentile(known, (2, 98)) if known.size else (0.0, 1.0)
     extent = _extent(layer)
-    image = ax.imshow(values, extent=extent, vmin=low, vmax=max(high, low + 1e-6), cmap="viridis", interpolation="nearest")
+    image = ax.imshow(
+        values, extent=extent, vmin=low, vmax=max(high, low + 1e-6), cmap="viridis", interpolation="nearest"
+    )
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.85)
     label = layer.attrs.get("long_name", name)
     if name in SEASON_DATES and "year" in data.coords:
         zero = np.datetime64(f"{int(data.year):04d}-01-01", "D")
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda day, _: str(zero + int(round(day)))))
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda day, _: str(zero + round(day))))
         bar.set_label(label)
     else:
         units = layer.attrs.get("units", "1")

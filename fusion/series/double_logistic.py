@@ -85,7 +85,8 @@ def fit_double_logistic(
         seen &= np.arange(length) <= (window[part, 1] - window[part, 0])[:, None]
         weights = np.divide(1.0, spread, out=np.zeros(z.shape), where=seen)
         z = np.where(seen, z, 0.0).astype(float)
-        theta[part], chol[part], chi2[part] = dl_fit_numpy(z, weights, theta[part], step, rho, iterations)
+        fitted = dl_fit_numpy(z, weights, theta[part], step, rho, iterations)
+        theta[part], chol[part], chi2[part] = fitted
     return theta, chol, chi2
 
 
@@ -260,7 +261,7 @@ def dl_sums(length, alpha, beta, z, s1, s2, x1, x2, base, rise, fall):
 
 
 def dl_solve(sums, rise, fall, i1, i2, precision, mean, theta, h, right):
-    """Add the priors, factorise (h becomes the lower Cholesky factor) and solve for the step (into ``right``); returns its gain."""
+    """Add the priors, factorise (``h`` becomes the lower Cholesky factor), solve (``right``); returns the gain."""
     gain = 0.0
     scale = (1.0, 1.0, 1.0, -rise * i1, -rise, fall * i2, fall)
     n = 0

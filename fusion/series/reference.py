@@ -43,7 +43,8 @@ def reference_smoothing(cube: xr.DataArray) -> xr.DataArray:
     axis = np.union1d(grid, days)
     bridged = interpolation_matrix(days, axis)
     operator = savgol_filter(bridged, REFERENCE_WINDOW, REFERENCE_POLYORDER, axis=0, mode="interp")
-    smooth = operator[np.searchsorted(axis, crop)] @ flat
+    # rounded, so that a flat series is flat to the last bit and ties go to the first day, as by convolution
+    smooth = np.round(operator[np.searchsorted(axis, crop)] @ flat, 12)
     smooth = np.moveaxis(smooth.reshape(len(crop), *values.shape[1:]), 0, cube.dims.index("t"))
     return reference_array(cube, smooth, crop, None)
 

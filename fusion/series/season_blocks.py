@@ -4,9 +4,11 @@ from dataclasses import fields, replace
 
 import numpy as np
 
+from fusion.series.reference import fill_gaps_linear, interpolation_matrix
 from fusion.series.season_curves import check_curve_method, curve_metrics
 from fusion.series.season_fit import (
     SEASON_MIN_LOOKS,
+    SEASON_ROBUST,
     FittedSeasons,
     SeasonAxis,
     detection_curve,
@@ -18,7 +20,7 @@ from fusion.series.season_fit import (
 )
 from fusion.series.season_metrics import analytic_metrics
 from fusion.series.season_settings import SEASON_FLAGS, SEASON_VARIABLES, SeasonSettings
-from fusion.series.smoothers import smooth_values
+from fusion.series.whittaker import robust_weights, whittaker
 
 SEASON_BLOCK = 4096  # pixels at once
 SEASON_WATER_MAX = 0.1  # NDVI
@@ -127,20 +129,27 @@ def daily_metrics(axis: SeasonAxis, placed, spread, fit: FittedSeasons, settings
     else:
         pixels, row = np.unique(fit.pixel, return_inverse=True)
         grid = np.arange(axis.days[0], axis.days[-1] + 1)
-        weights = None if spread is None else (1.0 / np.square(spread[pixels])).T
-        lam = SEASON_CURVE_LAMBDA * axis.length / len(grid)
-        robust = settings.curve == "whittaker" and spread is None
-        options = {"method": settings.curve, "lam": lam, "use_numba": settings.use_numba}
-        if robust:
-            options["robust_iterations"] = 2
-        if weights is not None:
-            weights = weights / np.nanmean(weights)
-        whole = smooth_values(axis.days, placed[pixels].T, grid, weights=weights, **options)
+        looks = placed[pixels].T
+        if settings.curve == "whittaker":
+            weights = None if spread is None else (1.0 / np.square(spread[pixels])).T
+            weights = None if weights is None else weights / np.nanmean(weights)
+            whole = season_whittaker(axis, looks, weights, grid, settings.use_numba)
+        else:
+            whole = interpolation_matrix(axis.days, grid) @ fill_gaps_linear(axis.days, looks)
         at = np.minimum(axis.step * fit.window[:, :1] + day, len(grid) - 1)
         curve = whole.T[row.ravel()[:, None], at]
         level_sigma = 0.5 * fit.error
     curve = np.where(day <= length[:, None], curve, np.nan)
     return curve_metrics(curve, fit.open_edge, level_sigma, settings)
+
+
+def season_whittaker(axis: SeasonAxis, looks, weights, grid, use_numba) -> np.ndarray:
+    """Daily Whittaker curve of looks (T, N); robust where their errors are unknown."""
+    options = {"lam": SEASON_CURVE_LAMBDA * axis.length / len(grid), "days": axis.days, "use_numba": use_numba}
+    if weights is None:
+        for _ in range(SEASON_ROBUST):
+            weights = robust_weights(looks, whittaker(looks, weights, **options), None)
+    return whittaker(looks, weights, grid_days=grid, **options)
 
 
 def season_counts(metrics: dict, pixel: np.ndarray, origin: np.ndarray, looks: tuple) -> None:

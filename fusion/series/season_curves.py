@@ -168,7 +168,7 @@ def by_gu(curve, slopes, peak, before, after, lows, ampl, settings):
 
 
 def by_median_slope(curve, slopes, peak, before, after, lows, ampl, settings):
-    """First day of green-up, and last of senescence, as steep as the median of its flank (10 to 90 % of the amplitude)."""
+    """First day of green-up, last of senescence, as steep as the median of its flank (10 to 90 % of its height)."""
     out = []
     for side, low, sign in ((before, lows[0], 1.0), (after, lows[1], -1.0)):
         share = (curve - low[:, None]) / ampl[:, None]

@@ -170,7 +170,7 @@ def season_start_numpy(curve, pixel, left, peak, right, step, window, theta):
     c, rows = curve[pixel], np.arange(len(pixel))
     last, index = curve.shape[1] - 1, np.arange(curve.shape[1])
     top = c[rows, peak]
-    for side, way, edge, trough in ((0, -1, 0, left), (1, 1, last, right)):
+    for side, way, trough in ((0, -1, left), (1, 1, right)):
         beside = (index <= peak[:, None]) if side == 0 else (index >= peak[:, None])
         masked = np.where(beside, c, np.inf)
         far = masked.argmin(1) if side == 1 else last - masked[:, ::-1].argmin(1)

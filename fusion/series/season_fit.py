@@ -8,8 +8,7 @@ import numpy as np
 from fusion.series.double_logistic import double_logistic, fit_double_logistic
 from fusion.series.season_detection import detect_seasons, season_starts
 from fusion.series.season_settings import SeasonSettings
-from fusion.series.smoothers import robust_weights
-from fusion.series.whittaker import whittaker, whittaker_penalty
+from fusion.series.whittaker import robust_weights, whittaker, whittaker_penalty
 
 SEASON_LAMBDA = 20.0  # smoothness of the detection curve on a 5-day axis: half power at a period of 66 d
 SEASON_LOOKS_LAMBDA = 30.0  # the same for noisy, gappy looks: 74 d
@@ -115,7 +114,12 @@ def find_seasons(curve: np.ndarray, slots: int, settings: SeasonSettings) -> tup
 
 
 def fit_seasons(
-    axis: SeasonAxis, looks: np.ndarray, sigma: np.ndarray | None, curve: np.ndarray, rows: tuple, settings: SeasonSettings
+    axis: SeasonAxis,
+    looks: np.ndarray,
+    sigma: np.ndarray | None,
+    curve: np.ndarray,
+    rows: tuple,
+    settings: SeasonSettings,
 ) -> FittedSeasons:
     """Fit a double logistic to every season found on the detection curve."""
     pixel, options = rows[0], {"step": float(axis.step), "use_numba": settings.use_numba}
@@ -137,7 +141,9 @@ def fit_seasons(
         fitted = robust_double_logistic(z, spread, window[poor], start[poor], rho, floor, options)
         theta[poor], chol[poor], scale[poor] = fitted
     error = scale * typical
-    follows = error <= SEASON_FOLLOWS[0] + SEASON_FOLLOWS[1] * np.abs(theta[:, 1]) + (typical if sigma is not None else 0)
+    follows = error <= SEASON_FOLLOWS[0] + SEASON_FOLLOWS[1] * np.abs(theta[:, 1]) + (
+        typical if sigma is not None else 0
+    )
     edge = np.stack([window[:, 0] == 0, window[:, 1] == axis.length - 1], axis=1)
     return FittedSeasons(pixel, window, edge, theta, chol, error, follows)
 
@@ -181,7 +187,7 @@ def robust_double_logistic(z, spread, window, theta, rho, floor, options) -> tup
 
 
 def season_scale(u: np.ndarray, seen: np.ndarray, count: np.ndarray, floor: float) -> np.ndarray:
-    """Robust standard deviation of weighted residuals: median of the absolute ones, shrunk towards 1 where looks are few."""
+    """Robust standard deviation of weighted residuals, from their median size, shrunk to 1 where looks are few."""
     ordered = np.sort(np.where(seen, u, np.inf), axis=1)
     middle = np.take_along_axis(ordered, np.maximum(count // 2, 0)[:, None], axis=1)[:, 0]
     middle = np.where(np.isfinite(middle), middle, 1.0)

@@ -25,10 +25,8 @@ def analytic_metrics(fit: FittedSeasons, step: float, settings: SeasonSettings) 
     """
     end = step * (fit.window[:, 1] - fit.window[:, 0]).astype(float)
     options = float(settings.start), float(settings.end), float(settings.method == "relative_amplitude")
-    kernel = compiled_kernel(
-        analytic_kernel, helpers=(("dl_choose", dl_choose_one), dl_sigmoid, dl_parts, dl_maximum, dl_root, dl_area, dl_season),
-        use_numba=settings.use_numba,
-    )  # fmt: skip
+    helpers = ("dl_choose", dl_choose_one), dl_sigmoid, dl_parts, dl_maximum, dl_root, dl_area, dl_season
+    kernel = compiled_kernel(analytic_kernel, helpers=helpers, use_numba=settings.use_numba)
     out = np.empty((len(ANALYTIC_LAYERS), len(end)))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         if kernel is not None:
@@ -89,7 +87,12 @@ def dl_season(base, rise, shift, t1, l1, t2, l2, end, start_share, end_share, re
         first[0] / rise, (last[0] - shift) / fall,
     )  # fmt: skip
     # level = (1 - share) * minimum + share * maximum, so d date = -(d curve - d level) / slope
-    f1, f2, m1, m2 = relative * start_share, relative * end_share, relative * (1 - start_share), relative * (1 - end_share)
+    f1, f2, m1, m2 = (
+        relative * start_share,
+        relative * end_share,
+        relative * (1 - start_share),
+        relative * (1 - end_share),
+    )
     d1, d2, d3 = -1 / rising[1], -1 / falling[1], -1 / top[2]
     r, d, u, b, e = rising[3], falling[3], top[3], first[3], last[3]
     c = 1.0 - relative  # the base cancels in relative levels

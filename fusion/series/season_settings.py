@@ -1,4 +1,4 @@
-"""What a user can choose about seasons, and what every output variable and flag means."""
+"""What a user can choose about seasons, the output variables and what every flag means."""
 
 from dataclasses import dataclass
 
@@ -17,32 +17,14 @@ SEASON_METHODS = (
 )
 SEASON_CURVES = ("double_logistic", "whittaker", "savitzky_golay", "spline", "hants", "none")
 
-# name: (units, long name); the 13 HR-VPP parameters first (Copernicus HR-VPP Product User Manual, seasonal trajectories)
-SEASON_VARIABLES = {
-    "SOSD": ("days since {year}-01-01", "start of season"),
-    "EOSD": ("days since {year}-01-01", "end of season"),
-    "MAXD": ("days since {year}-01-01", "date of the season's maximum"),
-    "SOSV": ("1", "NDVI at the start of season"),
-    "EOSV": ("1", "NDVI at the end of season"),
-    "MINV": ("1", "mean of the minima left and right of the season"),
-    "MAXV": ("1", "NDVI at the season's maximum"),
-    "AMPL": ("1", "season amplitude, MAXV - MINV"),
-    "LENGTH": ("days", "length of season, EOSD - SOSD"),
-    "LSLOPE": ("1/day", "rate of green-up at SOSD"),
-    "RSLOPE": ("1/day", "rate of senescence at EOSD, positive"),
-    "SPROD": ("day", "seasonal productivity, daily sum of NDVI - MINV from SOSD to EOSD"),
-    "TPROD": ("day", "total productivity, daily sum of NDVI from SOSD to EOSD"),
-    "QFLAG": ("1", "looks in green-up, peak and green-down: 10 = more than two in each, 0 = no season"),
-    "SOSD_SIGMA": ("days", "standard deviation of SOSD"),
-    "EOSD_SIGMA": ("days", "standard deviation of EOSD"),
-    "MAXD_SIGMA": ("days", "standard deviation of MAXD"),
-    "LOOKS_UP": ("1", "looks during green-up"),
-    "LOOKS_PEAK": ("1", "looks around the peak"),
-    "LOOKS_DOWN": ("1", "looks during green-down"),
-    "LONGEST_GAP": ("days", "longest gap between looks from green-up to green-down"),
-    "FLAG": ("1", "sum of season flags"),
-}
-SEASON_HRVPP = tuple(SEASON_VARIABLES)[:13]
+# the 13 HR-VPP parameters first (Copernicus HR-VPP Product User Manual, seasonal trajectories)
+SEASON_VARIABLES = (
+    "SOSD", "EOSD", "MAXD", "SOSV", "EOSV", "MINV",
+    "MAXV", "AMPL", "LENGTH", "LSLOPE", "RSLOPE", "SPROD",
+    "TPROD", "QFLAG", "SOSD_SIGMA", "EOSD_SIGMA", "MAXD_SIGMA", "LOOKS_UP",
+    "LOOKS_PEAK", "LOOKS_DOWN", "LONGEST_GAP", "FLAG",
+)  # fmt: skip
+SEASON_HRVPP = SEASON_VARIABLES[:13]
 SEASON_DATES = ("SOSD", "EOSD", "MAXD")
 
 SEASON_FLAGS = {
@@ -102,7 +84,9 @@ class SeasonSettings:
         limits = (0.0, 1.0) if self.method != "absolute" else (-1.0, 1.0)
         for name in ("start", "end"):
             if not limits[0] < getattr(self, name) < limits[1]:
-                raise ContractError(f"{name} is {getattr(self, name)}; expected a number between {limits} for {self.method}")
+                raise ContractError(
+                    f"{name} is {getattr(self, name)}; expected a number between {limits} for {self.method}"
+                )
         if not 1 <= self.max_seasons <= 10:
             raise ContractError(f"max_seasons is {self.max_seasons}; expected 1 to 10 seasons a year")
         if not 0 < self.min_amplitude < 1 or not 0 < self.min_swing < 1 or not 0 < self.looks_sigma < 1:

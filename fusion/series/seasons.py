@@ -5,10 +5,44 @@ import pandas as pd
 import xarray as xr
 
 from fusion.contract import ContractError
-from fusion.series.phenology import season_attributes, season_inputs, season_maps
 from fusion.series.phenolopy import phenolopy_metrics
 from fusion.series.reference import reference_phenology, reference_smoothing, reference_year
+from fusion.series.season_blocks import SEASON_LAYERS
+from fusion.series.season_cube import season_inputs, season_layers
 from fusion.series.season_settings import SEASON_DATES, SEASON_FLAGS, SeasonSettings
+from fusion.series.smoothing import smooth
+
+# name: (units, long name)
+SEASON_ATTRIBUTES = {
+    "SOSD": ("days since {year}-01-01", "start of season"),
+    "EOSD": ("days since {year}-01-01", "end of season"),
+    "MAXD": ("days since {year}-01-01", "date of the season's maximum"),
+    "SOSV": ("1", "NDVI at the start of season"),
+    "EOSV": ("1", "NDVI at the end of season"),
+    "MINV": ("1", "mean of the minima left and right of the season"),
+    "MAXV": ("1", "NDVI at the season's maximum"),
+    "AMPL": ("1", "season amplitude, MAXV - MINV"),
+    "LENGTH": ("days", "length of season, EOSD - SOSD"),
+    "LSLOPE": ("1/day", "rate of green-up at SOSD"),
+    "RSLOPE": ("1/day", "rate of senescence at EOSD, positive"),
+    "SPROD": ("day", "seasonal productivity, daily sum of NDVI - MINV from SOSD to EOSD"),
+    "TPROD": ("day", "total productivity, daily sum of NDVI from SOSD to EOSD"),
+    "QFLAG": ("1", "looks in green-up, peak and green-down: 10 = more than two in each, 0 = no season"),
+    "SOSD_SIGMA": ("days", "standard deviation of SOSD"),
+    "EOSD_SIGMA": ("days", "standard deviation of EOSD"),
+    "MAXD_SIGMA": ("days", "standard deviation of MAXD"),
+    "LOOKS_UP": ("1", "looks during green-up"),
+    "LOOKS_PEAK": ("1", "looks around the peak"),
+    "LOOKS_DOWN": ("1", "looks during green-down"),
+    "LONGEST_GAP": ("days", "longest gap between looks from green-up to green-down"),
+    "FLAG": ("1", "sum of season flags"),
+}
+SEASON_INTEGERS = ("QFLAG", "LOOKS_UP", "LOOKS_PEAK", "LOOKS_DOWN", "FLAG", "COUNT")
+SEASON_PRESMOOTHED = (
+    "savitzky_golay",
+    "spline",
+    "hants",
+)  # smoothed first, to a 5-daily series that is then dated as it is
 
 
 def seasons(
@@ -69,7 +103,11 @@ def seasons(
         if method == "phenolopy":
             return phenolopy_metrics(ndvi)
         return reference_seasons(ndvi, year)
-    data = season_maps(cube, settings, sigma=sigma, looks=looks, year=year)
+    if curve in SEASON_PRESMOOTHED:
+        looks = season_inputs(cube, None)[0] if looks is None else looks
+        cube, sigma = smooth(cube, method=curve, sigma=sigma, step_days=5, use_numba=use_numba), None
+    layers, years = season_layers(cube, settings, sigma=sigma, looks=looks, year=year)
+    data = season_dataset(layers, years, settings)
     if yydoy:
         for name in SEASON_DATES:
             data[f"{name}_YYDOY"] = season_yydoy(data[name], data.year)
@@ -117,3 +155,50 @@ def reference_seasons(ndvi: xr.DataArray, wanted: int | list[int] | None) -> xr.
     data["FLAG"] = (flag + xr.where(doy == 0, SEASON_FLAGS["no_data"], 0)).astype(np.int16)
     data["FLAG"].attrs = season_attributes("FLAG")
     return xr.Dataset(data, attrs={"method": "reference"}).assign_coords(year=year)
+
+
+def season_dataset(layers: xr.DataArray, years, settings: SeasonSettings) -> xr.Dataset:
+    """Variables with CF attributes; ``year`` is a dim for several years, else a scalar coordinate."""
+    single = np.ndim(years) == 0
+    layers = layers.assign_coords(season=np.arange(1, settings.max_seasons + 1))
+    layers = layers.isel(year=0).assign_coords(year=years) if single else layers.assign_coords(year=years)
+    data = {}
+    for i, name in enumerate(SEASON_LAYERS):
+        layer = layers.isel(layer=i)
+        if name == "COUNT":
+            layer = layer.isel(season=0, drop=True)
+        if name in SEASON_INTEGERS:
+            layer = layer.astype(np.int16)
+        layer.attrs = season_attributes(name)
+        data[name] = layer
+    out = xr.Dataset(data)
+    out.season.attrs = {"long_name": "season of the year, in order of time"}
+    out.year.attrs = {"long_name": "calendar year of the season's maximum; dates count from its 1 January"}
+    out.attrs = {
+        "Conventions": "CF-1.11",
+        "title": "Vegetation phenology and productivity",
+        "method": settings.method,
+        "start_threshold": settings.start,
+        "end_threshold": settings.end,
+        "curve": settings.curve,
+    }
+    return out
+
+
+def season_attributes(name: str) -> dict:
+    """CF attributes of a variable."""
+    if name == "COUNT":
+        return {"units": "1", "long_name": "number of seasons of the year"}
+    units, long_name = SEASON_ATTRIBUTES[name]
+    attrs = {
+        "units": "d" if units.startswith("day") else units.replace("/day", " d-1").replace("1 d", "d"),
+        "long_name": long_name,
+    }
+    if name in SEASON_DATES:
+        attrs["comment"] = (
+            "days since 1 January of the season's year (0 = 1 January); negative or above 365 across New Year"
+        )
+    if name == "FLAG":
+        attrs["flag_masks"] = np.array(list(SEASON_FLAGS.values()), np.int16)
+        attrs["flag_meanings"] = " ".join(SEASON_FLAGS)
+    return attrs

@@ -6,7 +6,7 @@ from scipy.signal import savgol_filter
 
 from fusion.contract import ContractError
 from fusion.series.reference import fill_gaps_linear, interpolation_matrix
-from fusion.series.whittaker import whittaker
+from fusion.series.whittaker import robust_weights, whittaker
 
 SMOOTHERS = ("whittaker", "savitzky_golay", "double_logistic", "spline", "hants", "none")
 SMOOTH_LAMBDA = 2500.0  # whittaker and spline, on the daily axis: half power at a period of 44 d for daily looks
@@ -71,14 +71,6 @@ def smooth_values(
     raise ContractError(f"smoother is {method!r}; expected one of {', '.join(SMOOTHERS)}")
 
 
-def robust_weights(values: np.ndarray, curve: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Weights times Tukey's biweight (4 standard deviations) of the residuals over their median size per series."""
-    residual = np.abs(values - curve)
-    scale = np.maximum(1.4826 * np.nanmedian(np.where(np.isfinite(residual), residual, np.nan), axis=0), 0.005)
-    share = np.square(np.maximum(1 - np.square(residual / (4 * scale)), 0.0))
-    return np.where(np.isfinite(share), share if weights is None else share * weights, 0.0)
-
-
 def merge_same_days(days: np.ndarray, values: np.ndarray, weights: np.ndarray | None) -> tuple:
     """Looks of one day become their weighted mean; weights add up."""
     if (np.diff(days) > 0).all():
@@ -96,7 +88,9 @@ def merge_same_days(days: np.ndarray, values: np.ndarray, weights: np.ndarray | 
 def savitzky_golay(days, values, grid_days, weights, window_days: int, polyorder: int) -> np.ndarray:
     """Savitzky-Golay on the daily, linearly bridged series; with weights a weighted local polynomial of the looks."""
     if window_days % 2 == 0 or window_days <= polyorder or polyorder < 0:
-        raise ContractError(f"window_days is {window_days}, polyorder {polyorder}; expected an odd window above the order")
+        raise ContractError(
+            f"window_days is {window_days}, polyorder {polyorder}; expected an odd window above the order"
+        )
     if weights is not None:
         return local_polynomial(days, values, grid_days, weights, window_days / 2, polyorder)
     first, last = min(days[0], np.min(grid_days)), max(days[-1], np.max(grid_days))

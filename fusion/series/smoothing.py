@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import NDVI_SIGMA, ContractError, TimeGrid
-from fusion.series.phenology import season_inputs, season_is_lazy
+from fusion.series.season_cube import season_inputs, season_is_lazy
 from fusion.series.season_fit import (
     SEASON_MIN_LOOKS,
     detection_curve,
@@ -23,7 +23,6 @@ from fusion.series.smoothers import (
     SMOOTH_POLYORDER,
     SMOOTH_WINDOW_DAYS,
     SMOOTHERS,
-    merge_same_days,
     smooth_values,
 )
 
@@ -124,14 +123,17 @@ def smooth_chunk(ndvi, *sigma, days, grid_days, options) -> np.ndarray:
 
 
 def smooth_seasons(values, sigma, days, grid_days, use_numba) -> np.ndarray:
-    """Double-logistic curve of every season, the mean where two windows meet, the detection curve between them."""
+    """Double-logistic curve of every season, the mean where two windows meet; between them the detection curve.
+
+    Series with too few looks for a season get straight lines.
+    """
     settings = SeasonSettings(use_numba=use_numba)
     axis = season_axis(days)
     placed, spread = place_looks(axis, values, sigma)
     placed = np.where((np.isfinite(placed).sum(1) >= SEASON_MIN_LOOKS)[:, None], placed, np.nan)
     curve = detection_curve(axis, placed, sigma is not None, use_numba)
-    unique, smoothed, _ = merge_same_days(axis.days, curve.T, None)
-    out = smooth_values(unique, smoothed, grid_days, method="none").T
+    curve_or_looks = np.where(np.isfinite(curve), curve, place_looks(axis, values, None)[0])
+    out = smooth_values(axis.days, curve_or_looks.T, grid_days, method="none").T
     rows, *_ = find_seasons(curve, 4 + 3 * (1 + axis.length * axis.step // 366), settings)
     if len(rows[0]) == 0:
         return out

@@ -1,4 +1,4 @@
-"""Season parameters of an NDVI cube as a dataset, and as the bands of an openEO cube."""
+"""Season layers of an NDVI cube: input checks, years, lazy computation, and the bands of an openEO cube."""
 
 from functools import partial
 
@@ -7,27 +7,27 @@ import xarray as xr
 
 from fusion.contract import NDVI, NDVI_SIGMA, S2NDVI, ContractError, check_ndvi
 from fusion.series.season_blocks import SEASON_LAYERS, extract_seasons
-from fusion.series.season_curves import check_curve_method
-from fusion.series.season_settings import SEASON_DATES, SEASON_FLAGS, SEASON_HRVPP, SEASON_VARIABLES, SeasonSettings
+from fusion.series.season_settings import SEASON_HRVPP, SeasonSettings
 
-SEASON_INTEGERS = ("QFLAG", "LOOKS_UP", "LOOKS_PEAK", "LOOKS_DOWN", "FLAG", "COUNT")
 SEASON_SPAN_DAYS = 550  # a longer series is taken apart into calendar years
 SEASON_EPOCH = np.datetime64("1970-01-01", "D")
 
 
-def season_maps(
+def season_layers(
     cube: xr.DataArray,
     settings: SeasonSettings,
     *,
     sigma: xr.DataArray | float | None = None,
     looks: xr.DataArray | None = None,
     year: int | list[int] | None = None,
-) -> xr.Dataset:
-    """Season parameters of a cube; the arguments and the result are those of :func:`fusion.series.seasons.seasons`."""
-    check_curve_method(settings.method)
+) -> tuple[xr.DataArray, np.ndarray | int]:
+    """All season layers, dims (layer, year, season, ...), and the year label(s); lazy where the cube is.
+
+    The arguments are those of :func:`fusion.series.seasons.seasons`; ``layer`` follows ``SEASON_LAYERS``.
+    """
     ndvi, spread = season_inputs(cube, sigma)
     years, periods = season_periods(ndvi.t.values.astype("datetime64[D]").astype("int64"), year)
-    return season_dataset(season_layers(ndvi, spread, looks, periods, settings), years, settings)
+    return season_compute(ndvi, spread, looks, periods, settings), years
 
 
 def season_inputs(cube: xr.DataArray, sigma) -> tuple[xr.DataArray, xr.DataArray | None]:
@@ -35,7 +35,9 @@ def season_inputs(cube: xr.DataArray, sigma) -> tuple[xr.DataArray, xr.DataArray
     if not isinstance(cube, xr.DataArray):
         raise ContractError(f"the cube is a {type(cube).__name__}; expected an xarray.DataArray with dims t, y, x")
     if "t" not in cube.dims or "t" not in cube.coords:
-        raise ContractError(f"the cube has dims {cube.dims} and coords {tuple(cube.coords)}; expected dim and coord 't'")
+        raise ContractError(
+            f"the cube has dims {cube.dims} and coords {tuple(cube.coords)}; expected dim and coord 't'"
+        )
     if not np.issubdtype(cube.t.dtype, np.datetime64):
         raise ContractError(f"coordinate 't' has dtype {cube.t.dtype}; expected datetime64; decode the times first")
     if cube.sizes["t"] == 0 or np.isnat(cube.t.values).any() or (np.diff(cube.t.values.astype("int64")) < 0).any():
@@ -106,8 +108,8 @@ def season_first_day(year: int) -> int:
     return int(np.datetime64(f"{year:04d}-01-01", "D").astype("int64"))
 
 
-def season_layers(ndvi, spread, looks, periods, settings) -> xr.DataArray:
-    """All layers, dims (layer, year, season, ...), lazily where the input is lazy."""
+def season_compute(ndvi, spread, looks, periods, settings) -> xr.DataArray:
+    """All layers, lazily where the input is lazy."""
     inputs, core = [ndvi], [["t"]]
     days = ndvi.t.values.astype("datetime64[D]").astype("int64")
     if spread is not None:
@@ -145,70 +147,24 @@ def season_values(ndvi, *others, days, periods, settings, has_sigma, look_days) 
     return np.moveaxis(layers, -1, 0).reshape(*shape, *layers.shape[:-1])
 
 
-def season_dataset(layers: xr.DataArray, years, settings: SeasonSettings) -> xr.Dataset:
-    """Variables with CF attributes; ``year`` is a dim for several years, else a scalar coordinate."""
-    single = np.ndim(years) == 0
-    layers = layers.assign_coords(season=np.arange(1, settings.max_seasons + 1))
-    layers = layers.isel(year=0).assign_coords(year=years) if single else layers.assign_coords(year=years)
-    data = {}
-    for i, name in enumerate(SEASON_LAYERS):
-        layer = layers.isel(layer=i)
-        if name == "COUNT":
-            layer = layer.isel(season=0, drop=True)
-        if name in SEASON_INTEGERS:
-            layer = layer.astype(np.int16)
-        layer.attrs = season_attributes(name)
-        data[name] = layer
-    out = xr.Dataset(data)
-    out.season.attrs = {"long_name": "season of the year, in order of time"}
-    out.year.attrs = {"long_name": "calendar year of the season's maximum; dates count from its 1 January"}
-    out.attrs = {
-        "Conventions": "CF-1.11",
-        "title": "Vegetation phenology and productivity",
-        "method": settings.method,
-        "start_threshold": settings.start,
-        "end_threshold": settings.end,
-        "curve": settings.curve,
-    }
-    return out
+def season_cube(
+    layers: xr.DataArray, years: np.ndarray | int, variables: tuple[str, ...] = SEASON_HRVPP
+) -> xr.DataArray:
+    """Layers as an openEO cube (t, bands, ...): ``t`` = 1 January of each year, bands ``SOSD_s1`` ..., ``COUNT``.
 
-
-def season_attributes(name: str) -> dict:
-    """CF attributes of a variable."""
-    if name == "COUNT":
-        return {"units": "1", "long_name": "number of seasons of the year"}
-    units, long_name = SEASON_VARIABLES[name]
-    attrs = {"units": "d" if units.startswith("day") else units.replace("/day", " d-1").replace("1 d", "d"), "long_name": long_name}
-    if name in SEASON_DATES:
-        attrs["comment"] = "days since 1 January of the season's year (0 = 1 January); negative or above 365 across New Year"
-    if name == "FLAG":
-        attrs["flag_masks"] = np.array(list(SEASON_FLAGS.values()), np.int16)
-        attrs["flag_meanings"] = " ".join(SEASON_FLAGS)
-    return attrs
-
-
-def season_cube(data: xr.Dataset, variables: tuple[str, ...] = SEASON_HRVPP) -> xr.DataArray:
-    """Seasons as an openEO cube (t, bands, ...): one label on ``t`` per year (1 January), bands ``SOSD_s1`` ..., ``COUNT``.
-
-    Band names depend on the variables and the number of seasons only (:func:`season_band_names`), labels on ``t`` on
+    Band names depend on the variables and the number of seasons only (:func:`season_cube_bands`), labels on ``t`` on
     the years only, so that every chunk of a job gives the same.
     """
-    if "year" not in data.dims:
-        data = data.expand_dims("year")
-    layers = [
-        data[name].isel(season=k, drop=True).astype(np.float32) for k in range(data.sizes["season"]) for name in variables
-    ]
-    if "COUNT" in data:
-        layers.append(data["COUNT"].astype(np.float32))
-    names = season_band_names(data.sizes["season"], variables)[: len(layers)]
-    cube = xr.concat(layers, dim="bands", coords="minimal", compat="override", join="override")
-    labels = [np.datetime64(f"{int(y):04d}-01-01", "ns") for y in data.year.values]
-    space = [d for d in cube.dims if d not in ("bands", "year")]
-    cube = cube.assign_coords(bands=names).rename(year="t").assign_coords(t=labels)
-    cube.attrs = {}
-    return cube.transpose("t", "bands", *space)
+    at = [SEASON_LAYERS.index(name) for name in variables]
+    slots = layers.sizes["season"]
+    parts = [layers.isel(season=k, layer=at) for k in range(slots)]
+    parts.append(layers.isel(season=0, layer=[SEASON_LAYERS.index("COUNT")]))
+    cube = xr.concat([part.rename(layer="bands") for part in parts], dim="bands").rename(year="t")
+    labels = np.array([f"{int(y):04d}-01-01" for y in np.atleast_1d(years)], "datetime64[ns]")
+    cube = cube.assign_coords(bands=season_cube_bands(slots, variables), t=labels)
+    return cube.transpose("t", "bands", *[d for d in cube.dims if d not in ("t", "bands")])
 
 
-def season_band_names(max_seasons: int = 2, variables: tuple[str, ...] = SEASON_HRVPP) -> list[str]:
+def season_cube_bands(max_seasons: int = 2, variables: tuple[str, ...] = SEASON_HRVPP) -> list[str]:
     """Band labels of :func:`season_cube`: ``SOSD_s1``, ..., ``SOSD_s2``, ..., ``COUNT``."""
     return [f"{name}_s{k}" for k in range(1, max_seasons + 1) for name in variables] + ["COUNT"]
