@@ -57,6 +57,13 @@ def backscatter(band: RawBand, units: str) -> tuple[xr.DataArray, str]:
         values = values.where(~values.isin(_DN16_NODATA))
         return (20.0 * np.log10(values) + DN16_OFFSET_DB).astype(np.float32), "dB"
     if units == "linear":
+        found = np.asarray(values.isel(t=slice(None, None, max(1, values.sizes["t"] // 8))).values)
+        negative = float((found[np.isfinite(found)] < 0).mean()) if np.isfinite(found).any() else 0.0
+        if negative > 0.01:
+            raise SourceError(
+                f"{where}: declared linear, but {100 * negative:.0f} % of the values are negative; power has none; "
+                "set source.s1_units=dB"
+            )
         values = values.where(values > 0)
     return values.astype(np.float32), units
 

@@ -19,6 +19,7 @@ from fusion.data.cube_files import is_zarr
 
 log = logging.getLogger(__name__)
 
+_CHUNK_BYTES = 64 * 2**20
 NETCDF = (".nc", ".nc4", ".h5", ".hdf5", ".cdf")
 GEOTIFF = (".tif", ".tiff")
 _DIM_NAMES = {
@@ -91,9 +92,9 @@ def _open(path: Path) -> xr.Dataset:
     if path.is_dir() or path.suffix == ".zarr":
         if not is_zarr(path):
             raise SourceError(f"{path} is a folder without Zarr metadata; an incomplete copy? fetch it again")
-        return xr.open_zarr(path, mask_and_scale=False, chunks={}, consolidated=(path / ".zmetadata").is_file())
+        return xr.open_zarr(path, mask_and_scale=False, chunks=None, consolidated=(path / ".zmetadata").is_file())
     if path.suffix.lower() in NETCDF:
-        return xr.open_dataset(path, mask_and_scale=False, chunks={})
+        return xr.open_dataset(path, mask_and_scale=False, chunks=None)
     if path.suffix.lower() in GEOTIFF:
         return _open_geotiff(path)
     raise SourceError(f"{path} ends in {path.suffix!r}; expected one of {(*NETCDF, '.zarr', *GEOTIFF)}")
@@ -176,7 +177,7 @@ def _band(name: str, variable: xr.DataArray, path: Path, crs: Any, attrs: dict[s
     for axis in ("y", "x"):
         if axis not in variable.coords:
             raise SourceError(f"{path}: dimension {axis!r} of {name} has no coordinate; write pixel centres into it")
-    values, dtype, scaled = decode(variable)
+    values, dtype, scaled = decode(_bounded(variable))
     if values.sizes["y"] > 1 and float(values.y[0]) < float(values.y[-1]):
         values = values.isel(y=slice(None, None, -1))
     if values.sizes["x"] > 1 and float(values.x[0]) > float(values.x[-1]):
@@ -185,6 +186,16 @@ def _band(name: str, variable: xr.DataArray, path: Path, crs: Any, attrs: dict[s
     keep.attrs, keep.encoding, keep.name = {}, {}, name
     keep = keep.rio.write_crs(crs)
     return RawBand(name, path, keep, dtype, scaled, {**attrs, **variable.attrs})
+
+
+def _bounded(variable: xr.DataArray) -> xr.DataArray:
+    """Dask chunks of whole images and at most ``_CHUNK_BYTES``, however the file is laid out: memory stays bounded."""
+    stored = variable.encoding.get("chunksizes") or variable.shape
+    t_stored = int(stored[0]) if len(stored) == variable.ndim else 1
+    fits = max(1, _CHUNK_BYTES // max(1, 4 * variable.sizes["y"] * variable.sizes["x"]))
+    if fits > t_stored:
+        fits = fits // t_stored * t_stored  # whole chunks of the file, so that none is read twice
+    return variable.chunk({"t": min(fits, variable.sizes["t"]), "y": -1, "x": -1})
 
 
 def decode(variable: xr.DataArray) -> tuple[xr.DataArray, np.dtype, bool]:

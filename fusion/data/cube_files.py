@@ -4,6 +4,7 @@ One variable a band, dims (t, y, x), is what QGIS, GDAL and the openEO back-ends
 with dims (t, bands, y, x). Files are written under a temporary name and renamed, so a final name means a whole file.
 """
 
+import contextlib
 import os
 import shutil
 import uuid
@@ -13,7 +14,19 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from fusion.contract import COARSE_NDVI, DIMS, NDVI, NDVI_MAX, NDVI_MIN, NDVI_SIGMA, S2NDVI, VH, VV
+from fusion.contract import (
+    COARSE_NDVI,
+    CUBE_BANDS,
+    DIMS,
+    FUSED_BANDS,
+    NDVI,
+    NDVI_MAX,
+    NDVI_MIN,
+    NDVI_SIGMA,
+    S2NDVI,
+    VH,
+    VV,
+)
 
 NATIVE_SUFFIX = ".coarse_native.nc"  # what the cube command writes beside a cube: the coarse series on its own grid
 _NDVI_CF = {
@@ -117,7 +130,8 @@ def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
         cube = cube.assign_coords(bands=[str(b) for b in cube.bands.values])
         attrs = {**dataset.attrs, **cube.attrs}
     elif single:
-        order = [b for b in _BAND_CF if b in single] + [b for b in single if b not in _BAND_CF]
+        known = (*CUBE_BANDS, *FUSED_BANDS)
+        order = [b for b in known if b in single] + [b for b in single if b not in known]
         cube = xr.concat(
             [single[b].drop_attrs(deep=False) for b in order],
             xr.Variable("bands", order),
@@ -233,4 +247,5 @@ def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what could not be written need not be there
+            path.unlink(missing_ok=True)

@@ -162,6 +162,41 @@ def test_unknown_radar_units_are_refused(tmp_path):
         build_cube(load_files(FilesSource(folder=tmp_path, s1_units="dB")), CLEAR)
 
 
+def test_decibels_declared_linear_are_refused(tmp_path):
+    gee_like(tmp_path)
+    with pytest.raises(SourceError, match=r"declared linear, but 100 %"):
+        load_files(FilesSource(folder=tmp_path, s1_units="linear"))
+
+
+def test_all_clouds_and_a_single_date_give_an_empty_but_whole_cube(tmp_path):
+    gee_like(tmp_path, t=1, scl=np.full((1, 8, 8), 9))
+    cube = open_cube(tmp_path)
+    check_cube(cube)
+    assert np.isnan(cube.sel(bands="S2NDVI")).all() and np.isfinite(cube.sel(bands="VV")).any()
+    out = write_cube(cube, tmp_path / "cube.nc")
+    assert read_cube(out).shape == cube.shape
+
+
+def test_large_files_are_read_in_bounded_chunks_and_give_the_same_cube(tmp_path, monkeypatch):
+    gee_like(tmp_path)
+    whole = open_cube(tmp_path, PrepareSettings())
+    monkeypatch.setattr("data_prep.sources.reading._CHUNK_BYTES", 2 * 16 * 16 * 4)
+    monkeypatch.setattr("data_prep.cube._IN_MEMORY_BYTES", 0)
+    raw = load_files(FilesSource(folder=tmp_path))
+    assert max(raw.s2.B04.chunks[0]) <= 2
+    lazy = build_cube(raw)
+    assert lazy.chunks is not None
+    out = write_cube(lazy, tmp_path / "out" / "cube.nc")
+    np.testing.assert_allclose(read_cube(out).values, whole.values, atol=1e-6)
+
+
+def test_an_output_that_cannot_be_written_is_named(tmp_path):
+    gee_like(tmp_path)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ValueError, match=r"file/cube\.nc could not be written"):
+        write_cube(open_cube(tmp_path, CLEAR), tmp_path / "file" / "cube.nc")
+
+
 def test_sensors_that_do_not_overlap_are_refused(tmp_path):
     gee_like(tmp_path)
     coarse_file(tmp_path / "far.nc", np.full((1, 4, 4), 100, np.uint8), left=700_000)

@@ -1,0 +1,152 @@
+"""Throughput and peak memory of the preparation stages: python benchmarks/bench_prep.py [--size 256] [--dates 60].
+
+Each stage runs in a process of its own, so that its peak memory is its own. Input is made up (random numbers in the
+encodings of real files), so the figures measure the program and not the disk of an archive. Prints a table.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+STAGES = ("write raw files", "files -> raw cubes", "cloud mask gaussian", "raw cubes -> cube", "quegan filter",
+          "cube -> NetCDF", "cube -> patches", "read patches")  # fmt: skip
+
+
+def main() -> None:
+    """Run all stages and print what they took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=256, help="pixels along an axis")
+    parser.add_argument("--dates", type=int, default=60, help="Sentinel-2 dates")
+    parser.add_argument("--stage", choices=STAGES)
+    parser.add_argument("--folder", type=Path)
+    arguments = parser.parse_args()
+    if arguments.stage:
+        print(json.dumps(measure(arguments.stage, arguments.folder, arguments.size, arguments.dates)))
+        return
+    print(f"{arguments.dates} dates of {arguments.size} x {arguments.size} px; one process, one thread")
+    print(f"{'stage':24} {'MB':>8} {'wall s':>8} {'cpu s':>8} {'MB/s cpu':>9} {'peak MiB':>9} {'idle MiB':>9}")
+    with tempfile.TemporaryDirectory() as folder:
+        for stage in STAGES:
+            command = [sys.executable, __file__, "--stage", stage, "--folder", folder]
+            command += ["--size", str(arguments.size), "--dates", str(arguments.dates)]
+            done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+            if done.returncode:
+                sys.exit(done.stderr)
+            told = json.loads(done.stdout.splitlines()[-1])
+            rate = told["mb"] / max(1e-9, told["cpu"])
+            print(
+                f"{stage:24} {told['mb']:8.1f} {told['wall']:8.2f} {told['cpu']:8.2f} {rate:9.1f} "
+                f"{told['peak']:9.0f} {told['idle']:9.0f}",
+                flush=True,
+            )
+
+
+def measure(stage: str, folder: Path, size: int, dates: int) -> dict[str, float]:
+    """One stage: megabytes of its input as stored or as float32 in memory, time, peak memory."""
+    import dask
+
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    dask.config.set(scheduler="synchronous")
+    work, mb = STAGE[stage](folder, size, dates)
+    idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"mb": mb, "wall": wall, "cpu": cpu, "peak": peak, "idle": idle}
+
+
+def _write(folder: Path, size: int, dates: int):
+    from tests.unit.data_prep.raw_files import coarse_file, gee_like
+
+    scl = np.random.default_rng(0).choice([4, 4, 5, 8, 9], (dates, size // 2, size // 2)).astype(np.uint8)
+
+    def work() -> None:
+        (folder / "raw").mkdir()
+        gee_like(folder / "raw", n=size, t=dates, scl=scl)
+        coarse_file(folder / "raw" / "proba.nc", np.full((dates // 2, size // 30 + 4, size // 30 + 4), 145, np.uint8))
+
+    return work, dates * size * size * (4 + 0.25 + 2) / 1e6
+
+
+def _raw(folder: Path):
+    from data_prep.sources.files import FilesSource
+
+    return FilesSource(folder=folder / "raw").load()
+
+
+def _files(folder: Path, size: int, dates: int):
+    mb = sum(f.stat().st_size for f in (folder / "raw").iterdir()) / 1e6
+
+    def work() -> None:
+        raw = _raw(folder)
+        for cube in (raw.s2, raw.s1, raw.coarse):
+            cube.load()
+
+    return work, mb
+
+
+def _mask(folder: Path, size: int, dates: int):
+    from data_prep.optical import OpticalSettings, cloud_mask
+
+    s2 = _raw(folder).s2.load()
+    return lambda: cloud_mask(s2, OpticalSettings()).load(), s2.SCL.size * 4 / 1e6
+
+
+def _cube(folder: Path, size: int, dates: int):
+    from data_prep.cube import build_cube
+
+    raw = _raw(folder)
+    mb = sum(c.nbytes for c in (raw.s2, raw.s1, raw.coarse)) / 1e6
+    return lambda: build_cube(raw).load(), mb
+
+
+def _quegan(folder: Path, size: int, dates: int):
+    from data_prep.radar import quegan_filter, to_linear
+
+    power = to_linear(_raw(folder).s1.VV).load()
+    return lambda: quegan_filter(power, 7).load(), power.nbytes / 1e6
+
+
+def _save(folder: Path, size: int, dates: int):
+    from data_prep.cube import build_cube
+    from fusion.data.cube_files import write_cube
+
+    cube = build_cube(_raw(folder)).load()
+    return lambda: write_cube(cube, folder / "cube.nc"), cube.nbytes / 1e6
+
+
+def _cut(folder: Path, size: int, dates: int):
+    from data_prep.commands.patches import PatchesSettings, run
+    from data_prep.patches import CubePatches, CutSettings
+    from data_prep.split import SplitSettings
+    from fusion.data.cube_files import read_cube
+
+    settings = PatchesSettings(
+        source=CubePatches(cubes=(str(folder / "cube.nc"),)), out=folder / "p.zarr", workers=0,
+        cut=CutSettings(min_looks=1, min_clear=0.01), split=SplitSettings(sites={"cube": "train"}),
+    )  # fmt: skip
+    return lambda: run(settings), read_cube(folder / "cube.nc", lazy=True).nbytes / 1e6
+
+
+def _read(folder: Path, size: int, dates: int):
+    from fusion.data.store import PatchStore
+
+    store = PatchStore.open(folder / "p.zarr")
+    first = store[0].observations
+    layers = (first.s2_ndvi, first.vv_db, first.vh_db, first.coarse_ndvi)
+    return lambda: [store[i] for i in range(len(store))], sum(a.nbytes for a in layers) * len(store) / 1e6
+
+
+STAGE = dict(zip(STAGES, (_write, _files, _mask, _cube, _quegan, _save, _cut, _read), strict=True))
+
+if __name__ == "__main__":
+    main()
