@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from fusion.contract import COARSE_COMPOSITE_DAYS, COARSE_NDVI, RADAR_BANDS, S2NDVI
+from fusion.contract import COARSE_COMPOSITE_DAYS, COARSE_NDVI, RADAR_BANDS
 from fusion.evaluation.predictor import to_days
 
 
@@ -31,6 +31,14 @@ def composite_end(days: np.ndarray) -> np.ndarray:
     return np.where(third, np.maximum(plain, month_end), plain)
 
 
+def optical_bands(cube: xr.DataArray) -> list[str]:
+    """The bands that come from S2 looks: everything that is neither radar nor the coarse series, known or not.
+
+    A cube may carry more than the contract names (a band that flags suspect looks); it must not tell what is hidden.
+    """
+    return [str(band) for band in cube.bands.values if str(band) not in (*RADAR_BANDS, COARSE_NDVI)]
+
+
 def hide_window(cube: xr.DataArray, first: int, last: int) -> xr.DataArray:
     """Hide every S2 look from day ``first`` to ``last`` (inclusive) and every coarse composite that touches them.
 
@@ -39,20 +47,21 @@ def hide_window(cube: xr.DataArray, first: int, last: int) -> xr.DataArray:
     """
     days = to_days(cube.t.values)
     looks = (days >= first) & (days <= last)
-    return blank(cube, {S2NDVI: looks, COARSE_NDVI: (days <= last) & (composite_end(days) >= first)})
+    flags = dict.fromkeys(optical_bands(cube), looks)
+    return blank(cube, {**flags, COARSE_NDVI: (days <= last) & (composite_end(days) >= first)})
 
 
 def hide_s2(cube: xr.DataArray, first: int, last: int) -> xr.DataArray:
     """Hide only the S2 looks of the window, as clouds do: the coarse composites keep what they caught."""
     days = to_days(cube.t.values)
-    return blank(cube, {S2NDVI: (days >= first) & (days <= last)})
+    return blank(cube, dict.fromkeys(optical_bands(cube), (days >= first) & (days <= last)))
 
 
 def cut_after(cube: xr.DataArray, day: int) -> xr.DataArray:
     """The cube as it stood at the end of ``day``: nothing later of any sensor, no composite still being made."""
     days = to_days(cube.t.values)
     later = days > day
-    flags = dict.fromkeys((S2NDVI, *RADAR_BANDS), later)
+    flags = dict.fromkeys((*optical_bands(cube), *RADAR_BANDS), later)
     flags[COARSE_NDVI] = composite_end(days) > day
     kept = blank(cube, flags)
     return kept.isel(t=np.flatnonzero(~later)) if (~later).any() else kept

@@ -69,6 +69,15 @@ def test_a_window_hides_looks_and_the_composites_that_overlap_it_but_no_radar():
     assert np.isfinite(hide_s2(cube, first + 20, first + 30).sel(bands=COARSE_NDVI)).all()
 
 
+def test_bands_beyond_the_contract_tell_nothing_about_hidden_looks():
+    cube = cube_of({S2NDVI: np.full(11, 0.5), "S2_SUSPECT": np.ones(11), VV: np.full(11, -12.0)})
+    first = int(to_days(cube.t.values)[0])
+    for hidden in (hide_window(cube, first + 20, first + 30), hide_s2(cube, first + 20, first + 30)):
+        gone = np.isnan(hidden).all(("y", "x"))
+        assert gone.sel(bands="S2_SUSPECT").values.nonzero()[0].tolist() == [4, 5, 6]
+        assert not gone.sel(bands=VV).any()
+
+
 def test_cut_after_leaves_only_what_was_known_that_day():
     cube = three_sensors(dates=11)
     known = cut_after(cube, int(to_days(cube.t.values)[6]))  # day 30

@@ -105,6 +105,6 @@ def test_real_checks_hold_every_gap_and_season_against_linear():
         "by_season": over_dates(frame, ["predictor", "season"], bootstrap=QUICK),
     }
     found = real_checks(tables, "model", ["linear"]).set_index("check")
-    assert found.value["MAE minus best baseline, +-2 d"] == pytest.approx(0.058 - 0.075)
+    assert found.value["MAE minus better of linear, Whittaker, +-2 d"] == pytest.approx(0.058 - 0.075)
     assert found.passed["MAE minus linear, JJA"] and not found.passed["MAE minus linear, DJF"]  # 0.006 worse
     assert not found.passed["bias, +-2 d"]
