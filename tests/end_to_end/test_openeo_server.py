@@ -1,0 +1,186 @@
+"""Every graph against a real openEO API server on localhost, in a virtual environment of its own."""
+
+import functools
+import http.server
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import openeo
+import pytest
+
+from udf.area import area_from
+from udf.publish import build_process, call_process, save_process, write_json, write_service
+from udf.targets import load_target
+from udf.workflow import WorkflowOptions, build_workflow
+
+SERVER_PYTHON = "NDVI_FUSION_OPENEO_SERVER_PYTHON"  # a Python with openeo_driver; without it the test installs one
+FIELD = {
+    "type": "Polygon",
+    "coordinates": [[[5.07, 51.21], [5.08, 51.21], [5.08, 51.215], [5.07, 51.215], [5.07, 51.21]]],
+}
+ARGUMENTS = {"area": FIELD, "start": "2021-01-01", "end": "2021-12-31"}
+pytestmark = pytest.mark.slow
+
+
+def free_port() -> int:
+    """A port that nobody listens to."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def server_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A Python with openeo_driver. It pins older libraries than ours, so it gets an environment of its own."""
+    given = os.environ.get(SERVER_PYTHON)
+    if given:
+        return given
+    folder = tmp_path_factory.mktemp("server") / "venv"
+    try:
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True, timeout=300)
+        command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--pre", "openeo_driver"]
+        subprocess.run(command, check=True, capture_output=True, timeout=900)
+    except (subprocess.SubprocessError, OSError) as error:
+        pytest.skip(
+            f"openeo_driver cannot be installed here ({type(error).__name__}); set {SERVER_PYTHON} to a Python with it"
+        )
+    return str(folder / "bin" / "python")
+
+
+@pytest.fixture(scope="module")
+def server(server_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[openeo.Connection]:
+    """A connection to a running server that knows the collections of our targets."""
+    collections: dict[str, list[str]] = {}
+    for name in ("terrascope", "cdse"):
+        target = load_target(name)
+        collections.setdefault(target.s2_collection, []).extend([target.red_band, target.nir_band])
+        collections.setdefault(target.scl_collection, []).append(target.scl_band)
+        collections.setdefault(target.s1_collection, []).extend([target.vv_band, target.vh_band])
+        for source in target.coarse:
+            if source.band not in collections.setdefault(source.collection, []):
+                collections[source.collection].append(source.band)
+    folder = tmp_path_factory.mktemp("collections")
+    file = write_json(folder / "collections.json", collections)
+    port = free_port()
+    script = Path(__file__).with_name("openeo_server.py")
+    with (folder / "server.log").open("w") as log:
+        process = subprocess.Popen([server_python, str(script), str(port), str(file)], stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}/openeo/1.2/"
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(url, timeout=5).close()
+                break
+            except OSError:
+                if process.poll() is not None:
+                    pytest.fail(f"the server ended: {(folder / 'server.log').read_text()[-2000:]}")
+                time.sleep(0.5)
+        yield openeo.connect(url).authenticate_basic("user", "user123")
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture
+def website(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder and the address under which it is served, as a raw repository at a commit would be."""
+    handler = functools.partial(QuietHandler, directory=str(tmp_path))
+    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    yield tmp_path, f"http://127.0.0.1:{web.server_port}"
+    web.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves without a line a request."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+def messages(errors: list) -> str:
+    """Error codes and texts of a validation."""
+    return "; ".join(f"{e.get('code')}: {e.get('message')}" for e in errors)
+
+
+@pytest.mark.parametrize("name", ["terrascope", "cdse"])
+@pytest.mark.parametrize("output", ["fused", "smoothed", "seasons"])
+@pytest.mark.parametrize("mask", ["apply_kernel", "to_scl_dilation_mask"])
+def test_graphs_are_valid(name: str, output: str, mask: str, server: openeo.Connection) -> None:
+    import datetime
+
+    options = WorkflowOptions(
+        start=datetime.date(2020, 3, 1), end=datetime.date(2020, 10, 31), area=area_from(FIELD), output=output
+    )
+    target = load_target(name).model_copy(update={"cloud_mask": mask})
+    assert messages(server.validate_process_graph(build_workflow(target, options))) == ""
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (lambda g: g["loadcollection1"]["arguments"].update(id="NOWHERE"), "CollectionNotFound"),
+        (lambda g: g["ndvi1"].update(process_id="ndwi2"), "ProcessUnsupported"),
+        (lambda g: g["applyneighborhood1"]["arguments"].pop("size"), "ProcessParameterRequired"),
+    ],
+)
+def test_the_server_does_find_mistakes(spoil: object, code: str, server: openeo.Connection) -> None:
+    import datetime
+
+    options = WorkflowOptions(start=datetime.date(2021, 1, 1), end=datetime.date(2021, 12, 31), area=area_from(FIELD))
+    graph = json.loads(json.dumps(build_workflow(load_target("cdse"), options).flat_graph()))
+    spoil(graph)
+    assert code in messages(server.validate_process_graph(graph))
+
+
+@pytest.mark.parametrize("name", ["terrascope", "cdse"])
+def test_published_process_by_its_address(name: str, server: openeo.Connection, website: tuple) -> None:
+    folder, address = website
+    target = load_target(name)
+    process = build_process(target, "https://example.org/archives")
+    write_service(folder, process, target, address, ARGUMENTS)
+    url = f"{address}/{process.id}/openeo_udp/{process.id}.json"
+    call = call_process(process, url, ARGUMENTS)
+    assert messages(server.validate_process_graph(call.save_result("GTiff"))) == ""
+    scenario = json.loads((folder / process.id / "benchmark_scenarios" / f"{process.id}.json").read_text())[0]
+    assert messages(server.validate_process_graph(scenario["process_graph"])) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"end": None}, "ProcessParameterRequired"),
+        ({"start": "soon"}, "date_shift"),
+        ({"area": {"type": "Nothing"}}, ""),
+    ],
+)
+def test_wrong_parameters_are_refused(change: dict, code: str, server: openeo.Connection, website: tuple) -> None:
+    folder, address = website
+    process = build_process(load_target("cdse"), None)
+    write_json(folder / "p.json", process.definition)
+    arguments = {k: v for k, v in {**ARGUMENTS, **change}.items() if v is not None}
+    graph = {
+        "call": {"process_id": process.id, "namespace": f"{address}/p.json", "arguments": arguments},
+        "save": {
+            "process_id": "save_result", "arguments": {"data": {"from_node": "call"}, "format": "GTiff"}, "result": True,
+        },
+    }  # fmt: skip
+    errors = server.validate_process_graph(graph)
+    assert errors
+    assert code in messages(errors)
+
+
+def test_process_is_saved_with_its_parameters(server: openeo.Connection) -> None:
+    process = build_process(load_target("cdse"), None)
+    assert save_process(server, process) == "ndvi_fusion"
+    stored = server.user_defined_process("ndvi_fusion").describe()
+    assert [p["name"] for p in stored["parameters"]] == ["area", "start", "end", "step_days", "method", "output"]
+    assert stored["process_graph"] == process.definition["process_graph"]
