@@ -63,6 +63,10 @@ _VH = _Polarisation(
     built_db=-13.5,
     water_db=-26.5,
 )
+# change of a closed canopy's level while it matures, dB (rows VV, VH): stem elongation lowers cereals in both
+# polarisations by 3-5 dB from tillering to heading, although NDVI has long been saturated (Veloso et al. 2017, Fig. 7)
+_MATURE_DB = np.array([[-2.0, 0.0, 0.0, 0.3, -0.4, 0.0], [-3.0, 0.5, 0.0, 0.0, -0.4, 0.0]])
+_MATURE_DAYS = 30.0  # how slowly a canopy matures
 _RELEASE = (0.015, 0.02, 0.04, 0.01, 0.12, 0.05)  # daily release of standing structure during senescence
 
 
@@ -98,6 +102,22 @@ def _follow(green, plant, cleared, release):
                 last = green[p, min(i + 3, green.shape[1] - 1)]
                 lagged = min(lagged, cleared[p, i] * last + (1 - cleared[p, i]) * lagged)
                 state = min(state, cleared[p, i] * last + (1 - cleared[p, i]) * state)
+            out[p, i] = state
+    return out
+
+
+def maturity(canopy: np.ndarray) -> np.ndarray:
+    """How far a canopy has developed beyond closing, 0..1.15, float64 (P, n): follows it slowly, falls with it at once."""
+    return _mature(canopy)
+
+
+@njit(cache=False)
+def _mature(canopy):
+    out = np.empty_like(canopy)
+    for p in range(canopy.shape[0]):
+        state = canopy[p, 0]
+        for i in range(canopy.shape[1]):
+            state = min(state + (canopy[p, i] - state) / _MATURE_DAYS, canopy[p, i])
             out[p, i] = state
     return out
 
@@ -183,7 +203,8 @@ def _parcel_backscatter(
 ) -> tuple[np.ndarray, np.ndarray]:
     """VV and VH of each parcel and pass, dB, float32 (P, n)."""
     parcels, passes = len(vegetation.cover), len(index)
-    canopy = structure(vegetation)[:, index] ** rng.uniform(1.3, 2.0)  # leaf area grows faster than NDVI
+    closed = structure(vegetation) ** rng.uniform(1.3, 2.0)  # leaf area grows faster than NDVI
+    canopy, mature = closed[:, index], maturity(closed)[:, index]
     plant = vegetation.plant[:, index]
     strength = rng.uniform(0.6, 1.7, (parcels, 1))
     level = rng.normal(0, settings.field_db, (parcels, 1))
@@ -192,6 +213,8 @@ def _parcel_backscatter(
     frozen = np.where(weather.frost[index], -rng.uniform(1.5, 4.5), 0.0)
     rough = vegetation.tilled[:, index] * rng.uniform(0, 4.5, (parcels, 1)) + 0.5 * rng.standard_normal((parcels, 1))
     plant_db = rng.normal(0, 0.9, (2, len(_PLANTS)))
+    mature_db = _MATURE_DB + rng.normal(0, 1.2, (2, len(_PLANTS))) + rng.normal(0, 1.2, len(_PLANTS))
+    wander = _wander(len(vegetation.cover), index, rng)
     drops = weather.wet_canopy[index] * rng.uniform(0.2, 1.2) * canopy  # intercepted rain
     offsets = draw(rng, settings.level_db) + rng.normal(
         0, draw(rng, settings.orbit_db), (2, int(orbit.max(initial=0)) + 1)
@@ -201,14 +224,24 @@ def _parcel_backscatter(
     water = (vegetation.cover == COVER["water"])[:, None]
     bands = []
     for b, band in enumerate((_VV, _VH)):
-        through = np.exp(-2 * band.attenuation[plant] * strength * canopy)
+        through = np.exp(-2 * band.attenuation[plant] * strength * canopy * (1 + 0.5 * mature))
         leaf = band.canopy_db[plant] + plant_db[b][plant] + band.leaf_level * level
-        leaf = leaf + band.leaf_wetness * wetness + 0.4 * frozen
+        leaf = leaf + band.leaf_wetness * wetness + 0.4 * frozen + mature_db[b][plant] * mature
         soil = band.soil_db + band.soil_wetness * wetness + frozen + band.soil_rough * rough + band.soil_level * level
         power = 1.1 * canopy * (1 - through) * 10 ** (0.1 * leaf) + through * 10 ** (0.1 * soil)
         db = 10 * np.log10(np.maximum(power, 1e-5)) + drops
         db = np.where(built, band.built_db + 1.7 * level + 0.1 * wetness, db)
         db = np.where(water, band.water_db + 2.0 * rng.standard_normal(passes) + level, db)
-        db = db + offsets[b][orbit] + dates[b] + 0.15 * rng.standard_normal(db.shape)
+        db = db + wander + offsets[b][orbit] + dates[b] + 0.15 * rng.standard_normal(db.shape)
         bands.append(db.astype(np.float32))
     return bands[0], bands[1]
+
+
+def _wander(parcels: int, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Slow drift of each field that has nothing to do with its NDVI (rows, lodging, dew, irrigation), dB, (P, n)."""
+    std, days = rng.uniform(0.2, 1.0), rng.uniform(12, 45)
+    keep = np.exp(-np.diff(index) / days)
+    out = rng.standard_normal((parcels, len(index)))
+    for i, k in enumerate(keep, start=1):
+        out[:, i] = k * out[:, i - 1] + np.sqrt(1 - k**2) * out[:, i]
+    return std * out
