@@ -31,10 +31,10 @@ demo: $(STAMP)  ## from nothing to season maps out of clouds, on simulated input
 	$(BIN)/ndvi-fusion demo $(ARGS)
 
 test: $(STAMP)  ## the whole suite (<= 15 min on 2 cores); ARGS="-k name" passes options to pytest
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 test-fast: $(STAMP)  ## the suite without the slow tests
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow" $(ARGS)
 
 check: lint types test  ## lint, types and the whole suite
 

@@ -179,7 +179,7 @@ def availability(cube: xr.DataArray, start: str, end: str) -> bytes:
         return _png(figure)
 
 
-def film(cube: xr.DataArray, fused: xr.DataArray, *, every: int = 1, pixels: int = 300) -> bytes:
+def film(cube: xr.DataArray, fused: xr.DataArray, *, every: int = 1, pixels: int = 240) -> bytes:
     """An animation (GIF): the latest Sentinel-2 image as it came, clouds grey, beside the fused NDVI."""
     from PIL import Image, ImageDraw
 
@@ -203,7 +203,7 @@ def film(cube: xr.DataArray, fused: xr.DataArray, *, every: int = 1, pixels: int
         draw = ImageDraw.Draw(frame)
         draw.text((4, 5), "latest Sentinel-2 image", fill=INK)
         draw.text((pixels + 16, 5), f"fused NDVI, {date_text(date)}", fill=INK)
-        frames.append(frame.quantize(64))
+        frames.append(frame.quantize(48))
     out = io.BytesIO()
     frames[0].save(out, "GIF", save_all=True, append_images=frames[1:], duration=140, loop=0, optimize=True)
     return out.getvalue()
