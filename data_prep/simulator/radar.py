@@ -107,7 +107,7 @@ def _follow(green, plant, cleared, release):
 
 
 def maturity(canopy: np.ndarray) -> np.ndarray:
-    """How far a canopy has developed beyond closing, 0..1.15, float64 (P, n): follows it slowly, falls with it at once."""
+    """How far a canopy has matured after closing, 0..1.15, float64 (P, n): it follows slowly, and falls at once."""
     return _mature(canopy)
 
 
