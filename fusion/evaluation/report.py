@@ -183,7 +183,8 @@ def cell(row: pd.DataFrame, value: str, digits: int, interval: bool, best: float
     if best is not None and number == best:
         text = f"[bold green]{text}[/]"
     if interval:
-        text += f"\n[dim]{row.mae_low.iloc[0]:.3f}-{row.mae_high.iloc[0]:.3f}[/]"
+        low, high = (f"{row[end].iloc[0]:.3f}".removeprefix("0") for end in ("mae_low", "mae_high"))
+        text += f"\n[dim]{low}-{high}[/]"
     return text
 
 
