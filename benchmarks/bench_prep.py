@@ -25,11 +25,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=256, help="pixels along an axis")
     parser.add_argument("--dates", type=int, default=60, help="Sentinel-2 dates")
-    parser.add_argument("--stage", choices=STAGES)
+    parser.add_argument(
+        "--memory", action="store_true", help="peak memory of `patches` on cubes of growing size instead"
+    )
+    parser.add_argument("--stage", choices=(*STAGES, "make region", "region"))
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
     if arguments.stage:
         print(json.dumps(measure(arguments.stage, arguments.folder, arguments.size, arguments.dates)))
+        return
+    if arguments.memory:
+        memory()
         return
     print(f"{arguments.dates} dates of {arguments.size} x {arguments.size} px; one process, one thread")
     print(f"{'stage':24} {'MB':>8} {'wall s':>8} {'cpu s':>8} {'MB/s cpu':>9} {'peak MiB':>9} {'idle MiB':>9}")
@@ -44,6 +50,23 @@ def main() -> None:
             rate = told["mb"] / max(1e-9, told["cpu"])
             print(
                 f"{stage:24} {told['mb']:8.1f} {told['wall']:8.2f} {told['cpu']:8.2f} {rate:9.1f} "
+                f"{told['peak']:9.0f} {told['idle']:9.0f}",
+                flush=True,
+            )
+
+
+def memory() -> None:
+    """Peak memory of cutting patches from cubes of 256, 512 and 1024 pixels: it must not grow with the region."""
+    print(f"{'cube px':>8} {'MB':>8} {'patches':>8} {'cpu s':>8} {'MB/s cpu':>9} {'peak MiB':>9} {'idle MiB':>9}")
+    for size in (256, 512, 1024):
+        with tempfile.TemporaryDirectory() as folder:
+            for stage in ("make region", "region"):  # apart, so that making the cube does not count
+                command = [sys.executable, __file__, "--stage", stage, "--folder", folder]
+                command += ["--size", str(size), "--dates", "24"]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+            told = json.loads(done.stdout.splitlines()[-1])
+            print(
+                f"{size:8} {told['mb']:8.1f} {(size // 64) ** 2:8} {told['cpu']:8.2f} {told['mb'] / told['cpu']:9.1f} "
                 f"{told['peak']:9.0f} {told['idle']:9.0f}",
                 flush=True,
             )
@@ -65,9 +88,13 @@ def measure(stage: str, folder: Path, size: int, dates: int) -> dict[str, float]
 
 
 def _write(folder: Path, size: int, dates: int):
+    import netCDF4  # noqa: F401
+
     from tests.unit.data_prep.raw_files import coarse_file, gee_like
 
-    scl = np.random.default_rng(0).choice([4, 4, 5, 8, 9], (dates, size // 2, size // 2)).astype(np.uint8)
+    scl = np.full((dates, size // 2, size // 2), 4, np.uint8)
+    scl[::2] = 9  # every second date is cloudy all over, the others in a corner
+    scl[:, : size // 8, : size // 8] = 8
 
     def work() -> None:
         (folder / "raw").mkdir()
@@ -84,6 +111,8 @@ def _raw(folder: Path):
 
 
 def _files(folder: Path, size: int, dates: int):
+    import data_prep.sources.files  # noqa: F401  (importing is not part of the stage)
+
     mb = sum(f.stat().st_size for f in (folder / "raw").iterdir()) / 1e6
 
     def work() -> None:
@@ -137,6 +166,26 @@ def _cut(folder: Path, size: int, dates: int):
     return lambda: run(settings), read_cube(folder / "cube.nc", lazy=True).nbytes / 1e6
 
 
+def _make_region(folder: Path, size: int, dates: int):
+    """A merged cube of noise, written date by date."""
+    import dask.array as da
+    import xarray as xr
+
+    from fusion.data.cube_files import write_cube
+
+    level = da.random.default_rng(0).uniform(0, 1, (dates, 4, size, size), chunks=(1, 1, size, size)).astype("float32")
+    coords = {
+        "t": np.datetime64("2019-01-01", "ns") + np.arange(dates) * np.timedelta64(10, "D"),
+        "bands": ["S2NDVI", "VV", "VH", "COARSE_NDVI"],
+        "y": 5_660_000 - 10 * (np.arange(size) + 0.5),
+        "x": 640_000 + 10 * (np.arange(size) + 0.5),
+    }
+    cube = xr.DataArray(level, dims=("t", "bands", "y", "x"), coords=coords, attrs={"s1_units": "linear"})
+    import rioxarray  # noqa: F401
+
+    return lambda: write_cube(cube.rio.write_crs("EPSG:32631"), folder / "cube.nc"), cube.nbytes / 1e6
+
+
 def _read(folder: Path, size: int, dates: int):
     from fusion.data.store import PatchStore
 
@@ -147,6 +196,7 @@ def _read(folder: Path, size: int, dates: int):
 
 
 STAGE = dict(zip(STAGES, (_write, _files, _mask, _cube, _quegan, _save, _cut, _read), strict=True))
+STAGE |= {"make region": _make_region, "region": _cut}
 
 if __name__ == "__main__":
     main()

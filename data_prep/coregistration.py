@@ -142,9 +142,9 @@ def _measure(
     need = round(8 * blur * 2.355) if blur else 32
     if min(reference.sizes["y"], reference.sizes["x"]) < need:
         return f"{what}: shift not measurable on less than {need} x {need} px", None
-    still = _mean_images(reference, 2)
-    others = [half for band in moved for half in _mean_images(band, 2)]
-    if any(image is None for image in (*still, *others)):
+    still = [image for image in _mean_images(reference, 2) if image is not None]
+    others = [image for band in moved for image in _mean_images(band, 2) if image is not None]
+    if len(still) < 2 or len(others) < 2 * len(moved):
         return f"{what}: shift not measurable, too few looks", None
     sharpen = (lambda image: image) if blur else edges
     soften = (lambda image: ndimage.gaussian_filter(_filled(image), blur)) if blur else edges
@@ -178,7 +178,7 @@ def _mean_images(values: xr.DataArray, parts: int) -> list[np.ndarray | None]:
         index = np.arange(part, values.sizes["t"], parts)
         if index.size > _MAX_DATES:
             index = index[np.unique(np.linspace(0, index.size - 1, _MAX_DATES).astype(int))]
-        stack = np.asarray(values.isel(t=index, **crop).values)
+        stack = np.asarray(values.isel({"t": index, **crop}).values)
         seen = np.isfinite(stack)
         if index.size == 0 or seen.any(0).mean() < 0.5:
             images.append(None)

@@ -5,6 +5,7 @@ killed, the next run does exactly the tasks without a marker. Memory holds a few
 """
 
 import fcntl
+import functools
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -121,7 +122,7 @@ def run_all(
 
     if workers == 0 and scheduler is None:
         for task in tasks:
-            settle(task, lambda task=task: work(task))
+            settle(task, functools.partial(work, task))
         return failed
     with _client(workers, scheduler) as client:
         _stream(client, tasks, work, settle, in_flight=2 * max(1, workers))

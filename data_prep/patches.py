@@ -288,7 +288,8 @@ def ground_of(cube: xr.DataArray) -> Ground:
 
     box = transform_bounds(cube.rio.crs, "EPSG:4326", *cube.rio.bounds())
     years = np.unique(cube.t.values.astype("datetime64[Y]").astype(int) + 1970)
-    return Ground(*(float(v) for v in box), years=tuple(int(y) for y in years))
+    west, south, east, north = (float(v) for v in box)
+    return Ground(west, south, east, north, tuple(int(y) for y in years))
 
 
 def _native_coarse(cube: Path) -> xr.DataArray | None:

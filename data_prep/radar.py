@@ -55,7 +55,7 @@ def backscatter(band: RawBand, units: str) -> tuple[xr.DataArray, str]:
         units = _evident_units(band, where)
     if units == "dn16":
         values = values.where(~values.isin(_DN16_NODATA))
-        return (20.0 * np.log10(values) + DN16_OFFSET_DB).astype(np.float32), "dB"
+        return (20.0 * xr.apply_ufunc(np.log10, values, dask="allowed") + DN16_OFFSET_DB).astype(np.float32), "dB"
     if units == "linear":
         found = np.asarray(values.isel(t=slice(None, None, max(1, values.sizes["t"] // 8))).values)
         negative = float((found[np.isfinite(found)] < 0).mean()) if np.isfinite(found).any() else 0.0
@@ -95,7 +95,7 @@ def to_linear(values: xr.DataArray) -> xr.DataArray:
 
 def to_decibel(values: xr.DataArray) -> xr.DataArray:
     """Power to dB; NaN where the power is not positive."""
-    return (10.0 * np.log10(values.where(values > 0))).astype(np.float32)
+    return (10.0 * xr.apply_ufunc(np.log10, values.where(values > 0), dask="allowed")).astype(np.float32)
 
 
 def mean_power(values: xr.DataArray, units: str, labels: np.ndarray) -> xr.DataArray:

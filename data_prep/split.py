@@ -46,7 +46,7 @@ class Ground:
     south: float
     east: float
     north: float
-    years: tuple[int, ...]
+    years: tuple[int, ...] = ()
 
 
 def split_of_name(name: str, settings: SplitSettings) -> str:

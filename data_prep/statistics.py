@@ -66,7 +66,7 @@ def summary(total: dict[str, Any]) -> dict[str, Any]:
     """Mean, spread and percentiles a layer, clear share, gap histogram: what the manifest keeps."""
     if not total:
         return {}
-    layers = {}
+    layers: dict[str, dict[str, float]] = {}
     for name, part in total["layers"].items():
         count = part["count"]
         if not count:

@@ -80,7 +80,7 @@ def _check_patches(store: PatchStore, verify: bool) -> tuple[list[str], dict[str
 
 def _leaking(store: PatchStore) -> list[tuple[str, str]]:
     placed = [
-        (key, fact["split"], Ground(*fact["extra"]["ground"], years=()))
+        (key, fact["split"], Ground(*fact["extra"]["ground"]))
         for key, fact in zip(store.keys, store.facts, strict=True)
         if "ground" in fact["extra"]
     ]

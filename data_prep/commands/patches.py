@@ -166,7 +166,7 @@ def _finish(store: Path, settings: PatchesSettings, tasks: list[Task], failed: l
 
 def _ground(facts: dict[str, Any]) -> Ground | None:
     box = facts["extra"].get("ground")
-    return None if box is None else Ground(*box, years=())
+    return None if box is None else Ground(*box)
 
 
 def _manifest(

@@ -102,14 +102,16 @@ def _open(path: Path) -> xr.Dataset:
 
 def _open_geotiff(path: Path) -> xr.Dataset:
     image = rioxarray.open_rasterio(path, masked=False, chunks={})
+    if not isinstance(image, xr.DataArray):  # several grids in one file
+        raise SourceError(f"{path} holds images of different size; save each as a file of its own")
     names = image.attrs.get("long_name", ())
     names = (names,) if isinstance(names, str) else tuple(names)
     if len(names) != image.sizes["band"]:
         count = image.sizes["band"]
         names = (path.stem,) if count == 1 else tuple(f"{path.stem}_{k + 1}" for k in range(count))
     attrs = {k: v for k, v in image.attrs.items() if k in ("_FillValue",)}
-    scales = np.broadcast_to(image.attrs.get("scales", image.attrs.get("scale_factor", 1.0)), len(names))
-    offsets = np.broadcast_to(image.attrs.get("offsets", image.attrs.get("add_offset", 0.0)), len(names))
+    scales = np.broadcast_to(np.asarray(image.attrs.get("scales", image.attrs.get("scale_factor", 1.0))), len(names))
+    offsets = np.broadcast_to(np.asarray(image.attrs.get("offsets", image.attrs.get("add_offset", 0.0))), len(names))
     variables = {}
     for k, name in enumerate(names):
         band = image.isel(band=k, drop=True)
@@ -167,8 +169,8 @@ def _variables(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
 def _band(name: str, variable: xr.DataArray, path: Path, crs: Any, attrs: dict[str, Any]) -> RawBand:
     if "t" not in variable.dims:
         scalar = variable.coords.get("t")
-        date = scalar.values if scalar is not None else _date_of(path, attrs)
-        variable = variable.drop_vars("t", errors="ignore").expand_dims(t=[np.datetime64(date, "ns")])
+        date = np.asarray(scalar.values if scalar is not None else _date_of(path, attrs)).astype("datetime64[ns]")
+        variable = variable.drop_vars("t", errors="ignore").expand_dims(t=[date])
     variable = variable.transpose("t", "y", "x")
     if not np.issubdtype(variable.t.dtype, np.datetime64):
         raise SourceError(

@@ -211,9 +211,9 @@ def to_dataset(cube: xr.DataArray, title: str = "NDVI cube") -> xr.Dataset:
                 units = "degrees_east" if axis == "x" else "degrees_north"
                 dataset[axis].attrs = {"standard_name": name, "axis": axis.upper(), "units": units}
         dataset = dataset.rio.write_crs(crs, grid_mapping_name="spatial_ref")
-    for name, variable in dataset.variables.items():
+    for key, variable in dataset.variables.items():
         variable.encoding = {}
-        if crs is not None and name in dataset.data_vars:
+        if crs is not None and key in dataset.data_vars:
             variable.attrs["grid_mapping"] = "spatial_ref"  # as an attribute: an encoding would be replaced on writing
     return dataset
 

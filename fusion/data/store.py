@@ -77,7 +77,7 @@ def write_patch(path: str | Path, patch: Patch, *, overwrite: bool = False) -> s
     path : path
         A store made by :func:`create_store`.
     patch : Patch
-        NDVI outside +-3.27 or radar outside +-65 dB does not fit the packing and is refused.
+        NDVI outside +-3.27 does not fit the packing and is refused; radar is clipped to +-65.5 dB.
     overwrite : bool
         Replace a patch of the same key; otherwise that patch is kept and its own hash is returned.
 

@@ -74,6 +74,14 @@ def test_hash_depends_on_content_only_and_existing_patches_are_kept(tmp_path):
     assert write_patch(one, make_patch("a_1", seed=9), overwrite=True) != before
 
 
+def test_radar_power_near_zero_is_clipped(tmp_path):
+    store = create_store(tmp_path / "p.zarr")
+    patch = make_patch()
+    patch.observations.vv_db[0, 0, 0] = -90.0
+    write_patch(store, patch)
+    assert read_patch(store, patch.key).observations.vv_db[0, 0, 0] == pytest.approx(-65.534)
+
+
 def test_splits_and_order(tmp_path):
     store = create_store(tmp_path / "p.zarr")
     for i, split in enumerate(("train", "test", "calibration", "train")):
