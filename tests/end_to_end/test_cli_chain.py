@@ -155,11 +155,11 @@ def test_workflow_equals_the_direct_calls(chain: Path) -> None:
     ],
 )
 def test_bad_input_is_refused_in_words(chain: Path, words: tuple[str, ...], code: int, expected: str) -> None:
-    before = {p.name for p in chain.iterdir()}
+    before = {p for p in chain.rglob("*") if p.is_file()}
     done = ndvi_fusion(chain, *words, code=code)
     assert expected in done.stderr
     assert done.stderr.startswith("error: ") or "\nerror: " in done.stderr
-    assert {p.name for p in chain.iterdir()} == before
+    assert {p for p in chain.rglob("*") if p.is_file()} == before
 
 
 def test_a_damaged_model_is_refused(chain: Path, tmp_path: Path) -> None:

@@ -85,8 +85,9 @@ def test_rooms_stay_small(path: Path) -> None:
         assert text.count("\n") <= 350, "split the file: one idea each"
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                size = (node.end_lineno or node.lineno) - node.lineno
-                assert size <= 60, f"{node.name} has {size} lines"
+                told = node.body[0].end_lineno if ast.get_docstring(node) else node.lineno
+                size = (node.end_lineno or 0) - (told or 0)
+                assert size <= 60, f"{node.name} has {size} lines below its docstring"
 
 
 @pytest.mark.parametrize(
