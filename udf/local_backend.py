@@ -5,6 +5,8 @@ Dask (a ``dask.distributed`` client is used when one is active), and writes what
 """
 
 import logging
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +51,39 @@ def register_processes() -> None:
     setattr(PROCESS_REGISTRY, _REGISTERED, True)
 
 
-def connect(folder: str | Path = ".") -> LocalConnection:
-    """The openEO client's local connection on the files of ``folder``, able to run this project's graphs."""
+class LocalBackend(LocalConnection):
+    """The client's local connection, completed so that a cube's ``save_result`` and ``download`` work as remotely."""
+
+    def list_output_formats(self) -> dict[str, dict]:
+        """Formats of ``save_result``, as a back-end lists them."""
+        return {name: {"gis_data_types": ["raster"], "parameters": {}} for name in saving.FORMATS.values()}
+
+    def download(self, graph: Any, outputfile: str | Path | None = None, **options: Any) -> None:
+        """Run a graph that ends in ``save_result`` and put its one file at ``outputfile``.
+
+        Raises
+        ------
+        ValueError
+            No file name; the graph saves nothing, or several files (one GeoTIFF a date).
+        """
+        if outputfile is None:
+            raise ValueError("download to memory is not offered here; give a file name, or call execute()")
+        target = Path(outputfile)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
+            saved = execute_graph(graph, scratch)
+            if not isinstance(saved, SavedResult) or len(saved.files) != 1:
+                found = len(saved.files) if isinstance(saved, SavedResult) else 0
+                raise ValueError(f"the graph saves {found} files, download takes one; reduce t, or call execute_graph")
+            if target.is_dir():
+                shutil.rmtree(target)
+            saved.files[0].replace(target)
+
+
+def connect(folder: str | Path = ".") -> LocalBackend:
+    """A connection to this machine's files in ``folder``, for the openEO client, able to run this project's graphs."""
     register_processes()
-    return LocalConnection(str(folder))
+    return LocalBackend(str(folder))
 
 
 def execute_graph(graph: Any, folder: str | Path | None = None) -> xr.DataArray | SavedResult:

@@ -24,7 +24,7 @@ from udf.local.udf_call import plain
 _log = logging.getLogger(__name__)
 REGION_PX = 512  # written at once; a multiple of the GeoTIFF block
 _OUTPUT: ContextVar[Path | None] = ContextVar("ndvi_fusion_output_folder", default=None)
-_FORMATS = {"gtiff": "GTiff", "netcdf": "NetCDF", "zarr": "Zarr"}
+FORMATS = {"gtiff": "GTiff", "netcdf": "NetCDF", "zarr": "Zarr"}
 _NODATA = {"i2": -32768, "i4": -2147483648, "u1": 255, "u2": 65535}
 
 
@@ -50,9 +50,9 @@ def save_result(data: xr.DataArray, format: str, options: dict | None = None) ->
 
     Options: ``filename_prefix`` (default "openEO"). Files appear under their final name only when complete.
     """
-    kind = _FORMATS.get(str(format).lower())
+    kind = FORMATS.get(str(format).lower())
     if kind is None:
-        raise ValueError(f"output format is {format!r}; expected one of {sorted(_FORMATS.values())}")
+        raise ValueError(f"output format is {format!r}; expected one of {sorted(FORMATS.values())}")
     if 0 in data.shape:
         raise ValueError(f"the cube is empty (shape {data.shape}); nothing to save as {kind}")
     folder = _OUTPUT.get() or Path.cwd()

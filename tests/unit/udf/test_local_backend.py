@@ -411,6 +411,18 @@ def test_resampling_by_nearest_cell() -> None:
     np.testing.assert_array_equal(out.values[0, 0], coarse.values[0, 0].repeat(2, 0).repeat(2, 1))
 
 
+def test_resampling_a_lone_coarse_cell() -> None:
+    """A field smaller than one coarse cell: the cell's value everywhere."""
+    y, x = axes(1, 1, 300.0)
+    lone = xr.DataArray(
+        np.full((1, 1, 1, 1), 0.4, "float32"),
+        dims=("t", "bands", "y", "x"),
+        coords={"t": np.array(["2020-01-01"], "datetime64[ns]"), "bands": ["c"], "y": y, "x": x},
+    )
+    out = cubes.resample_cube_spatial(lone.rio.write_crs(CRS).chunk(), cube(), method="bilinear")
+    np.testing.assert_array_equal(out.values, np.full((1, 1, 10, 14), 0.4, "float32"))
+
+
 @pytest.mark.parametrize("inside", [False, True])
 @pytest.mark.parametrize("replacement", [None, -1.0])
 def test_mask_polygon(inside: bool, replacement: float | None) -> None:
@@ -563,6 +575,21 @@ def test_the_clients_own_connection(stored: Path) -> None:
         .execute()
     )
     np.testing.assert_allclose(out.values, cube().values * 2)
+
+
+def test_download_as_from_a_back_end(stored: Path, tmp_path: Path) -> None:
+    """The warm-up's code: band maths, reduce, download as GeoTIFF; the same lines for a remote connection."""
+    loaded = connect(stored.parent).load_collection(str(stored), bands=["a", "b"])
+    ratio = (loaded.band("a") - loaded.band("b")) / (loaded.band("a") + loaded.band("b") + 1.0)
+    ratio.reduce_dimension(dimension="t", reducer="max").download(tmp_path / "r.tif", format="GTiff")
+    a, b = cube().values[:, 0], cube().values[:, 1]
+    expected = ((a - b) / (a + b + 1)).max(axis=0)
+    np.testing.assert_allclose(rioxarray.open_rasterio(tmp_path / "r.tif").values[0], expected, rtol=1e-5)
+    assert [f.name for f in tmp_path.iterdir()] == ["r.tif"]
+    with pytest.raises(ValueError, match="saves 3 files, download takes one"):
+        loaded.download(tmp_path / "all.tif", format="GTiff")
+    with pytest.raises(ValueError, match="give a file name"):
+        loaded.download(format="NetCDF")
 
 
 def test_distributed_client_is_used(stored: Path, tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""Cold start of the UDFs as on a back-end: fresh environment, two unpacked archives, chunks of different dates.
+
+``python benchmarks/bench_udf.py [chunks=50] [pixels=32] [large_pixels=288] [days=365] [onnxruntime=1.20.1]`` builds a
+virtual environment that holds openeo, numpy, pandas, xarray and scipy only, unpacks the archives beside the UDFs, and
+prints seconds a chunk, sessions opened and peak memory at one thread. 288 px is a window of 256 with its overlap.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from fusion.inference.locate import locate_model
+from udf.archive import write_dependency_archive, write_model_archive
+from udf.bundle import DIST, ENTRIES
+
+PRELOADED = ("openeo", "numpy", "pandas<3", "xarray", "scipy")  # what a back-end's image brings
+
+
+def fresh_python(folder: Path) -> Path:
+    """A virtual environment with what a back-end preloads."""
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True)
+    python = folder / "bin" / "python"
+    subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PRELOADED], check=True, capture_output=True)
+    return python
+
+
+def lay_out(folder: Path, onnxruntime: str) -> Path:
+    """A working directory as a batch job has it: archives unpacked under their names, UDF files beside them."""
+    archives = {
+        "ndvi_fusion_model": write_model_archive(locate_model(None), folder / "zips"),
+        "ndvi_fusion_deps": write_dependency_archive(folder / "zips", onnxruntime),
+    }
+    for name, archive in archives.items():
+        with zipfile.ZipFile(archive) as content:
+            content.extractall(folder / name)
+    for entry in ENTRIES:
+        (folder / f"{entry}.py").write_bytes((DIST / f"{entry}.py").read_bytes())
+    return folder
+
+
+def cold_start(folder: Path, python: Path, request: dict) -> dict:
+    """Run the chunks in a process of the fresh environment; returns its figures."""
+    (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+    script = Path(__file__).with_name("udf_chunks.py")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    command = [str(python), "-W", "ignore", str(script), "request.json"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"the chunks failed: {done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main(arguments: list[str]) -> None:
+    """Print the figures."""
+    given = dict(a.split("=", 1) for a in arguments)
+    onnxruntime = given.pop("onnxruntime", "1.20.1")
+    request = {"chunks": 50, "pixels": 32, "large_pixels": 288, "days": 365} | {k: int(v) for k, v in given.items()}
+    with tempfile.TemporaryDirectory(prefix="ndvi-fusion-bench-") as scratch:
+        python = fresh_python(Path(scratch) / "venv")
+        folder = lay_out(Path(scratch) / "job", onnxruntime)
+        for name, value in cold_start(folder, python, request).items():
+            print(f"{name:24} {value}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,98 @@
+"""Runs both UDF files chunk after chunk, as a back-end's Python worker does; nothing of this project is imported.
+
+``python udf_chunks.py REQUEST.json`` inside a folder that holds the two unpacked archives and the UDF files. The
+request: ``{"chunks": n, "pixels": p, "large_pixels": q, "days": d}``. Prints one JSON line: seconds and peak memory.
+"""
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from openeo.udf import UdfData, XarrayDataCube
+from openeo.udf.run_code import load_module_from_string, run_udf_code
+
+
+def chunk(pixels: int, days: int, every: int, seed: int) -> xr.DataArray:
+    """A chunk with looks every ``every`` days, radar every 6, coarse every 10; dates differ with the seed."""
+    rng = np.random.default_rng(seed)
+    start = np.datetime64("2019-01-01") + np.timedelta64(seed % 5, "D")
+    steps = sorted({*range(0, days, every), *range(1, days, 6), *range(0, days, 10)})
+    t = start + np.array(steps)
+    green = 0.5 + 0.3 * np.sin(2 * np.pi * np.array(steps) / 365 - 1.5)
+    values = np.full((len(t), 4, pixels, pixels), np.nan, np.float32)
+    for k, step in enumerate(steps):
+        if step % every == 0 and rng.random() < 0.5:
+            values[k, 0] = green[k] + rng.normal(0, 0.02, (pixels, pixels))
+        if step % 6 == 1:
+            values[k, 1] = -13 + rng.normal(0, 0.5, (pixels, pixels))
+            values[k, 2] = -20 + rng.normal(0, 0.5, (pixels, pixels))
+        if step % 10 == 0:
+            values[k, 3] = green[k]
+    values[0, 0] = green[0]
+    coords = {
+        "t": t.astype("datetime64[ns]"), "bands": ["S2NDVI", "VV", "VH", "COARSE_NDVI"],
+        "y": 10.0 * np.arange(pixels)[::-1], "x": 10.0 * np.arange(pixels),
+    }  # fmt: skip
+    return xr.DataArray(values, dims=("t", "bands", "y", "x"), coords=coords)
+
+
+def call(code: str, cube: xr.DataArray, context: dict) -> xr.DataArray:
+    """One call of a UDF."""
+    data = UdfData(datacube_list=[XarrayDataCube(cube)], user_context=context)
+    return run_udf_code(code, data).get_datacube_list()[0].get_array()
+
+
+def peak_mib() -> float:
+    """Peak resident memory of this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main(request: dict) -> dict:
+    """Seconds and memory of the request."""
+    codes = [Path(f"{name}.py").read_text(encoding="utf-8") for name in ("fusion_udf", "phenology_udf")]
+    module = load_module_from_string(codes[0])
+    opened = []
+    original = module["open_session"]
+    module["open_session"] = lambda *args: opened.append(1) or original(*args)
+    days = request["days"]
+    end = str(np.datetime64("2019-01-01") + (days - 1))
+    fusion = {"start": "2019-01-01", "end": end, "s1_units": "dB", "threads": 1}
+    seasons = {"method": request.get("method", "reference"), "phenology": {"use_numba": False}}
+    before, seconds, labels = peak_mib(), [], set()
+    for k in range(request["chunks"]):
+        cube = chunk(request["pixels"], days, 3 + k % 7, k)
+        begin = time.perf_counter()
+        fused = call(codes[0], cube, fusion)
+        maps = call(codes[1], fused, seasons)
+        seconds.append(time.perf_counter() - begin)
+        labels.add((tuple(fused.t.values.tolist()), tuple(maps.t.values.tolist()), tuple(maps.bands.values.tolist())))
+        assert fused.shape[2:] == maps.shape[2:] == cube.shape[2:]
+        assert np.isfinite(fused.values).all()
+    answer = {
+        "python": sys.version.split()[0], "numpy": np.__version__, "onnxruntime": sys.modules["onnxruntime"].__version__,
+        "sessions_opened": len(opened), "different_labels": len(labels), "chunks": len(seconds),
+        "first_s": round(seconds[0], 3), "median_s": round(float(np.median(seconds)), 3),
+        "memory_before_mib": round(before), "memory_small_mib": round(peak_mib()),
+    }  # fmt: skip
+    if request.get("large_pixels"):
+        cube = chunk(request["large_pixels"], days, 5, 1)
+        begin, cpu = time.perf_counter(), time.process_time()
+        fused = call(codes[0], cube, fusion)
+        answer["large_fusion_s"] = round(time.perf_counter() - begin, 1)
+        answer["large_fusion_cpu_s"] = round(time.process_time() - cpu, 1)
+        answer["large_fusion_peak_mib"] = round(peak_mib())
+        begin, cpu = time.perf_counter(), time.process_time()
+        call(codes[1], fused, seasons)
+        answer["large_phenology_s"] = round(time.perf_counter() - begin, 1)
+        answer["large_phenology_cpu_s"] = round(time.process_time() - cpu, 1)
+        answer["large_peak_mib"] = round(peak_mib())
+        answer["large_input_mib"] = round(cube.nbytes / 2**20)
+    return answer
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))))
