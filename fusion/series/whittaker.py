@@ -4,6 +4,7 @@ Minimises ``sum w (y - z)^2 + lam * sum (difference of given order of z)^2`` (Ei
 3631; upper envelope by asymmetric weights: Atzberger and Eilers 2011, Int. J. Digital Earth 4, 365).
 """
 
+from functools import lru_cache
 from math import comb
 
 import numpy as np
@@ -75,6 +76,9 @@ def whittaker(
     for first in range(0, y.shape[1], WHITTAKER_BLOCK):
         part = slice(first, first + WHITTAKER_BLOCK)
         w_part = w if w is None or w.shape[1] == 1 else w[:, part]
+        if at is None and envelope_iterations == 0:
+            out[:, part] = solve_whittaker(y[:, part], w_part, lam, order, use_numba)
+            continue
         looks, weight = whittaker_place(y[:, part], w_part, at, length)
         z = solve_whittaker(looks, weight, lam, order, use_numba)
         for _ in range(envelope_iterations):
@@ -138,6 +142,7 @@ def whittaker_place(y: np.ndarray, w: np.ndarray | None, at: np.ndarray | None, 
     return np.divide(total, mass, out=np.zeros_like(total), where=mass > 0), mass
 
 
+@lru_cache(maxsize=16)
 def whittaker_penalty(length: int, order: int) -> np.ndarray:
     """Diagonals of D'D: row k holds the entries (i, i + k), zero-padded at the end; shape (order + 1, length)."""
     bands = np.zeros((order + 1, length))
@@ -150,23 +155,21 @@ def whittaker_penalty(length: int, order: int) -> np.ndarray:
 
 
 def solve_whittaker(y: np.ndarray, w: np.ndarray, lam: float, order: int, use_numba: bool | None) -> np.ndarray:
-    """Solve (W + lam D'D) z = W y for every column; y and w are (T, N) without NaN."""
-    looks = np.count_nonzero(w, axis=0)
-    poor = looks < order
-    if len(y) <= order:
-        poor = np.ones_like(poor)
+    """Solve (W + lam D'D) z = W y for every column; y is (T, N), w (T, N), (T, 1) or None; NaN = missing."""
     bands = lam * whittaker_penalty(len(y), order)
     kernel = compiled_kernel(whittaker_kernel, use_numba=use_numba) if order == 2 else None
     with np.errstate(divide="ignore", invalid="ignore"):
         if kernel is not None:
-            z = np.empty(y.shape)
-            kernel(np.ascontiguousarray(y, float), np.ascontiguousarray(w, float), bands, z)
+            z, count = np.empty(y.shape), np.empty(y.shape[1], np.int64)
+            kernel(y, np.ones((len(y), 1)) if w is None else w, bands, z, count)
         else:
-            z = whittaker_numpy(y, w, bands)
-        if poor.any():
-            mean = (w * y).sum(0) / w.sum(0)
-            z[:, poor] = mean[poor]
-    z[:, looks == 0] = np.nan
+            y, w = whittaker_place(y, w, None, len(y))
+            z, count = whittaker_numpy(y, w, bands), np.count_nonzero(w, axis=0)
+        poor = np.flatnonzero((count < order) | (len(y) <= order))
+        if len(poor):
+            w_poor = w if w is None or w.shape[1] == 1 else w[:, poor]
+            values, weight = whittaker_place(y[:, poor], w_poor, None, len(y))
+            z[:, poor] = (weight * values).sum(0) / weight.sum(0)
     return z
 
 
@@ -194,22 +197,30 @@ def whittaker_numpy(y: np.ndarray, w: np.ndarray, bands: np.ndarray) -> np.ndarr
     return z
 
 
-def whittaker_kernel(y, w, bands, z):
+def whittaker_kernel(y, w, bands, z, count):
     """Order 2 for numba: the recursion runs over time, its inner loop over neighbouring pixels."""
-    length, count = y.shape
+    shared = w.shape[1] == 1
     lanes = WHITTAKER_LANES
+    length, pixels = y.shape
+    seen = np.empty(lanes)
     d = np.empty((length + 2, lanes))
     c = np.empty((length + 2, lanes))
     e = np.empty((length + 2, lanes))
     f = np.empty((length + 4, lanes))
     d[:2], c[:2], e[:2], f[:2] = 0.0, 0.0, 0.0, 0.0
     f[length + 2 :] = 0.0
-    for first in range(0, count, lanes):
-        n = min(lanes, count - first)
+    for first in range(0, pixels, lanes):
+        n = min(lanes, pixels - first)
+        seen[:] = 0.0
         for i in range(length):
             b0, b1, b2 = bands[0, i], bands[1, i], bands[2, i]
             for p in range(n):
-                weight = w[i, first + p]
+                weight = w[i, 0] if shared else w[i, first + p]
+                value = y[i, first + p]
+                valid = value - value == 0 and weight > 0  # finite, and weight no NaN
+                weight = weight if valid else 0.0
+                value = value if valid else 0.0
+                seen[p] += 1.0 if valid else 0.0
                 cd = c[i + 1, p] * d[i + 1, p]
                 ed = e[i, p] * d[i, p]
                 pivot = weight + b0 - c[i + 1, p] * cd - e[i, p] * ed
@@ -217,9 +228,11 @@ def whittaker_kernel(y, w, bands, z):
                 d[i + 2, p] = pivot
                 c[i + 2, p] = (b1 - cd * e[i + 1, p]) * inverse
                 e[i + 2, p] = b2 * inverse
-                f[i + 2, p] = (weight * y[i, first + p] - cd * f[i + 1, p] - ed * f[i, p]) * inverse
+                f[i + 2, p] = (weight * value - cd * f[i + 1, p] - ed * f[i, p]) * inverse
         for i in range(length - 1, -1, -1):
             for p in range(n):
                 value = f[i + 2, p] - c[i + 2, p] * f[i + 3, p] - e[i + 2, p] * f[i + 4, p]
                 f[i + 2, p] = value
                 z[i, first + p] = value
+        for p in range(n):
+            count[first + p] = int(seen[p])
