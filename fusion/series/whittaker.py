@@ -92,7 +92,7 @@ def robust_weights(values: np.ndarray, curve: np.ndarray, weights: np.ndarray | 
     """Weights times Tukey's biweight (4 standard deviations) of the residuals over their median size per series."""
     residual = np.abs(values - curve)
     seen = np.isfinite(residual)
-    middle = np.maximum(seen.sum(axis=0) - 1, 0) // 2
+    middle = np.minimum(seen.sum(axis=0) // 2, len(residual) - 1)
     ordered = np.sort(np.where(seen, residual, np.inf), axis=0)
     scale = np.maximum(1.4826 * np.take_along_axis(ordered, middle[None], axis=0)[0], 0.005)
     share = np.square(np.maximum(1 - np.square(residual / (4 * scale)), 0.0))
