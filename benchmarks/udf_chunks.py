@@ -73,7 +73,8 @@ def main(request: dict) -> dict:
         assert fused.shape[2:] == maps.shape[2:] == cube.shape[2:]
         assert np.isfinite(fused.values).all()
     answer = {
-        "python": sys.version.split()[0], "numpy": np.__version__, "onnxruntime": sys.modules["onnxruntime"].__version__,
+        "python": sys.version.split()[0], "numpy": np.__version__,
+        "onnxruntime": sys.modules["onnxruntime"].__version__,
         "sessions_opened": len(opened), "different_labels": len(labels), "chunks": len(seconds),
         "first_s": round(seconds[0], 3), "median_s": round(float(np.median(seconds)), 3),
         "memory_before_mib": round(before), "memory_small_mib": round(peak_mib()),

@@ -170,7 +170,8 @@ def test_wrong_parameters_are_refused(change: dict, code: str, server: openeo.Co
     graph = {
         "call": {"process_id": process.id, "namespace": f"{address}/p.json", "arguments": arguments},
         "save": {
-            "process_id": "save_result", "arguments": {"data": {"from_node": "call"}, "format": "GTiff"}, "result": True,
+            "process_id": "save_result", "result": True,
+            "arguments": {"data": {"from_node": "call"}, "format": "GTiff"},
         },
     }  # fmt: skip
     errors = server.validate_process_graph(graph)
