@@ -1,4 +1,4 @@
-"""The page that shows how to swap the phenology UDF: its code runs through openEO's own runner and gives the right day."""
+"""The page on swapping the phenology UDF: its code runs through openEO's own runner and gives the right day."""
 
 import re
 from pathlib import Path
