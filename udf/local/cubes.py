@@ -66,9 +66,9 @@ def resample_cube_spatial(
         raise ValueError("resample_cube_spatial needs the CRS of both cubes; write it with rioxarray's write_crs")
     if crs == wanted and all(_same_axis(data[a].values, target[a].values) for a in ("y", "x")):
         return data.assign_coords(y=target.y.values, x=target.x.values)
-    if min(data.sizes["y"], data.sizes["x"]) < 2:  # a lone row of cells tells no resolution: its nearest cells are taken
+    if min(data.sizes["y"], data.sizes["x"]) < 2:  # too few cells to tell a resolution
         if crs != wanted:
-            raise ValueError(f"the source has {data.sizes['y']} x {data.sizes['x']} cells in {crs.name}; load a wider one")
+            raise ValueError(f"the source has {data.sizes['y']} x {data.sizes['x']} cells; load a wider extent of it")
         picked = data.sel(y=target.y.values, x=target.x.values, method="nearest")
         return picked.assign_coords(y=target.y.values, x=target.x.values)
     moved = _reproject(data if data.dtype.kind != "b" else data.astype("uint8"), target, method)
