@@ -18,6 +18,9 @@ from fusion.demo.story import Story, clear_share, sigma_share, tell
 BINS = ("<15", "15-30", "30-60", "60-100", ">100")
 FIRST_DAY = 273  # of the year before: the season's winter is seen, too
 N_DAYS = 520
+MARGIN_DAYS = (
+    120  # looks before and after the year that the graph loads: all that the scene has, as the direct call sees
+)
 TRUTH_SIGMA = 0.01  # of the clean NDVI: next to nothing, so that its curve is followed
 
 
@@ -161,6 +164,7 @@ class SimulatedDemo:
         common = {
             "target": "local", "source": self.scene, "start": self.start, "end": self.end,
             "model": self.model_reference, "step_days": self.settings.step_days,
+            "margin_days": MARGIN_DAYS,
         }  # fmt: skip
         call("workflow", {**common, "out": self.workflow / "fused", "output": "fused", "format": "NetCDF"})
         call("workflow", {**common, "out": self.workflow / "seasons", "output": "seasons", "format": "NetCDF"})
@@ -174,7 +178,7 @@ class SimulatedDemo:
         return {
             "processes in the graph": len(graph["process_graph"]),
             "largest NDVI difference to the direct call": float(np.nanmax(difference)),
-            "largest season date difference to the direct call, days": float(days.max()),
+            "season dates that differ by more than a day": f"{int((days > 1).sum())} of {days.size}",
         }
 
     def report(self, openeo: dict[str, Any]) -> Path:
