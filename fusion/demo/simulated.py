@@ -14,13 +14,12 @@ from fusion.demo.maps import as_maps, main_season, season_maps, write_maps
 from fusion.demo.settings import DemoSettings
 from fusion.demo.steps import StepRunner
 from fusion.demo.story import Story, clear_share, sigma_share, tell
+from fusion.inference.locate import SHIPPED
 
 BINS = ("<15", "15-30", "30-60", "60-100", ">100")
 FIRST_DAY = 273  # of the year before: the season's winter is seen, too
 N_DAYS = 520
-MARGIN_DAYS = (
-    120  # looks before and after the year that the graph loads: all that the scene has, as the direct call sees
-)
+MARGIN_DAYS = 120  # looks before and after the year: all that the scene has, for the graph and for the direct call
 TRUTH_SIGMA = 0.01  # of the clean NDVI: next to nothing, so that its curve is followed
 
 
@@ -97,7 +96,7 @@ class SimulatedDemo:
         return {"patches": manifest["patches"]}
 
     def train(self) -> dict[str, Any]:
-        """A few minutes; enough to see it work, far from enough for the best model."""
+        """A few minutes more for the shipped weights, on this demo's patches: enough to see training work."""
         s = self.settings
         database = (s.out / "mlflow.db").resolve()
         call(
@@ -105,6 +104,7 @@ class SimulatedDemo:
             {
                 "experiment": "demo",
                 "store": self.patches,
+                "start_from": SHIPPED / "generator.pt",
                 "out": self.training,
                 "seed": s.seed,
                 "resume": False,
