@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from openeo_processes_dask.process_implementations.cubes import apply as library_apply
-from openeo_processes_dask.process_implementations.cubes import reduce as library_reduce
+from openeo_processes_dask.process_implementations.cubes.apply import apply_dimension as library_apply_dimension
+from openeo_processes_dask.process_implementations.cubes.reduce import reduce_dimension as library_reduce_dimension
 
 from udf.local.grid import keep_crs
 from udf.local.neighborhood import Windows, apply_windows
@@ -21,7 +21,7 @@ def apply_dimension(
     """openEO ``apply_dimension``; a UDF over ``t`` sees chunks (t, bands, y, x) and may return other t labels."""
     call = udf_of(process, context)
     if call is None:
-        return library_apply.apply_dimension(data, process, dimension, target_dimension, context)
+        return library_apply_dimension(data, process, dimension, target_dimension, context)
     if dimension != "t" or target_dimension not in (None, "t"):
         raise UdfError(f"a UDF over dimension {dimension!r} (target {target_dimension!r}) does not run here; use 't'")
     return _over_time(data, call, keep_time=True)
@@ -31,7 +31,7 @@ def reduce_dimension(data: xr.DataArray, reducer: Callable, dimension: str, cont
     """openEO ``reduce_dimension``; a UDF over ``t`` sees chunks (t, bands, y, x) and returns (bands, y, x)."""
     call = udf_of(reducer, context)
     if call is None:
-        reduced = library_reduce.reduce_dimension(data, reducer, dimension, context)
+        reduced = library_reduce_dimension(data, reducer, dimension, context)
         reduced.attrs.pop("reduced_dimensions_min_values", None)
         return reduced
     if dimension != "t":

@@ -117,7 +117,9 @@ def test_band_metadata_takes_another_number_of_bands() -> None:
     fusion, phenology = (load_module_from_string(udf_source(n))["apply_metadata"] for n in NAMES)
     assert fusion(metadata, {}).band_names == ["NDVI", "NDVI_SIGMA"]
     assert phenology(metadata, {"method": "reference"}).band_names == ["sos", "eos"]
-    assert phenology(metadata, {"output": "smoothed"}).band_names == metadata.band_names
+    assert phenology(metadata, {"output": "smoothed", "method": "reference"}).band_names == metadata.band_names
+    assert phenology(metadata, {"output": "smoothed"}).band_names == ["NDVI"]
+    assert phenology(metadata, {}).band_names[-1] == "COUNT"
     without = CollectionMetadata({}, dimensions=dims[:3])
     assert not fusion(without, {}).has_band_dimension()
 

@@ -257,6 +257,8 @@ def test_reduce_dimension_with_a_udf(stored: Path) -> None:
 def test_other_callbacks_go_to_the_library(stored: Path) -> None:
     out = execute_graph(load(stored).reduce_dimension(dimension="t", reducer="mean"))
     np.testing.assert_allclose(out.values, cube().mean("t").values, rtol=1e-6)
+    summed = execute_graph(load(stored).apply_dimension(process="cumsum", dimension="t"))
+    np.testing.assert_allclose(summed.values, cube().values.cumsum(axis=0), rtol=1e-6)
 
 
 @pytest.mark.parametrize("dimension", ["bands", "x"])
