@@ -7,6 +7,7 @@ import torch
 import xarray as xr
 
 import fusion
+from fusion.checkpoint import GeneratorSettings, TrainedGenerator
 from fusion.contract import ContractError
 from fusion.export import export_generator
 from fusion.inference.manifest import ModelFileError, read_model_files
@@ -14,7 +15,6 @@ from fusion.inference.session import load_session
 from fusion.model.generator import Generator
 from fusion.series.features import FEATURE_NAMES
 from fusion.series.neighbours import interpolate_linear
-from fusion.checkpoint import GeneratorSettings, TrainedGenerator
 from tests.factory import mock_cube
 
 

@@ -5,13 +5,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from fusion.checkpoint import WeightsError, load_weights
 from fusion.inference.locate import ModelNotFoundError, locate_model
 from fusion.inference.session import load_session
 from fusion.settings_io import load_settings
 from fusion.training.calibrate import calibrate
 from fusion.training.settings import TrainSettings
 from fusion.training.train import run
-from fusion.checkpoint import WeightsError, load_weights
 
 
 def settings(tmp_path, *more: str) -> TrainSettings:
