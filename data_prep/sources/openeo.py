@@ -11,7 +11,6 @@ import logging
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,12 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_prep.sources import RawCubes, SourceError
 from data_prep.sources.files import FilesSource, find_files, load_files
+from data_prep.sources.openeo_graphs import BBox, Sensor, download_graph, target_of
 from data_prep.sources.reading import read_bands
 
 log = logging.getLogger(__name__)
 
-BBox = tuple[float, float, float, float]
-Sensor = Literal["s2", "s1", "coarse"]
 _FAILED = ("error", "canceled", "start_failed", "queued_for_start_failed", "skipped")
 
 
@@ -81,117 +79,6 @@ class OpenEOSource(BaseModel):
                 log.warning(
                     "area %s has no Sentinel-2 and is left out: %s", area, problems.get((area, "s2"), "unknown")
                 )
-
-
-def target_of(backend: str) -> dict[str, Any]:
-    """Collections, bands and units of a back-end, from ``configs/target``: the one place where they stand."""
-    import yaml
-
-    return yaml.safe_load(files("configs").joinpath("target", f"{backend}.yaml").read_text(encoding="utf-8"))
-
-
-def download_graph(
-    backend: str, sensor: Sensor, bbox: BBox, start: datetime.date, end: datetime.date
-) -> dict[str, Any]:
-    """The flat openEO process graph that loads one sensor over an area and saves it as NetCDF.
-
-    Parameters
-    ----------
-    backend : {"cdse", "terrascope"}
-        Whose collections and bands (``configs/target``).
-    sensor : {"s2", "s1", "coarse"}
-        s2: red, near infrared and scene classes on one 10 m UTM grid, nearest neighbour, unmasked. s1: VV and VH as
-        the configured coefficient, 10 m, bilinear. coarse: NDVI as it is, on its native grid.
-    bbox : west, south, east, north in degrees.
-    start, end : dates, both included.
-
-    Raises
-    ------
-    SourceError
-        The back-end has no such sensor in the period.
-    """
-    target = target_of(backend)
-    if sensor == "s2":
-        cube = _sentinel2_graph(target, bbox, start, end)
-    elif sensor == "s1":
-        cube = _sentinel1_graph(target, bbox, start, end)
-    else:
-        cube = _coarse_graph(target, bbox, start, end)
-    return cube.save_result(format="NetCDF").flat_graph()
-
-
-def _load(collection: str, bands: list[str], bbox: BBox, start: datetime.date, end: datetime.date) -> Any:
-    from openeo import DataCube
-
-    extent = dict(zip(("west", "south", "east", "north"), bbox, strict=True))
-    after = end + datetime.timedelta(days=1)  # openEO's intervals leave their end out
-    return DataCube.load_collection(
-        collection_id=collection,
-        connection=None,
-        fetch_metadata=False,
-        bands=bands,
-        spatial_extent=extent,
-        temporal_extent=[start.isoformat(), after.isoformat()],
-    )
-
-
-def utm_of(bbox: BBox) -> int:
-    """EPSG code of the UTM zone at the middle of a bounding box."""
-    zone = min(60, int(((bbox[0] + bbox[2]) / 2 + 180) // 6) + 1)
-    return (32600 if (bbox[1] + bbox[3]) / 2 >= 0 else 32700) + zone
-
-
-def _sentinel2_graph(target: dict[str, Any], bbox: BBox, start: datetime.date, end: datetime.date) -> Any:
-    bands, classes = [target["red_band"], target["nir_band"]], target["scl_band"]
-    if target["scl_collection"] == target["s2_collection"]:
-        cube = _load(target["s2_collection"], [*bands, classes], bbox, start, end)
-        return cube.resample_spatial(resolution=10, projection=utm_of(bbox), method="near")
-    cube, scl = (
-        _load(collection, names, bbox, start, end).resample_spatial(
-            resolution=10, projection=utm_of(bbox), method="near"
-        )
-        for collection, names in ((target["s2_collection"], bands), (target["scl_collection"], [classes]))
-    )
-    return cube.merge_cubes(scl)
-
-
-def _sentinel1_graph(target: dict[str, Any], bbox: BBox, start: datetime.date, end: datetime.date) -> Any:
-    if target["s1_collection"] is None:
-        raise SourceError(f"back-end {target['name']} has no Sentinel-1 collection; leave s1 out of source.sensors")
-    cube = _load(target["s1_collection"], [target["vv_band"], target["vh_band"]], bbox, start, end)
-    if target["s1_process"] is not None:
-        from openeo.rest.datacube import THIS
-
-        cube = cube.process(target["s1_process"], data=THIS, coefficient=target["s1_coefficient"])
-    return cube.resample_spatial(resolution=10, projection=utm_of(bbox), method="bilinear")
-
-
-def _coarse_graph(target: dict[str, Any], bbox: BBox, start: datetime.date, end: datetime.date) -> Any:
-    cubes = []
-    for source in target["coarse"]:
-        first = max(start, _date(source.get("first")) or start)
-        last = min(end, _date(source.get("last")) or end)
-        if first <= last:
-            cube = _load(source["collection"], [source["band"]], _grown(bbox), first, last)
-            cubes.append(cube.rename_labels("bands", ["NDVI"]))
-    if not cubes:
-        raise SourceError(
-            f"back-end {target['name']} has no coarse NDVI from {start} to {end}; leave it out of sensors"
-        )
-    merged = cubes[0]
-    for cube in cubes[1:]:
-        merged = merged.merge_cubes(cube.resample_cube_spatial(cubes[0], method="near"))
-    return merged
-
-
-def _date(value: Any) -> datetime.date | None:
-    return datetime.date.fromisoformat(str(value)) if value is not None else None
-
-
-def _grown(bbox: BBox, cells: int = 3) -> BBox:
-    """The area and three coarse cells around it, so that interpolation has neighbours at the edge."""
-    step = cells / 336.0
-    return (bbox[0] - step, bbox[1] - step, bbox[2] + step, bbox[3] + step)
 
 
 def fetch(settings: OpenEOSource, connect: Callable[[], Any] | None = None) -> dict[tuple[str, str], str]:
@@ -262,7 +149,7 @@ def _database(settings: OpenEOSource, wanted: list[tuple[str, str]]) -> Any:
         return database
     known = database.read()
     rows = list(zip(known.area, known.sensor, strict=True))
-    again = known.status.isin(_FAILED) & [row in wanted for row in rows]
+    again = known.status.isin(_FAILED) & pd.Series([row in wanted for row in rows], index=known.index, dtype=bool)
     known.loc[again, "status"] = "not_started"
     new = pd.DataFrame([w for w in wanted if w not in set(rows)], columns=["area", "sensor"])
     if len(new) or again.any():

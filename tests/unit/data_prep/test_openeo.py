@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from data_prep.cube import PrepareSettings, build_cube
 from data_prep.optical import OpticalSettings
 from data_prep.sources import SourceError
-from data_prep.sources.openeo import OpenEOSource, download_graph, fetch, utm_of
+from data_prep.sources.openeo import OpenEOSource, fetch
+from data_prep.sources.openeo_graphs import download_graph, utm_of
 from tests.unit.data_prep.openeo_server import Backend, serve
 from tests.unit.data_prep.raw_files import cdse_like, coarse_file
 
