@@ -78,6 +78,9 @@ def record_model(logger: MLFlowLogger, settings: TrainSettings, model_folder: Pa
         )
         for file in sorted(model_folder.iterdir()):
             mlflow.log_artifact(str(file), "files")
+        mlflow.log_dict(settings.model_dump(mode="json"), "config/settings.yaml")
+        if settings.store is not None and (settings.store / "manifest.json").is_file():
+            mlflow.log_artifact(str(settings.store / "manifest.json"), "data")
         for figure in figures:
             mlflow.log_artifact(str(figure), "figures")
     if settings.tracking.register_as and info.registered_model_version is not None:

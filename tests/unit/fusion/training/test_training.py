@@ -47,6 +47,7 @@ def test_the_run_is_in_mlflow_and_its_model_in_the_registry(trained, tmp_path, m
     recorded = client.get_run(run_id)
     assert recorded.data.params["optimiser.max_steps"] == "6"
     assert "val/mae" in recorded.data.metrics
+    assert [f.path for f in client.list_artifacts(run_id, "config")] == ["config/settings.yaml"]
     for reference in (f"run:{run_id}", "ndvi-fusion@newest", "ndvi-fusion/1", "ndvi-fusion"):
         found = locate_model(reference, made.tracking.uri)
         assert load_session(found).manifest.sha256 == load_session(model).manifest.sha256
