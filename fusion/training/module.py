@@ -186,7 +186,7 @@ class FusionModule(pl.LightningModule):
                     (error.abs() <= 2.3026 * scale[inside]).sum(),  # 90 % of a Laplace error
                 ]
             ).double()
-            key = f"{'lt' if i == 0 else 'ge'}{GAP_EDGES[0]:.0f}" if i == 0 else f"ge{GAP_EDGES[i - 1]:.0f}"
+            key = f"lt{GAP_EDGES[0]:.0f}" if i == 0 else f"ge{GAP_EDGES[i - 1]:.0f}"
             self._sums[key] = self._sums.get(key, torch.zeros_like(part)) + part
 
     def on_validation_epoch_end(self) -> None:
