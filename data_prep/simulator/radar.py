@@ -208,13 +208,17 @@ def _parcel_backscatter(
     plant = vegetation.plant[:, index]
     strength = rng.uniform(0.6, 1.7, (parcels, 1))
     level = rng.normal(0, settings.field_db, (parcels, 1))
-    response = draw(rng, settings.moisture_db)
+    # soils drain and hold water differently, so one rain changes one field's backscatter more than its neighbour's
+    response = draw(rng, settings.moisture_db) * np.exp(rng.normal(0, draw(rng, settings.field_wetness), (parcels, 1)))
     wetness = response * (weather.moisture[index] - 0.5) + rng.normal(0, 0.25, passes)
-    frozen = np.where(weather.frost[index], -rng.uniform(1.5, 4.5), 0.0)
-    rough = vegetation.tilled[:, index] * rng.uniform(0, 4.5, (parcels, 1)) + 0.5 * rng.standard_normal((parcels, 1))
+    frozen = np.where(weather.frost[index], -rng.uniform(1.5, 4.5), 0.0) * rng.uniform(0.3, 1.3, (parcels, 1))
+    # a plough roughens a field, a seedbed or a roller smooths it
+    rough = vegetation.tilled[:, index] * rng.uniform(-2, 4.5, (parcels, 1)) + 0.5 * rng.standard_normal((parcels, 1))
     plant_db = rng.normal(0, 0.9, (2, len(_PLANTS)))
     mature_db = _MATURE_DB + rng.normal(0, 1.2, (2, len(_PLANTS))) + rng.normal(0, 1.2, len(_PLANTS))
-    wander = _wander(len(vegetation.cover), index, rng)
+    ripens = rng.uniform(0.3, 1.7, (parcels, 1))  # by sort and sowing density
+    wander = draw(rng, settings.wander_db) * _wander(parcels, index, rng)
+    own = draw(rng, settings.wander_ratio_db)
     drops = weather.wet_canopy[index] * rng.uniform(0.2, 1.2) * canopy  # intercepted rain
     offsets = draw(rng, settings.level_db) + rng.normal(
         0, draw(rng, settings.orbit_db), (2, int(orbit.max(initial=0)) + 1)
@@ -226,22 +230,24 @@ def _parcel_backscatter(
     for b, band in enumerate((_VV, _VH)):
         through = np.exp(-2 * band.attenuation[plant] * strength * canopy * (1 + 0.5 * mature))
         leaf = band.canopy_db[plant] + plant_db[b][plant] + band.leaf_level * level
-        leaf = leaf + band.leaf_wetness * wetness + 0.4 * frozen + mature_db[b][plant] * mature
+        leaf = leaf + band.leaf_wetness * wetness + 0.4 * frozen + mature_db[b][plant] * ripens * mature
         soil = band.soil_db + band.soil_wetness * wetness + frozen + band.soil_rough * rough + band.soil_level * level
         power = 1.1 * canopy * (1 - through) * 10 ** (0.1 * leaf) + through * 10 ** (0.1 * soil)
         db = 10 * np.log10(np.maximum(power, 1e-5)) + drops
         db = np.where(built, band.built_db + 1.7 * level + 0.1 * wetness, db)
         db = np.where(water, band.water_db + 2.0 * rng.standard_normal(passes) + level, db)
-        db = db + wander + offsets[b][orbit] + dates[b] + 0.15 * rng.standard_normal(db.shape)
+        db = db + wander + own * _wander(parcels, index, rng) + offsets[b][orbit] + dates[b] + 0.15 * rng.standard_normal(db.shape)
         bands.append(db.astype(np.float32))
     return bands[0], bands[1]
 
 
 def _wander(parcels: int, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Slow drift of each field that has nothing to do with its NDVI (rows, lodging, dew, irrigation), dB, (P, n)."""
-    std, days = rng.uniform(0.2, 1.0), rng.uniform(12, 45)
-    keep = np.exp(-np.diff(index) / days)
+    """Slow drift of each field that has nothing to do with its NDVI, of unit standard deviation, (P, n).
+
+    Row direction, crusting, lodging, dew, drainage, irrigation: what a model must not read as growth.
+    """
+    keep = np.exp(-np.diff(index) / rng.uniform(12, 60))
     out = rng.standard_normal((parcels, len(index)))
     for i, k in enumerate(keep, start=1):
         out[:, i] = k * out[:, i - 1] + np.sqrt(1 - k**2) * out[:, i]
-    return std * out
+    return out

@@ -25,7 +25,8 @@ class HidingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     windows: tuple[int, int] = Field((1, 6), description="number of hidden windows a sample, inclusive range")
     window_days: tuple[int, int] = Field((5, 65), description="length of a hidden window, days")
-    long_share: float = Field(0.2, ge=0, le=1, description="share of samples with one blackout of 60-140 days")
+    long_share: float = Field(0.2, ge=0, le=1, description="share of samples with one long blackout")
+    long_days: tuple[int, int] = Field((60, 140), description="length of a long blackout, days")
     trailing_share: float = Field(0.2, ge=0, le=1, description="share of samples whose last 5-90 days are hidden")
     thinning_share: float = Field(0.3, ge=0, le=1, description="share of samples that lose looks at random dates")
     borrowed_share: float = Field(0.25, ge=0, le=1, description="share of samples under another scene's clouds too")
@@ -67,7 +68,7 @@ def hidden_dates(days: np.ndarray, settings: HidingSettings, rng: np.random.Gene
         hidden |= (days >= start) & (days < start + rng.integers(settings.window_days[0], settings.window_days[1] + 1))
     if rng.random() < settings.long_share:
         start = rng.integers(first - 30, last + 1)
-        hidden |= (days >= start) & (days < start + rng.integers(60, 141))
+        hidden |= (days >= start) & (days < start + rng.integers(settings.long_days[0], settings.long_days[1] + 1))
     if rng.random() < settings.trailing_share:
         hidden |= days > last - rng.integers(5, 91)
     if rng.random() < settings.thinning_share:
