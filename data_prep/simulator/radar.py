@@ -236,7 +236,8 @@ def _parcel_backscatter(
         db = 10 * np.log10(np.maximum(power, 1e-5)) + drops
         db = np.where(built, band.built_db + 1.7 * level + 0.1 * wetness, db)
         db = np.where(water, band.water_db + 2.0 * rng.standard_normal(passes) + level, db)
-        db = db + wander + own * _wander(parcels, index, rng) + offsets[b][orbit] + dates[b] + 0.15 * rng.standard_normal(db.shape)
+        db = db + wander + own * _wander(parcels, index, rng) + offsets[b][orbit] + dates[b]
+        db = db + 0.15 * rng.standard_normal(db.shape)
         bands.append(db.astype(np.float32))
     return bands[0], bands[1]
 
