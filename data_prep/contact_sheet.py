@@ -31,7 +31,8 @@ def contact_sheet(patches: list[Patch], path: Path, title: str) -> Path:
 
     rows = len(_ROWS) + 1  # and one for truth or for the time line
     figure = Figure(figsize=(1.05 * _COLUMNS + 1.2, 1.25 * rows * len(patches) + 2.6), dpi=80, layout="constrained")
-    top, bottom = np.ravel(figure.subfigures(2, 1, height_ratios=[1.25 * rows * len(patches), 2.4]))
+    parts = figure.subfigures(2, 1, squeeze=False, height_ratios=[1.25 * rows * len(patches), 2.4])
+    top, bottom = np.asarray(parts, object).ravel()
     axes = top.subplots(rows * len(patches), _COLUMNS, squeeze=False)
     for k, patch in enumerate(patches):
         _draw_patch(axes[k * rows : (k + 1) * rows], patch)

@@ -90,7 +90,7 @@ def _sample(values: xr.DataArray) -> np.ndarray:
 def _said_offset(attrs: dict[str, object]) -> int:
     for key in ("BOA_ADD_OFFSET", "boa_add_offset", "radio_add_offset"):
         if key in attrs:
-            return int(float(str(np.ravel(attrs[key])[0])))
+            return int(float(str(np.asarray(attrs[key]).ravel()[0])))
     return 0
 
 

@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import xarray as xr
 from pydantic import Field, field_validator
 
@@ -92,5 +91,5 @@ def native_coarse(coarse: xr.Dataset) -> xr.DataArray:
 
 def clear_share(cube: xr.DataArray) -> float:
     """Share of pixels with a Sentinel-2 look, over the dates that have any."""
-    seen = np.isfinite(cube.sel(bands=S2NDVI)).mean(("y", "x")).values
+    seen = cube.sel(bands=S2NDVI).notnull().mean(("y", "x")).values
     return float(seen[seen > 0].mean()) if (seen > 0).any() else 0.0

@@ -86,9 +86,8 @@ def do_task(task: Task, *, store: Path, cut: CutSettings, split: SplitSettings) 
 
 
 def _recipe(settings: PatchesSettings) -> dict[str, Any]:
-    recipe = {"cut": settings.cut.model_dump(mode="json"), "split": settings.split.model_dump(mode="json")}
-    recipe["kind"] = settings.source.kind
-    return recipe
+    told = {name: getattr(settings, name).model_dump(mode="json") for name in ("cut", "split")}
+    return {**told, "kind": settings.source.kind}
 
 
 def _prepare_store(settings: PatchesSettings) -> Path:

@@ -45,7 +45,7 @@ def run(settings: RealismSettings) -> Table:
     """Compare; write the files where a folder is named; give the table to show."""
     cube = open_cube(settings.real, settings.prepare)
     cube = cube.sel(t=slice(settings.start, settings.end))
-    dates = int(np.isfinite(cube.sel(bands=S2NDVI)).any(("y", "x")).sum()) if cube.sizes["t"] else 0
+    dates = int(cube.sel(bands=S2NDVI).notnull().any(("y", "x")).sum()) if cube.sizes["t"] else 0
     if dates < _MIN_LOOKS:
         raise ValueError(
             f"{settings.real} has {dates} Sentinel-2 dates from {settings.start} to {settings.end}; "
@@ -131,8 +131,9 @@ def scene_difficulty(scene: SceneSettings, seed: int, count: int) -> tuple[np.nd
 def table(rows: list[dict], settings: RealismSettings) -> Table:
     """The rows as a table for the terminal."""
     out = Table(title=f"{settings.count} simulated scenes beside {settings.real.name}")
-    for name, side in (("statistic", "left"), ("simulated", "right"), ("real", "right"), ("distance", "right")):
-        out.add_column(name, justify=side)
+    out.add_column("statistic")
+    for name in ("simulated", "real", "distance"):
+        out.add_column(name, justify="right")
     for row in rows:
         out.add_row(*(_text(row[key]) for key in ("statistic", "simulated", "real", "distance")))
     return out

@@ -1,7 +1,7 @@
 """PROBA-V S10 at 300 m: daily looks through the point-spread function, cloud, bidirectional noise, 10-day maxima.
 
 Noise levels, set before any training: two processings of the same PROBA-V looks differ in NDVI by a root mean square
-of just below 0.02, and the cloud detection is right in 89 % of the cases with very few clouds left in (Toté et al.
+below 0.02, and the cloud detection is right in 89.0 % of the cases with very few clouds left in (Toté et al.
 2018, doi:10.3390/rs10091375). So a daily look carries 0.01-0.03 of noise (angles, atmosphere), a scene a
 difference of the sensors' bands of a few hundredths, and 1-6 % of the composites hold cloud.
 """
@@ -46,7 +46,8 @@ def look(
     rows_m, columns_m = (_centres(rng, size * resolution_m) for size in (height, width))
     clean = _through_psf(land, curves, rows_m, columns_m, resolution_m, draw(rng, settings.psf_sigma_m))
     days = weather.days
-    n, h, w = clean.shape
+    n = len(days)
+    h, w = clean.shape[1:]
     daily = draw(rng, settings.gain) * clean + draw(rng, settings.bias)
     noise = draw(rng, settings.noise)
     daily = daily + noise * (0.7 * rng.standard_normal((n, 1, 1)) + 0.7 * rng.standard_normal((n, h, w)))

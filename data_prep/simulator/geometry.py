@@ -1,7 +1,8 @@
 """Field geometry: parcels by recursive splits of a turned plane or by weighted Voronoi cells, roads, hedges, buildings.
 
-Parcel sizes follow the European range of 0.5-10 ha (Lesiv et al. 2019, doi:10.1111/gcb.14492); landscapes of nested
-splits and Voronoi tessellations as in Le Ber et al. 2009 (doi:10.1016/j.ecolmodel.2009.06.019).
+Typical parcels of a scene lie within the classes very small to medium (below 0.64 to 16 ha) of the field sizes that
+Lesiv et al. 2019 map (doi:10.1111/gcb.14492); rectangular splits and Voronoi cells are the two tessellations that Le Ber
+et al. 2009 compare with real field patterns (doi:10.1016/j.ecolmodel.2009.06.019).
 """
 
 from dataclasses import dataclass
@@ -43,15 +44,15 @@ def make_landscape(
         for distance, inside in lines:
             dice = rng.random()
             if dice < settings.road_probability + settings.hedge_probability:
-                kind = ROAD if dice < settings.road_probability else HEDGE
-                half = rng.uniform(0.3, 0.6) if kind == ROAD else rng.uniform(0.3, 1.0)
+                line_kind = ROAD if dice < settings.road_probability else HEDGE
+                half = rng.uniform(0.3, 0.6) if line_kind == ROAD else rng.uniform(0.3, 1.0)
                 parcel[(distance < half) & inside] = len(kinds)
-                kinds.append(kind)
+                kinds.append(line_kind)
     count = rng.poisson(draw(rng, settings.buildings) * 10 * rows * columns * resolution_m**2 / 1e7)
     for _ in range(count):
         i, j = rng.integers(rows), rng.integers(columns)
-        half = rng.uniform(0.6, 3.0, 2)
-        parcel[(abs(u - u[i, j]) < half[0]) & (abs(v - v[i, j]) < half[1])] = len(kinds)
+        sides = rng.uniform(0.6, 3.0, 2)
+        parcel[(abs(u - u[i, j]) < sides[0]) & (abs(v - v[i, j]) < sides[1])] = len(kinds)
         kinds.append(BUILDING)
     length = draw(rng, settings.variation_length_m) / resolution_m
     variation = (

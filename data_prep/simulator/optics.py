@@ -152,7 +152,7 @@ def _snow(
     """Where the classification says snow (bool), and the share of each pixel that snow covers (float32)."""
     snow, patch = np.zeros(shape, bool), np.zeros(shape, np.float32)
     for k in np.flatnonzero(cover > 0.05):
-        patch[k] = np.clip(cover[k] + 0.25 * smooth_fields(rng, 1, *shape[1:], 12.0)[0], 0, 1)
+        patch[k] = np.clip(cover[k] + 0.25 * smooth_fields(rng, 1, shape[1], shape[2], 12.0)[0], 0, 1)
         found = rng.random() >= settings.snow_missed
         snow[k] = patch[k] > (0.25 if found else 0.8)
     return snow, patch
@@ -229,5 +229,5 @@ def _false_alarms(n: int, built: np.ndarray, rng: np.random.Generator) -> np.nda
     """Clear ground that the mask calls cloud: bright roofs on some dates, and rare patches anywhere."""
     alarm = (rng.random(n) < rng.uniform(0, 0.25))[:, None, None] & built
     for k in np.flatnonzero(rng.random(n) < 0.04):
-        alarm[k] |= smooth_fields(rng, 1, *built.shape, 8.0)[0] > 1.6
+        alarm[k] |= smooth_fields(rng, 1, built.shape[0], built.shape[1], 8.0)[0] > 1.6
     return alarm

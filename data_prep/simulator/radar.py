@@ -146,7 +146,8 @@ def look(
     half = rng.random() < 0.6  # 20 m products, as many archives keep them
     images = [_spread(band, parcel, half) for band in (vv, vh)]
     texture = draw(rng, settings.texture_db)
-    static = texture * smooth_fields(rng, 2, *images[0].shape[1:], 1.2 if half else 2.4)
+    rows, columns = images[0].shape[1:]
+    static = texture * smooth_fields(rng, 2, rows, columns, 1.2 if half else 2.4)
     common = 0.4 * variation[:: 2 if half else 1, :: 2 if half else 1]
     enl = float(np.exp(draw(rng, tuple(np.log(settings.enl)))))
     vh_looks = rng.uniform(0.4, 1.0)  # VH lies near the noise floor, which adds to its scatter

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 Range = Annotated[tuple[float, float], Field(description="lowest and highest value, drawn uniformly a scene")]
 
@@ -12,7 +12,7 @@ class _Settings(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _ordered(cls, value: object, info: object) -> object:
+    def _ordered(cls, value: object, info: ValidationInfo) -> object:
         if isinstance(value, tuple) and len(value) == 2 and value[0] > value[1]:
             raise ValueError(f"{info.field_name} is {value}; expected (low, high) with low <= high; swap them")
         return value

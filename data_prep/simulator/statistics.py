@@ -66,8 +66,8 @@ class LookStatistics:
         for name, stack in (("VV", looks.vv_db), ("VH", looks.vh_db), ("VH-VV", looks.vh_db - looks.vv_db)):
             self.level.setdefault(name, []).append(stack[:: max(1, len(stack) // 20), ::5, ::5].ravel())
             mean = np.nanmean(stack, axis=(1, 2))
-            _append(self.noise, f"{name} scene mean over dates", np.nanstd(mean))
-            _append(self.noise, f"{name} field to field", np.nanstd(np.nanmean(stack, axis=0)))
+            _append(self.noise, f"{name} scene mean over dates", float(np.nanstd(mean)))
+            _append(self.noise, f"{name} field to field", float(np.nanstd(np.nanmean(stack, axis=0))))
             if name == "VH-VV":
                 continue
             change = np.diff(stack[:, ::2, ::2], axis=0)

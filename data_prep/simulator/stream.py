@@ -24,9 +24,8 @@ class SimulatedScenes:
     """
 
     def __init__(self, settings: SceneSettings | dict | None = None, seed: int = 0, start: int = 0, step: int = 1):
-        if OmegaConf.is_config(settings):
-            settings = OmegaConf.to_container(settings, resolve=True)
-        self.settings = settings if isinstance(settings, SceneSettings) else SceneSettings(**(settings or {}))
+        told = OmegaConf.to_container(settings, resolve=True) if OmegaConf.is_config(settings) else settings
+        self.settings = told if isinstance(told, SceneSettings) else SceneSettings.model_validate(told or {})
         self.seed, self.start, self.step = int(seed), int(start), int(step)
 
     def __iter__(self) -> Iterator[SimulatedScene]:

@@ -20,6 +20,8 @@ from fusion.data.cube_files import is_zarr
 
 log = logging.getLogger(__name__)
 
+S1Units = Literal["auto", "dB", "linear", "dn16"]
+
 
 class FilesSource(BaseModel):
     """Raw data on this machine."""
@@ -36,7 +38,7 @@ class FilesSource(BaseModel):
         None, gt=0, description="reflectance a digital number; null: 1e-4 unless the file says"
     )
     s2_offset_dn: Literal["auto"] | int = Field("auto", description="added to S2 digital numbers: 0, -1000 or auto")
-    s1_units: Literal["auto", "dB", "linear", "dn16"] = Field("auto", description="what the numbers of VV and VH are")
+    s1_units: S1Units = Field("auto", description="what the numbers of VV and VH are")
     coarse_encoding: Literal["auto", "dn", "physical"] = Field("auto", description="PROBA-V digital numbers or NDVI")
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_prep.sources import RawCubes, SourceError
-from data_prep.sources.files import FilesSource, find_files, load_files
+from data_prep.sources.files import FilesSource, S1Units, find_files, load_files
 from data_prep.sources.openeo_graphs import BBox, Sensor, download_graph, target_of
 from data_prep.sources.reading import read_bands
 
@@ -136,7 +136,7 @@ def _connect(settings: OpenEOSource) -> Any:
     return connection
 
 
-def _database(settings: OpenEOSource, wanted: list[tuple[str, str]]) -> Any:
+def _database(settings: OpenEOSource, wanted: list[tuple[str, Sensor]]) -> Any:
     """The job manager's own table; jobs that failed before, and sensors that are new, are set to start."""
     import pandas as pd
     from openeo.extra.job_management import CsvJobDatabase
@@ -212,7 +212,8 @@ def _manager(settings: OpenEOSource, connection: Any) -> Any:
                     _stop_if_logged_out(error, connection.root_url)
             super()._job_update_loop(*arguments, **named)
 
-    manager = Manager(poll_sleep=settings.poll_s, root_dir=settings.folder, download_results=False)
+    pause: Any = settings.poll_s  # declared as whole seconds, used by time.sleep
+    manager = Manager(poll_sleep=pause, root_dir=settings.folder, download_results=False)
     manager.problems = {}
     manager.add_backend(settings.backend, connection=connection, parallel_jobs=settings.parallel_jobs)
     return manager
@@ -274,7 +275,7 @@ def read_area(settings: OpenEOSource, area: str) -> RawCubes:
     return RawCubes(raw.s2, raw.s1, raw.coarse, f"openEO {settings.backend}, {area}", raw.notes + notes)
 
 
-def _units(found: dict[str, tuple[Path, ...]], units: str) -> str:
+def _units(found: dict[Sensor, tuple[Path, ...]], units: S1Units) -> S1Units:
     """As the collection delivers, unless the files hold the 16-bit encoding that some workflows save."""
     for file in found.get("s1", ()):
         if any(band.dtype.kind == "u" and not band.scaled for band in read_bands(file)):

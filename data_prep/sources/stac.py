@@ -161,13 +161,18 @@ def _search(settings: StacSource, collection: str) -> list[Any]:
     if not path.is_file():
         raise SourceError(f"{path} does not exist; name a catalog.json or the address of a STAC API")
     made = pystac.read_file(str(path)) if '"FeatureCollection"' not in path.read_text()[:2000] else None
-    items = made.get_items(recursive=True) if made is not None else pystac.ItemCollection.from_file(str(path))
+    if made is not None and not isinstance(made, pystac.Catalog):
+        raise SourceError(f"{path} is a {type(made).__name__}; name a catalog, a collection or an item collection")
+    items = pystac.ItemCollection.from_file(str(path)) if made is None else made.get_items(recursive=True)
     west, south, east, north = settings.bbox
     first, last = np.datetime64(settings.start), np.datetime64(settings.end)
     kept = []
     for item in items:
         box = item.bbox
-        day = np.datetime64((item.datetime or item.common_metadata.start_datetime).strftime("%Y-%m-%d"))
+        when = item.datetime or item.common_metadata.start_datetime
+        if when is None:
+            raise SourceError(f"item {item.id} has neither datetime nor start_datetime; mend its metadata")
+        day = np.datetime64(when.strftime("%Y-%m-%d"))
         touches = box is None or (box[0] < east and box[2] > west and box[1] < north and box[3] > south)
         if item.collection_id == collection and touches and first <= day <= last:
             kept.append(item)

@@ -41,7 +41,7 @@ def _write_band(series: xr.DataArray, file: Path, name: str) -> None:
     packed = np.full(values.shape, PACK_NODATA, np.int16)
     known = np.isfinite(values)
     packed[known] = np.rint((values[known] - PACK_OFFSET) / PACK_SCALE).clip(-32767, 32767).astype(np.int16)
-    count, height, width = packed.shape
+    count, height, width = (series.sizes[dim] for dim in ("t", "y", "x"))
     profile = {
         "driver": "GTiff",
         "dtype": "int16",
