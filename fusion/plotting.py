@@ -85,12 +85,12 @@ def _sigma_of(years: xr.Dataset, name: str, y: int, k: int) -> float:
 
 
 def _mark(ax: "Axes", year: int, day: float, sigma: float, colour: str, label: str) -> None:
-    zero = np.datetime64(f"{year:04d}-01-01", "s")
-    at = zero + np.timedelta64(int(day * 86400), "s")
+    from matplotlib.dates import date2num
+
+    at = float(date2num(np.datetime64(f"{year:04d}-01-01", "D"))) + day
     ax.axvline(at, color=colour, lw=1.2, label=label)
     if np.isfinite(sigma):
-        width = np.timedelta64(int(sigma * 86400), "s")
-        ax.axvspan(at - width, at + width, color=colour, alpha=0.15, lw=0)
+        ax.axvspan(at - sigma, at + sigma, color=colour, alpha=0.15, lw=0)
 
 
 def plot_parameter(data: xr.Dataset, name: str, *, season: int = 1, ax: "Axes | None" = None) -> "Axes":

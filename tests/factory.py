@@ -1,10 +1,11 @@
-"""The one factory of fake data: tiny cubes and stores that tests, docs and benchmarks share.
+"""The one factory of fake data: tiny cubes and models that tests, docs and benchmarks share.
 
 Everything is seeded and small; nothing here is a realistic scene (that is the simulator's work), but every array obeys
 the contract of :mod:`fusion.contract` and has a known truth, so a test can assert values.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import rioxarray  # noqa: F401  (the .rio accessor)
@@ -12,6 +13,9 @@ import xarray as xr
 
 from fusion.contract import COARSE_NDVI, NDVI_MAX, NDVI_MIN, S2NDVI, VH, VV
 from fusion.series.observations import Observations, observations_from_cube
+
+if TYPE_CHECKING:
+    from fusion.checkpoint import TrainedGenerator
 
 CRS = "EPSG:32631"
 ORIGIN_X, ORIGIN_Y, PIXEL_M = 640_000.0, 5_660_000.0, 10.0  # upper left corner of every fake scene, Flanders
@@ -100,6 +104,32 @@ def mock_cube(
 def mock_observations(**settings: object) -> Observations:
     """:func:`mock_cube` taken apart by sensor."""
     return observations_from_cube(mock_cube(**settings))  # type: ignore[arg-type]
+
+
+def mock_generator(seed: int | None) -> "TrainedGenerator":
+    """A narrow generator with random weights, or (None) an untrained one, which answers with linear interpolation.
+
+    Its calibration doubles the sigma of the signal beyond 60 days and adds a look's error of 0.03.
+    """
+    import torch
+
+    from fusion.checkpoint import GeneratorSettings, TrainedGenerator, build_generator
+
+    settings = GeneratorSettings(width=8)
+    torch.manual_seed(seed or 0)
+    generator = build_generator(settings)
+    if seed is not None:
+        for parameter in generator.parameters():
+            torch.nn.init.normal_(parameter, 0, 0.08)
+    calibration = {"gap_days": [0.0, 60.0], "signal_factor": [1.0, 2.0], "look_noise": [0.03, 0.03]}
+    return TrainedGenerator(generator.eval(), settings, calibration, {"steps": 0})
+
+
+def mock_model(folder: Path, seed: int | None) -> Path:
+    """:func:`mock_generator` as a model folder."""
+    from fusion.export import export_generator
+
+    return export_generator(mock_generator(seed), folder)
 
 
 def write_cube(path: Path, cube: xr.DataArray | None = None, **settings: object) -> Path:

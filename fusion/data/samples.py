@@ -14,9 +14,20 @@ from fusion.series.observations import Observations
 class Scene(Protocol):
     """What training needs of a scene, simulated or read from a patch store."""
 
-    observations: Observations
-    truth_days: np.ndarray | None  # int64 (n,), sorted
-    truth: np.ndarray | None  # float32 (n, H, W), clean NDVI
+    @property
+    def observations(self) -> Observations:
+        """The looks of the three sensors."""
+        ...
+
+    @property
+    def truth_days(self) -> np.ndarray | None:
+        """Days since 1970, int64 (n,), sorted; None where there is no truth."""
+        ...
+
+    @property
+    def truth(self) -> np.ndarray | None:
+        """Clean NDVI, float32 (n, H, W); None on real data."""
+        ...
 
 
 class HidingSettings(BaseModel):

@@ -1,5 +1,6 @@
 """Methods that need no training, on the same footing as the model (:class:`fusion.evaluation.predictor.Predictor`)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,7 +137,7 @@ def kernel_weights(days: np.ndarray, day: int, seen: np.ndarray, scale_days: flo
 
 def make_baselines(names: list[str], whittaker_lambdas: list[float]) -> list[Predictor]:
     """Predictors by name: ``linear``, ``whittaker`` (one for each lambda), ``savitzky_golay``, ``efast_like``."""
-    makers = {
+    makers: dict[str, Callable[[], list[Predictor]]] = {
         "linear": lambda: [Linear()],
         "whittaker": lambda: [Whittaker(lam) for lam in whittaker_lambdas],
         "savitzky_golay": lambda: [SavitzkyGolay()],

@@ -108,9 +108,7 @@ def pixel_rows(hidden: HiddenScene, prediction: Prediction, distribution: Distri
     """Sums over pixels, grouped by bin, season and missing frame."""
     season = np.searchsorted(np.sort(SEASONS), season_of(hidden.days))
     code = group_code(gap_bin(hidden.gap_days), season[:, None, None], hidden.frame_missing[:, None, None])
-    sums = tally_groups(
-        prediction.ndvi, hidden.reference, prediction.sigma, code, 40, distribution=distribution
-    )
+    sums = tally_groups(prediction.ndvi, hidden.reference, prediction.sigma, code, 40, distribution=distribution)
     return rows_of(sums, "pixel")
 
 
@@ -144,8 +142,9 @@ def rows_of(sums: dict[str, np.ndarray], unit: str) -> list[dict]:
     for code in np.flatnonzero(sums["n"]):
         bins, season = divmod(int(code) // 2, len(SEASONS))
         label = {"unit": unit, "bin": GAP_BINS[bins], "season": str(np.sort(SEASONS)[season])}
-        label["frame_missing"] = bool(code % 2)
-        rows.append(label | {name: float(values[code]) for name, values in sums.items()})
+        rows.append(
+            {**label, "frame_missing": bool(code % 2)} | {name: float(values[code]) for name, values in sums.items()}
+        )
     return rows
 
 

@@ -13,7 +13,7 @@ from fusion.evaluation.leave_gap_out import SEASONS
 from fusion.evaluation.metrics import COVERAGE_LEVELS, HALF_WIDTHS
 
 COLOURS = ("#0b6e4f", "#d1495b", "#30638e", "#edae49", "#7d5ba6", "#8c8c8c", "#00798c", "#a0522d")
-STYLE = {
+STYLE: Any = {  # matplotlib's own type lists every key that exists
     "figure.dpi": 100,
     "savefig.dpi": 200,
     "font.size": 9,

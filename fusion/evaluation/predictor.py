@@ -26,7 +26,10 @@ class Prediction(NamedTuple):
 class Predictor(Protocol):
     """A method that fills a cube. It sees the cube it is given and nothing else."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the method is called in tables and figures."""
+        ...
 
     def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "signal") -> Prediction:
         """NDVI at ``dates`` (datetime64, (n,)) for a merged cube ``(t, bands, y, x)``; NaN where impossible."""
@@ -69,8 +72,8 @@ class ModelPredictor:
         ndvi, sigma = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
         for phase in np.unique(days % self.step_days):
             group = np.flatnonzero(days % self.step_days == phase)
-            ends = days[group].min(), days[group].max()
-            grid = TimeGrid(*(np.datetime64(int(day), "D") for day in ends), self.step_days)
+            first, last = (np.datetime64(int(day), "D") for day in (days[group].min(), days[group].max()))
+            grid = TimeGrid(first, last, self.step_days)
             fused = fuse_cube(cube, self.session, grid, sigma=target).transpose("t", "bands", "y", "x")
             rows = np.searchsorted(grid.days, days[group])
             ndvi[group] = fused.sel(bands=NDVI).values[rows]

@@ -1,7 +1,6 @@
 """An evaluation in MLflow: its settings, its main figures as metrics, all files as artifacts."""
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from pydantic import Field
 
 from fusion.evaluation.report import Evaluation, slug
 from fusion.evaluation.rules import Rules
+from fusion.inference.locate import default_tracking_uri
 
 log = logging.getLogger(__name__)
 
@@ -22,53 +22,56 @@ PARAMETER_LENGTH = 490  # MLflow refuses longer values
 class Tracking(Rules):
     """Where a run is recorded."""
 
-    uri: str | None = Field(None, description="MLflow tracking URI; null: the environment's, and none means no record")
+    enabled: bool = Field(True, description="record the run with MLflow")
+    uri: str | None = Field(
+        None, description="MLflow tracking URI; MLFLOW_TRACKING_URI or outputs/mlflow.db when empty"
+    )
     experiment: str = Field("evaluation", description="MLflow experiment")
     run_name: str | None = Field(None, description="name of the run; null: the output folder's name")
 
-    @property
-    def target(self) -> str | None:
-        """The URI to use, or None for no record."""
-        return self.uri or os.environ.get("MLFLOW_TRACKING_URI") or None
+
+def artifact_location(uri: str) -> str | None:
+    """Where files of runs in the store ``uri`` go: beside an sqlite store, whose folder is made; else its default."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    folder = Path(uri.removeprefix("sqlite:///")).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    return (folder / "mlartifacts").resolve().as_uri()
 
 
 def record(evaluation: Evaluation, settings: Mapping[str, Any], tracking: Tracking, out: Path) -> str | None:
-    """Write the run to MLflow when a tracking URI is configured; returns the run's id."""
-    uri = tracking.target
-    if uri is None:
+    """Write the run to MLflow; returns the run's id, or None when tracking is off."""
+    if not tracking.enabled:
         return None
     import mlflow
 
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    uri = tracking.uri or default_tracking_uri()
+    location = artifact_location(uri)
     client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(tracking.experiment)
     if experiment is None:
-        folder = None
-        if uri.startswith("sqlite:///"):
-            folder = (Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts").resolve().as_uri()
-        identity = client.create_experiment(tracking.experiment, artifact_location=folder)
+        identity = client.create_experiment(tracking.experiment, artifact_location=location)
     else:
         identity = experiment.experiment_id
     run = client.create_run(identity, run_name=tracking.run_name or out.name)
-    for key, value in flatten(settings).items():
-        client.log_param(run.info.run_id, key, str(value)[:PARAMETER_LENGTH])
-    for key, value in metric_values(evaluation).items():
-        client.log_metric(run.info.run_id, key, value)
+    for key, value in parameters(settings).items():
+        client.log_param(run.info.run_id, key, value)
+    for key, score in metric_values(evaluation).items():
+        client.log_metric(run.info.run_id, key, score)
     client.log_artifacts(run.info.run_id, str(out))
     client.set_terminated(run.info.run_id)
     log.info("MLflow run %s in %s", run.info.run_id, uri)
     return run.info.run_id
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as dotted keys."""
-    flat: dict[str, Any] = {}
+def parameters(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as MLflow parameters: dotted keys, values cut to the length that it accepts."""
+    flat: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
+            flat |= parameters(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = value
+            flat[f"{prefix}{key}"] = str(value)[:PARAMETER_LENGTH]
     return flat
 
 

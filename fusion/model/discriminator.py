@@ -21,7 +21,7 @@ class PatchDiscriminator(nn.Module):
         kernels = ((1, 3, 3), (3, 4, 4), (3, 3, 3))
         layers: list[nn.Module] = []
         for i, (stride, kernel) in enumerate(zip(strides, kernels, strict=True)):
-            padding = tuple((k - 1) // 2 for k in kernel)
+            padding = ((kernel[0] - 1) // 2, (kernel[1] - 1) // 2, (kernel[2] - 1) // 2)
             layers.append(spectral_norm(nn.Conv3d(widths[i], widths[i + 1], kernel, stride, padding)))
             layers.append(nn.LeakyReLU(0.2))
         layers.append(spectral_norm(nn.Conv3d(widths[-1], 1, 1)))

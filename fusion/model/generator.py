@@ -23,8 +23,8 @@ class TemporalBlock(nn.Module):
         )
         self.spatial = nn.Conv2d(width, width, 3, padding=1, groups=width) if spatial else None
         self.mix = nn.Conv2d(width, width, 1)
-        nn.init.zeros_(self.mix.weight)
-        nn.init.zeros_(self.mix.bias)
+        for parameter in self.mix.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, size: tuple[int, int, int, int]) -> Tensor:
         """``x`` is (B, C, T, H * W); ``size`` is (B, T, H, W)."""
@@ -65,18 +65,18 @@ class Generator(nn.Module):
             TemporalBlock(width, d, spatial=(i % spatial_every == spatial_every - 1)) for i, d in enumerate(dilations)
         )
         self.head = nn.Conv2d(width, 2, 1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
 
     @property
     def spatial_radius_px(self) -> int:
         """How far in pixels the answer depends on its neighbours' features."""
-        return sum(block.spatial is not None for block in self.blocks)
+        return sum(isinstance(block, TemporalBlock) and block.spatial is not None for block in self.blocks)
 
     @property
     def temporal_radius_steps(self) -> int:
         """How far in time steps the answer depends on other dates' features."""
-        return sum(2 * block.temporal.dilation[0] for block in self.blocks)
+        return sum(2 * block.temporal.dilation[0] for block in self.blocks if isinstance(block, TemporalBlock))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Predict.

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from fusion.checkpoint import build_generator
 from fusion.data.stream import Batch
 from fusion.model.discriminator import PatchDiscriminator
+from fusion.model.generator import Generator
 from fusion.model.losses import (
     gap_weights,
     gradient_loss,
@@ -47,7 +48,8 @@ class FusionModule(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.settings = settings
-        self.generator = build_generator(settings.generator).to(memory_format=torch.channels_last)
+        self.generator = build_generator(settings.generator)
+        self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         self.averaged = AveragedModel(
             self.generator, multi_avg_fn=get_ema_multi_avg_fn(settings.optimiser.average_decay)
         )
@@ -58,6 +60,12 @@ class FusionModule(pl.LightningModule):
         self.seconds = 0.0
         self._clock: float | None = None
         self._sums: dict[str, Tensor] = {}
+
+    def averaged_generator(self) -> Generator:
+        """The generator that carries the averaged weights; it is what gets exported."""
+        inner = self.averaged.module
+        assert isinstance(inner, Generator)
+        return inner
 
     # -- optimisation ---------------------------------------------------------------------------------------------
 
@@ -110,10 +118,14 @@ class FusionModule(pl.LightningModule):
         if self.adversarial:
             self._discriminator_step(optimisers[1], features, ndvi.detach(), target, known)
         losses = self._generator_losses(features, ndvi, scale, target, weights, known)
-        total = sum(losses.values())
+        total = torch.stack(list(losses.values())).sum()
         optimisers[0].zero_grad(set_to_none=True)
         self.manual_backward(total)
-        self.clip_gradients(optimisers[0], gradient_clip_val=o.clip, gradient_clip_algorithm="norm")
+        self.clip_gradients(  # Lightning's own wrapper is taken, too, though its annotation does not say so
+            optimisers[0],  # type: ignore[arg-type]
+            gradient_clip_val=o.clip,
+            gradient_clip_algorithm="norm",
+        )
         optimisers[0].step()
         self.generator_steps += 1
         self.averaged.update_parameters(self.generator)
@@ -197,13 +209,17 @@ class FusionModule(pl.LightningModule):
                 self.log(f"val/linear_{key}", linear / count)
                 self.log(f"val/bias_{key}", bias / count)
                 self.log(f"val/cover90_{key}", covered / count)
-        total = sum(table.values())
+        total = torch.stack(list(table.values())).sum(0)
         self.log("val/mae", total[1] / total[0].clamp(min=1), prog_bar=True)
         self.log("val/mae_over_linear", total[1] / total[2].clamp(min=1e-9), prog_bar=True)
         self._clock = time.monotonic()
 
     def _gathered(self, sums: Tensor) -> Tensor:
-        return self.all_gather(sums).reshape(-1, 5).sum(0) if self.trainer.world_size > 1 else sums
+        if self.trainer.world_size == 1:
+            return sums
+        gathered = self.all_gather(sums)
+        assert isinstance(gathered, Tensor)
+        return gathered.reshape(-1, 5).sum(0)
 
     # -- checkpoint -----------------------------------------------------------------------------------------------
 

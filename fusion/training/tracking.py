@@ -2,12 +2,13 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import MLFlowLogger
 
+from fusion.evaluation.tracking import artifact_location, parameters
 from fusion.inference.locate import default_tracking_uri
+from fusion.training.module import FusionModule
 from fusion.training.settings import TrainSettings
 
 log = logging.getLogger(__name__)
@@ -18,39 +19,23 @@ def tracking_uri(settings: TrainSettings) -> str:
     return settings.tracking.uri or default_tracking_uri()
 
 
-def open_logger(settings: TrainSettings) -> MLFlowLogger | bool:
-    """A Lightning logger on the run's store, or False when tracking is off. A resumed run goes on in its MLflow run."""
+def open_logger(settings: TrainSettings) -> MLFlowLogger | None:
+    """A Lightning logger on the run's store, or None when tracking is off. A resumed run goes on in its MLflow run."""
     if not settings.tracking.enabled:
-        return False
+        return None
     run_file = settings.out / "mlflow_run_id.txt"
     run_id = run_file.read_text().strip() if settings.resume and run_file.is_file() else None
     uri = tracking_uri(settings)
-    artifacts = None
-    if uri.startswith("sqlite:///"):
-        database = Path(uri.removeprefix("sqlite:///"))
-        database.parent.mkdir(parents=True, exist_ok=True)
-        artifacts = (database.parent / "mlartifacts").resolve().as_uri()
     logger = MLFlowLogger(
         experiment_name=settings.tracking.experiment,
         run_name=settings.out.name,
         tracking_uri=uri,
-        artifact_location=artifacts,
+        artifact_location=artifact_location(uri),
         run_id=run_id,
     )
     run_file.write_text(str(logger.run_id))
-    logger.log_hyperparams(flatten(settings.model_dump(mode="json")))
+    logger.log_hyperparams(parameters(settings.model_dump(mode="json")))
     return logger
-
-
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as dotted keys, values cut to what MLflow accepts."""
-    out: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            out |= flatten(value, f"{prefix}{key}.")
-        else:
-            out[f"{prefix}{key}"] = str(value)[:490]
-    return out
 
 
 def record_model(logger: MLFlowLogger, settings: TrainSettings, model_folder: Path, figures: list[Path]) -> None:
@@ -96,11 +81,13 @@ class CurveFile(pl.Callback):
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Append the values of this validation."""
+        assert isinstance(pl_module, FusionModule)
         if trainer.sanity_checking:
             return
         values = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-        row = {"step": module.generator_steps, "minutes": round(module.seconds / 60, 2), **values}
+        row = {"step": pl_module.generator_steps, "minutes": round(pl_module.seconds / 60, 2), **values}
         new = not self.file.exists()
         with self.file.open("a") as out:
             if new:

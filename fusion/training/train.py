@@ -2,17 +2,21 @@
 
 import logging
 import os
+import pickle
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import MLFlowLogger
 
-from fusion.checkpoint import TrainedGenerator, load_weights, save_weights
+from fusion.checkpoint import TrainedGenerator, WeightsError, load_weights, save_weights
 from fusion.data.stream import SceneDataModule
 from fusion.export import export_generator
 from fusion.training.calibrate import calibrate
+from fusion.training.figures import write_examples
 from fusion.training.module import FusionModule
 from fusion.training.settings import TrainSettings
 from fusion.training.sources import scene_source
@@ -22,13 +26,14 @@ __all__ = ["TrainSettings", "run"]
 
 log = logging.getLogger(__name__)
 LAST = "last.ckpt"
+EXAMPLE_SCENES = 4  # of the validation split, tried in turn for the example figures
 
 
 def run(settings: TrainSettings) -> Path:
     """Train; returns the folder with ``model.onnx`` and its manifest.
 
-    The output folder gets ``last.ckpt`` (to resume), ``generator.pt`` (tensors and plain settings), ``curve.csv`` and
-    ``model/``. Interrupted, the same command goes on where it stopped.
+    The output folder gets ``last.ckpt`` (to resume), ``generator.pt`` (tensors and plain settings), ``curve.csv``,
+    ``model/`` and ``figures/``. Interrupted, the same command goes on where it stopped.
     """
     settings.out.mkdir(parents=True, exist_ok=True)
     torch.set_flush_denormal(True)
@@ -36,11 +41,12 @@ def run(settings: TrainSettings) -> Path:
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     last = settings.out / LAST
     resumed = last if settings.resume and last.is_file() else None
-    done = _steps_done(resumed)
     module = FusionModule(settings)
+    if resumed is not None:
+        _take_up(module, resumed)
     if settings.start_from is not None and resumed is None:
         module.generator.load_state_dict(load_weights(settings.start_from).generator.state_dict())
-        module.averaged.module.load_state_dict(module.generator.state_dict())
+        module.averaged_generator().load_state_dict(module.generator.state_dict())
     if settings.compile:
         module.generator.compile()
     data = SceneDataModule(
@@ -50,30 +56,40 @@ def run(settings: TrainSettings) -> Path:
         batch_size=settings.batch_size,
         validation_batches=settings.validation_batches,
         workers=settings.workers,
-        seed=settings.seed + 7919 * done,  # a resumed run sees new scenes
+        seed=settings.seed + 7919 * module.generator_steps,  # a resumed run sees new scenes
     )
     logger = open_logger(settings)
     trainer = _trainer(settings, logger)
-    if done < settings.optimiser.max_steps:
+    if module.progress() < 1.0:
         trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
         if trainer.interrupted:
             raise KeyboardInterrupt
+        trainer.save_checkpoint(last)  # the last step, too, when the run ends between two checkpoints
     trained = _finish(module, settings)
     folder = export_generator(trained, settings.out / "model")
-    if logger:
-        record_model(logger, settings, folder, [])
+    scenes = islice(scene_source(settings, "validation")(settings.seed), EXAMPLE_SCENES)
+    figures = write_examples(folder, scenes, settings.out / "figures")
+    if logger is not None:
+        record_model(logger, settings, folder, figures)
     log.info("model: %s", folder)
     return folder
 
 
-def _steps_done(checkpoint: Path | None) -> int:
-    if checkpoint is None:
-        return 0
-    content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    return int(content["progress"]["generator_steps"])
+def _take_up(module: FusionModule, checkpoint: Path) -> None:
+    """Weights and counters of a checkpoint; a run that is over by them is not trained again, only finished again."""
+    try:
+        content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        module.load_state_dict(content["state_dict"])
+        module.on_load_checkpoint(content)
+    except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise WeightsError(
+            f"{checkpoint} cannot be resumed with these settings ({reason}); name another out=FOLDER, or start anew "
+            "with resume=false"
+        ) from error
 
 
-def _trainer(settings: TrainSettings, logger: Any) -> pl.Trainer:
+def _trainer(settings: TrainSettings, logger: MLFlowLogger | None) -> pl.Trainer:
     callbacks: list[pl.Callback] = [
         ModelCheckpoint(
             settings.out,
@@ -97,7 +113,7 @@ def _trainer(settings: TrainSettings, logger: Any) -> pl.Trainer:
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         log_every_n_steps=50,
-        logger=logger,
+        logger=logger if logger is not None else False,
         callbacks=callbacks,
         enable_progress_bar=settings.progress,
         enable_model_summary=False,
@@ -107,7 +123,7 @@ def _trainer(settings: TrainSettings, logger: Any) -> pl.Trainer:
 
 def _finish(module: FusionModule, settings: TrainSettings) -> TrainedGenerator:
     """Averaged weights, calibrated on scenes of their own split, written as plain tensors."""
-    generator = module.averaged.module.to("cpu").eval()
+    generator = module.averaged_generator().to("cpu").eval()
     scenes = scene_source(settings, "calibration")(settings.seed)
     visits = settings.calibration_batches
     calibration = calibrate(generator, scenes, settings.samples, visits=visits, seed=settings.seed)

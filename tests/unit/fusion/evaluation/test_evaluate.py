@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from fusion.contract import ContractError
 from fusion.evaluation.evaluate import EvaluateSettings, cube_paths, run
 from fusion.evaluation.report import plain, slug
-from fusion.evaluation.tracking import Tracking, flatten, metric_values
+from fusion.evaluation.tracking import Tracking, metric_values, parameters, record
 from fusion.settings_io import load_settings
 
 NDVI_READER = {"_target_": "fusion.evaluation.readers.open_ndvi"}
@@ -28,11 +28,11 @@ def series_file(folder: Path, name: str = "site.csv", years: int = 2) -> Path:
 
 def settings_of(tmp_path: Path, **changes) -> EvaluateSettings:
     values = {"model": "none", "baselines": ("linear", "whittaker"), "bootstrap": {"draws": 50}}
+    values["tracking"] = {"enabled": False}
     return EvaluateSettings(**({"out": tmp_path / "out"} | values | changes))
 
 
-def test_real_series_give_tables_json_rows_and_figures(tmp_path, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+def test_real_series_give_tables_json_rows_and_figures(tmp_path):
     file = series_file(tmp_path)
     settings = settings_of(tmp_path, cube=file, reader=NDVI_READER, leave_gap_out={"max_dates": 12})
     assert run(settings) is not None
@@ -133,7 +133,7 @@ def test_names_and_numbers_for_files():
     assert slug("model, minus S1") == "model_minus_s1"
     assert plain({"a": np.float32(0.5), 2: [np.nan, np.int64(3)]}) == {"a": 0.5, "2": [None, 3]}
     assert plain((None, np.bool_(True), Path("b"))) == [None, True, "b"]
-    assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
+    assert parameters({"a": {"b": 1, "c": {"d": 2}}, "e": "x" * 900}) == {"a.b": "1", "a.c.d": "2", "e": "x" * 490}
 
 
 def test_metrics_have_names_that_mlflow_accepts():
@@ -149,6 +149,9 @@ def test_metrics_have_names_that_mlflow_accepts():
         _validate_metric_name(name)
 
 
-def test_no_record_without_a_uri(monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert Tracking().target is None and Tracking(uri="sqlite:///x").target == "sqlite:///x"
+def test_no_record_where_tracking_is_off(tmp_path, monkeypatch):
+    from fusion.evaluation.report import Evaluation
+
+    monkeypatch.chdir(tmp_path)
+    assert record(Evaluation("real", {}, {}, []), {}, Tracking(enabled=False), tmp_path) is None
+    assert list(tmp_path.iterdir()) == []

@@ -4,36 +4,19 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
-from fusion.checkpoint import GeneratorSettings, TrainedGenerator
 from fusion.contract import COARSE_NDVI, S2NDVI
 from fusion.evaluation.baselines import Linear
 from fusion.evaluation.evaluate import EvaluateSettings, run
 from fusion.evaluation.leave_gap_out import LeaveGapOut, leave_gap_out
 from fusion.evaluation.predictor import ModelPredictor, ablations, s2_looks, to_days
-from fusion.export import export_generator
-from fusion.model.generator import Generator
-from fusion.series.features import FEATURE_NAMES
-from tests.factory import mock_cube
-
-
-def exported(folder, seed: int | None):
-    """A narrow network with random weights, or (None) the untrained one, which answers with linear interpolation."""
-    settings = GeneratorSettings(width=8)
-    torch.manual_seed(seed or 0)
-    generator = Generator(len(FEATURE_NAMES), settings.width, settings.dilations, settings.spatial_every)
-    if seed is not None:
-        for parameter in generator.parameters():
-            torch.nn.init.normal_(parameter, 0, 0.08)
-    calibration = {"gap_days": [0.0, 60.0], "signal_factor": [1.0, 2.0], "look_noise": [0.03, 0.03]}
-    return export_generator(TrainedGenerator(generator.eval(), settings, calibration, {"steps": 0}), folder)
+from tests.factory import mock_cube, mock_model
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
-    return {"random": exported(root / "random", 1), "untrained": exported(root / "untrained", None)}
+    return {"random": mock_model(root / "random", 1), "untrained": mock_model(root / "untrained", None)}
 
 
 def test_dates_of_every_phase_come_back_in_their_order(folders):
@@ -120,6 +103,7 @@ def test_whole_command_on_simulated_scenes_with_the_gate(folders, tmp_path):
         looks_scenes=1,
         looks_linear={10: 0.0977},
         bootstrap={"draws": 20},
+        tracking={"enabled": False},
     )
     run(settings)
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())

@@ -12,7 +12,9 @@ from fusion.evaluation.readers import open_ndvi
 
 def test_table_becomes_a_pixel(tmp_path):
     file = tmp_path / "AA-Bbb.csv"
-    file.write_text("t,NDVI\n2020-01-11,0.5\n2020-01-01,0.25\n2020-01-06,\n2020-01-16,inf\n2020-01-21,1.4\n2020-01-01,0.35\n")
+    file.write_text(
+        "t,NDVI\n2020-01-11,0.5\n2020-01-01,0.25\n2020-01-06,\n2020-01-16,inf\n2020-01-21,1.4\n2020-01-01,0.35\n"
+    )
     cube = open_ndvi(file)
     check_cube(cube)
     assert cube.sizes == {"t": 5, "bands": 1, "y": 1, "x": 1} and cube.bands.item() == S2NDVI

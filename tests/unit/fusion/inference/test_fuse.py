@@ -3,36 +3,20 @@ import zipfile
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 
 import fusion
-from fusion.checkpoint import GeneratorSettings, TrainedGenerator
 from fusion.contract import ContractError
-from fusion.export import export_generator
 from fusion.inference.manifest import ModelFileError, read_model_files
 from fusion.inference.session import load_session
-from fusion.model.generator import Generator
 from fusion.series.features import FEATURE_NAMES
 from fusion.series.neighbours import interpolate_linear
-from tests.factory import mock_cube
-
-
-def trained(seed: int | None) -> TrainedGenerator:
-    """A narrow generator with random weights (or, with None, one that answers with the linear interpolation)."""
-    settings = GeneratorSettings(width=8)
-    torch.manual_seed(seed or 0)
-    generator = Generator(len(FEATURE_NAMES), settings.width, settings.dilations, settings.spatial_every)
-    if seed is not None:
-        for parameter in generator.parameters():
-            torch.nn.init.normal_(parameter, 0, 0.08)
-    calibration = {"gap_days": [0.0, 60.0], "signal_factor": [1.0, 2.0], "look_noise": [0.03, 0.03]}
-    return TrainedGenerator(generator.eval(), settings, calibration, {"steps": 0})
+from tests.factory import mock_cube, mock_model
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return export_generator(trained(1), tmp_path_factory.mktemp("model") / "random")
+    return mock_model(tmp_path_factory.mktemp("model") / "random", 1)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +45,7 @@ def test_the_answer_is_a_labelled_cube(cube, model):
 
 
 def test_an_untrained_model_answers_with_linear_interpolation(cube, tmp_path):
-    folder = export_generator(trained(None), tmp_path / "linear")
+    folder = mock_model(tmp_path / "linear", None)
     fused = fusion.fuse(cube, model=folder, **period(cube))
     ndvi = cube.sel(bands="S2NDVI")
     days = cube.t.values.astype("datetime64[D]").astype("int64")

@@ -48,6 +48,9 @@ def test_the_run_is_in_mlflow_and_its_model_in_the_registry(trained, tmp_path, m
     assert recorded.data.params["optimiser.max_steps"] == "6"
     assert "val/mae" in recorded.data.metrics
     assert [f.path for f in client.list_artifacts(run_id, "config")] == ["config/settings.yaml"]
+    pictures = {f.path: f.file_size for f in client.list_artifacts(run_id, "figures")}
+    assert set(pictures) == {"figures/example_maps.png", "figures/example_series.png"}
+    assert all((made.out / name).stat().st_size == size > 10_000 for name, size in pictures.items())
     for reference in (f"run:{run_id}", "ndvi-fusion@newest", "ndvi-fusion/1", "ndvi-fusion"):
         found = locate_model(reference, made.tracking.uri)
         assert load_session(found).manifest.sha256 == load_session(model).manifest.sha256
@@ -71,6 +74,37 @@ def test_resuming_goes_on_at_the_step_where_it_stopped(tmp_path):
     assert done["progress"]["seconds"] > halfway["progress"]["seconds"]
     # the optimiser went on with its own state: six updates of every weight
     assert all(int(s["step"]) == 6 for s in done["optimizer_states"][0]["state"].values())
+
+
+@pytest.mark.parametrize("limit", ["optimiser.max_steps=2", "optimiser.max_minutes=1e-5"])
+def test_a_run_that_is_over_is_not_trained_again(tmp_path, limit):
+    made = settings(tmp_path, limit, "checkpoint_every=500", "tracking.enabled=false")
+    run(made)
+    before = load_weights(made.out / "generator.pt")
+    assert before.record["steps"] == (2 if "steps" in limit else 1)
+    folder = run(made)
+    after = load_weights(made.out / "generator.pt")
+    assert after.record["steps"] == before.record["steps"] == load_session(folder).manifest.training["steps"]
+    states = before.generator.state_dict(), after.generator.state_dict()
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+
+def test_the_last_step_is_kept_although_no_checkpoint_was_due(tmp_path):
+    first = settings(tmp_path, "optimiser.max_steps=2", "checkpoint_every=500", "tracking.enabled=false")
+    run(first)
+    run(settings(tmp_path, "optimiser.max_steps=5", "checkpoint_every=500", "tracking.enabled=false"))
+    done = torch.load(first.out / "last.ckpt", weights_only=True)
+    assert done["progress"]["generator_steps"] == 5
+    assert all(int(s["step"]) == 5 for s in done["optimizer_states"][0]["state"].values())
+
+
+def test_a_checkpoint_of_another_network_is_refused_in_words(tmp_path, trained):
+    made, _ = trained
+    other = settings(tmp_path, "generator.width=12", "tracking.enabled=false")
+    other.out.mkdir(parents=True)
+    (other.out / "last.ckpt").write_bytes((made.out / "last.ckpt").read_bytes())
+    with pytest.raises(WeightsError, match="resume=false"):
+        run(other)
 
 
 def test_adversarial_training_moves_both_nets(tmp_path, trained):
