@@ -1,7 +1,8 @@
 """Throughput and peak memory of the preparation stages: python benchmarks/bench_prep.py [--size 256] [--dates 60].
 
 Each stage runs in a process of its own, so that its peak memory is its own. Input is made up (random numbers in the
-encodings of real files), so the figures measure the program and not the disk of an archive. Prints a table.
+encodings of real files), so the figures measure the program and not the disk of an archive. Prints a table; with --out
+the rows are written as JSON too.
 """
 
 import argparse
@@ -28,35 +29,51 @@ def main() -> None:
     parser.add_argument(
         "--memory", action="store_true", help="peak memory of `patches` on cubes of growing size instead"
     )
+    parser.add_argument("--out", type=Path, help="JSON file for the rows")
     parser.add_argument("--stage", choices=(*STAGES, "make region", "region"))
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
     if arguments.stage:
         print(json.dumps(measure(arguments.stage, arguments.folder, arguments.size, arguments.dates)))
         return
-    if arguments.memory:
-        memory()
-        return
-    print(f"{arguments.dates} dates of {arguments.size} x {arguments.size} px; one process, one thread")
+    rows = memory() if arguments.memory else stages(arguments.size, arguments.dates)
+    if arguments.out is not None:
+        options = "--memory" if arguments.memory else f"--size {arguments.size} --dates {arguments.dates}"
+        told = {"command": f"python benchmarks/bench_prep.py {options}", "cores": os.cpu_count(), "rows": rows}
+        arguments.out.write_text(json.dumps(told, indent=1) + "\n")
+
+
+def stages(size: int, dates: int) -> list[dict[str, float | str]]:
+    """Each stage in a process of its own."""
+    rows: list[dict[str, float | str]] = []
+    print(f"{dates} dates of {size} x {size} px; one process, one thread")
     print(f"{'stage':24} {'MB':>8} {'wall s':>8} {'cpu s':>8} {'MB/s cpu':>9} {'peak MiB':>9} {'idle MiB':>9}")
     with tempfile.TemporaryDirectory() as folder:
         for stage in STAGES:
             command = [sys.executable, __file__, "--stage", stage, "--folder", folder]
-            command += ["--size", str(arguments.size), "--dates", str(arguments.dates)]
+            command += ["--size", str(size), "--dates", str(dates)]
             done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
             if done.returncode:
                 sys.exit(done.stderr)
             told = json.loads(done.stdout.splitlines()[-1])
             rate = told["mb"] / max(1e-9, told["cpu"])
+            rows.append({"stage": stage, "mb_per_cpu_s": round(rate, 1), **rounded(told)})
             print(
                 f"{stage:24} {told['mb']:8.1f} {told['wall']:8.2f} {told['cpu']:8.2f} {rate:9.1f} "
                 f"{told['peak']:9.0f} {told['idle']:9.0f}",
                 flush=True,
             )
+    return rows
 
 
-def memory() -> None:
+def rounded(told: dict[str, float]) -> dict[str, float]:
+    """Three decimals are more than a timing holds."""
+    return {name: round(value, 3) for name, value in told.items()}
+
+
+def memory() -> list[dict[str, float | str]]:
     """Peak memory of cutting patches from cubes of 256, 512 and 1024 pixels: it must not grow with the region."""
+    rows: list[dict[str, float | str]] = []
     print(f"{'cube px':>8} {'MB':>8} {'patches':>8} {'cpu s':>8} {'MB/s cpu':>9} {'peak MiB':>9} {'idle MiB':>9}")
     for size in (256, 512, 1024):
         with tempfile.TemporaryDirectory() as folder:
@@ -65,11 +82,13 @@ def memory() -> None:
                 command += ["--size", str(size), "--dates", "24"]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
             told = json.loads(done.stdout.splitlines()[-1])
+            rows.append({"cube_px": size, "patches": (size // 64) ** 2, **rounded(told)})
             print(
                 f"{size:8} {told['mb']:8.1f} {(size // 64) ** 2:8} {told['cpu']:8.2f} {told['mb'] / told['cpu']:9.1f} "
                 f"{told['peak']:9.0f} {told['idle']:9.0f}",
                 flush=True,
             )
+    return rows
 
 
 def measure(stage: str, folder: Path, size: int, dates: int) -> dict[str, float]:

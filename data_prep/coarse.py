@@ -11,10 +11,11 @@ from data_prep.sources import SourceError
 from data_prep.sources.reading import RawBand
 from fusion.contract import COARSE_OFFSET, COARSE_SCALE, NDVI_MAX, NDVI_MIN
 
-# Digital numbers above 250 are flags (cloud, snow, sea, background, nodata 255): Copernicus Global Land, NDVI 300 m
-# Product User Manual; PROBA-V uses 255 only, and a true 300 m NDVI above 0.92 is not seen.
+# NDVI is DN 0..250 in PROBA-V products and in Copernicus Global Land's NDVI 300 m (whose "technical characteristics"
+# give 254 for sea and 255 for missing); numbers above 250 are flags in either.
 MAX_DN = 250
-# PROBA-V S10 status map (Products User Manual v3.01): bits 0-2 = 0 clear; bit 5 NIR good; bit 6 red good
+# PROBA-V status map, as in its forerunner SPOT-VEGETATION: bits 0-2 are 0 clear, 1 shadow, 2 undefined, 3 cloud, 4 ice;
+# bit 3 land; bits 4-7 good quality of SWIR, NIR, red, blue (later collections add coverage bits above, not used here)
 _STATUS_CLEAR_BITS, _STATUS_GOOD_BITS = 0b0000_0111, 0b0110_0000
 
 
@@ -63,7 +64,7 @@ def _holds_numbers(band: RawBand) -> bool:
 def _clear(status: RawBand, values: xr.DataArray) -> xr.DataArray:
     if status.values.shape[1:] != values.shape[1:]:
         raise SourceError(f"{status.file}: the status map has {status.values.shape} pixels, the NDVI {values.shape}")
-    bits = status.values.fillna(_STATUS_CLEAR_BITS).astype(np.uint8)
+    bits = status.values.fillna(_STATUS_CLEAR_BITS).astype(np.int32)
     good = ((bits & _STATUS_CLEAR_BITS) == 0) & ((bits & _STATUS_GOOD_BITS) == _STATUS_GOOD_BITS)
     return good.reindex(t=values.t, fill_value=False).assign_coords(y=values.y, x=values.x)
 

@@ -49,7 +49,7 @@ def to_grid(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, resampling: s
 
     Cells that nest in the grid are copied exactly, whatever ``resampling`` says, unless it is an interpolation asked
     for a coarser source: then only ``nearest`` copies. Everything else is warped by GDAL with ``resampling``
-    (nearest, bilinear, cubic, average).
+    (nearest, bilinear, cubic, average). Coordinates along t, such as ``orbit``, stay.
 
     Raises
     ------
@@ -103,6 +103,7 @@ def _warp(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, resampling: str
     moved = xr_reproject(source, box, resampling=resampling, dst_nodata=np.nan)
     dims = {d: n for d, n in zip(moved.dims[-2:], ("y", "x"), strict=True) if d != n}
     moved = moved.rename(dims).reset_coords(drop=True)
-    moved = moved.assign_coords(y=grid.y.values, x=grid.x.values)
+    told = {name: c.variable for name, c in values.coords.items() if name != "t" and c.dims == ("t",)}
+    moved = moved.assign_coords(y=grid.y.values, x=grid.x.values, **told)
     moved.attrs = {}
     return moved.rio.write_crs(grid.rio.crs)

@@ -16,8 +16,8 @@ from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
 from data_prep.sources import SourceError
 from data_prep.split import Ground, SplitSettings, split_of_ground, split_of_name
-from fusion.contract import S2NDVI, ContractError
-from fusion.data.cube_files import NATIVE_SUFFIX, is_cube_file, read_cube
+from fusion.contract import COARSE_PIXEL_M, S2NDVI, ContractError
+from fusion.data.cube_files import NATIVE_SUFFIX, is_cube_file, opened_cube, read_cube
 from fusion.data.patch import CoarseNative, Patch
 from fusion.series.observations import Observations, observations_from_cube
 
@@ -156,11 +156,11 @@ def _site_of(path: Path) -> str:
 def _tiles(path: Path, site: str, cut: CutSettings) -> list[Task]:
     if not is_cube_file(path):
         raise SourceError(f"{path} is no merged cube (no band {S2NDVI}); make it with `ndvi-fusion cube`")
-    cube = read_cube(path, lazy=True)
-    height, width = cube.sizes["y"], cube.sizes["x"]
+    with opened_cube(path) as cube:
+        height, width, crs = cube.sizes["y"], cube.sizes["x"], cube.rio.crs
     if min(height, width) < cut.patch_px:
         raise SourceError(f"{path} has {height} x {width} px; a patch needs {cut.patch_px}; set cut.patch_px lower")
-    if cube.rio.crs is None:
+    if crs is None:
         raise SourceError(f"{path} names no CRS; the split needs to know where patches lie; write one into it")
     step = max(cut.patch_px, cut.tile_px // cut.patch_px * cut.patch_px)
     stat = path.stat() if path.is_file() else (path / "zarr.json").stat()
@@ -184,7 +184,8 @@ def _cut_scene(task: SceneTask, cut: CutSettings, split: SplitSettings) -> Itera
     scene = simulate_observations(task.scene, task.seed)
     year = int(scene.truth_days[0].astype("datetime64[D]").astype("datetime64[Y]").astype(int) + 1970)
     pick = slice(None, None, cut.truth_step_days)
-    side = cut.patch_px
+    side, cell_px = cut.patch_px, COARSE_PIXEL_M / task.scene.resolution_m
+    native = scene.coarse_native
     for row in range(0, task.scene.height - side + 1, side):
         for column in range(0, task.scene.width - side + 1, side):
             rows, columns = slice(row, row + side), slice(column, column + side)
@@ -204,6 +205,7 @@ def _cut_scene(task: SceneTask, cut: CutSettings, split: SplitSettings) -> Itera
                 suspect=scene.suspect[seen, rows, columns],
                 cover=scene.cover[rows, columns].astype(np.int16),
                 parcel=scene.parcel[rows, columns].astype(np.int16),
+                coarse_native=None if native is None else native.window(rows, columns, cell_px),
                 extra={"source": "simulated", "seed": task.seed, "latitude": round(float(scene.latitude), 4)},
             )
 
@@ -221,9 +223,9 @@ def _drop_empty(looks: Observations, seen: np.ndarray) -> Observations:
 
 
 def _cut_tile(task: TileTask, cut: CutSettings, split: SplitSettings) -> Iterator[Patch | str]:
-    cube = read_cube(task.cube, lazy=True)
     rows, columns = slice(task.row, task.row + task.height), slice(task.column, task.column + task.width)
-    tile = cube.isel(y=rows, x=columns).load()
+    with opened_cube(task.cube) as cube:
+        tile = cube.isel(y=rows, x=columns).load()
     native = _native_coarse(task.cube)
     side = cut.patch_px
     for row in range(0, task.height - side + 1, side):

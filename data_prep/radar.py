@@ -186,7 +186,8 @@ def _choose(
     if passes == "merge":
         return bands, orbits
     wanted = str(names[np.argmax(counts)]) if passes == "most" else passes
-    keep = np.flatnonzero(orbits == wanted)
+    states = np.array([str(name).split()[0] for name in orbits])  # "ascending 88" is an ascending pass
+    keep = np.flatnonzero((orbits == wanted) | (states == wanted))
     if keep.size == 0:
         raise SourceError(
             f"no Sentinel-1 look of pass {wanted!r}; passes found: {dict(zip(names, counts, strict=True))}"

@@ -1,9 +1,9 @@
 """What grows on a parcel: rotations, grassland and trees, as growth components, dips and tillage events.
 
 Calendars follow the JRC MARS crop calendar and the USDA-FAS calendars for the temperate north; they shift with
-latitude, year and field. Grass regrows within 10-25 days of a cut, 2-6 cuts a year (Schwieder et al. 2022,
-doi:10.1016/j.rse.2021.112795). Days count from 1 January of the first year in the north; in the south they run half a
-year ahead.
+latitude, year and field. Meadows are cut several times a year and green again within weeks, which satellites see as
+dips (Schwieder et al. 2022, doi:10.1016/j.rse.2021.112795); how many days regrowth takes is a choice made here. Days
+count from 1 January of the first year in the north; in the south they run half a year ahead.
 
 A growth component rises and falls by logistic functions of the day, ``amp / (1 + exp(-(day - half) / scale))`` times
 what senescence leaves, and ends with the harvest. A dip takes a share of the green away and gives it back later.

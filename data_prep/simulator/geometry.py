@@ -1,8 +1,8 @@
 """Field geometry: parcels by recursive splits of a turned plane or by weighted Voronoi cells, roads, hedges, buildings.
 
 Typical parcels of a scene lie within the classes very small to medium (below 0.64 to 16 ha) of the field sizes that
-Lesiv et al. 2019 map (doi:10.1111/gcb.14492); rectangular splits and Voronoi cells are the two tessellations that Le Ber
-et al. 2009 compare with real field patterns (doi:10.1016/j.ecolmodel.2009.06.019).
+Lesiv et al. 2019 map (doi:10.1111/gcb.14492); rectangular splits and Voronoi cells are the two tessellations that Le
+Ber et al. 2009 compare with real field patterns (doi:10.1016/j.ecolmodel.2009.06.019).
 """
 
 from dataclasses import dataclass

@@ -240,13 +240,15 @@ def _sentinel1(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
         notes.append("no Sentinel-1 found")
         return None
     bands, units = {}, set()
+    orbits: dict[int, str] = {}
     grid = by_role["VV" if "VV" in by_role else "VH"][0].values
     for role in ("VV", "VH"):
         parts = []
         for band in by_role.get(role, []):
             values, unit = backscatter(band, settings.s1_units)
             units.add(unit)
-            parts.append((band, values.assign_coords(orbit=("t", [_orbit_of(band) or "unknown"] * values.sizes["t"]))))
+            parts.append((band, values))
+            orbits |= dict(zip(values.t.values.tolist(), _orbits_of(band), strict=True))
         if parts:
             bands[role] = to_grid(_join(parts, "bilinear", notes), grid, "bilinear", role).rename(role)
         else:
@@ -257,15 +259,21 @@ def _sentinel1(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
     for role, values in bands.items():
         if len(np.unique(values.t.values)) < values.sizes["t"]:
             notes.append(f"{role}: images of equal time were averaged in power")
-            orbit = {t: o for t, o in zip(values.t.values.tolist(), values.orbit.values, strict=True)}
-            merged = mean_power(values.drop_vars("orbit"), unit, values.t.values)
-            bands[role] = merged.assign_coords(orbit=("t", [orbit[t] for t in merged.t.values.tolist()]))
+            bands[role] = mean_power(values, unit, values.t.values)
     if len(bands) == 1:
         only = next(iter(bands))
         bands["VH" if only == "VV" else "VV"] = xr.full_like(bands[only], np.nan)
     s1 = xr.Dataset(bands)
+    s1 = s1.assign_coords(orbit=("t", [orbits[t] for t in s1.t.values.tolist()]))
     s1.attrs = {"s1_units": unit}
     return s1.rio.write_crs(grid.rio.crs)
+
+
+def _orbits_of(band: RawBand) -> list[str]:
+    """The pass of each image: as the file's own variables say, else as its name or attributes say, else "unknown"."""
+    if band.orbit is not None:
+        return [str(label) for label in band.orbit]
+    return [_orbit_of(band) or "unknown"] * band.values.sizes["t"]
 
 
 def _orbit_of(band: RawBand) -> str | None:

@@ -28,6 +28,16 @@ _DIM_NAMES = {
     "x": ("x", "lon", "longitude", "easting"),
     "bands": ("bands", "band", "variable"),
 }
+_ORBIT_NAMES = {  # what files call the pass of an image; "orbit" is what this program writes
+    "orbit": "orbit",
+    "orbit_state": "state",
+    "orbit_direction": "state",
+    "pass": "state",
+    "orbitproperties_pass": "state",
+    "relative_orbit": "number",
+    "relative_orbit_number": "number",
+    "relativeorbitnumber_start": "number",
+}
 _DATE = re.compile(r"(?<!\d)((?:19|20)\d{2})[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
 _DATE_BEFORE_TIME = re.compile(r"(?<!\d)((?:19|20)\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])T\d{6}")
 
@@ -37,7 +47,8 @@ class RawBand:
     """One band of one file.
 
     ``values`` has dims (t, y, x), y descending, CRS written, ``t`` still with hours. ``dtype`` is the type on disk
-    after the unsigned rule; ``scaled`` is True if the file said a scale or an offset and it was applied.
+    after the unsigned rule; ``scaled`` is True if the file said a scale or an offset and it was applied. ``orbit`` (t,)
+    names the pass of each image where the file says so (see :func:`orbit_labels`), else None.
     """
 
     name: str
@@ -46,6 +57,7 @@ class RawBand:
     dtype: np.dtype
     scaled: bool
     attrs: dict[str, Any]
+    orbit: np.ndarray | None = None
 
     @property
     def pixel_m(self) -> float:
@@ -74,13 +86,14 @@ def read_bands(path: Path) -> list[RawBand]:
         ) from error
     crs = _find_crs(dataset)
     dataset = _plain_dims(dataset)
+    orbit = orbit_labels(dataset)
     bands = []
     for name, variable in _variables(dataset).items():
         if not {"y", "x"} <= set(variable.dims) or variable.dtype.kind not in "fiub":
             continue
         if crs is None:
             raise SourceError(f"{path} names no CRS; write one into it (gdal_edit -a_srs, or rio.write_crs)")
-        bands.append(_band(name, variable, path, crs, dataset.attrs))
+        bands.append(_band(name, variable, path, crs, dataset.attrs, orbit))
     if not bands:
         raise SourceError(
             f"{path} holds no raster with two spatial dimensions; it has {sorted(map(str, dataset.variables))[:8]}"
@@ -166,7 +179,28 @@ def _variables(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
     return found
 
 
-def _band(name: str, variable: xr.DataArray, path: Path, crs: Any, attrs: dict[str, Any]) -> RawBand:
+def orbit_labels(dataset: xr.Dataset) -> np.ndarray | None:
+    """The pass of each image: state ("ascending") and relative orbit number, as far as variables along t tell them.
+
+    >>> orbit_labels(xr.Dataset({"orbit_state": ("t", ["ASCENDING"]), "relative_orbit": ("t", [88])}))
+    array(['ascending 88'], dtype='<U12')
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, variable in dataset.variables.items():
+        kind = _ORBIT_NAMES.get(str(name).lower().removeprefix("sat:"))
+        if kind is not None and variable.dims == ("t",):
+            found[kind] = np.char.lower(np.char.strip(variable.values.astype(str)))
+    if "orbit" in found:
+        return found["orbit"]
+    parts = [found[kind] for kind in ("state", "number") if kind in found]
+    if not parts:
+        return None
+    return np.array([" ".join(words) for words in zip(*(part.tolist() for part in parts), strict=True)])
+
+
+def _band(
+    name: str, variable: xr.DataArray, path: Path, crs: Any, attrs: dict[str, Any], orbit: np.ndarray | None
+) -> RawBand:
     if "t" not in variable.dims:
         scalar = variable.coords.get("t")
         date = np.asarray(scalar.values if scalar is not None else _date_of(path, attrs)).astype("datetime64[ns]")
@@ -187,7 +221,7 @@ def _band(name: str, variable: xr.DataArray, path: Path, crs: Any, attrs: dict[s
     keep = values.reset_coords(drop=True)
     keep.attrs, keep.encoding, keep.name = {}, {}, name
     keep = keep.rio.write_crs(crs)
-    return RawBand(name, path, keep, dtype, scaled, {**attrs, **variable.attrs})
+    return RawBand(name, path, keep, dtype, scaled, {**attrs, **variable.attrs}, orbit)
 
 
 def _bounded(variable: xr.DataArray) -> xr.DataArray:

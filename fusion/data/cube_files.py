@@ -8,6 +8,7 @@ import contextlib
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,20 @@ def read_cube(path: str | Path, *, lazy: bool = False) -> xr.DataArray:
     finally:
         if not lazy:
             dataset.close()
+
+
+@contextlib.contextmanager
+def opened_cube(path: str | Path) -> Iterator[xr.DataArray]:
+    """The cube of a file, lazily, while the block runs; then the file and the buffers behind it are let go at once.
+
+    Reading many parts of large files needs this: a file that is only forgotten keeps its buffers (HDF5 holds up to
+    16 MiB a band) until Python happens to collect it.
+    """
+    dataset = open_dataset(path, chunks={})
+    try:
+        yield _stack(dataset, Path(path))
+    finally:
+        dataset.close()
 
 
 def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:

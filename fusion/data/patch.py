@@ -43,6 +43,15 @@ class CoarseNative:
     rows: np.ndarray
     columns: np.ndarray
 
+    def window(self, rows: slice, columns: slice, cell_px: float) -> "CoarseNative":
+        """The cells, ``cell_px`` pixels wide, that touch a window; positions count from the window's first pixel."""
+        inside = [
+            (centres > part.start - 0.5 - cell_px / 2) & (centres < part.stop - 0.5 + cell_px / 2)
+            for centres, part in ((self.rows, rows), (self.columns, columns))
+        ]
+        ndvi = self.ndvi[:, inside[0]][:, :, inside[1]]
+        return CoarseNative(ndvi, self.rows[inside[0]] - rows.start, self.columns[inside[1]] - columns.start)
+
 
 @dataclass(frozen=True)
 class Patch:
