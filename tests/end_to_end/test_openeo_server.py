@@ -1,5 +1,6 @@
 """Every graph against a real openEO API server on localhost, in a virtual environment of its own."""
 
+import datetime
 import functools
 import http.server
 import json
@@ -10,12 +11,13 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import openeo
 import pytest
 
+from data_prep.sources.openeo_graphs import download_graph
 from udf.area import area_from
 from udf.publish import build_process, call_process, save_process, write_json, write_service
 from udf.targets import load_target
@@ -115,8 +117,6 @@ def messages(errors: list) -> str:
 @pytest.mark.parametrize("output", ["fused", "smoothed", "seasons"])
 @pytest.mark.parametrize("mask", ["apply_kernel", "to_scl_dilation_mask"])
 def test_graphs_are_valid(name: str, output: str, mask: str, server: openeo.Connection) -> None:
-    import datetime
-
     options = WorkflowOptions(
         start=datetime.date(2020, 3, 1), end=datetime.date(2020, 10, 31), area=area_from(FIELD), output=output
     )
@@ -133,8 +133,6 @@ def test_graphs_are_valid(name: str, output: str, mask: str, server: openeo.Conn
     ],
 )
 def test_the_server_does_find_mistakes(spoil: object, code: str, server: openeo.Connection) -> None:
-    import datetime
-
     options = WorkflowOptions(start=datetime.date(2021, 1, 1), end=datetime.date(2021, 12, 31), area=area_from(FIELD))
     graph = json.loads(json.dumps(build_workflow(load_target("cdse"), options).flat_graph()))
     spoil(graph)
@@ -185,3 +183,39 @@ def test_process_is_saved_with_its_parameters(server: openeo.Connection) -> None
     stored = server.user_defined_process("ndvi_fusion").describe()
     assert [p["name"] for p in stored["parameters"]] == ["area", "start", "end", "step_days", "method", "output"]
     assert stored["process_graph"] == process.definition["process_graph"]
+
+
+PERIODS = {  # PROBA-V alone, both coarse products, its successor alone
+    "2019": ("2019-01-01", "2019-12-31"),
+    "2020": ("2020-01-01", "2020-12-31"),
+    "2021": ("2021-01-01", "2021-12-31"),
+}
+
+
+def download(backend: str, sensor: str, period: str) -> dict:
+    """The graph with which `ndvi-fusion cube source=openeo` fetches one sensor."""
+    first, last = (datetime.date.fromisoformat(day) for day in PERIODS[period])
+    return download_graph(backend, sensor, (5.07, 51.21, 5.08, 51.215), first, last)
+
+
+@pytest.mark.parametrize("backend", ["terrascope", "cdse"])
+@pytest.mark.parametrize("sensor", ["s2", "s1", "coarse"])
+@pytest.mark.parametrize("period", PERIODS)
+def test_download_graphs_are_valid(backend: str, sensor: str, period: str, server: openeo.Connection) -> None:
+    assert messages(server.validate_process_graph(download(backend, sensor, period))) == ""
+
+
+@pytest.mark.parametrize(
+    ("sensor", "spoil", "code"),
+    [
+        ("s2", lambda g: g["loadcollection1"]["arguments"].update(id="NOWHERE"), "CollectionNotFound"),
+        ("s1", lambda g: g["sarbackscatter1"].update(process_id="sar_forescatter"), "ProcessUnsupported"),
+        ("coarse", lambda g: g["renamelabels1"]["arguments"].pop("target"), "ProcessParameterRequired"),
+    ],
+)
+def test_mistakes_in_download_graphs_are_found(
+    sensor: str, spoil: Callable[[dict], object], code: str, server: openeo.Connection
+) -> None:
+    graph = download("cdse", sensor, "2019")
+    spoil(graph)
+    assert code in messages(server.validate_process_graph(graph))
