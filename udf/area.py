@@ -36,7 +36,7 @@ class Area:
         }  # fmt: skip
 
 
-def area_from(value: dict | str | Path | None) -> Area | None:
+def area_from(value: "dict[str, Any] | Area | str | Path | None") -> Area | None:
     """Area from a bounding box (west, south, east, north, crs), GeoJSON, or the path of a GeoJSON file.
 
     Raises
@@ -46,25 +46,25 @@ def area_from(value: dict | str | Path | None) -> Area | None:
     """
     if value is None or isinstance(value, Area):
         return value
-    if isinstance(value, (str, Path)):
-        path = Path(value)
-        if not path.is_file():
-            raise ValueError(
-                f"area is {str(value)!r}, which is no file; give a GeoJSON file or west, south, east, north"
-            )
-        value = json.loads(path.read_text(encoding="utf-8"))
+    content = value if isinstance(value, dict) else _read_geojson(Path(value))
     sides = ("west", "south", "east", "north")
-    if "type" in value:
-        geometry = geometry_of(value)
+    if "type" in content:
+        geometry = geometry_of(content)
         lonlat = tuple(geometry.bounds)
         return _area(lonlat, LONLAT, geometry, dict(mapping(geometry)))
-    unknown = sorted(set(value) - {*sides, "crs"})
-    if unknown or not set(sides) <= set(value):
-        raise ValueError(f"area has keys {sorted(value)}; expected {sides} and optionally crs, or GeoJSON")
-    bounds = tuple(float(value[s]) for s in sides)
+    unknown = sorted(set(content) - {*sides, "crs"})
+    if unknown or not set(sides) <= set(content):
+        raise ValueError(f"area has keys {sorted(content)}; expected {sides} and optionally crs, or GeoJSON")
+    bounds = tuple(float(content[s]) for s in sides)
     if bounds[2] <= bounds[0] or bounds[3] <= bounds[1]:
-        raise ValueError(f"area {value} is empty; east must exceed west and north must exceed south")
-    return _area(bounds, value.get("crs") or LONLAT, None, None)
+        raise ValueError(f"area {content} is empty; east must exceed west and north must exceed south")
+    return _area(bounds, content.get("crs") or LONLAT, None, None)
+
+
+def _read_geojson(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"area is {str(path)!r}, which is no file; give a GeoJSON file or west, south, east, north")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _area(bounds: tuple, crs: Any, geometry: Any, geojson: dict | None) -> Area:

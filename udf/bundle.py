@@ -15,6 +15,7 @@ import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 _log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
@@ -150,7 +151,7 @@ def read_module(name: str, root: Path) -> SourceModule:
     return SourceModule(name, text, tree, tuple(sorted(set(imports))))
 
 
-def _is_local(module: str | None) -> bool:
+def _is_local(module: str | None) -> TypeGuard[str]:
     return module is not None and module.split(".")[0] in LOCAL_PACKAGES
 
 
@@ -263,7 +264,9 @@ def third_party_imports(modules: list[SourceModule], kept: frozenset[int]) -> li
                     raise BundleError(
                         f"{module.name} imports {meant} as {bound!r}; another module means {meaning[bound]}"
                     )
-            for alias in node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else []:
+            if not isinstance(node, (ast.Import, ast.ImportFrom)):
+                continue
+            for alias in node.names:
                 renamed = f" as {alias.asname}" if alias.asname else ""
                 if isinstance(node, ast.Import):
                     lines[alias.asname or alias.name.split(".")[0]] = f"import {alias.name}{renamed}"
@@ -288,7 +291,7 @@ def inlined(module: SourceModule, kept: frozenset[int]) -> str:
             nodes = getattr(parent, block, None) if parent is not module.tree else None
             for node in nodes if isinstance(nodes, list) else []:
                 if isinstance(node, ast.ImportFrom) and _is_local(node.module):
-                    drop |= set(range(node.lineno, node.end_lineno + 1))
+                    drop |= set(range(node.lineno, _last_line(node) + 1))
                     replace[node.lineno] = " " * node.col_offset + "pass"
     parts: list[str] = []
     for node in module.tree.body:
@@ -297,7 +300,7 @@ def inlined(module: SourceModule, kept: frozenset[int]) -> str:
         first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
         while first > 1 and lines[first - 2].startswith("#"):
             first -= 1
-        numbers = range(first, node.end_lineno + 1)
+        numbers = range(first, _last_line(node) + 1)
         body = [replace.get(n, lines[n - 1]) for n in numbers if n not in drop or n in replace]
         gap = "\n\n" if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) else ""
         parts.append(gap + "\n".join(line for line in body if line.strip()) + gap)
@@ -309,12 +312,18 @@ def _is_docstring(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _drop_docstring(node: ast.AST, drop: set[int], replace: dict[int, str]) -> None:
+def _last_line(node: ast.stmt) -> int:
+    return node.lineno if node.end_lineno is None else node.end_lineno
+
+
+def _drop_docstring(
+    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, drop: set[int], replace: dict[int, str]
+) -> None:
     """Docstrings stand in the package; a body that is nothing else becomes ``pass``."""
     first = node.body[0]
     if not _is_docstring(first):
         return
-    drop |= set(range(first.lineno, first.end_lineno + 1))
+    drop |= set(range(first.lineno, _last_line(first) + 1))
     if len(node.body) == 1:
         replace[first.lineno] = " " * first.col_offset + "pass"
 

@@ -17,12 +17,11 @@ def context_schema() -> dict:
         entry: dict = {"description": description, "type": names[0] if len(names) == 1 else names, "default": default}
         if allowed == "date":
             entry["format"] = "date"
-        elif allowed is not None and isinstance(allowed[0], str):
+        elif isinstance(allowed, tuple) and isinstance(allowed[0], str):
             entry["enum"] = [*allowed, None] if type(None) in types else list(allowed)
-        elif allowed is not None and len(allowed) == 1:
-            entry["const"] = allowed[0]
-        elif allowed is not None:
-            entry["minimum"], entry["maximum"] = allowed
+        elif isinstance(allowed, tuple):
+            bounds = ("const",) if len(allowed) == 1 else ("minimum", "maximum")
+            entry |= dict(zip(bounds, allowed, strict=True))
         properties[key] = entry
     properties["bands"] |= {"propertyNames": {"enum": list(CONTEXT_ROLES)}, "additionalProperties": {"type": "string"}}
     properties["band_order"] |= {"items": {"enum": list(CONTEXT_ROLES)}, "uniqueItems": True}

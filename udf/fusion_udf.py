@@ -4,6 +4,8 @@ For ``apply_neighborhood`` with a size in x and y only. The shell: what it calls
 ``udf/dist/fusion_udf.py`` is this file with everything it needs inlined.
 """
 
+from typing import cast
+
 import xarray as xr
 from openeo.metadata import CollectionMetadata
 
@@ -15,7 +17,9 @@ from udf.fuse_chunk import fuse_chunk
 def apply_metadata(metadata: CollectionMetadata, context: dict) -> CollectionMetadata:
     """Band labels of the answer."""
     check_context(context)
-    return metadata.rename_labels("bands", target=list(FUSED_BANDS)) if metadata.has_band_dimension() else metadata
+    if not metadata.has_band_dimension():
+        return metadata
+    return cast(CollectionMetadata, metadata.rename_labels("bands", target=list(FUSED_BANDS)))
 
 
 def apply_datacube(cube: xr.DataArray, context: dict) -> xr.DataArray:

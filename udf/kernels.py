@@ -38,4 +38,5 @@ def dilation_kernels(narrow_px: int = NARROW_PX, wide_px: int = WIDE_PX) -> tupl
 def kernel_sizes(pixel_m: float) -> tuple[int, int]:
     """Kernel sizes in pixels of a grid of ``pixel_m`` metres: 9 and 81 at 20 m, 17 and 161 at 10 m."""
     ratio = SCL_PIXEL_M / float(pixel_m)
-    return tuple(int((n - 1) * ratio) // 2 * 2 + 1 for n in (NARROW_PX, WIDE_PX))
+    narrow, wide = (int((n - 1) * ratio) // 2 * 2 + 1 for n in (NARROW_PX, WIDE_PX))
+    return narrow, wide

@@ -34,6 +34,7 @@ PROCESSES = {
     "merge_cubes": cubes.merge_cubes,
     "resample_cube_spatial": cubes.resample_cube_spatial,
     "mask_polygon": cubes.mask_polygon,
+    "filter_spatial": cubes.filter_spatial,
     "apply_kernel": cubes.apply_kernel,
     "to_scl_dilation_mask": cubes.to_scl_dilation_mask,
     "sar_backscatter": cubes.sar_backscatter,

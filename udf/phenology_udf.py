@@ -4,6 +4,8 @@ For ``apply_dimension`` over t. The shell: what it calls is tested in the packag
 this file with everything it needs inlined.
 """
 
+from typing import cast
+
 import xarray as xr
 from openeo.metadata import CollectionMetadata
 
@@ -15,7 +17,7 @@ def apply_metadata(metadata: CollectionMetadata, context: dict) -> CollectionMet
     bands = season_bands(context)
     if bands is None or not metadata.has_band_dimension():
         return metadata
-    return metadata.rename_labels("bands", target=list(bands))
+    return cast(CollectionMetadata, metadata.rename_labels("bands", target=list(bands)))
 
 
 def apply_datacube(cube: xr.DataArray, context: dict) -> xr.DataArray:

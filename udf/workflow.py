@@ -1,8 +1,8 @@
 """The original workflow as an openEO process graph, built with the openEO client for any target, without a connection.
 
 Load Sentinel-2 and its scene classification; turn the classes into binary masks; dilate them with two gaussian kernels;
-mask; NDVI; load and resample Sentinel-1; merge; load and resample the coarse NDVI; merge; fusion by
-``apply_neighborhood``; smoothing and phenology by ``apply_dimension`` over t; crop; ``mask_polygon``; save.
+mask; NDVI; load and resample Sentinel-1; merge; load and resample the coarse NDVI; ``mask_polygon``; merge; fusion by
+``apply_neighborhood``; smoothing and phenology by ``apply_dimension`` over t; crop to the area; save.
 """
 
 import datetime
@@ -54,9 +54,9 @@ class WorkflowOptions:
     shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # nodes that several loads use
 
     def __post_init__(self) -> None:
-        dates = (self.start, self.end)
-        if all(isinstance(d, datetime.date) for d in dates) and self.end < self.start:
-            raise ValueError(f"the period ends ({self.end}) before it starts ({self.start}); swap start and end")
+        start, end = self.start, self.end
+        if isinstance(start, datetime.date) and isinstance(end, datetime.date) and end < start:
+            raise ValueError(f"the period ends ({end}) before it starts ({start}); swap start and end")
         if self.overlap_px > self.window_px:
             raise ValueError(
                 f"overlap_px is {self.overlap_px} and window_px {self.window_px}; back-ends shift results when the "
@@ -134,10 +134,10 @@ def _short(weights: np.ndarray) -> list[list[float]]:
 def _is_in(classes: tuple[int, ...]):
     def reducer(data: ProcessBuilder) -> ProcessBuilder:
         value = data.array_element(index=0)
-        found = value == classes[0]
+        found: ProcessBuilder = value == classes[0]
         for other in classes[1:]:
             found = found.or_(value == other)
-        return found * 1.0
+        return found.multiply(1.0)
 
     return reducer
 
@@ -145,10 +145,10 @@ def _is_in(classes: tuple[int, ...]):
 def _is_not_in(classes: tuple[int, ...]):
     def reducer(data: ProcessBuilder) -> ProcessBuilder:
         value = data.array_element(index=0)
-        missing = value != classes[0]
+        missing: ProcessBuilder = value != classes[0]
         for other in classes[1:]:
             missing = missing.and_(value != other)
-        return missing * 1.0
+        return missing.multiply(1.0)
 
     return reducer
 
@@ -169,14 +169,24 @@ def radar(target: TargetSettings, options: WorkflowOptions, grid: DataCube) -> D
 
 
 def coarse_ndvi(target: TargetSettings, options: WorkflowOptions, grid: DataCube) -> DataCube | None:
-    """The coarse role on the Sentinel-2 grid, out of one collection or of two that follow one another."""
+    """The coarse role on the Sentinel-2 grid, out of one collection or of two that follow one another.
+
+    With a polygon it is masked by it, as the original masks its PROBA-V series. Sentinel-2 and -1 are not: pixels at a
+    field's border keep what surrounds them, and what lies outside is dropped by the crop after the fusion.
+    """
     parts = [_coarse_part(source, target, options, grid) for source in target.coarse if not _outside(source, options)]
     if not parts:
         return None
     cube = parts[0]
     for part in parts[1:]:
         cube = cube.merge_cubes(part, overlap_resolver="max")  # their dates do not overlap: nothing is resolved
-    return cube
+    polygon = _polygon(options)
+    return cube if polygon is None else cube.mask_polygon(mask=polygon)
+
+
+def _polygon(options: WorkflowOptions) -> Parameter | dict[str, Any] | None:
+    area = options.area
+    return area.geometry if isinstance(area, Area) else area
 
 
 def _outside(source: CoarseSource, options: WorkflowOptions) -> bool:
@@ -233,13 +243,10 @@ def phenology_cube(cube: DataCube, options: WorkflowOptions, code: str) -> DataC
 
 def cropped(cube: DataCube, options: WorkflowOptions) -> DataCube:
     """Without the margin that was loaded for mask and overlap, and without what lies outside the polygon."""
-    area = options.area
-    if area is None:
-        return cube
-    if isinstance(area, Parameter):
-        return cube.mask_polygon(mask=area).filter_spatial(geometries=area)
-    cube = cube.filter_bbox(**area.bbox())
-    return cube.mask_polygon(mask=area.geometry) if area.geometry is not None else cube
+    area, polygon = options.area, _polygon(options)
+    if polygon is not None:
+        return cube.filter_spatial(geometries=polygon)
+    return cube.filter_bbox(**area.bbox()) if isinstance(area, Area) else cube
 
 
 def _load(
@@ -265,16 +272,19 @@ def _load_extent(options: WorkflowOptions) -> Any:
 def _load_period(options: WorkflowOptions, first: datetime.date | None, last: datetime.date | None) -> list:
     """Left-closed interval: period, margin, and what the collection covers."""
     if isinstance(options.start, Parameter) or isinstance(options.end, Parameter):
-        ends = [
-            PGNode("date_shift", date={"from_parameter": date.name}, value=days, unit="day")
-            for date, days in ((options.start, -options.margin_days), (options.end, options.margin_days + 1))
-        ]
+        ends = [_shifted(options.start, -options.margin_days), _shifted(options.end, options.margin_days + 1)]
         return options.shared.setdefault("period", ends)
     start = options.start - datetime.timedelta(days=options.margin_days)
     end = options.end + datetime.timedelta(days=options.margin_days + 1)
     start = max(start, first) if first else start
     end = min(end, last + datetime.timedelta(days=1)) if last else end
     return [start.isoformat(), end.isoformat()]
+
+
+def _shifted(date: datetime.date | Parameter, days: int) -> PGNode | str:
+    if isinstance(date, Parameter):
+        return PGNode("date_shift", date={"from_parameter": date.name}, value=days, unit="day")
+    return (date + datetime.timedelta(days=days)).isoformat()
 
 
 def _date_text(date: datetime.date | Parameter) -> Any:

@@ -58,6 +58,7 @@ def _from_mlflow(text: str, uri: str) -> Path:
         )
     mlflow.set_tracking_uri(uri)
     client = mlflow.MlflowClient()
+    run_id: str | None
     try:
         if text.startswith("run:"):
             run_id = text.removeprefix("run:")

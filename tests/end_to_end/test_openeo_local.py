@@ -21,6 +21,7 @@ from udf.targets import load_target
 from udf.workflow import WorkflowOptions, merged_cube
 
 START, END = datetime.date(2019, 1, 10), datetime.date(2019, 11, 1)
+IN_FIELD = np.add.outer(np.arange(18), np.arange(18)) >= 18  # pixel centres below the diagonal
 
 
 @pytest.fixture(scope="module")
@@ -105,23 +106,54 @@ def test_smoothed_series(scene: Path, model: Path, direct: xr.DataArray, tmp_pat
     np.testing.assert_allclose(saved.NDVI.values, expected.sel(bands="NDVI").values, atol=1e-5)
 
 
-def test_area_is_cropped_and_masked(scene: Path, model: Path, direct: xr.DataArray, tmp_path: Path) -> None:
-    """Inside a polygon the answer is that of the whole scene; outside there is none; no frame of no data."""
+@pytest.fixture(scope="module")
+def field(direct: xr.DataArray) -> dict:
+    """The lower right half of rows 10 to 27 and columns 12 to 29."""
     from pyproj import Transformer
 
     x, y = direct.x.values, direct.y.values
     west, east, south, north = x[12] - 5, x[29] + 5, y[27] - 5, y[10] + 5
     move = Transformer.from_crs(32631, 4326, always_xy=True)
-    corners = [(west, south), (east, south), (east, north), (west, south)]  # the lower right half
-    polygon = {"type": "Polygon", "coordinates": [[list(move.transform(*c)) for c in corners]]}
-    run(settings(scene, model, tmp_path, output="fused", area=polygon))
+    corners = [(west, south), (east, south), (east, north), (west, south)]
+    return {"type": "Polygon", "coordinates": [[list(move.transform(*c)) for c in corners]]}
+
+
+@pytest.fixture(scope="module")
+def field_direct(merged: xr.DataArray, direct: xr.DataArray, model: Path) -> xr.DataArray:
+    """The field by Python, whole image at once: the coarse series inside the polygon only, as the original masks it."""
+    inside = np.zeros(direct.shape[2:], bool)
+    inside[10:28, 12:30] = IN_FIELD
+    within = xr.DataArray(inside, dims=("y", "x"))
+    data = merged.where(within | (merged.bands != "COARSE_NDVI"))
+    grid = TimeGrid(np.datetime64(START), np.datetime64(END))
+    fused = fuse_cube(data, load_session(model), grid, s1_units="dB").transpose("t", "bands", "y", "x")
+    return fused.isel(y=slice(10, 28), x=slice(12, 30))
+
+
+def test_area_is_cropped_and_masked(
+    scene: Path, model: Path, field: dict, field_direct: xr.DataArray, tmp_path: Path
+) -> None:
+    """Inside a polygon the answer is that of the same data by Python; outside there is none; no frame of no data."""
+    run(settings(scene, model, tmp_path, output="fused", area=field))
     saved = xr.open_dataset(tmp_path / "openEO.nc").NDVI
-    assert saved.sizes["y"] <= 20
-    assert saved.sizes["x"] <= 20
-    whole = direct.sel(bands="NDVI").sel(y=saved.y, x=saved.x)
-    inside = np.isfinite(saved.values).all(axis=0)
-    assert 0.35 < inside.mean() < 0.6
-    np.testing.assert_allclose(saved.values[:, inside], whole.values[:, inside], atol=1e-3)
+    np.testing.assert_array_equal(saved.y, field_direct.y)
+    np.testing.assert_array_equal(saved.x, field_direct.x)
+    assert np.isnan(saved.values[:, ~IN_FIELD]).all()
+    expected = field_direct.sel(bands="NDVI").values[:, IN_FIELD]
+    assert np.isfinite(expected).all()
+    np.testing.assert_allclose(saved.values[:, IN_FIELD], expected, atol=1e-5)
+
+
+def test_season_maps_of_a_polygon(
+    scene: Path, model: Path, field: dict, field_direct: xr.DataArray, tmp_path: Path
+) -> None:
+    run(settings(scene, model, tmp_path, output="seasons", area=field))
+    saved = xr.open_dataset(tmp_path / "openEO.nc")
+    expected = reference_phenology(reference_smoothing(field_direct.astype("float32")))
+    for band in ("sos", "eos"):
+        assert np.isnan(saved[band].values[0, ~IN_FIELD]).all()
+        difference = np.abs(saved[band].values[0] - expected.sel(bands=band).values[0])
+        assert difference[IN_FIELD].max() <= 1  # days
 
 
 def test_without_radar_and_coarse(scene: Path, model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -33,7 +33,6 @@ class PackageSettings(BaseModel):
 def run(settings: PackageSettings) -> str:
     """Write archives, UDF files, context schema and SHA256SUMS; returns a line for the terminal."""
     out = settings.out
-    out.mkdir(parents=True, exist_ok=True)
     files = [write_model_archive(locate_model(settings.model), out)]
     if settings.dependencies:
         files.append(write_dependency_archive(out, settings.onnxruntime, settings.wheels))

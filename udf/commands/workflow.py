@@ -67,7 +67,6 @@ class WorkflowSettings(BaseModel):
 
 def run(settings: WorkflowSettings) -> str:
     """Write the graph, and run or submit it when asked; returns a line for the terminal."""
-    settings.out.mkdir(parents=True, exist_ok=True)
     return _run_remote(settings) if settings.target.remote else _run_local(settings)
 
 

@@ -1,4 +1,4 @@
-"""openEO processes on whole cubes: merge_cubes, resample_cube_spatial, mask_polygon, apply_kernel,
+"""openEO processes on whole cubes: merge_cubes, resample_cube_spatial, mask_polygon, filter_spatial, apply_kernel,
 to_scl_dilation_mask, sar_backscatter.
 """
 
@@ -15,7 +15,7 @@ from openeo_processes_dask.process_implementations.exceptions import KernelDimen
 from scipy import ndimage
 
 from udf.kernels import dilation_kernels
-from udf.local.grid import LONLAT, crs_of, geometry_of, inside_polygon, keep_crs, project
+from udf.local.grid import LONLAT, crop, crs_of, geometry_of, inside_polygon, keep_crs, project
 from udf.local.loading import CHUNK_PX
 
 _BORDERS = {"replicate": "nearest", "reflect": "reflect", "reflect_pixel": "mirror", "wrap": "wrap"}
@@ -136,14 +136,28 @@ def mask_polygon(data: xr.DataArray, mask: dict, replacement: Any = None, inside
     crs = crs_of(data)
     if crs is None:
         raise ValueError("the cube carries no CRS, so a polygon in longitude and latitude cannot be laid on it")
-    mask = mask.model_dump() if hasattr(mask, "model_dump") else mask
-    polygon = project(geometry_of(mask), (mask.get("crs") or {}).get("properties", {}).get("name") or LONLAT, crs)
+    polygon = _polygon_on(mask, crs)
     hit = xr.DataArray(inside_polygon(data, polygon), dims=("y", "x"), coords={"y": data.y, "x": data.x})
     keep = ~hit if inside else hit
     if replacement is None:
         cube = data if data.dtype.kind == "f" else data.astype("float32")
         return keep_crs(cube.where(keep).transpose(*data.dims), data)
     return keep_crs(data.where(keep | data.isnull(), replacement).astype(data.dtype).transpose(*data.dims), data)
+
+
+def filter_spatial(data: xr.DataArray, geometries: Any) -> xr.DataArray:
+    """openEO ``filter_spatial``: the bounding box of the polygons (lon/lat GeoJSON), no data outside them."""
+    crs = crs_of(data)
+    if crs is None:
+        raise ValueError("the cube carries no CRS, so polygons in longitude and latitude cannot be laid on it")
+    return mask_polygon(crop(data, _polygon_on(geometries, crs).bounds), geometries)
+
+
+def _polygon_on(geojson: Any, crs: Any) -> Any:
+    """Union of the polygons of a GeoJSON object (its own CRS, longitude and latitude by default) in ``crs``."""
+    geojson = geojson.model_dump() if hasattr(geojson, "model_dump") else geojson
+    source = (geojson.get("crs") or {}).get("properties", {}).get("name") or LONLAT
+    return project(geometry_of(geojson), source, crs)
 
 
 def apply_kernel(

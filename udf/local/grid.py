@@ -21,7 +21,7 @@ def crs_of(cube: xr.DataArray) -> CRS | None:
     return None if crs is None else CRS.from_user_input(crs.to_wkt())
 
 
-def keep_crs(result: xr.DataArray, source: xr.DataArray) -> xr.DataArray:
+def keep_crs(result: xr.DataArray, source: xr.DataArray | xr.Dataset) -> xr.DataArray:
     """``result`` with the CRS of ``source``."""
     crs = source.rio.crs
     return result if crs is None else result.rio.write_crs(crs)

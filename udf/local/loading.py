@@ -57,6 +57,7 @@ def open_raster(path: Path) -> xr.Dataset:
         data = open_netcdf(path)
     elif suffixes & {".tif", ".tiff"}:
         data = rioxarray.open_rasterio(path, chunks={}, band_as_variable=True, masked=True)
+        assert isinstance(data, xr.Dataset)  # that is what band_as_variable asks for
         data = data.rename({v: data[v].attrs.get("long_name") or v for v in data.data_vars})
     else:
         raise ValueError(f"local collection {path.name!r} has an unknown format; expected .nc, .zarr or .tif")
@@ -170,8 +171,8 @@ def select_area(cube: xr.DataArray, extent: Any) -> xr.DataArray:
         raise ValueError("the data carry no CRS, so an extent cannot be applied; write one with rioxarray's write_crs")
     extent = extent.model_dump() if hasattr(extent, "model_dump") else extent
     if "west" in extent:
-        bounds = tuple(float(extent[k]) for k in ("west", "south", "east", "north"))
-        return crop(cube, project_bounds(bounds, extent.get("crs") or LONLAT, crs))
+        west, south, east, north = (float(extent[k]) for k in ("west", "south", "east", "north"))
+        return crop(cube, project_bounds((west, south, east, north), extent.get("crs") or LONLAT, crs))
     geometry = project(geometry_of(extent), LONLAT, crs)
     cube = crop(cube, geometry.bounds)
     mask = xr.DataArray(inside_polygon(cube, geometry), dims=("y", "x"), coords={"y": cube.y, "x": cube.x})

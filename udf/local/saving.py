@@ -150,7 +150,7 @@ def _write_netcdf(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
     try:
         template.to_netcdf(partial, engine="netcdf4")
         with netCDF4.Dataset(partial, "a") as sink:
-            dims = tuple(d for d in data.dims if d != "bands")
+            dims = tuple(str(d) for d in data.dims if d != "bands")
             for dim in dims:
                 if dim not in sink.dimensions:
                     sink.createDimension(dim, data.sizes[dim])
@@ -184,7 +184,7 @@ def _write_netcdf(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
 def _write_zarr(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
     path = folder / f"{prefix}.zarr"
     partial = _partial(path)
-    dims = tuple(d for d in data.dims if d != "bands")
+    dims = tuple(str(d) for d in data.dims if d != "bands")
     lazy = data.chunk({d: (256 if d in ("y", "x") else -1) for d in data.dims})
     dataset = _dataset(lazy)
     try:

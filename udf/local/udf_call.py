@@ -36,7 +36,7 @@ class UdfCall:
         with _LOAD_LOCK:  # the module is cached by source: load it once, not once a thread
             load_module_from_string(self.code)
         data = UdfData(datacube_list=[XarrayDataCube(chunk)], user_context=dict(self.context))
-        cubes = run_udf_code(self.code, data).get_datacube_list()
+        cubes = run_udf_code(self.code, data).get_datacube_list() or []
         if len(cubes) != 1:
             raise UdfError(f"the UDF returned {len(cubes)} cubes; expected exactly one")
         return cubes[0].get_array()
@@ -116,8 +116,8 @@ class Answer:
     @property
     def leading(self) -> tuple[int, ...]:
         """Sizes of the dims before y and x."""
-        sizes = {"t": self.t, "bands": self.bands}
-        return tuple(len(sizes[d]) for d in self.dims if d not in ("y", "x"))
+        labels = {"t": self.t, "bands": self.bands}
+        return tuple(len(known) for d in self.dims if (known := labels.get(d)) is not None)
 
 
 def answer_of(result: xr.DataArray, chunk: xr.DataArray) -> Answer:

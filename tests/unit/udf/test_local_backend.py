@@ -451,6 +451,34 @@ def test_mask_polygon_needs_a_polygon() -> None:
         cubes.mask_polygon(cube(), {"type": "Point", "coordinates": [0, 0]})
 
 
+@pytest.mark.parametrize("kind", ["Polygon", "MultiPolygon", "Feature", "FeatureCollection"])
+def test_filter_spatial(kind: str) -> None:
+    """By the definition: the bounding box of the geometry is left, what lies outside the geometry is no data."""
+    from pyproj import Transformer
+
+    source = cube()
+    move = Transformer.from_crs(32631, 4326, always_xy=True)
+    west, east = float(source.x[3]) - 5, float(source.x[8]) + 5
+    south, north = float(source.y[6]) - 5, float(source.y[2]) + 5
+    ring = [list(move.transform(*p)) for p in [(west, south), (east, south), (east, north), (west, south)]]
+    polygon = {"type": "Polygon", "coordinates": [ring]}
+    feature = {"type": "Feature", "properties": {}, "geometry": polygon}
+    geometry = {
+        "Polygon": polygon, "MultiPolygon": {"type": kind, "coordinates": [[ring]]}, "Feature": feature,
+        "FeatureCollection": {"type": kind, "features": [feature]},
+    }[kind]  # fmt: skip
+    out = cubes.filter_spatial(source, geometry)
+    np.testing.assert_array_equal(out.x, source.x[3:9])
+    np.testing.assert_array_equal(out.y, source.y[2:7])
+    down, right = np.meshgrid(np.arange(5) + 0.5, np.arange(6) + 0.5, indexing="ij")
+    hit = (5 - down) / 5 < right / 6  # below the diagonal
+    expected = np.where(hit, source.values[..., 2:7, 3:9], np.nan)
+    np.testing.assert_array_equal(out.values, expected.astype("float32"))
+    assert out.rio.crs == source.rio.crs
+    with pytest.raises(ValueError, match="no CRS"):
+        cubes.filter_spatial(source.drop_vars("spatial_ref"), geometry)
+
+
 @pytest.mark.parametrize("border", [0, 0.5, "replicate", "reflect", "reflect_pixel", "wrap"])
 @pytest.mark.parametrize("kind", ["gaussian", "full rank"])
 def test_kernel_against_a_slow_oracle(border: object, kind: str) -> None:
