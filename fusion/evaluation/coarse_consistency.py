@@ -5,8 +5,9 @@ import pandas as pd
 
 from fusion.contract import COARSE_PIXEL_M
 from fusion.evaluation.holdout import HiddenScene
-from fusion.evaluation.scenes import PIXEL_M, TruthScene
+from fusion.evaluation.scenes import TruthScene
 from fusion.series.coarse_operator import (
+    FINE_PIXEL_M,
     coarse_aggregate,
     coarse_psf_weights,
     dekad_starts,
@@ -19,14 +20,14 @@ MIN_INSIDE = 0.6  # a coarse pixel counts when this share of its point-spread fu
 
 def coarse_centres(size: int) -> np.ndarray:
     """Centres (metres) of as many whole 300 m pixels as fit along an axis of ``size`` 10 m pixels, centred in it."""
-    count = int(size * PIXEL_M // COARSE_PIXEL_M)
-    margin = (size * PIXEL_M - count * COARSE_PIXEL_M) / 2
+    count = int(size * FINE_PIXEL_M // COARSE_PIXEL_M)
+    margin = (size * FINE_PIXEL_M - count * COARSE_PIXEL_M) / 2
     return margin + COARSE_PIXEL_M * (np.arange(count) + 0.5)
 
 
 def composite(days: np.ndarray, images: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """Images (n, y, x) as 300 m, 10-day maxima, (m, h, w); coarse pixels that stick out of the scene are NaN."""
-    axes = [PIXEL_M * (np.arange(size) + 0.5) for size in images.shape[1:]]
+    axes = [FINE_PIXEL_M * (np.arange(size) + 0.5) for size in images.shape[1:]]
     centres = [coarse_centres(size) for size in images.shape[1:]]
     row_weights, column_weights, inside = coarse_psf_weights(axes[0], axes[1], centres[0], centres[1])
     seen = coarse_aggregate(images.astype(np.float64), row_weights, column_weights)
@@ -39,7 +40,7 @@ def coarse_errors(scene: TruthScene, hidden: HiddenScene, ndvi: np.ndarray, pred
     The prediction is interpolated to days before compositing, as the truth is daily. Scenes under 30 px a side hold no
     coarse pixel and give no row.
     """
-    if min(hidden.reference.shape[1:]) * PIXEL_M < COARSE_PIXEL_M:
+    if min(hidden.reference.shape[1:]) * FINE_PIXEL_M < COARSE_PIXEL_M:
         return pd.DataFrame()
     days = np.arange(hidden.days[0], hidden.days[-1] + 1)
     starts = dekad_starts(int(days[0]), int(days[-1]))

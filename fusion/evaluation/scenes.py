@@ -9,9 +9,8 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, VH, VV, ContractError
+from fusion.series.coarse_operator import FINE_PIXEL_M
 from fusion.series.observations import Observations
-
-PIXEL_M = 10.0
 
 
 class SceneWithTruth(Protocol):
@@ -68,8 +67,8 @@ def cube_from_observations(observations: Observations) -> xr.DataArray:
     coords = {
         "t": days.astype("datetime64[D]").astype("datetime64[ns]"),
         "bands": list(parts),
-        "y": PIXEL_M * (height - 0.5 - np.arange(height)),
-        "x": PIXEL_M * (0.5 + np.arange(width)),
+        "y": FINE_PIXEL_M * (height - 0.5 - np.arange(height)),
+        "x": FINE_PIXEL_M * (0.5 + np.arange(width)),
     }
     return xr.DataArray(data, dims=DIMS, coords=coords, name="cube", attrs={"s1_units": "dB"})
 

@@ -11,6 +11,7 @@ from scipy.special import erf
 
 from fusion.contract import COARSE_COMPOSITE_DAYS, COARSE_PIXEL_M
 
+FINE_PIXEL_M = 10.0  # the grid of Sentinel-2 red and near infrared, and of everything fused
 COARSE_PSF_SIGMA_M = 100.0  # blur beside the pixel box; full width at half maximum about 330 m in all
 
 

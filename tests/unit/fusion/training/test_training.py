@@ -8,8 +8,10 @@ from pydantic import ValidationError
 from fusion.checkpoint import WeightsError, load_weights
 from fusion.inference.locate import ModelNotFoundError, locate_model
 from fusion.inference.session import load_session
+from fusion.series.features import FEATURE_NAMES, NDVI_UNIT
 from fusion.settings_io import load_settings
 from fusion.training.calibrate import calibrate
+from fusion.training.module import FusionModule
 from fusion.training.settings import TrainSettings
 from fusion.training.train import run
 
@@ -180,3 +182,21 @@ def test_contradictory_settings_are_refused_before_any_work(tmp_path):
         TrainSettings(out=tmp_path)
     with pytest.raises(ValidationError, match="exactly one of"):
         TrainSettings(out=tmp_path, store=tmp_path, scenes={"_target_": "x"})
+    with pytest.raises(ValidationError, match="crop_px"):
+        TrainSettings(out=tmp_path, store=tmp_path, loss={"coarse": 0.1})
+
+
+def test_a_series_that_agrees_with_the_coarse_sensor_has_a_small_coarse_loss(tmp_path):
+    module = FusionModule(TrainSettings(out=tmp_path, store=tmp_path))
+    rng = np.random.default_rng(3)
+    truth = np.full((1, 40, 32, 32), 0.4, np.float32) + 0.2 * np.sin(np.arange(40) / 9)[None, :, None, None]
+    features = np.zeros((1, len(FEATURE_NAMES), 40, 32, 32), np.float32)
+    features[:, 0] = (0.4 - 0.5) / NDVI_UNIT  # linear interpolation knows nothing of the season
+    features[:, FEATURE_NAMES.index("coarse_level")] = (truth - 0.4) / NDVI_UNIT
+    features[:, FEATURE_NAMES.index("coarse_support")] = 1.0
+    texture = 0.05 * rng.standard_normal((32, 32))
+    loss = {
+        name: module._coarse_loss(torch.from_numpy(features), torch.from_numpy((series + texture).astype(np.float32)))
+        for name, series in (("true", truth), ("linear", np.full_like(truth, 0.4)))
+    }
+    assert loss["true"] < 0.25 * loss["linear"]  # what is left is the smoothing in time
