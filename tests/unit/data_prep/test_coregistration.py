@@ -1,5 +1,7 @@
 """Shift between sensors: accuracy on known shifts, refusal beyond the threshold, honesty where none can be measured."""
 
+import re
+
 import numpy as np
 import pytest
 import rioxarray  # noqa: F401
@@ -8,6 +10,7 @@ from scipy import ndimage
 
 from data_prep.coregistration import RegistrationSettings, check_registration, measure_shift
 from data_prep.sources import SourceError
+from fusion.series.coarse_operator import coarse_aggregate, coarse_psf_weights
 from tests.unit.data_prep.raw_files import axis, dates
 
 FINE = 8  # sub-pixels a pixel: known shifts are whole sub-pixels, so no interpolation enters the truth
@@ -80,3 +83,50 @@ def test_unrelated_sensors_give_no_measurement_and_no_refusal():
     rng = np.random.default_rng(6)
     bands |= {b: bands[b] * 0 + rng.normal(size=bands[b].shape).astype(np.float32) for b in ("VV", "VH")}
     assert "not measurable" in check_registration(bands, RegistrationSettings(check="refuse"))[0]
+
+
+def countryside(right_m: float, down_m: float) -> dict[str, xr.DataArray]:
+    """S2 over 4.8 km of patchy land, and what a 300 m sensor sees of it, told at a place that is off by some metres."""
+    rng = np.random.default_rng(8)
+    size, margin, cell = 480, 60, 300.0
+    wide = size + 2 * margin
+    land = 0.5 + 0.25 * np.sign(ndimage.gaussian_filter(rng.normal(size=(wide, wide)), 12.0))
+    positions = (np.arange(wide) - margin + 0.5) * 10.0
+    cells = np.arange(-450.0, size * 10 + 600, cell)
+    rows, columns, _ = coarse_psf_weights(positions, positions, cells, cells)
+    seen = coarse_aggregate(land, rows, columns)
+    fine = [(np.arange(size) + 0.5) * 10 - shift for shift in (down_m, right_m)]  # where the sensor believes it looks
+    place = np.meshgrid(*((axis - cells[0]) / cell for axis in fine), indexing="ij")
+    told = ndimage.map_coordinates(seen, place, order=1)  # bilinear, as the cube step resamples
+    coords = {"t": dates(6), **axis(size, 10)}
+
+    def series(image: np.ndarray, noise: float) -> xr.DataArray:
+        stack = (image + noise * rng.normal(size=(6, size, size))).astype(np.float32)
+        return xr.DataArray(stack, dims=("t", "y", "x"), coords=coords).rio.write_crs("EPSG:32631")
+
+    inner = slice(margin, margin + size)
+    return {"S2NDVI": series(land[inner, inner], 0.03), "COARSE_NDVI": series(told, 0.005)}
+
+
+@pytest.mark.parametrize(("right_m", "down_m"), [(0.0, 0.0), (200.0, -120.0)])
+def test_a_shift_of_the_coarse_series_is_measured_and_refused_beyond_the_threshold(right_m, down_m):
+    bands = countryside(right_m, down_m)
+    (told,) = check_registration(bands, RegistrationSettings())
+    found = re.search(r"coarse series lies ([-+.0-9]+) px right and ([-+.0-9]+) px down", told)
+    assert found, told
+    assert float(found[1]) * 10 == pytest.approx(right_m, abs=30) and float(found[2]) * 10 == pytest.approx(
+        down_m, abs=30
+    )  # a tenth of its pixel
+    refuse = RegistrationSettings(check="refuse")
+    if right_m:
+        with pytest.raises(SourceError, match="coarse series lies"):
+            check_registration(bands, refuse)
+        check_registration(bands, refuse.model_copy(update={"max_coarse_shift_m": 300.0}))
+    else:
+        check_registration(bands, refuse)
+
+
+def test_too_small_an_area_is_not_measured_against_the_coarse_series():
+    bands = {name: values.isel(y=slice(0, 64), x=slice(0, 64)) for name, values in countryside(200.0, 0.0).items()}
+    (told,) = check_registration(bands, RegistrationSettings(check="refuse"))
+    assert "not measurable on less than" in told
