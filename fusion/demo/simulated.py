@@ -132,6 +132,8 @@ class SimulatedDemo:
                 "near_real_time.scenes": 0,
                 "phenology.scenes": 0,
                 "looks_scenes": 0,
+                "radar_level.scenes": 0,
+                "suspects.scenes": 0,
                 "figures": False,
                 "tracking.uri": f"sqlite:///{(self.settings.out / 'mlflow.db').resolve()}",
             },

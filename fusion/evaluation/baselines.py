@@ -5,12 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from scipy.ndimage import distance_transform_edt
 from scipy.signal import savgol_filter
 
-from fusion.contract import COARSE_NDVI, NDVI_MAX, NDVI_MIN
+from fusion.contract import COARSE_NDVI, COARSE_PIXEL_M, NDVI_MAX, NDVI_MIN
 from fusion.evaluation.predictor import Prediction, Predictor, Target, s2_looks, to_days
+from fusion.series.coarse_operator import FINE_PIXEL_M
 from fusion.series.neighbours import interpolate_linear
 from fusion.series.whittaker import whittaker
+
+CLOUD_REACH = 15  # coarse pixels over which the trust in a look rises with its distance to the nearest cloud
+LEAST_SCORE = 0.01
 
 
 def nothing(cube: xr.DataArray, dates: np.ndarray) -> np.ndarray:
@@ -80,11 +85,13 @@ class SavitzkyGolay:
 
 @dataclass(frozen=True)
 class EfastLike:
-    """Looks carried to the wanted date by the change of the coarse series, weighted by their distance in time.
+    """Looks carried to the wanted date by the change of the coarse series, weighted in time and by distance to clouds.
 
-    ``ndvi(t) = sum w_i (look_i + coarse(t) - coarse(t_i)) / sum w_i`` with gaussian weights in time, after EFAST
-    (Senty et al. 2024, doi:10.3390/rs16111833); the coarse series is smoothed in time with a gaussian kernel. A pixel
-    without a coarse value gets the weighted mean of its looks. Not EFAST itself: no weights by distance to clouds.
+    ``ndvi(t) = sum w_i (look_i + coarse(t) - coarse(t_i)) / sum w_i`` with gaussian weights in time times a score that
+    rises with the distance to the nearest masked pixel of the look, after EFAST (Senty et al. 2024,
+    doi:10.3390/rs16111833); the coarse series is smoothed in time with a gaussian kernel. A pixel without a coarse
+    value gets the weighted mean of its looks. Not EFAST itself: pixels beside a cloud keep a small weight, so that
+    every pixel that was ever seen gets an answer, and clouds beyond the cube's border are not known.
     """
 
     scale_days: float = 20.0
@@ -98,10 +105,11 @@ class EfastLike:
         if days.size == 0:
             return Prediction(nothing(cube, dates), None)
         at_looks, at_dates = (self._coarse(cube, when) for when in (days, wanted))
+        scores = cloud_scores(np.isfinite(looks))
         out = nothing(cube, dates)
         for row, day in enumerate(wanted):
             change = np.nan_to_num(at_dates[row][None] - at_looks, nan=0.0)
-            weight = kernel_weights(days, day, np.isfinite(looks), self.scale_days)
+            weight = kernel_weights(days, day, np.isfinite(looks), self.scale_days, scores)
             total = (weight * np.nan_to_num(looks + change)).sum(axis=0)
             out[row] = np.where(weight.any(axis=0), np.clip(total, NDVI_MIN, NDVI_MAX), np.nan)
         return Prediction(out, None)
@@ -122,15 +130,33 @@ class EfastLike:
         return out
 
 
-def kernel_weights(days: np.ndarray, day: int, seen: np.ndarray, scale_days: float) -> np.ndarray:
+def cloud_scores(seen: np.ndarray) -> np.ndarray:
+    """Trust in each look by its distance to the nearest masked pixel of its date, (n, y, x): 1 on dates without any.
+
+    EFAST's ramp, from 0 at one coarse pixel (300 m) to 1 at 16 of them, but never below :data:`LEAST_SCORE`.
+    """
+    scores = np.ones(seen.shape, np.float32)
+    for row, frame in enumerate(seen):
+        if not frame.all():
+            distance_m = FINE_PIXEL_M * distance_transform_edt(frame)
+            scores[row] = np.clip((distance_m / COARSE_PIXEL_M - 1) / CLOUD_REACH, LEAST_SCORE, 1)
+    return scores
+
+
+def kernel_weights(
+    days: np.ndarray, day: int, seen: np.ndarray, scale_days: float, scores: np.ndarray | None = None
+) -> np.ndarray:
     """Gaussian weights in time of the looks that exist, (n, y, x), summing to one; all zero where a pixel has none.
 
-    Exponents are taken relative to the nearest look, so that looks far away still share a weight of one.
+    ``scores`` multiply them. Exponents are taken relative to the nearest look, so that looks far away still share a
+    weight of one.
     """
     exponent = -0.5 * ((days - day) / scale_days) ** 2
     exponent = np.where(seen, exponent[:, None, None], -np.inf)
     top = exponent.max(axis=0, initial=-np.inf)
     weight = np.exp(exponent - np.where(np.isfinite(top), top, 0.0))
+    if scores is not None:
+        weight = weight * scores
     total = weight.sum(axis=0)
     return np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
 

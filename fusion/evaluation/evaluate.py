@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -18,18 +19,28 @@ from fusion.evaluation.leave_gap_out import LeaveGapOut
 from fusion.evaluation.metrics import METRICS
 from fusion.evaluation.near_real_time import NearRealTime
 from fusion.evaluation.phenology import PhenologyRules
-from fusion.evaluation.predictor import ModelPredictor, Predictor, ablations
+from fusion.evaluation.predictor import (
+    MODEL,
+    OTHER_SENSORS,
+    WITHOUT_ADVERSARIAL,
+    ModelPredictor,
+    Predictor,
+    Without,
+    ablations,
+)
+from fusion.evaluation.radar_level import RadarLevel
 from fusion.evaluation.real import real_tables, score_cubes
 from fusion.evaluation.report import Evaluation, show, write_report
 from fusion.evaluation.scenes import TruthScene, truth_scenes
-from fusion.evaluation.simulated import score_scenes, simulated_tables
-from fusion.evaluation.summaries import Bootstrap
+from fusion.evaluation.simulated import TruthProtocol, score_scenes, simulated_tables
+from fusion.evaluation.summaries import Bootstrap, seed_table
+from fusion.evaluation.suspects import SuspectRules
 from fusion.evaluation.tracking import Tracking, record
 
 log = logging.getLogger(__name__)
 
 SHIPPED, NO_MODEL = "shipped", "none"
-WITHOUT_ADVERSARIAL = "without adversarial"
+S2_ONLY_NET = "S2-only net"
 CUBE_SUFFIXES = (".nc", ".nc4", ".csv", ".zarr")
 
 
@@ -41,6 +52,8 @@ class EvaluateSettings(BaseModel):
     out: Path = Field(description="folder for scores.json, tables, rows and figures")
     model: str = Field(SHIPPED, description="shipped, none, a model file or folder, run:ID, or a registered name")
     without_adversarial: str | None = Field(None, description="the net without its adversarial part, for the gate")
+    seeds: tuple[str, ...] = Field((), description="nets trained alike from other seeds, for the spread over seeds")
+    s2_only_net: str | None = Field(None, description="a net trained on S2 alone; it is shown S2 alone")
     others: dict[str, str] = Field({}, description="further nets to score beside it, name -> reference")
     ablations: tuple[Literal["s1", "coarse", "s2_only"], ...] = Field((), description="what the model loses")
     baselines: tuple[str, ...] = Field(("linear",), description="linear, whittaker, savitzky_golay, efast_like")
@@ -58,6 +71,8 @@ class EvaluateSettings(BaseModel):
     holdout: Holdout = Field(Holdout(), description="hidden windows against the truth")
     near_real_time: NearRealTime = Field(NearRealTime(), description="error by lag")
     phenology: PhenologyRules = Field(PhenologyRules(), description="error of season dates")
+    radar_level: RadarLevel = Field(RadarLevel(), description="what a constant shift of the radar changes")
+    suspects: SuspectRules = Field(SuspectRules(), description="finding looks that the cloud mask missed")
     looks_scenes: int = Field(8, ge=0, description="scenes also scored against their own looks (leave-gap-out)")
     looks_linear: dict[int, float] = Field({}, description="MAE of linear on real looks by gap, to compare scenes with")
 
@@ -65,18 +80,21 @@ class EvaluateSettings(BaseModel):
     bootstrap: Bootstrap = Field(Bootstrap(), description="intervals over dates or scenes")
     threads: int | None = Field(None, ge=1, description="CPU threads of the model; null: all")
     figures: bool = Field(True, description="draw the figures")
+    figure_format: Literal["png", "pdf", "svg"] = Field("png", description="file format of the figures")
     tracking: Tracking = Field(Tracking(), description="record in MLflow")
 
     @model_validator(mode="after")
     def _one_input(self) -> "EvaluateSettings":
         if self.cube is not None and self.store is not None:
             raise ValueError("give either cube=PATH (real looks) or store=PATH (simulated truth), not both")
-        if self.model == NO_MODEL and (self.without_adversarial or self.others or not self.baselines):
+        nets = self.without_adversarial or self.others or self.seeds or self.s2_only_net
+        if self.model == NO_MODEL and (nets or not self.baselines):
             raise ValueError("model=none leaves nothing to compare; give a model, or baselines only")
         if self.without_adversarial and self.cube is not None:
             raise ValueError("the adversarial gate needs truth; leave out cube")
         known = [baseline.name for baseline in make_baselines(list(self.baselines), list(self.whittaker_lambdas))]
-        taken = {"model", WITHOUT_ADVERSARIAL, *known} & set(self.others)
+        seeds = seed_names(self.seeds)
+        taken = {MODEL, WITHOUT_ADVERSARIAL, S2_ONLY_NET, *known, *seeds} & set(self.others)
         if taken:
             raise ValueError(f"others uses the names {sorted(taken)}, which mean something else; take other names")
         return self
@@ -91,7 +109,7 @@ def run(settings: EvaluateSettings) -> Any:
     else:
         log.info("%d real cube(s)", len(names))
         evaluation = evaluate_cubes(settings, predictors, baselines)
-    files = write_report(evaluation, settings.out, figures=settings.figures)
+    files = write_report(evaluation, settings.out, figures=settings.figures, figure_format=settings.figure_format)
     record(evaluation, settings.model_dump(mode="json"), settings.tracking, settings.out)
     log.info("%d files in %s", len(files), settings.out)
     return show(evaluation)
@@ -105,16 +123,30 @@ def make_predictors(settings: EvaluateSettings) -> tuple[list[Predictor], list[s
     if settings.model != NO_MODEL:
         model = ModelPredictor.load(None if settings.model == SHIPPED else settings.model, threads=threads)
         predictors += [model, *ablations(model, settings.ablations)]
-    others = dict(settings.others)
+    others = dict(zip(seed_names(settings.seeds), settings.seeds, strict=True)) | settings.others
     if settings.without_adversarial:
         others[WITHOUT_ADVERSARIAL] = settings.without_adversarial
     predictors += [ModelPredictor.load(reference, name=name, threads=threads) for name, reference in others.items()]
+    if settings.s2_only_net:
+        net = ModelPredictor.load(settings.s2_only_net, name=S2_ONLY_NET, threads=threads)
+        predictors.append(Without(net, OTHER_SENSORS, S2_ONLY_NET))
     return [*predictors, *baselines], [baseline.name for baseline in baselines]
+
+
+def seed_names(seeds: tuple[str, ...]) -> list[str]:
+    """What the further seeds are called: the model itself is the first."""
+    return [f"seed {number}" for number in range(2, len(seeds) + 2)]
+
+
+def seed_spread(settings: EvaluateSettings, table: pd.DataFrame, by: str) -> dict[str, pd.DataFrame]:
+    """The table of the spread over seeds, where more than one was given."""
+    return {"seeds": seed_table(table, by, [MODEL, *seed_names(settings.seeds)])} if settings.seeds else {}
 
 
 def facts(settings: EvaluateSettings, predictors: list[Predictor]) -> dict[str, Any]:
     """What a reader of ``scores.json`` has to know beside the tables."""
-    hashes = {p.name: p.session.manifest.sha256 for p in predictors if isinstance(p, ModelPredictor)}
+    nets = [p.inner if p.name == S2_ONLY_NET and isinstance(p, Without) else p for p in predictors]
+    hashes = {net.name: net.session.manifest.sha256 for net in nets if isinstance(net, ModelPredictor)}
     return {
         "models_sha256": hashes,
         "distribution": settings.distribution,
@@ -129,8 +161,9 @@ def evaluate_cubes(settings: EvaluateSettings, predictors: list[Predictor], base
             open_cubes(settings), predictors, settings.leave_gap_out, distribution=settings.distribution, step=step
         )
     tables = real_tables(rows, settings.bootstrap)
+    tables |= seed_spread(settings, tables["by_gap"], "gap_days")
     if settings.model != NO_MODEL:
-        tables["checks"] = real_checks(tables, "model", baselines)
+        tables["checks"] = real_checks(tables, MODEL, baselines)
     dates = {site: sorted(set(group.date)) for site, group in rows.groupby("site")}
     known = facts(settings, predictors) | {"scored_dates": dates, "left_out": left_out}
     names = [predictor.name for predictor in predictors]
@@ -139,23 +172,24 @@ def evaluate_cubes(settings: EvaluateSettings, predictors: list[Predictor], base
 
 def evaluate_truth(settings: EvaluateSettings, predictors: list[Predictor], baselines: list[str]) -> Evaluation:
     """The protocol on scenes with truth."""
+    protocol = TruthProtocol(
+        holdout=settings.holdout,
+        near_real_time=settings.near_real_time,
+        phenology=settings.phenology,
+        radar_level=settings.radar_level,
+        suspects=settings.suspects,
+        looks=settings.leave_gap_out,
+        looks_scenes=settings.looks_scenes,
+        distribution=settings.distribution,
+    )
     with progress(settings.scenes * len(predictors)) as step:
-        rows, gallery = score_scenes(
-            open_scenes(settings),
-            predictors,
-            holdout=settings.holdout,
-            near_real_time=settings.near_real_time,
-            phenology=settings.phenology,
-            looks=settings.leave_gap_out,
-            looks_scenes=settings.looks_scenes,
-            distribution=settings.distribution,
-            step=step,
-        )
+        rows, gallery = score_scenes(open_scenes(settings), predictors, protocol, step=step)
     tables = simulated_tables(rows, settings.bootstrap)
+    tables |= seed_spread(settings, pd.concat([tables["overall"].assign(bin="all"), tables["by_bin"]]), "bin")
     if settings.model != NO_MODEL:
-        tables["checks"] = simulated_checks(tables, rows, "model", baselines, settings.looks_linear)
+        tables["checks"] = simulated_checks(tables, rows, MODEL, baselines, settings.looks_linear)
     if settings.without_adversarial and "images" in tables:
-        tables["gate"] = gate_table(tables["overall"], tables["images"], "model", WITHOUT_ADVERSARIAL)
+        tables["gate"] = gate_table(tables["overall"], tables["images"], MODEL, WITHOUT_ADVERSARIAL)
     known = facts(settings, predictors) | {"scenes": list(dict.fromkeys(rows["holdout"].scene))}
     return Evaluation("simulated", tables, rows, [predictor.name for predictor in predictors], known, gallery)
 

@@ -67,15 +67,24 @@ def radial_power(image: np.ndarray) -> np.ndarray:
     return total[1:] / count[1:]
 
 
+def gradient_spectrum(frame: np.ndarray) -> np.ndarray | None:
+    """log10 of the radially averaged power spectrum of a frame's NDVI gradient magnitude, from frequency 1 to Nyquist.
+
+    None for frames with gaps or under 16 px.
+    """
+    if min(frame.shape) < SPECTRUM_MIN_PX or not np.isfinite(frame).all():
+        return None
+    return np.log10(radial_power(gradient_magnitude(frame)) + SPECTRUM_FLOOR)
+
+
 def gradient_spectrum_error(prediction: np.ndarray, reference: np.ndarray) -> float:
     """Mean over the upper half of the radial frequencies of |log10 P_prediction - log10 P_reference|.
 
     P is the radially averaged power spectrum of the NDVI gradient magnitude: too smooth a prediction has too little
     power at high frequencies. 0 is equal, 1 is a factor of ten. NaN for frames with gaps or under 16 px.
     """
-    whole = np.isfinite(prediction).all() and np.isfinite(reference).all()
-    if min(prediction.shape) < SPECTRUM_MIN_PX or not whole:
+    predicted, true = gradient_spectrum(prediction), gradient_spectrum(reference)
+    if predicted is None or true is None:
         return float("nan")
-    spectra = [np.log10(radial_power(gradient_magnitude(frame)) + SPECTRUM_FLOOR) for frame in (prediction, reference)]
-    upper = spectra[0].size // 2
-    return float(np.abs(spectra[0] - spectra[1])[upper:].mean())
+    upper = true.size // 2
+    return float(np.abs(predicted - true)[upper:].mean())

@@ -16,7 +16,7 @@ from fusion.evaluation.scenes import TruthScene
 from fusion.series.season_blocks import SEASON_LAYERS, extract_seasons
 from fusion.series.season_settings import SEASON_FLAGS, SeasonSettings
 
-EVENTS = {"SOS": "SOSD", "EOS": "EOSD"}
+EVENTS = {"SOS": "SOSD", "peak": "MAXD", "EOS": "EOSD"}
 LOOKS = "looks"  # the extractor on the gappy S2 series itself
 SEASONS_A_SERIES = 4
 MATCH_DAYS = 60  # a season counts as the true one when its maximum lies this near to the true maximum

@@ -11,6 +11,7 @@ from fusion.contract import NDVI_MAX, NDVI_MIN
 from fusion.evaluation.gallery import Gallery
 from fusion.evaluation.leave_gap_out import SEASONS
 from fusion.evaluation.metrics import COVERAGE_LEVELS, HALF_WIDTHS
+from fusion.evaluation.predictor import LINEAR, MODEL, SIDE_BY_SIDE, WITHOUT_ADVERSARIAL
 
 COLOURS = ("#0b6e4f", "#d1495b", "#30638e", "#edae49", "#7d5ba6", "#8c8c8c", "#00798c", "#a0522d")
 STYLE: Any = {  # matplotlib's own type lists every key that exists
@@ -39,10 +40,10 @@ def new_figure(columns: int = 1, rows: int = 1, width: float = 6.3, height: floa
     return figure, axes
 
 
-def save(figure: Any, folder: Path, name: str) -> Path:
-    """Write ``name.png`` at print resolution under a temporary name, then rename it."""
+def save(figure: Any, folder: Path, name: str, suffix: str = "png") -> Path:
+    """Write ``name.png`` (or .pdf, .svg) at print resolution under a temporary name, then rename it."""
     folder.mkdir(parents=True, exist_ok=True)
-    partial, final = folder / f".{name}.partial.png", folder / f"{name}.png"
+    partial, final = folder / f".{name}.partial.{suffix}", folder / f"{name}.{suffix}"
     figure.savefig(partial, dpi=STYLE["savefig.dpi"])
     partial.replace(final)
     return final
@@ -55,7 +56,7 @@ def colour_of(predictors: Sequence[str]) -> dict[str, str]:
 
 def told_apart(predictors: Sequence[str], available: Sequence[str], count: int) -> list[str]:
     """The ``count`` predictors that say most side by side: the model, linear, the net without its adversarial part."""
-    first = [name for name in ("model", "linear", "without adversarial") if name in available]
+    first = [name for name in (MODEL, LINEAR, WITHOUT_ADVERSARIAL) if name in available]
     return [*first, *[name for name in predictors if name in available and name not in first]][:count]
 
 
@@ -153,6 +154,42 @@ def plot_frames(gallery: Gallery, predictors: Sequence[str]) -> Any:
     return figure
 
 
+def plot_gaps(gallery: Gallery) -> Any:
+    """A date in the middle of a 60-day gap, one scene a row: truth, linear, without and with the adversarial part."""
+    names = ["truth", *[name for name in SIDE_BY_SIDE if name in gallery.gaps[0].frames]]
+    width, height = 1.9 * len(names) + 0.7, 2.15 * len(gallery.gaps) + 0.2
+    figure, axes = new_figure(columns=len(names), rows=len(gallery.gaps), width=width, height=height)
+    titles = {MODEL: "with adversarial"} if WITHOUT_ADVERSARIAL in names else {}
+    for row, example in zip(np.reshape(axes, (len(gallery.gaps), len(names))), gallery.gaps, strict=True):
+        truth, image = example.frames["truth"], None
+        low, high = np.nanpercentile(truth, (1, 99))
+        for axis, name in zip(row, names, strict=True):
+            frame = example.frames[name]
+            image = axis.imshow(frame, vmin=low, vmax=high, cmap="YlGn", interpolation="nearest")
+            axis.set_xticks([])
+            axis.set_yticks([])
+            axis.grid(False)
+            error = "" if name == "truth" else f"\nMAE {np.nanmean(np.abs(frame - truth)):.3f}"
+            axis.set_title(f"{titles.get(name, name)}{error}", fontsize=8)
+        row[0].set_ylabel(f"{example.date}\ngap of {example.gap_days} days", fontsize=7)
+        figure.colorbar(image, ax=list(row), shrink=0.85, label="NDVI")
+    return figure
+
+
+def plot_spectra(gallery: Gallery, predictors: Sequence[str]) -> Any:
+    """Mean power spectrum of the NDVI gradient inside hidden gaps; the spectrum error scores the shaded half."""
+    figure, axis = new_figure()
+    for name in ("truth", *told_apart(predictors, list(gallery.spectra), 6)):
+        total, count = gallery.spectra[name]
+        frequency = np.arange(1, total.size + 1) / (2 * total.size)
+        style = {"color": "0.15", "lw": 1.8} if name == "truth" else {"color": colour_of(predictors)[name], "lw": 1.2}
+        axis.plot(frequency, 10 ** (total / count), label=name, **style)
+    axis.axvspan(0.25, 0.5, color="0.95", zorder=0)
+    axis.set(xlabel="cycles a pixel of 10 m", ylabel="power of the NDVI gradient", yscale="log", xlim=(0, 0.5))
+    axis.legend(fontsize=7, ncol=2)
+    return figure
+
+
 def plot_lags(table: pd.DataFrame, predictors: Sequence[str]) -> Any:
     """MAE by lag in days; the dashed line is the hindcast that knows everything."""
     figure, axis = new_figure()
@@ -171,7 +208,7 @@ def plot_lags(table: pd.DataFrame, predictors: Sequence[str]) -> Any:
 def plot_season_dates(table: pd.DataFrame, predictors: Sequence[str]) -> Any:
     """RMSE of season dates by length of the gap over the event."""
     events = list(dict.fromkeys(table.event))
-    figure, axes = new_figure(columns=len(events))
+    figure, axes = new_figure(columns=len(events), width=2.4 * len(events) + 0.3, height=2.9)
     for axis, event in zip(np.atleast_1d(axes), events, strict=True):
         for name in dict.fromkeys(table.predictor):
             rows = table[(table.predictor == name) & (table.event == event)].sort_values("gap_days")

@@ -12,6 +12,10 @@ from fusion.inference.fuse import fuse_cube
 from fusion.inference.locate import locate_model
 from fusion.inference.session import ModelSession, load_session
 
+MODEL, LINEAR, WITHOUT_ADVERSARIAL = "model", "linear", "without adversarial"
+OTHER_SENSORS = (*RADAR_BANDS, COARSE_NDVI)
+SIDE_BY_SIDE = (LINEAR, WITHOUT_ADVERSARIAL, MODEL)  # what a picture shows beside the truth, from left to right
+
 Target = Literal["look", "signal"]  # what sigma refers to: a noisy look, or the clean signal behind it
 
 
@@ -57,11 +61,11 @@ class ModelPredictor:
     """
 
     session: ModelSession
-    name: str = "model"
+    name: str = MODEL
     step_days: int = STEP_DAYS
 
     @classmethod
-    def load(cls, reference: str | None, *, name: str = "model", threads: int = 1) -> "ModelPredictor":
+    def load(cls, reference: str | None, *, name: str = MODEL, threads: int = 1) -> "ModelPredictor":
         """Open the shipped model (None), a file, an MLflow run or a registered name."""
         return cls(load_session(locate_model(reference), threads=threads), name)
 
@@ -97,7 +101,7 @@ class Without:
 
 def ablations(inner: Predictor, names: Sequence[str]) -> list[Without]:
     """The predictor without radar (``s1``), without the coarse series (``coarse``), or with S2 only (``s2_only``)."""
-    bands = {"s1": RADAR_BANDS, "coarse": (COARSE_NDVI,), "s2_only": (*RADAR_BANDS, COARSE_NDVI)}
+    bands = {"s1": RADAR_BANDS, "coarse": (COARSE_NDVI,), "s2_only": OTHER_SENSORS}
     unknown = [name for name in names if name not in bands]
     if unknown:
         raise ValueError(f"ablations are {list(names)}; expected some of {sorted(bands)}")

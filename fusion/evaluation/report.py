@@ -39,7 +39,7 @@ class Evaluation:
         return ("by_gap", "gap_days") if self.kind == "real" else ("by_bin", "bin")
 
 
-def write_report(evaluation: Evaluation, out: Path, *, figures: bool = True) -> list[Path]:
+def write_report(evaluation: Evaluation, out: Path, *, figures: bool = True, figure_format: str = "png") -> list[Path]:
     """Write every output into folder ``out``; each file under a temporary name first. Returns the files."""
     out.mkdir(parents=True, exist_ok=True)
     files = [write_json(evaluation, out / "scores.json")]
@@ -48,7 +48,7 @@ def write_report(evaluation: Evaluation, out: Path, *, figures: bool = True) -> 
     for name, table in evaluation.rows.items():
         files.append(write_csv(table, out / "rows" / f"{name}.csv"))
     if figures:
-        files += write_figures(evaluation, out / "figures")
+        files += write_figures(evaluation, out / "figures", figure_format)
     return files
 
 
@@ -87,7 +87,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> Path:
     return path
 
 
-def write_figures(evaluation: Evaluation, folder: Path) -> list[Path]:
+def write_figures(evaluation: Evaluation, folder: Path, figure_format: str = "png") -> list[Path]:
     """All figures that the tables allow."""
     tables, names, gallery = evaluation.tables, evaluation.predictors, evaluation.gallery
     main, group = evaluation.main
@@ -106,11 +106,15 @@ def write_figures(evaluation: Evaluation, folder: Path) -> list[Path]:
     if gallery.series_days is not None:
         drawn["example_series"] = plots.plot_series(gallery, names)
         drawn["example_images"] = plots.plot_frames(gallery, names)
+    if gallery.gaps:
+        drawn["gap_60_days"] = plots.plot_gaps(gallery)
+    if gallery.spectra:
+        drawn["gradient_spectrum"] = plots.plot_spectra(gallery, names)
     if "lags" in tables:
         drawn["mae_by_lag"] = plots.plot_lags(tables["lags"], names)
     if "season_dates" in tables:
         drawn["season_dates"] = plots.plot_season_dates(tables["season_dates"], names)
-    return [plots.save(figure, folder, name) for name, figure in drawn.items()]
+    return [plots.save(figure, folder, name, figure_format) for name, figure in drawn.items()]
 
 
 def slug(name: str) -> str:
@@ -138,7 +142,7 @@ def show(evaluation: Evaluation) -> Group:
             parts.append(pivot(rows, "gap_days", "rmse_days", f"{event} RMSE (days) by gap over the event", digits=1))
             title = f"{event} median absolute error (days)"
             parts.append(pivot(rows, "gap_days", "median_absolute_days", title, digits=1))
-    for name in ("images", "coarse_consistency", "gate", "checks"):
+    for name in ("images", "coarse_consistency", "radar_level", "suspect_looks", "seeds", "gate", "checks"):
         if name in tables:
             parts.append(flat(tables[name], name.replace("_", " ")))
     if "lags" in tables:

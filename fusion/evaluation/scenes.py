@@ -25,7 +25,8 @@ class SceneWithTruth(Protocol):
 class TruthScene:
     """A cube ``(t, bands, y, x)`` with its clean NDVI: ``truth_days`` int64 (n,), ``truth`` float32 (n, y, x).
 
-    ``parcel`` int (y, x) numbers the fields where they are known.
+    ``parcel`` int (y, x) numbers the fields where they are known; ``suspect`` bool (t, y, x), on the cube's dates, says
+    where a look was touched by cloud, haze or shadow although the mask kept it, where that is known.
     """
 
     key: str
@@ -33,6 +34,7 @@ class TruthScene:
     truth_days: np.ndarray
     truth: np.ndarray
     parcel: np.ndarray | None = None
+    suspect: np.ndarray | None = None
 
     def centre(self, size: int) -> "TruthScene":
         """The middle ``size`` x ``size`` pixels, as a scene of its own; the whole scene where it is smaller."""
@@ -40,8 +42,9 @@ class TruthScene:
         y, x = (max(0, (n - size) // 2) for n in (height, width))
         rows, columns = slice(y, y + min(size, height)), slice(x, x + min(size, width))
         parcel = None if self.parcel is None else self.parcel[rows, columns]
+        suspect = None if self.suspect is None else self.suspect[:, rows, columns]
         cube = self.cube.isel(y=rows, x=columns)
-        return TruthScene(self.key, cube, self.truth_days, self.truth[:, rows, columns], parcel)
+        return TruthScene(self.key, cube, self.truth_days, self.truth[:, rows, columns], parcel, suspect)
 
     def truth_at(self, days: np.ndarray) -> np.ndarray:
         """Truth on the given days, float32 (n, y, x); NaN on days outside it."""
@@ -73,6 +76,15 @@ def cube_from_observations(observations: Observations) -> xr.DataArray:
     return xr.DataArray(data, dims=DIMS, coords=coords, name="cube", attrs={"s1_units": "dB"})
 
 
+def on_dates_of(cube: xr.DataArray, days: np.ndarray, flags: np.ndarray | None) -> np.ndarray | None:
+    """Flags bool (n, y, x) of ``days`` on all dates of the cube, False on the others; None stays None."""
+    if flags is None:
+        return None
+    out = np.zeros((cube.sizes["t"], *flags.shape[1:]), bool)
+    out[np.searchsorted(cube.t.values.astype("datetime64[D]").astype(np.int64), days)] = flags
+    return out
+
+
 def truth_scenes(source: Iterable[SceneWithTruth], count: int | None) -> Iterator[TruthScene]:
     """The first ``count`` scenes of a source, one at a time; patches without truth are refused.
 
@@ -87,9 +99,9 @@ def truth_scenes(source: Iterable[SceneWithTruth], count: int | None) -> Iterato
             raise ContractError(f"scene {index} has no truth; score real data with cube=PATH instead")
         found = True
         label = getattr(scene, "key", None) or f"seed {getattr(scene, 'seed', index)}"
+        cube = cube_from_observations(scene.observations)
+        suspect = on_dates_of(cube, scene.observations.s2_days, getattr(scene, "suspect", None))
         parcel = getattr(scene, "parcel", None)
-        yield TruthScene(
-            str(label), cube_from_observations(scene.observations), np.asarray(scene.truth_days), scene.truth, parcel
-        )
+        yield TruthScene(str(label), cube, np.asarray(scene.truth_days), scene.truth, parcel, suspect)
     if not found:
         raise ContractError("there is no scene to score; ask for one or more scenes, or check the split of the store")

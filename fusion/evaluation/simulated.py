@@ -3,18 +3,20 @@
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
 from fusion.contract import ContractError
 from fusion.evaluation.coarse_consistency import coarse_errors
 from fusion.evaluation.gallery import Gallery
-from fusion.evaluation.holdout import GAP_BINS, Holdout, hide_scene, score_scene
+from fusion.evaluation.holdout import GAP_BINS, Holdout, hide_scene, score_scene, scored_frames
 from fusion.evaluation.leave_gap_out import LeaveGapOut, leave_gap_out
 from fusion.evaluation.metrics import Distribution
 from fusion.evaluation.near_real_time import NearRealTime, score_lags
 from fusion.evaluation.phenology import PhenologyRules, score_seasons, season_table
-from fusion.evaluation.predictor import Predictor, Without
+from fusion.evaluation.predictor import ModelPredictor, Predictor, Without
+from fusion.evaluation.radar_level import RadarLevel, radar_level_table, score_radar_level
 from fusion.evaluation.scenes import TruthScene
 from fusion.evaluation.summaries import (
     Bootstrap,
@@ -25,6 +27,7 @@ from fusion.evaluation.summaries import (
     over_dates,
     pooled,
 )
+from fusion.evaluation.suspects import SuspectRules, score_suspects, suspect_table
 
 log = logging.getLogger(__name__)
 
@@ -33,51 +36,79 @@ MIDDLE_PX = 48  # side of the part of a scene that the costly parts of the proto
 Rows = dict[str, list[pd.DataFrame]]
 
 
+@dataclass(frozen=True)
+class TruthProtocol:
+    """The rules of every part of the protocol on scenes with truth."""
+
+    holdout: Holdout
+    near_real_time: NearRealTime
+    phenology: PhenologyRules
+    radar_level: RadarLevel
+    suspects: SuspectRules
+    looks: LeaveGapOut
+    looks_scenes: int
+    distribution: Distribution = "gaussian"
+
+
 def score_scenes(
     scenes: Iterable[TruthScene],
     predictors: Sequence[Predictor],
+    protocol: TruthProtocol,
     *,
-    holdout: Holdout,
-    near_real_time: NearRealTime,
-    phenology: PhenologyRules,
-    looks: LeaveGapOut,
-    looks_scenes: int,
-    distribution: Distribution,
     step: Callable[[str], None] = lambda _: None,
 ) -> tuple[dict[str, pd.DataFrame], Gallery]:
     """Rows of every part of the protocol, and what the figures need.
 
-    The tables are ``holdout``, ``images``, ``coarse``, ``lags``, ``seasons`` (phenology) and ``looks`` (leave-gap-out
-    against the scenes' own noisy looks, which says how hard they are beside real ones). Unscored parts are absent. The
-    last three need a prediction for every date and gap, so they take the middle of a scene, and no ablations.
+    The tables are ``holdout``, ``images``, ``coarse``, ``lags``, ``seasons`` (phenology), ``looks`` (leave-gap-out
+    against the scenes' own noisy looks, which says how hard they are beside real ones), ``radar_level`` and
+    ``suspects``. Unscored parts are absent. All but the first three need a prediction for every date and gap, so they
+    take the middle of a scene, and no ablations; the last two take networks only.
     """
     rows: Rows = defaultdict(list)
     gallery = Gallery()
     for index, scene in enumerate(scenes):
-        hidden = hide_scene(scene, holdout, index)
+        hidden = hide_scene(scene, protocol.holdout, index)
         for predictor in predictors:
             step(f"{scene.key}: {predictor.name}")
-            sums, images, prediction = score_scene(hidden, predictor, holdout, distribution=distribution)
+            sums, images, prediction = score_scene(
+                hidden, predictor, protocol.holdout, distribution=protocol.distribution
+            )
             rows["holdout"].append(sums)
             rows["images"].append(images)
             rows["coarse"].append(coarse_errors(scene, hidden, prediction.ndvi, predictor.name))
-            gallery.add(scene, hidden, predictor.name, prediction)
-        middle, whole = scene.centre(MIDDLE_PX), [p for p in predictors if not isinstance(p, Without)]
-        for predictor in whole:
-            if index < near_real_time.scenes:
-                rows["lags"].append(score_lags(middle, predictor, near_real_time, distribution=distribution))
-            if index < phenology.scenes:
-                rows["seasons"].append(score_seasons(middle, predictor, phenology))
-        if index < phenology.scenes:
-            rows["seasons"].append(score_seasons(middle, None, phenology))
-        if index < looks_scenes:
-            try:
-                found = leave_gap_out(middle.cube, whole, looks, site=scene.key, distribution=distribution)
-                rows["looks"].append(found)
-            except ContractError as error:
-                log.info("%s is not scored against its looks: %s", scene.key, error)
+            gallery.add(scene, hidden, predictor.name, prediction, scored_frames(hidden, protocol.holdout.frames))
+        gallery.add_gap(scene, predictors)
+        whole = [p for p in predictors if not isinstance(p, Without)]
+        score_middle(rows, scene.centre(MIDDLE_PX), whole, protocol, index)
     filled = {name: [table for table in found if len(table)] for name, found in rows.items()}
     return {name: pd.concat(found, ignore_index=True) for name, found in filled.items() if found}, gallery
+
+
+def score_middle(
+    rows: Rows, middle: TruthScene, predictors: Sequence[Predictor], protocol: TruthProtocol, index: int
+) -> None:
+    """Add the rows of the costly parts of the protocol, each for as many scenes as its rules say."""
+    distribution = protocol.distribution
+    for predictor in predictors:
+        if index < protocol.near_real_time.scenes:
+            found = score_lags(middle, predictor, protocol.near_real_time, distribution=distribution)
+            rows["lags"].append(found)
+        if index < protocol.phenology.scenes:
+            rows["seasons"].append(score_seasons(middle, predictor, protocol.phenology))
+    if index < protocol.phenology.scenes:
+        rows["seasons"].append(score_seasons(middle, None, protocol.phenology))
+    for model in [p for p in predictors if isinstance(p, ModelPredictor)]:
+        if index < protocol.radar_level.scenes:
+            hidden = hide_scene(middle, protocol.holdout, index)
+            rows["radar_level"].append(score_radar_level(hidden, model, protocol.radar_level))
+        if index < protocol.suspects.scenes:
+            rows["suspects"].append(score_suspects(middle, model, protocol.suspects))
+    if index < protocol.looks_scenes:
+        try:
+            found = leave_gap_out(middle.cube, predictors, protocol.looks, site=middle.key, distribution=distribution)
+            rows["looks"].append(found)
+        except ContractError as error:
+            log.info("%s is not scored against its looks: %s", middle.key, error)
 
 
 def simulated_tables(rows: dict[str, pd.DataFrame], bootstrap: Bootstrap) -> dict[str, pd.DataFrame]:
@@ -104,6 +135,10 @@ def simulated_tables(rows: dict[str, pd.DataFrame], bootstrap: Bootstrap) -> dic
         tables["lags"] = lag_curve(rows["lags"], bootstrap=bootstrap)
     if "seasons" in rows:
         tables["season_dates"] = season_table(rows["seasons"])
+    if "radar_level" in rows:
+        tables["radar_level"] = radar_level_table(rows["radar_level"])
+    if "suspects" in rows:
+        tables["suspect_looks"] = suspect_table(rows["suspects"])
     if "looks" in rows:
         tables["against_looks"] = over_dates(rows["looks"], ["predictor", "gap_days"], bootstrap=bootstrap)
     return {name: found for name, found in tables.items() if len(found)}

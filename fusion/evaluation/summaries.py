@@ -110,6 +110,14 @@ def image_table(rows: pd.DataFrame) -> pd.DataFrame:
     return table.assign(frames=rows.groupby("predictor", sort=False).size()).reset_index()
 
 
+def seed_table(table: pd.DataFrame, by: str, models: Sequence[str]) -> pd.DataFrame:
+    """Mean, sample standard deviation and range of the MAE over models trained alike from different seeds."""
+    rows = table[table.predictor.isin(models)]
+    spread = rows.groupby(by, sort=False).mae.agg(["size", "mean", "std", "min", "max"])
+    names = {"size": "models", "mean": "mae_mean", "std": "mae_std", "min": "mae_min", "max": "mae_max"}
+    return spread.rename(columns=names).reset_index()
+
+
 def in_season_order(table: pd.DataFrame) -> pd.DataFrame:
     """The table from winter to autumn; everything else keeps its order."""
     return table.iloc[table.season.map(SEASONS.index).argsort(kind="stable")].reset_index(drop=True)

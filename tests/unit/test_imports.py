@@ -15,7 +15,8 @@ ROOMS = {
     "fusion.series": {"fusion.contract"},
     "fusion.inference": {"fusion.contract", "fusion.series"},
     "fusion.data": {"fusion.contract", "fusion.series"},
-    "fusion.evaluation": {"fusion.contract", "fusion.series", "fusion.inference"},
+    "fusion.evaluation": {"fusion.contract", "fusion.series", "fusion.inference", "fusion.suspect"},
+    "fusion.suspect": {"fusion.contract"},
     "fusion.model": {"fusion.contract"},
     "fusion.training": {
         "fusion.contract", "fusion.series", "fusion.data", "fusion.model", "fusion.evaluation", "fusion.inference",
@@ -40,7 +41,6 @@ ABOVE = (
     "fusion.adapt",
     "fusion.plotting",
     "fusion.predict",
-    "fusion.suspect",
 )
 # a command's shell reads and writes files and may use what the command line offers for that
 COMMANDS = ("data_prep.commands", "udf.commands", "fusion.training.train", "fusion.evaluation.evaluate")  # fmt: skip

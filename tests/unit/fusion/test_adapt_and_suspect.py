@@ -5,15 +5,13 @@ import xarray as xr
 import fusion
 from fusion.adapt import sigma_factor, write_rescaled
 from fusion.contract import NDVI_SIGMA, S2NDVI, ContractError
-from fusion.export import export_generator
 from fusion.inference.session import load_session
-from tests.factory import mock_cube
-from tests.unit.fusion.inference.test_fuse import trained
+from tests.factory import mock_cube, mock_model
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return export_generator(trained(None), tmp_path_factory.mktemp("adapt") / "linear")
+    return mock_model(tmp_path_factory.mktemp("adapt") / "linear", None)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from fusion.contract import COARSE_NDVI, S2NDVI
-from fusion.evaluation.baselines import EfastLike, Linear, SavitzkyGolay, Whittaker, make_baselines
+from fusion.evaluation.baselines import (
+    LEAST_SCORE,
+    EfastLike,
+    Linear,
+    SavitzkyGolay,
+    Whittaker,
+    cloud_scores,
+    make_baselines,
+)
 from tests.unit.fusion.evaluation.cubes import cube_of
 
 NAN = np.nan
@@ -58,6 +66,22 @@ def test_efast_without_coarse_is_the_weighted_mean_of_looks():
     assert ndvi[0, 0, 0] == pytest.approx((0.2 + 0.6 * weight) / (1 + weight), abs=1e-6)
     far, _ = EfastLike(scale_days=20).predict(cube, at("2030-01-01"))
     assert far[0, 0, 0] == pytest.approx(0.6, abs=1e-3)  # ten years away still finite, led by the nearer look
+
+
+def test_efast_trusts_looks_far_from_clouds():
+    # a cloud over the first column of a row of 512 pixels: 300 m away the score starts to rise, 4.8 km away it is 1
+    seen = np.ones((2, 1, 512), bool)
+    seen[0, 0, 0] = False
+    scores = cloud_scores(seen)
+    assert scores[0, 0, 30] == pytest.approx(LEAST_SCORE) and scores[0, 0, 480] == 1.0
+    assert scores[0, 0, 255] == pytest.approx((2550 / 300 - 1) / 15, abs=1e-6)
+    assert (scores[1] == 1).all()
+    # two looks equally near in time; the one of the date with a cloud in the cube counts for a hundredth
+    look = np.full((3, 2, 2), 0.2)
+    look[1], look[2], look[0, 0, 0] = NAN, 0.8, NAN
+    ndvi, _ = EfastLike().predict(cube_of({S2NDVI: look}, step_days=5), at("2020-01-06"))
+    assert ndvi[0, 1, 1] == pytest.approx((0.01 * 0.2 + 0.8) / 1.01, abs=1e-5)
+    assert ndvi[0, 0, 0] == pytest.approx(0.8, abs=1e-6)
 
 
 def test_no_looks_give_nan_of_full_shape():

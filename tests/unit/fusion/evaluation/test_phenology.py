@@ -59,7 +59,7 @@ def test_dates_of_a_logistic_season_by_hand():
 def test_a_late_series_is_late_by_its_shift():
     scene = scene_of(season())
     rows = score_seasons(scene, Shifted(scene, 12), PhenologyRules(gaps_days=(0, 60)))
-    assert set(rows.event) == {"SOS", "EOS"} and len(rows) == 2 * 2 * 4
+    assert set(rows.event) == {"SOS", "peak", "EOS"} and len(rows) == 3 * 2 * 4
     assert rows.error_days.to_numpy() == pytest.approx(12.0, abs=1.0)
 
 

@@ -87,12 +87,14 @@ def test_a_single_pixel_without_radar_and_coarse_is_answered(folders):
 
 @pytest.mark.slow
 def test_whole_command_on_simulated_scenes_with_the_gate(folders, tmp_path):
-    size = {"height": 32, "width": 32}
+    size = {"height": 32, "width": 32, "n_days": 420}
     small = {"_target_": "data_prep.simulator.stream.SimulatedScenes", "seed": 5, "settings": size}
     settings = EvaluateSettings(
         out=tmp_path / "out",
         model=str(folders["untrained"]),
         without_adversarial=str(folders["random"]),
+        seeds=(str(folders["random"]),),
+        s2_only_net=str(folders["random"]),
         ablations=("s1",),
         baselines=("linear", "efast_like"),
         truth=small,
@@ -100,6 +102,8 @@ def test_whole_command_on_simulated_scenes_with_the_gate(folders, tmp_path):
         near_real_time={"scenes": 1, "dates": 1, "lags_days": (0, 30)},
         phenology={"scenes": 1, "gaps_days": (0, 60), "pixels": 16},
         leave_gap_out={"gaps_days": (10,), "max_dates": 2, "min_clear": 0.3},
+        radar_level={"scenes": 1},
+        suspects={"scenes": 1},
         looks_scenes=1,
         looks_linear={10: 0.0977},
         bootstrap={"draws": 20},
@@ -107,12 +111,23 @@ def test_whole_command_on_simulated_scenes_with_the_gate(folders, tmp_path):
     )
     run(settings)
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
-    assert scores["predictors"] == ["model", "model, minus S1", "without adversarial", "linear", "efast-like"]
-    assert set(scores["models_sha256"]) == {"model", "without adversarial"}
+    nets = ["model", "model, minus S1", "seed 2", "without adversarial", "S2-only net"]
+    assert scores["predictors"] == [*nets, "linear", "efast-like"]
+    hashes = scores["models_sha256"]
+    assert set(hashes) == {"model", "seed 2", "without adversarial", "S2-only net"}
+    assert hashes["seed 2"] == hashes["S2-only net"] == hashes["without adversarial"] != hashes["model"]
     mae = {row["predictor"]: row["mae"] for row in scores["tables"]["overall"]}
     assert mae["model"] == pytest.approx(mae["linear"], abs=1e-4)  # the untrained network is linear interpolation
     wanted = {"by_bin", "by_season", "missing_frames", "fields_by_bin", "images", "coarse_consistency", "lags"}
-    assert wanted | {"season_dates", "against_looks", "gate", "checks"} <= set(scores["tables"])
+    wanted |= {"season_dates", "against_looks", "gate", "checks", "radar_level", "suspect_looks", "seeds"}
+    assert wanted <= set(scores["tables"])
+    assert mae["S2-only net"] != mae["seed 2"]  # the same weights, but not shown radar and coarse
+    spread = {row["bin"]: row for row in scores["tables"]["seeds"]}
+    assert spread["all"]["mae_mean"] == pytest.approx((mae["model"] + mae["seed 2"]) / 2, rel=1e-5)
+    level = [row for row in scores["tables"]["radar_level"] if row["shift"] == "both +1 dB"]
+    assert max(row["largest_change"] for row in level) < 1e-4  # all radar features are differences
+    assert len(scores["tables"]["suspect_looks"]) == 5 * 3  # thresholds x networks that are shown everything
     assert len(scores["tables"]["gate"]) == 2
     figures = {p.name for p in (tmp_path / "out" / "figures").iterdir()}
-    assert {"example_images.png", "example_series.png", "mae_by_lag.png", "season_dates.png"} <= figures
+    wanted = {"example_images.png", "example_series.png", "mae_by_lag.png", "season_dates.png"}
+    assert wanted | {"gap_60_days.png", "gradient_spectrum.png"} <= figures

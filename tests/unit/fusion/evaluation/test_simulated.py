@@ -3,17 +3,31 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fusion.contract import COARSE_NDVI, S2NDVI, VH, VV, ContractError
 from fusion.evaluation.baselines import Linear
 from fusion.evaluation.coarse_consistency import coarse_centres, coarse_errors
 from fusion.evaluation.gallery import Gallery
-from fusion.evaluation.holdout import GAP_BINS, Holdout, gap_bin, hidden_windows, hide_scene, score_scene
+from fusion.evaluation.gap_example import GapExample, gap_example, middle_of_gap
+from fusion.evaluation.holdout import (
+    GAP_BINS,
+    Holdout,
+    gap_bin,
+    hidden_windows,
+    hide_scene,
+    score_scene,
+    scored_frames,
+)
+from fusion.evaluation.images import gradient_spectrum
 from fusion.evaluation.near_real_time import NearRealTime, issue_days, score_lags
+from fusion.evaluation.plots import plot_gaps
 from fusion.evaluation.predictor import Prediction, to_days
-from fusion.evaluation.scenes import TruthScene, cube_from_observations, truth_scenes
-from fusion.evaluation.summaries import Bootstrap, coarse_table, lag_curve, pooled
+from fusion.evaluation.radar_level import RadarLevel, radar_level_table, score_radar_level
+from fusion.evaluation.scenes import TruthScene, cube_from_observations, on_dates_of, truth_scenes
+from fusion.evaluation.summaries import Bootstrap, coarse_table, lag_curve, pooled, seed_table
+from fusion.evaluation.suspects import SuspectRules, score_suspects, suspect_table
 from fusion.series.observations import Observations
 from tests.unit.fusion.evaluation.cubes import Recorder, cube_of
 
@@ -211,8 +225,126 @@ def test_gallery_counts_unseen_pixels_and_holds_one_example():
         hidden = hide_scene(scene, rules, index)
         for predictor in (Linear(), Recorder(0.5)):
             answer = predictor.predict(hidden.cube, hidden.days.astype("datetime64[D]"))
-            gallery.add(scene, hidden, predictor.name, answer)
+            gallery.add(scene, hidden, predictor.name, answer, scored_frames(hidden, 2))
     assert set(gallery.frames) == {"truth", "linear", "recorder"} == set(gallery.series)
     assert gallery.density["linear"].sum() == gallery.density["recorder"].sum() > 0
     np.testing.assert_allclose(gallery.frames["linear"], gallery.frames["truth"], atol=1e-6)
     assert len(gallery.looks[0]) + len(gallery.hidden_looks[0]) == 80
+    assert gallery.spectra == {}  # frames of 4 x 4 pixels have too few frequencies
+
+
+def test_gallery_averages_spectra_of_truth_and_methods():
+    random = np.random.default_rng(0)
+    truth = np.broadcast_to(random.uniform(0.2, 0.8, (1, 32, 32)), (400, 32, 32)).astype(np.float32)
+    rules, gallery = Holdout(lengths_days=(60,), windows=1), Gallery()
+    for index in range(2):
+        scene = scene_of(truth, key=f"s{index}")
+        hidden = hide_scene(scene, rules, index)
+        for predictor in (Linear(), Recorder(0.5)):
+            answer = predictor.predict(hidden.cube, hidden.days.astype("datetime64[D]"))
+            gallery.add(scene, hidden, predictor.name, answer, scored_frames(hidden, 3))
+    assert {name: count for name, (_, count) in gallery.spectra.items()} == {"truth": 6, "linear": 6, "recorder": 6}
+    total = {name: spectrum / count for name, (spectrum, count) in gallery.spectra.items()}
+    np.testing.assert_allclose(total["truth"], gradient_spectrum(truth[0]), atol=1e-6)
+    np.testing.assert_allclose(total["linear"], total["truth"], atol=1e-4)  # nothing changes, so linear is perfect
+    assert (total["recorder"] == -12).all()  # a flat image has no power but the floor
+
+
+def test_the_middle_of_the_gap_lies_between_two_looks():
+    random = np.random.default_rng(0)
+    texture = random.uniform(-0.2, 0.2, (1, 4, 4)) * np.exp(-(((np.arange(300) - 140) / 30) ** 2))[:, None, None]
+    scene = scene_of((0.5 + texture).astype(np.float32))
+    day, gap = middle_of_gap(scene)
+    # texture peaks on day 140; looks every 5 days, so the nearest ones left stand 35 days off
+    assert day == DAY0 + 140 and gap == 70
+    spy = Recorder(0.5, name="model")
+    example = gap_example(scene, [Linear(), spy])
+    assert set(example.frames) == {"truth", "linear", "model"}
+    np.testing.assert_array_equal(example.frames["truth"], scene.truth[140])
+    seen, dates, target = spy.seen[0]
+    inside = np.abs(to_days(seen.t.values) - day) <= 30
+    assert inside.sum() == 13 and np.isnan(seen.sel(bands=S2NDVI).values[inside]).all()
+    assert to_days(dates).tolist() == [day] and target == "signal"
+    sparse = scene_of((0.5 + texture).astype(np.float32), look_every=90)
+    assert middle_of_gap(sparse) is None and gap_example(sparse, [Linear()]) is None
+
+
+def test_the_gap_figure_stands_side_by_side():
+    truth = np.random.default_rng(0).uniform(0.2, 0.8, (8, 8))
+    frames = {"truth": truth, "linear": truth - 0.1, "without adversarial": truth + 0.05, "model": truth}
+    gallery = Gallery(gaps=[GapExample("s", "2020-05-20", 66, frames)])
+    titles = [axis.get_title() for axis in plot_gaps(gallery).axes if axis.get_title()]
+    expected = ["truth", "linear\nMAE 0.100", "without adversarial\nMAE 0.050", "with adversarial\nMAE 0.000"]
+    assert titles == expected
+    del frames["without adversarial"]
+    assert plot_gaps(gallery).axes[2].get_title() == "model\nMAE 0.000"
+
+
+class Radio:
+    """A predictor that answers a hundredth of VV and nothing of VH."""
+
+    name = "radio"
+
+    def predict(self, cube, dates, *, target="signal"):
+        vv = float(cube.sel(bands=VV).mean()) if VV in cube.bands.values else 0.0
+        return Prediction(np.full((len(dates), cube.sizes["y"], cube.sizes["x"]), vv / 100), None)
+
+
+def test_a_radar_shift_is_seen_band_by_band():
+    truth = ramp(200)
+    days = DAY0 + np.arange(200)
+    radar = np.full((20, 4, 4), 50.0, np.float32)  # a level that makes the sums easy
+    cube = cube_of({S2NDVI: truth[::10], VV: radar, VH: radar}, step_days=10)
+    hidden = hide_scene(TruthScene("s", cube, days, truth), Holdout(windows=0), 0)
+    table = radar_level_table(score_radar_level(hidden, Radio(), RadarLevel(shift_db=2.0))).set_index("shift")
+    # NDVI 0.5 moves by 0.02 with VV and not with VH; unseen pixels: every second of 40 dates, 4 x 4 pixels
+    assert table.mean_change.to_dict() == pytest.approx(
+        {"both +2 dB": 0.02, "both -2 dB": 0.02, "VV +2 dB": 0.02, "VH +2 dB": 0.0}
+    )
+    assert (table.n == 20 * 16).all() and table.mae_ratio["VH +2 dB"] == 1.0
+    unseen = truth[5::10, 0, 0]
+    assert table.mae["both +2 dB"] == pytest.approx(np.abs(0.52 - unseen).mean(), abs=1e-6)
+    assert table.largest_change.max() == pytest.approx(0.02)
+    assert float(hidden.cube.sel(bands=VV).max()) == 50.0  # the scene itself is left as it was
+    blind = hide_scene(scene_of(truth), Holdout(windows=0), 0)
+    assert score_radar_level(blind, Radio(), RadarLevel()).empty
+
+
+def test_suspect_looks_are_counted_by_hand():
+    # truth 0.5, sigma 0.1. Of four dates with 2 x 2 looks: one look far below and touched (found), one a little below
+    # and touched (missed), one far below though clear (false alarm)
+    truth = np.full((16, 2, 2), 0.5, np.float32)
+    looks = truth[::5].copy()
+    looks[1, 0, 0], looks[2, 0, 0], looks[3, 1, 1] = 0.1, 0.45, 0.1
+    touched = np.zeros((4, 2, 2), bool)
+    touched[1, 0, 0] = touched[2, 0, 0] = True
+    cube = cube_of({S2NDVI: looks})
+    scene = TruthScene("s", cube, DAY0 + np.arange(16), truth, suspect=touched)
+    rows = score_suspects(scene, Recorder(0.5, sigma=0.1), SuspectRules(thresholds=(2.5, 10.0)))
+    table = suspect_table(rows).set_index("threshold")
+    assert table.looks.tolist() == [16, 16] and table.touched_percent[2.5] == pytest.approx(100 * 2 / 16)
+    assert table.flagged_percent[2.5] == pytest.approx(100 * 2 / 16)
+    assert table.precision[2.5] == 50.0 and table.recall[2.5] == 50.0 and table.recall_harmful[2.5] == 100.0
+    assert table.recall[10.0] == 0.0 and np.isnan(table.precision[10.0])
+    assert score_suspects(scene, Recorder(0.5), SuspectRules()).empty  # no sigma
+    assert score_suspects(TruthScene("s", cube, scene.truth_days, truth), Recorder(0.5, 0.1), SuspectRules()).empty
+
+
+def test_flags_of_looks_come_to_lie_on_the_dates_of_the_cube():
+    cube = cube_of({S2NDVI: np.full(4, 0.5)}, step_days=5)
+    flags = np.zeros((2, 2, 2), bool)
+    flags[1, 0, 1] = True
+    placed = on_dates_of(cube, DAY0 + np.array([5, 15]), flags)
+    assert placed.shape == (4, 2, 2) and placed[3, 0, 1] and placed.sum() == 1
+    assert on_dates_of(cube, np.array([DAY0]), None) is None
+    part = TruthScene("s", cube, DAY0 + np.arange(4), np.zeros((4, 2, 2)), suspect=placed).centre(1)
+    assert part.suspect.shape == (4, 1, 1)
+
+
+def test_spread_over_seeds():
+    table = pd.DataFrame(
+        {"predictor": ["model", "seed 2", "seed 3", "linear"], "bin": "<15", "mae": [0.1, 0.2, 0.3, 9.0]}
+    )
+    row = seed_table(table, "bin", ["model", "seed 2", "seed 3"]).iloc[0]
+    assert row.models == 3 and row.mae_mean == pytest.approx(0.2) and row.mae_std == pytest.approx(0.1)
+    assert row.mae_min == 0.1 and row.mae_max == 0.3

@@ -1,0 +1,62 @@
+"""One date in the middle of a 60-day gap, as every method fills it: the picture behind the scores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fusion.evaluation.hiding import hide_s2
+from fusion.evaluation.predictor import Predictor, s2_looks
+from fusion.evaluation.scenes import TruthScene
+
+GAP_DAYS = 60
+SLACK_DAYS = 10  # the looks on either side of the gap lie at most so much further away
+CLEAR_SHARE = 0.5  # of a date's pixels that count as a look of the scene
+EXAMPLES = 3  # scenes shown
+
+
+@dataclass(frozen=True)
+class GapExample:
+    """A scene and a date: ``frames`` maps "truth" and each predictor to an image (y, x).
+
+    ``gap_days`` is the distance between the last look before and the first look after the date.
+    """
+
+    scene: str
+    date: str
+    gap_days: int
+    frames: dict[str, np.ndarray]
+
+
+def middle_of_gap(scene: TruthScene) -> tuple[int, int] | None:
+    """The day of most texture in the truth around which 60 days can be hidden between two looks, and the gap's length.
+
+    None where clouds leave no such place.
+    """
+    days, looks = s2_looks(scene.cube)
+    seen = days[np.isfinite(looks).mean(axis=(1, 2)) >= CLEAR_SHARE]
+    half, best = GAP_DAYS // 2, None
+    for row, day in enumerate(scene.truth_days):
+        before, after = seen[seen < day - half], seen[seen > day + half]
+        if before.size == 0 or after.size == 0:
+            continue
+        if max(day - before[-1], after[0] - day) > half + SLACK_DAYS:
+            continue
+        texture = float(scene.truth[row].std())
+        if best is None or texture > best[0]:
+            best = texture, int(day), int(after[0] - before[-1])
+    return None if best is None else best[1:]
+
+
+def gap_example(scene: TruthScene, predictors: Sequence[Predictor]) -> GapExample | None:
+    """Hide the gap, predict its middle with every predictor; None where the scene has no place for it."""
+    found = middle_of_gap(scene)
+    if found is None:
+        return None
+    day, gap = found
+    hidden = hide_s2(scene.cube, day - GAP_DAYS // 2, day + GAP_DAYS // 2)
+    date = np.array([day]).astype("datetime64[D]")
+    frames = {"truth": scene.truth_at(np.array([day]))[0]}
+    for predictor in predictors:
+        frames[predictor.name] = predictor.predict(hidden, date, target="signal").ndvi[0]
+    return GapExample(scene.key, str(date[0]), gap, frames)

@@ -1,0 +1,80 @@
+"""Does the level of the radar matter? Calibration, sigma0 or gamma0, and incidence shift VV and VH by a constant."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from pydantic import Field
+
+from fusion.contract import RADAR_BANDS, VH, VV
+from fusion.evaluation.holdout import HiddenScene
+from fusion.evaluation.metrics import divide
+from fusion.evaluation.predictor import Predictor
+from fusion.evaluation.rules import Rules
+
+
+class RadarLevel(Rules):
+    """Hidden windows are predicted again with all radar of a scene shifted by a constant number of decibels."""
+
+    shift_db: float = Field(1.0, gt=0, description="size of the shift, dB, up and down, of both bands and of each")
+    scenes: int = Field(4, ge=0, description="scenes scored this way, at most (0: none)")
+
+
+def shifts(size_db: float) -> dict[str, dict[str, float]]:
+    """Name of each shift -> band -> dB."""
+    both = {band: size_db for band in RADAR_BANDS}
+    down = {band: -size_db for band in RADAR_BANDS}
+    return {
+        f"both +{size_db:g} dB": both,
+        f"both -{size_db:g} dB": down,
+        f"VV +{size_db:g} dB": {VV: size_db},
+        f"VH +{size_db:g} dB": {VH: size_db},
+    }
+
+
+def shift_radar(cube: xr.DataArray, by_db: dict[str, float]) -> xr.DataArray:
+    """A copy of a cube with radar in dB, its bands moved by so many decibels; bands it lacks are passed over."""
+    moved = cube.copy(deep=True)
+    for band, decibel in by_db.items():
+        if band in cube.bands.values:
+            moved.loc[{"bands": band}] = cube.sel(bands=band) + decibel
+    return moved
+
+
+def score_radar_level(hidden: HiddenScene, predictor: Predictor, rules: RadarLevel) -> pd.DataFrame:
+    """Sums over the unseen pixels of a scene, one row a shift: errors with and without it, and how far it moves NDVI.
+
+    A scene without radar gives no row.
+    """
+    bands = [band for band in RADAR_BANDS if band in hidden.cube.bands.values]
+    if not bands or not np.isfinite(hidden.cube.sel(bands=bands).values).any():
+        return pd.DataFrame()
+    dates = hidden.days.astype("datetime64[D]")
+    plain = predictor.predict(hidden.cube, dates, target="signal").ndvi
+    unseen = (hidden.gap_days > 0) & np.isfinite(hidden.reference) & np.isfinite(plain)
+    rows = []
+    for name, by_db in shifts(rules.shift_db).items():
+        ndvi = predictor.predict(shift_radar(hidden.cube, by_db), dates, target="signal").ndvi
+        change = np.abs(ndvi - plain)[unseen]
+        rows.append(
+            {
+                "shift": name,
+                "n": int(unseen.sum()),
+                "absolute_error": float(np.abs(ndvi - hidden.reference)[unseen].sum()),
+                "absolute_error_unshifted": float(np.abs(plain - hidden.reference)[unseen].sum()),
+                "change": float(change.sum()),
+                "largest_change": float(change.max(initial=0.0)),
+            }
+        )
+    return pd.DataFrame(rows).assign(scene=hidden.key, predictor=predictor.name)
+
+
+def radar_level_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """MAE under each shift over the MAE without it, and the mean and the largest change of NDVI."""
+    out = []
+    for (predictor, shift), group in rows.groupby(["predictor", "shift"], sort=False):
+        n = float(group.n.sum())
+        mae = divide(group.absolute_error.sum(), n)
+        row = {"predictor": predictor, "shift": shift, "n": int(n), "mae": mae}
+        row |= {"mae_ratio": divide(mae, divide(group.absolute_error_unshifted.sum(), n))}
+        out.append(row | {"mean_change": divide(group.change.sum(), n), "largest_change": group.largest_change.max()})
+    return pd.DataFrame(out)
