@@ -13,7 +13,7 @@ ARGS ?=
 TEST_ENV := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 MPLBACKEND=Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check lint format types bench train-shipped udf constraints clean distclean
+.PHONY: help install demo test test-fast check lint format bench train-shipped udf constraints clean distclean
 
 help:  ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -36,16 +36,16 @@ test: $(STAMP)  ## the whole suite (<= 15 min on 2 cores); ARGS="-k name" passes
 test-fast: $(STAMP)  ## the suite without the slow tests
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow" $(ARGS)
 
-check: lint types test  ## lint, types and the whole suite
+check: lint test  ## lint, and the whole suite
 
-lint: $(STAMP)  ## ruff: rules and format of imports
+lint: $(STAMP)  ## ruff (rules, format) and mypy (types); every one of them has to be clean
 	$(BIN)/python -m ruff check .
-
-format: $(STAMP)  ## let ruff mend what it can
-	$(BIN)/python -m ruff check --fix .
-
-types: $(STAMP)  ## mypy
+	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+
+format: $(STAMP)  ## let ruff mend what it can: rules and format
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
 
 bench: $(STAMP)  ## time every stage; the figures go to outputs/benchmarks/
 	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done

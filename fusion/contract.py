@@ -64,7 +64,7 @@ class TimeGrid:
     step_days: int = STEP_DAYS
 
     def __post_init__(self) -> None:
-        start, end = np.datetime64(self.start, "D"), np.datetime64(self.end, "D")
+        start, end = (np.datetime64(day).astype("datetime64[D]") for day in (self.start, self.end))
         if not 1 <= int(self.step_days) <= 366:
             raise ContractError(f"step_days is {self.step_days}; expected a whole number of days from 1 to 366")
         if end < start:
