@@ -1,8 +1,9 @@
 """Cold start of the UDFs as on a back-end: fresh environment, two unpacked archives, chunks of different dates.
 
-``python benchmarks/bench_udf.py [chunks=50] [pixels=32] [large_pixels=288] [days=365] [onnxruntime=1.20.1]`` builds a
-virtual environment that holds openeo, numpy, pandas, xarray and scipy only, unpacks the archives beside the UDFs, and
-prints seconds a chunk, sessions opened and peak memory at one thread. 288 px is a window of 256 with its overlap.
+``python benchmarks/bench_udf.py [chunks=50] [pixels=32] [large_pixels=288] [days=365] [method=reference]
+[onnxruntime=1.20.1] [numpy=numpy] [python=PATH]`` builds a virtual environment that holds openeo, numpy, pandas, xarray
+and scipy only (or takes one that is there already), unpacks the archives beside the UDFs, and prints seconds a chunk,
+sessions opened and peak memory at one thread. 288 px is a window of 256 with its overlap.
 """
 
 import json
@@ -17,14 +18,15 @@ from fusion.inference.locate import locate_model
 from udf.archive import write_dependency_archive, write_model_archive
 from udf.bundle import DIST, ENTRIES
 
-PRELOADED = ("openeo", "numpy", "pandas<3", "xarray", "scipy")  # what a back-end's image brings
+PRELOADED = ("openeo", "pandas<3", "xarray", "scipy")  # what a back-end's image brings, beside numpy
 
 
-def fresh_python(folder: Path) -> Path:
-    """A virtual environment with what a back-end preloads."""
+def fresh_python(folder: Path, numpy: str = "numpy") -> Path:
+    """A virtual environment with what a back-end preloads; ``numpy`` is a requirement, such as ``numpy<2``."""
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True)
     python = folder / "bin" / "python"
-    subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PRELOADED], check=True, capture_output=True)
+    install = [str(python), "-m", "pip", "install", "--quiet", numpy, *PRELOADED]
+    subprocess.run(install, check=True, capture_output=True)
     return python
 
 
@@ -58,10 +60,12 @@ def cold_start(folder: Path, python: Path, request: dict) -> dict:
 def main(arguments: list[str]) -> None:
     """Print the figures."""
     given = dict(a.split("=", 1) for a in arguments)
-    onnxruntime = given.pop("onnxruntime", "1.20.1")
+    onnxruntime, numpy = given.pop("onnxruntime", "1.20.1"), given.pop("numpy", "numpy")
+    ready, method = given.pop("python", None), given.pop("method", "reference")
     request = {"chunks": 50, "pixels": 32, "large_pixels": 288, "days": 365} | {k: int(v) for k, v in given.items()}
+    request["method"] = method
     with tempfile.TemporaryDirectory(prefix="ndvi-fusion-bench-") as scratch:
-        python = fresh_python(Path(scratch) / "venv")
+        python = Path(ready) if ready else fresh_python(Path(scratch) / "venv", numpy)
         folder = lay_out(Path(scratch) / "job", onnxruntime)
         for name, value in cold_start(folder, python, request).items():
             print(f"{name:24} {value}")
