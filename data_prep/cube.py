@@ -58,15 +58,15 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     bands = {S2NDVI: ndvi}
     attrs: dict[str, object] = {"source": raw.origin}
     if raw.s1 is not None:
-        s1, more = prepare_radar(_period(raw.s1, settings, "Sentinel-1", required=False), settings.radar)
-        notes += more
-        on_grid = {b: to_grid(s1[b], s2, settings.radar.resampling, "Sentinel-1") for b in (VV, VH)}
-        bands |= on_grid
+        bands |= _radar_bands(_period(raw.s1, settings, "Sentinel-1", required=False), s2, settings, notes)
         attrs["s1_units"] = settings.radar.units
     if raw.coarse is not None:
         coarse = _period(raw.coarse, settings, "the coarse series", required=False)
         coarse = coarse.assign_coords(t=_days(coarse)).sortby("t")
         bands[COARSE_NDVI] = coarse_on_grid(coarse, s2, settings.coarse)
+    for name, band in bands.items():
+        if band.sizes["t"] == 0:
+            notes.append(f"{name} has no look in the period; it stays empty")
     if settings.optical.flag_dips:
         bands[SUSPECT] = _suspects(ndvi, s2, settings.optical)
     shifts = check_registration(bands, settings.registration)
@@ -76,6 +76,17 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     cube.attrs = {**attrs, "notes": "\n".join(dict.fromkeys(notes))}
     check_time(cube)
     return cube
+
+
+def _radar_bands(
+    s1: xr.Dataset, s2: xr.Dataset, settings: PrepareSettings, notes: list[str]
+) -> dict[str, xr.DataArray]:
+    """VV and VH prepared and on the S2 grid; without a look in the period two series without dates."""
+    if s1.sizes["t"] == 0:
+        return {band: s2.B04.isel(t=slice(0, 0)) for band in (VV, VH)}
+    prepared, more = prepare_radar(s1, settings.radar)
+    notes += more
+    return {band: to_grid(prepared[band], s2, settings.radar.resampling, "Sentinel-1") for band in (VV, VH)}
 
 
 def open_cube(path: str | Path, settings: PrepareSettings | None = None, *, lazy: bool = False) -> xr.DataArray:

@@ -147,7 +147,12 @@ def _database(settings: OpenEOSource, wanted: list[tuple[str, Sensor]]) -> Any:
         frame = pd.DataFrame(wanted, columns=["area", "sensor"])
         database.initialize_from_df(frame)
         return database
-    known = database.read()
+    try:
+        known = database.read()
+    except Exception as error:  # a table cut short by a full disk or a kill: downloads do not depend on it
+        path.replace(path.with_name("jobs.csv.damaged"))
+        log.warning("%s cannot be read (%s); set aside as jobs.csv.damaged, jobs are asked for anew", path, error)
+        return _database(settings, wanted)
     rows = list(zip(known.area, known.sensor, strict=True))
     again = known.status.isin(_FAILED) & pd.Series([row in wanted for row in rows], index=known.index, dtype=bool)
     known.loc[again, "status"] = "not_started"
@@ -248,6 +253,8 @@ def download(job: Any, folder: Path) -> Path:
     try:
         results = job.get_results()
         assets = results.get_assets()
+        if not assets:
+            raise SourceError("the job has no result file: the back-end has no data for this area and period")
         for asset in assets:
             asset.download(partial / Path(asset.name).name)
         (partial / "job.json").write_text(json.dumps(job.describe(), indent=1, default=str))

@@ -14,8 +14,9 @@ class Backend:
     """State of the server: results by sensor, which sensors fail, whether the login holds, and the jobs seen."""
 
     def __init__(self, results: dict[str, Path]) -> None:
-        self.results, self.failing, self.cut_short = results, set(), set()
+        self.results, self.failing, self.cut_short, self.empty = results, set(), set(), set()
         self.logged_in, self.jobs, self.url = True, {}, ""
+        self.login_ends_after_jobs: int | None = None
 
     @staticmethod
     def sensor_of(graph: dict[str, Any]) -> str:
@@ -66,9 +67,8 @@ def serve(backend: Backend) -> Iterator[Backend]:
             elif match := re.fullmatch(r"/jobs/([\w-]+)/results", path):
                 href = f"{backend.url}/data/{match[1]}/openEO.nc"
                 asset = {"href": href, "type": "application/x-netcdf", "roles": ["data"]}
-                self.answer(
-                    {"type": "Collection", "stac_version": "1.0.0", "id": match[1], "assets": {"openEO.nc": asset}}
-                )
+                assets = {} if backend.jobs[match[1]]["sensor"] in backend.empty else {"openEO.nc": asset}
+                self.answer({"type": "Collection", "stac_version": "1.0.0", "id": match[1], "assets": assets})
             elif match := re.fullmatch(r"/data/([\w-]+)/openEO.nc", path):
                 sensor = backend.jobs[match[1]]["sensor"]
                 content = backend.results[sensor].read_bytes()
@@ -92,6 +92,8 @@ def serve(backend: Backend) -> Iterator[Backend]:
             elif match := re.fullmatch(r"/jobs/([\w-]+)/results", self.path):
                 job = backend.jobs[match[1]]
                 job["status"] = "error" if job["sensor"] in backend.failing else "finished"
+                if backend.login_ends_after_jobs == len(backend.jobs):
+                    backend.logged_in, backend.login_ends_after_jobs = False, None
                 self.answer(b"", 202)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

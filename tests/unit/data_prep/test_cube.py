@@ -85,18 +85,24 @@ def test_coarse_nearest_copies_the_cell_that_holds_the_pixel(tmp_path):
     np.testing.assert_allclose(got[:, 8:], 0.004 * dn[0, 1, 1] - 0.08, atol=1e-6)
 
 
-def test_proba_v_status_map_removes_cloud(tmp_path):
+@pytest.mark.parametrize("kind", ["uint8", "uint16"])
+def test_proba_v_status_map_keeps_clear_pixels_of_good_red_and_near_infrared(tmp_path, kind):
+    """Bits 0-2: 0 clear, 1 shadow, 2 undefined, 3 cloud, 4 ice; 3 land; 4 SWIR, 5 NIR, 6 red, 7 blue good."""
     gee_like(tmp_path)
     dn = np.full((1, 4, 4), 145, np.uint8)
-    status = np.full((1, 4, 4), 0b0110_1000, np.uint8)  # land, NIR and red good, clear
-    status[0, 1] |= 0b011  # cloud
+    good = 0b1110_1000  # land, all bands but SWIR good
+    status = np.full((1, 4, 4), good, kind)
+    status[0, 0] = [good | 1, good | 2, good | 3, good | 4]
+    status[0, 1] = [good & ~0b0010_0000, good & ~0b0100_0000, good & ~0b1000_0000, good & ~0b0000_1000]
+    if kind == "uint16":
+        status[0, 2:] |= 0b1111 << 8  # later collections: coverage bits
     path = coarse_file(tmp_path / "proba.nc", dn)
     made = xr.open_dataset(path).load()
     made["SM"] = (("t", "y", "x"), status)
     made.close()
     made.to_netcdf(path)
-    coarse = load_files(FilesSource(folder=tmp_path)).coarse.NDVI.values
-    assert np.isnan(coarse[0, 1]).all() and np.isfinite(coarse[0, [0, 2, 3]]).all()
+    kept = np.isfinite(load_files(FilesSource(folder=tmp_path)).coarse.NDVI.values[0])
+    assert kept.tolist() == [[False] * 4, [False, False, True, True], [True] * 4, [True] * 4]
 
 
 def test_geotiffs_one_a_date_with_dates_in_their_names(tmp_path):
@@ -217,6 +223,58 @@ def test_corrupt_and_partial_files_stop_or_are_skipped_and_named(tmp_path):
     (tmp_path / "s2_10m.nc").write_bytes(b"not a file")
     with pytest.raises(SourceError, match=r"s2_10m\.nc"):
         load_files(FilesSource(folder=tmp_path))
+
+
+def test_scl_of_several_encodings_in_one_folder(tmp_path):
+    """Three makers: bytes with 0 as nodata, bytes with 255, floats with NaN; their numbers mean the same."""
+    scl = np.array([[4, 9], [8, 5]])
+    for k, (kind, nodata) in enumerate((("uint8", 0), ("uint8", 255), ("float32", np.nan))):
+        day = f"2019030{k + 1}"
+        image = np.stack([np.full((4, 4), 500), np.full((4, 4), 3500)]).astype("uint16")
+        geotiff(tmp_path / f"bands_{day}.tif", image, names=("B04", "B08"), nodata=0)
+        cells = scl.astype(kind)
+        cells[1, 1] = nodata
+        geotiff(tmp_path / f"SCL_{day}.tif", cells, pixel=20, names=("SCL",), nodata=None if nodata == 255 else nodata)
+    s2 = load_files(FilesSource(folder=tmp_path)).s2
+    assert s2.SCL.dtype == np.uint8 and s2.attrs["scl_pixel_m"] == 20
+    for image in s2.SCL.values:
+        assert image[::2, ::2].tolist() == [[4, 9], [8, 0]]
+    square = OpticalSettings(mask="square", dilation_px=0)
+    seen = np.isfinite(
+        build_cube(load_files(FilesSource(folder=tmp_path)), PrepareSettings(optical=square)).values[:, 0]
+    )
+    assert (seen == np.kron([[True, False], [False, False]], np.ones((2, 2), bool))).all()
+
+
+def test_a_period_in_which_only_sentinel2_looked(tmp_path):
+    """Radar and the coarse series without a look in the period stay empty bands; nothing is refused."""
+    gee_like(tmp_path)
+    coarse_file(tmp_path / "proba.nc", np.full((2, 4, 4), 145, np.uint8), first="2020-03-01")
+    cube = open_cube(tmp_path, CLEAR.model_copy(update={"start": "2019-03-01", "end": "2019-03-01"}))
+    check_cube(cube)
+    assert cube.sizes["t"] == 1 and np.isfinite(cube.sel(bands="S2NDVI")).all()
+    assert np.isnan(cube.sel(bands=["VV", "VH", "COARSE_NDVI"])).all()
+    assert "VV has no look in the period" in cube.attrs["notes"] and "COARSE_NDVI has no look" in cube.attrs["notes"]
+
+
+def test_polarisations_of_different_dates_and_another_grid_keep_their_pass(tmp_path):
+    """VV and VH in files of their own, VH in the next zone and a look short: passes stay with their dates."""
+    from pyproj import Transformer
+
+    gee_like(tmp_path)
+    (tmp_path / "s1_ascending.nc").unlink()
+    left, top = Transformer.from_crs("EPSG:32631", "EPSG:32632", always_xy=True).transform(574_680 - 300, TOP + 300)
+    label = {"orbit_state": ("t", ["ASCENDING", "DESCENDING", "ASCENDING"]), "relative_orbit": ("t", [88, 110, 88])}
+    for name, take, place, crs in (
+        ("VV", [0, 1, 2], {}, "EPSG:32631"), ("VH", [0, 1], {"left": left, "top": top}, "EPSG:32632"),
+    ):  # fmt: skip
+        side = 8 if name == "VV" else 50
+        values = np.full((3, side, side), -12.0, np.float32)
+        made = xr.Dataset({name: (("t", "y", "x"), values), **label}, coords={"t": dates(3), **axis(side, 20, **place)})
+        made.isel(t=take).rio.write_crs(crs).to_netcdf(tmp_path / f"{name}.nc")
+    s1 = load_files(FilesSource(folder=tmp_path, s1_units="dB")).s1
+    assert s1.orbit.values.tolist() == ["ascending 88", "descending 110", "ascending 88"]
+    assert np.isfinite(s1.VH.values[:2]).all() and np.isnan(s1.VH.values[2]).all()
 
 
 def test_interpolated_or_foreign_scl_is_refused(tmp_path):

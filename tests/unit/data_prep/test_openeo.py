@@ -132,6 +132,41 @@ def test_an_expired_login_stops_at_once_and_says_what_to_do(recorded, tmp_path):
         assert fetch(settings, connect=lambda: connection) == {}
 
 
+def test_a_login_that_ends_in_the_middle_keeps_what_was_done(recorded, tmp_path):
+    """The token runs out after the first job was started: the run stops, the next one goes on where it stood."""
+    import openeo
+
+    with serve(recorded) as backend:
+        settings = source(tmp_path, backend, login="oidc", parallel_jobs=1)
+        connection = openeo.connect(backend.url)
+        backend.login_ends_after_jobs = 1
+        with pytest.raises(SourceError, match=r"log in again with `openeo-auth oidc-auth http://127"):
+            fetch(settings, connect=lambda: connection)
+        assert len(backend.jobs) == 1 and (tmp_path / "jobs" / "jobs.csv").is_file()
+        backend.logged_in = True
+        assert fetch(settings, connect=lambda: connection) == {}
+        assert [job["sensor"] for job in backend.jobs.values()] == ["s2", "s1", "coarse"]  # none was started twice
+
+
+def test_a_back_end_without_data_for_the_area_is_named(recorded, tmp_path):
+    with serve(recorded) as backend:
+        backend.empty = {"coarse"}
+        with pytest.raises(SourceError, match=r"field coarse: .*no result file.*no data"):
+            source(tmp_path, backend).load()
+        assert sorted(p.name for p in (tmp_path / "jobs" / "field").iterdir()) == ["s1", "s2"]
+        raw = source(tmp_path, backend, on_error="skip").load()
+        assert raw.coarse is None and raw.s1 is not None and "coarse was not delivered" in raw.notes
+
+
+def test_a_damaged_job_table_is_set_aside_and_downloads_are_kept(recorded, tmp_path):
+    with serve(recorded) as backend:
+        source(tmp_path, backend, sensors=("s2", "s1")).load()
+        (tmp_path / "jobs" / "jobs.csv").write_bytes(b"")  # as a full disk or a kill while it is written may leave it
+        assert source(tmp_path, backend).load().coarse is not None
+        assert [job["sensor"] for job in backend.jobs.values()] == ["s2", "s1", "coarse"]
+        assert (tmp_path / "jobs" / "jobs.csv.damaged").is_file()
+
+
 def test_new_areas_join_the_old_ones(recorded, tmp_path):
     with serve(recorded) as backend:
         first = source(tmp_path, backend, sensors=("s2",))
@@ -143,7 +178,8 @@ def test_new_areas_join_the_old_ones(recorded, tmp_path):
             both.load()
 
 
-def test_no_back_end_and_bad_settings(tmp_path):
+def test_no_back_end_and_bad_settings(tmp_path, monkeypatch):
+    monkeypatch.setattr("urllib3.util.retry.Retry.sleep", lambda *_: None)  # the client tries for half a minute
     unreachable = Backend({})
     unreachable.url = "http://127.0.0.1:9"
     with pytest.raises(SourceError, match="cannot connect"):

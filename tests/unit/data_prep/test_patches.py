@@ -13,8 +13,9 @@ import pytest
 from data_prep.commands.patches import PatchesSettings, run
 from data_prep.farm import only_run
 from data_prep.patches import CubePatches, CutSettings, SimulatedPatches, plan
+from data_prep.simulator.raw import simulate_raw
 from data_prep.simulator.scene import simulate_observations
-from data_prep.simulator.settings import SceneSettings
+from data_prep.simulator.settings import CoarseSettings, SceneSettings
 from data_prep.sources import SourceError
 from data_prep.split import SplitSettings
 from data_prep.statistics import gap_histogram
@@ -114,6 +115,31 @@ def test_scenes_keep_truth_and_masks(tmp_path):
     np.testing.assert_array_equal(patch.suspect, scene.suspect[kept, 8:16, 0:8])
     for site in {f["site"] for f in store.facts}:
         assert len({f["split"] for f in store.facts if f["site"] == site}) == 1
+
+
+def test_scenes_keep_the_coarse_series_on_its_own_cells(tmp_path):
+    """Cells, dates and places are those of the georeferenced raw cube of the same seed."""
+    scene = SceneSettings(height=64, width=64, n_days=90)
+    cut = CutSettings(patch_px=32, min_looks=1, min_clear=0.01)
+    run(settings_of(tmp_path, SimulatedPatches(count=1, seed=3, scene=scene), cut=cut))
+    raw = simulate_raw(scene, 3).raw
+    left, _, _, top = raw.s2.rio.bounds()
+    store = PatchStore.open(tmp_path / "p.zarr")
+    assert len(store) == 4
+    for patch in store:
+        row, column = (int(word[1:]) for word in patch.key.split("_")[1:])
+        native, looks = patch.coarse_native, patch.observations
+        assert native.ndvi.shape[0] == len(looks.coarse_days) and np.isfinite(native.ndvi).any()
+        x, y = left + 10 * (native.columns + column + 0.5), top - 10 * (native.rows + row + 0.5)
+        expected = raw.coarse.NDVI.sel(y=y, x=x, method="nearest", tolerance=1e-3)
+        np.testing.assert_allclose(native.ndvi, expected, atol=0.6e-4)
+        # every cell touches the patch, and together they cover it
+        for centres in (native.rows, native.columns):
+            assert centres[0] - 15 <= -0.5 + 1e-6 and centres[-1] + 15 >= 31.5 - 1e-6
+            assert (centres > -15.5).all() and (centres < 46.5).all()
+    dry = scene.model_copy(update={"coarse": CoarseSettings(dropout=1.0)})
+    run(settings_of(tmp_path, SimulatedPatches(count=1, seed=3, scene=dry), cut=cut, out=tmp_path / "dry.zarr"))
+    assert PatchStore.open(tmp_path / "dry.zarr")[0].coarse_native is None
 
 
 def test_manifest_adds_up(tmp_path):

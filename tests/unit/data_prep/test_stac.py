@@ -12,6 +12,7 @@ from rasterio.warp import transform_bounds
 
 from data_prep.cube import PrepareSettings, build_cube
 from data_prep.optical import OpticalSettings
+from data_prep.radar import RadarSettings
 from data_prep.sources import SourceError
 from data_prep.sources.stac import StacSource, area_grid, pending_offset
 
@@ -186,6 +187,9 @@ def test_radar_passes_are_kept_apart_and_levelled(catalogue):
     cube = build_cube(raw, CLEAR)
     vv = cube.sel(bands="VV").dropna("t", how="all").values
     np.testing.assert_allclose(vv, -10.0, atol=1e-3)
+    one_pass = CLEAR.model_copy(update={"radar": RadarSettings(passes="ascending")})
+    days = build_cube(raw, one_pass).sel(bands="VV").dropna("t", how="all").t.dt.strftime("%F").values.tolist()
+    assert days == ["2022-06-10", "2022-06-12"]
     with pytest.raises(ValidationError, match="never guessed"):
         catalogue.source(s1_collection="sentinel-1-rtc")
 

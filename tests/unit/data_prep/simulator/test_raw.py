@@ -11,6 +11,7 @@ from data_prep.optical import OpticalSettings
 from data_prep.simulator.raw import simulate_raw
 from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import RadarSettings, SceneSettings
+from data_prep.sources.files import FilesSource, load_files
 from data_prep.sources.simulated import SimulatedSource
 from fusion.series.observations import observations_from_cube
 
@@ -47,6 +48,19 @@ def test_files_lead_to_a_cube(tmp_path):
     np.testing.assert_array_equal(looks.s2_days, fast.s2_days)
     np.testing.assert_allclose(looks.s2_ndvi, fast.s2_ndvi, atol=0.02)  # reflectance in steps of 1e-4
     assert np.isfinite(looks.coarse_ndvi).any()
+
+
+def test_passes_survive_the_way_through_files(tmp_path):
+    """Two orbits of different level: files and raw cubes give the same levelled radar, and one pass can be chosen."""
+    settings = SMALL.model_copy(update={"radar": RadarSettings(orbits=(2, 2), orbit_db=(1.2, 1.2))})
+    scene = simulate_raw(settings, 6)
+    simulate.write_scene(scene, tmp_path)
+    read = load_files(FilesSource(folder=tmp_path))
+    assert read.s1.orbit.values.tolist() == scene.raw.s1.orbit.values.astype(str).tolist()
+    assert len(set(read.s1.orbit.values.tolist())) == 2
+    direct, filed = (build_cube(raw).sel(bands="VV") for raw in (scene.raw, read))
+    np.testing.assert_allclose(filed, direct, atol=0.006)  # stored in steps of 0.01 dB
+    assert "to the level of" in str(build_cube(read).attrs["notes"])
 
 
 def test_scenes_are_kept_or_replaced(tmp_path):
