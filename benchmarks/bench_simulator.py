@@ -1,9 +1,10 @@
 """How fast scenes are made, how much memory they take, and how hard they are.
 
-    python benchmarks/bench_simulator.py [--scenes 20] [--difficulty 0]
+    python benchmarks/bench_simulator.py [--scenes 20] [--difficulty 0] [--out FILE]
 
 Prints one JSON line a size: wall and CPU seconds a scene on one core, scenes per CPU second, megabytes of arrays a
-second, peak memory of the process. With ``--difficulty N`` also the error of linear interpolation on N scenes.
+second, peak memory of the process. With ``--difficulty N`` also the error of linear interpolation on N scenes;
+``--scenes 0`` leaves the timing out. ``--out`` keeps the lines in a JSON file.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import os
 import resource
 import time
 from dataclasses import fields
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -71,8 +73,15 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=20)
     parser.add_argument("--difficulty", type=int, default=0)
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    for size, days in SIZES:
-        print(json.dumps(measure(size, days, options.scenes)), flush=True)
+    rows = []
+    for size, days in SIZES if options.scenes else ():
+        rows.append(measure(size, days, options.scenes))
+        print(json.dumps(rows[-1]), flush=True)
     if options.difficulty:
-        print(json.dumps(difficulty(options.difficulty)), flush=True)
+        rows.append(difficulty(options.difficulty))
+        print(json.dumps(rows[-1]), flush=True)
+    if options.out is not None:
+        command = f"python benchmarks/bench_simulator.py --scenes {options.scenes} --difficulty {options.difficulty}"
+        options.out.write_text(json.dumps({"command": command, "cores": os.cpu_count(), "rows": rows}, indent=1) + "\n")
