@@ -1,4 +1,4 @@
-"""The command line ``ndvi-fusion <command> [key=value ...]``: a table of commands and one way to run any of them.
+"""The command line ``ndvi-fusion <command> [key=value ...]``: one way to run any row of the table of commands.
 
 Each command is a module somewhere else with a pydantic settings class and ``run(settings)``; its values stand in
 ``configs/<command>.yaml``. Nothing heavy is imported before the command is known and its settings are valid.
@@ -7,133 +7,24 @@ error. Exit codes: 0 done, 1 the work failed, 2 bad settings or usage, 130 inter
 """
 
 import errno
-import importlib
 import importlib.metadata
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel
+from fusion.command_table import COMMANDS, Command
+
+__all__ = ["COMMANDS", "Command", "describe", "execute", "main", "version"]
 
 DEBUG_VARIABLE = "NDVI_FUSION_DEBUG"
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _OURS = ("fusion", "data_prep", "udf", "configs")
 
 _log = logging.getLogger("fusion.cli")
-
-
-@dataclass(frozen=True)
-class Command:
-    """A row of the table: what it does, where it lives, how it is called."""
-
-    summary: str
-    module: str
-    settings: str
-    examples: tuple[str, ...]
-
-    def settings_class(self) -> "type[BaseModel]":
-        """The pydantic class of the settings; imports the command's module."""
-        return getattr(self._load(), self.settings)
-
-    def run(self) -> Callable[[Any], Any]:
-        """The function that does the work."""
-        return self._load().run
-
-    def _load(self) -> Any:
-        return importlib.import_module(self.module)
-
-
-COMMANDS: dict[str, Command] = {
-    "simulate": Command(
-        "Simulate scenes with known truth: raw Sentinel-2, Sentinel-1 and coarse NDVI, georeferenced",
-        "data_prep.commands.simulate",
-        "SimulateSettings",
-        ("out=outputs/scene seed=7",),
-    ),
-    "cube": Command(
-        "Make the merged cube (t, bands, y, x) out of raw Sentinel-2, Sentinel-1 and coarse NDVI files",
-        "data_prep.commands.cube",
-        "CubeSettings",
-        ("input=outputs/scene out=outputs/cube.nc",),
-    ),
-    "patches": Command(
-        "Cut cubes or simulated scenes into a patch store for training",
-        "data_prep.commands.patches",
-        "PatchesSettings",
-        ("out=outputs/patches.zarr",),
-    ),
-    "inspect": Command(
-        "Validate a patch store or a cube, and print what a person wants to know about it",
-        "data_prep.commands.inspect",
-        "InspectSettings",
-        ("store=outputs/patches.zarr",),
-    ),
-    "realism": Command(
-        "Compare simulated with real cubes: histograms, gaps, correlations, noise",
-        "data_prep.commands.realism",
-        "RealismSettings",
-        ("real=outputs/cube.nc out=outputs/realism",),
-    ),
-    "train": Command(
-        "Train the generator; records the run with MLflow",
-        "fusion.training.train",
-        "TrainSettings",
-        ("experiment=shipped_cpu out=outputs/training", "store=outputs/patches.zarr out=outputs/training"),
-    ),
-    "evaluate": Command(
-        "Score a model beside linear interpolation and Whittaker, on simulated truth or by hiding looks of a real cube",
-        "fusion.evaluation.evaluate",
-        "EvaluateSettings",
-        ("out=outputs/evaluation", "cube=outputs/cube.nc out=outputs/evaluation_real"),
-    ),
-    "export": Command(
-        "Checkpoint -> one ONNX file with manifest; parity with torch is asserted",
-        "fusion.export",
-        "ExportSettings",
-        ("checkpoint=outputs/training/generator.pt out=outputs/model",),
-    ),
-    "package": Command(
-        "Write what an openEO back-end needs: the UDF files, the model archive and the dependency archive",
-        "udf.commands.package",
-        "PackageSettings",
-        ("out=outputs/package",),
-    ),
-    "predict": Command(
-        "Merged cube -> dense NDVI with uncertainty, as NetCDF, Zarr or GeoTIFF",
-        "fusion.predict",
-        "PredictSettings",
-        ("cube=outputs/cube.nc out=outputs/ndvi.nc start=2019-03-01 end=2019-10-31",),
-    ),
-    "adapt": Command(
-        "Rescale a model's uncertainty with hidden looks of your own area",
-        "fusion.adapt",
-        "AdaptSettings",
-        ("cube=outputs/cube.zarr out=outputs/adapted",),
-    ),
-    "phenology": Command(
-        "NDVI series -> smoothed series and season dates",
-        "fusion.phenology_command",
-        "PhenologySettings",
-        ("cube=outputs/ndvi.nc out=outputs/seasons",),
-    ),
-    "workflow": Command(
-        "Build the openEO process graph; run it on this machine, or write it for a back-end",
-        "udf.commands.workflow",
-        "WorkflowSettings",
-        ("target=local source=outputs/scene out=outputs/workflow", "target=cdse out=outputs/workflow"),
-    ),
-    "demo": Command(
-        "From nothing to season maps out of clouds, with a report; or the same on a real cube",
-        "fusion.demo.command",
-        "DemoSettings",
-        ("", "cube=path/to/folder out=outputs/demo_real"),
-    ),
-}
 
 
 def version() -> str:
@@ -179,25 +70,48 @@ def main(arguments: list[str] | None = None) -> int:
     return outcome.code
 
 
-def _run(name: str, overrides: list[str], *, only_show: bool) -> None:
+def execute(name: str, overrides: list[str]) -> Any:
+    """Validate the settings, do the work, save the settings beside its outputs; returns what the command shows."""
     from fusion.settings_io import load_settings, save_settings, settings_file
 
     command = COMMANDS[name]
     settings = load_settings(name, command.settings_class(), overrides)
-    if only_show:
-        from omegaconf import OmegaConf
-
-        print(OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(mode="json"))), end="")
-        return
-    shown = command.run()(settings)
+    run = command.run()
+    with nullcontext() if command.own_progress else _clock(name):
+        shown = run(settings)
     file = settings_file(settings)
     if file is not None:
         save_settings(settings, file, command=name, version=version())
-        _log.info("settings of this run: %s", file)
+        _log.debug("settings of this run: %s", file)
+    return shown
+
+
+def _run(name: str, overrides: list[str], *, only_show: bool) -> None:
+    if only_show:
+        from omegaconf import OmegaConf
+
+        from fusion.settings_io import load_settings
+
+        settings = load_settings(name, COMMANDS[name].settings_class(), overrides)
+        print(OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(mode="json"))), end="")
+        return
+    shown = execute(name, overrides)
     if shown is not None:
         from rich.console import Console
 
         Console().print(shown)
+
+
+@contextmanager
+def _clock(name: str) -> Iterator[None]:
+    """A spinner and the time gone by, on a terminal, while a command runs."""
+    from rich import get_console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=get_console(), transient=True) as bar:
+        bar.add_task(name, total=None)
+        yield
 
 
 class _reporting:

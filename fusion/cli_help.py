@@ -1,7 +1,7 @@
 """Help of the command line: every command, every setting with its value, and what it means."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from rich.console import Console
 from rich.padding import Padding
@@ -12,7 +12,7 @@ from fusion.settings_io import Composed, compose_config, nested_model
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from fusion.cli import Command
+    from fusion.command_table import Command
 
 PURPOSE = "Dense NDVI with uncertainty and season dates out of cloudy Sentinel-2, Sentinel-1 and coarse NDVI."
 
@@ -68,7 +68,9 @@ def setting_rows(settings_class: "type[BaseModel]", composed: Composed) -> list[
                 walk(inner, value if isinstance(value, dict) else value.model_dump(mode="json"), key + ".")
                 continue
             needed = key in composed.missing or (field.is_required() and name not in values)
-            rows.append((key, REQUIRED if needed else _shown(value), field.description or ""))
+            rows.append(
+                (key, REQUIRED if needed else _shown(value), _meaning(field.description or "", field.annotation))
+            )
 
     walk(settings_class, composed.values, "")
     return rows
@@ -86,6 +88,18 @@ def group_options(composed: Composed) -> dict[str, list[str]]:
     return found
 
 
+def choices(annotation: Any) -> list[str]:
+    """What a setting may be where only certain words are allowed: ``Literal``, also in ``tuple`` and ``| None``."""
+    if get_origin(annotation) is Literal:
+        return [str(word) for word in get_args(annotation)]
+    return [word for inner in get_args(annotation) for word in choices(inner)]
+
+
+def _meaning(description: str, annotation: Any) -> str:
+    allowed = [word for word in choices(annotation) if word not in description]
+    return f"{description}; one of: {', '.join(choices(annotation))}" if allowed else description
+
+
 def _shown(value: Any) -> str:
     if value is None:
         return "[dim]none[/]"
@@ -93,7 +107,7 @@ def _shown(value: Any) -> str:
         return f"{value['_target_']}(...)" if len(value) > 1 else str(value["_target_"])
     if isinstance(value, bool):
         return str(value).lower()
-    text = str(value)
+    text = str(list(value)) if isinstance(value, tuple) else str(value)
     return (text if len(text) <= 60 else text[:57] + "...").replace("[", "\\[")
 
 

@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 
 SHIPPED, NO_MODEL = "shipped", "none"
 S2_ONLY_NET = "S2-only net"
-CUBE_SUFFIXES = (".nc", ".nc4", ".csv", ".zarr")
 
 
 class EvaluateSettings(BaseModel):

@@ -3,15 +3,19 @@
 import errno
 import subprocess
 import sys
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fusion import cli
+from fusion.cli_help import choices
+from fusion.demo.chain import call
 from fusion.settings_io import SettingsError, compose_config, load_settings, save_settings, settings_file
 
 
@@ -111,6 +115,51 @@ def test_command_help_shows_every_setting(fake: Any, capsys: pytest.CaptureFixtu
     for part in ("out", "required", "step_days", "time step, days", "net.width", "how wide", "ndvi-fusion fake out=x"):
         assert part in out
     assert not fake.calls
+
+
+def test_help_names_what_a_setting_may_be() -> None:
+    assert choices(Literal["a", "b"]) == ["a", "b"]
+    assert choices(tuple[Literal["a", "b"], ...] | None) == ["a", "b"]
+    assert choices(int | None) == choices(dict[str, str]) == []
+
+
+def test_help_of_a_real_command_lists_the_words_that_are_allowed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["predict", "--help"]) == cli.OK
+    out = " ".join(capsys.readouterr().out.split())
+    assert "one of: look, signal" in out and "one of: dB, linear" in out
+    assert "ndvi-fusion predict cube=outputs/cube.nc out=outputs/ndvi.nc" in out
+
+
+def test_a_clock_runs_beside_commands_without_progress_of_their_own(
+    fake: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(cli, "_clock", lambda name: started.append(name) or nullcontext())
+    assert cli.main(["fake", f"out={tmp_path}/a"]) == cli.OK
+    assert started == ["fake"]
+    monkeypatch.setitem(cli.COMMANDS, "fake", replace(cli.COMMANDS["fake"], own_progress=True))
+    assert cli.main(["fake", f"out={tmp_path}/b"]) == cli.OK
+    assert started == ["fake"]
+
+
+def test_the_clock_is_drawn_on_a_terminal_and_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    import rich
+    from rich.console import Console
+
+    screen = io.StringIO()
+    monkeypatch.setattr(rich, "_console", Console(file=screen, force_terminal=True, width=60))
+    with cli._clock("phenology"):
+        pass
+    assert "phenology" in screen.getvalue() and "0:00:00" in screen.getvalue()
+
+
+def test_the_demo_calls_commands_as_the_command_line_does(fake: Any, tmp_path: Path) -> None:
+    fake.outcome[0] = "done"
+    assert call("fake", {"out": tmp_path / "a", "net.width": 8, "start": None}) == "done"
+    assert fake.calls == [Fake(out=tmp_path / "a", net=Inner(width=8))]
+    assert yaml.safe_load((tmp_path / "a" / "settings.yaml").read_text())["net"] == {"width": 8}
 
 
 def test_runs_and_saves_settings(fake: Any, tmp_path: Path) -> None:

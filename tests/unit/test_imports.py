@@ -34,6 +34,7 @@ ABOVE = (
     "fusion.api",
     "fusion.cli",
     "fusion.cli_help",
+    "fusion.command_table",
     "fusion.settings_io",
     "fusion.demo",
     "fusion",

@@ -3,9 +3,15 @@ import pickle
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from pydantic import ValidationError
 
+from fusion import predict
 from fusion.checkpoint import WeightsError, load_weights
+from fusion.data.cube_files import read_cube
+from fusion.demo.real import RealDemo
+from fusion.demo.settings import DemoSettings
+from fusion.demo.steps import StepRunner
 from fusion.inference.locate import ModelNotFoundError, locate_model
 from fusion.inference.session import load_session
 from fusion.series.features import FEATURE_NAMES, NDVI_UNIT
@@ -14,6 +20,8 @@ from fusion.training.calibrate import calibrate
 from fusion.training.module import FusionModule
 from fusion.training.settings import TrainSettings
 from fusion.training.train import run
+from tests.factory import write_cube
+from udf.commands import package
 
 
 def settings(tmp_path, *more: str) -> TrainSettings:
@@ -58,6 +66,59 @@ def test_the_run_is_in_mlflow_and_its_model_in_the_registry(trained, tmp_path, m
         assert load_session(found).manifest.sha256 == load_session(model).manifest.sha256
     with pytest.raises(ModelNotFoundError, match="not in the MLflow store"):
         locate_model("nobody", made.tracking.uri)
+
+
+@pytest.fixture(scope="module")
+def references(trained):
+    """Every way to name the trained model."""
+    made, model = trained
+    run_id = (made.out / "mlflow_run_id.txt").read_text()
+    return {
+        "folder": str(model),
+        "file": str(model / "model.onnx"),
+        "run": f"run:{run_id}",
+        "alias": "ndvi-fusion@newest",
+        "version": "ndvi-fusion/1",
+        "name": "ndvi-fusion",
+    }
+
+
+KINDS = ("folder", "file", "run", "alias", "version", "name")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_predict_takes_a_file_a_run_or_a_registry_name(trained, references, kind, tmp_path, monkeypatch):
+    made, model = trained
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", made.tracking.uri)
+    cube = write_cube(tmp_path / "cube.nc", t=8, y=6, x=6)
+    line = predict.run(predict.PredictSettings(cube=cube, out=tmp_path / "ndvi.nc", model=references[kind], threads=1))
+    assert "ndvi.nc: 8 dates 2019-03-01..2019-04-05, 6 x 6 px, 100.0 % filled" in line
+    with xr.open_dataset(tmp_path / "ndvi.nc") as written:
+        used = {**written.attrs, **written[next(iter(written.data_vars))].attrs}
+    assert load_session(model).manifest.sha256 in map(str, used.values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_package_takes_a_file_a_run_or_a_registry_name(trained, references, kind, tmp_path, monkeypatch):
+    made, model = trained
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", made.tracking.uri)
+    package.run(package.PackageSettings(out=tmp_path / "out", model=references[kind], dependencies=False))
+    (archive,) = (tmp_path / "out").glob("*model*.zip")
+    assert load_session(archive).manifest.sha256 == load_session(model).manifest.sha256
+
+
+@pytest.mark.parametrize("kind", ["file", "run", "alias"])
+def test_the_demo_takes_a_file_a_run_or_a_registry_name(trained, references, kind, tmp_path, monkeypatch):
+    made, model = trained
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", made.tracking.uri)
+    words = [f"cube={write_cube(tmp_path / 'cube.nc', t=60, y=16, x=16)}", f"out={tmp_path}/demo"]
+    demo = RealDemo(
+        load_settings("demo", DemoSettings, [*words, f"model={references[kind]}"]),
+        StepRunner(tmp_path / "steps", resume=False),
+    )
+    demo.make_cube()
+    assert demo.predict() == {"dates": 60}
+    assert load_session(model).manifest.sha256 in str(read_cube(demo.fused).attrs)
 
 
 def test_the_checkpoint_holds_tensors_and_plain_settings_only(trained):
