@@ -68,7 +68,9 @@ def _draw_patch(axes: np.ndarray, patch: Patch) -> None:
             axis.set_facecolor("0.6")
             axis.imshow(values[nearest], vmin=limits[0], vmax=limits[1], cmap=colours, interpolation="nearest")
             axis.set_title(str(days[nearest].astype("datetime64[D]")), fontsize=6, pad=2)
-    axes[0, 0].text(0, 1.35, f"{patch.key}  ({patch.split})", transform=axes[0, 0].transAxes, fontsize=8, weight="bold")
+    name = f"{patch.key}  ({patch.split})"
+    title = axes[0, 0].text(0, 1.35, name, transform=axes[0, 0].transAxes, fontsize=8, weight="bold")
+    title.set_in_layout(False)  # a long name must not push the columns apart
 
 
 def _draw_gaps(figure: object, patches: list[Patch]) -> None:
