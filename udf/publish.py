@@ -15,6 +15,8 @@ from openeo.rest.udp import build_process_dict
 
 from udf.archive import DEPS_ARCHIVE, MODEL_ARCHIVE
 from udf.context import CONTEXT_KEYS, context_unknown
+from udf.local.grid import geometry_of
+from udf.season_chunk import season_bands
 from udf.targets import TargetSettings
 from udf.workflow import WorkflowOptions, build_workflow
 
@@ -142,7 +144,8 @@ def call_process(
     Raises
     ------
     ValueError
-        A parameter that the process does not have (back-ends ignore those), or one that is missing.
+        A parameter that the process does not have (back-ends ignore those), one that is missing, or a value that the
+        UDFs would refuse (back-ends pass it on, and the job fails after it waited and loaded).
     """
     known = {p["name"]: p for p in process.definition["parameters"]}
     for name in arguments:
@@ -151,6 +154,8 @@ def call_process(
     missing = [n for n, p in known.items() if not p.get("optional") and n not in arguments]
     if missing:
         raise ValueError(f"the call of {process.id} lacks {missing}")
+    season_bands({name: value for name, value in arguments.items() if name in CONTEXT_KEYS})
+    geometry_of(arguments["area"])
     return openeo.DataCube(graph=PGNode(process.id, arguments=arguments, namespace=namespace), connection=connection)
 
 

@@ -29,6 +29,8 @@ FIELD = {
     "coordinates": [[[5.07, 51.21], [5.08, 51.21], [5.08, 51.215], [5.07, 51.215], [5.07, 51.21]]],
 }
 ARGUMENTS = {"area": FIELD, "start": "2021-01-01", "end": "2021-12-31"}
+TARGETS = ("local", "terrascope", "cdse")
+BOX = {"west": 640_000, "south": 5_650_000, "east": 641_000, "north": 5_651_000, "crs": 32631}
 pytestmark = pytest.mark.slow
 
 
@@ -61,7 +63,7 @@ def server_python(tmp_path_factory: pytest.TempPathFactory) -> str:
 def server(server_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[openeo.Connection]:
     """A connection to a running server that knows the collections of our targets."""
     collections: dict[str, list[str]] = {}
-    for name in ("terrascope", "cdse"):
+    for name in TARGETS:
         target = load_target(name)
         collections.setdefault(target.s2_collection, []).extend([target.red_band, target.nir_band])
         collections.setdefault(target.scl_collection, []).append(target.scl_band)
@@ -113,7 +115,7 @@ def messages(errors: list) -> str:
     return "; ".join(f"{e.get('code')}: {e.get('message')}" for e in errors)
 
 
-@pytest.mark.parametrize("name", ["terrascope", "cdse"])
+@pytest.mark.parametrize("name", TARGETS)
 @pytest.mark.parametrize("output", ["fused", "smoothed", "seasons"])
 @pytest.mark.parametrize("mask", ["apply_kernel", "to_scl_dilation_mask"])
 def test_graphs_are_valid(name: str, output: str, mask: str, server: openeo.Connection) -> None:
@@ -121,6 +123,19 @@ def test_graphs_are_valid(name: str, output: str, mask: str, server: openeo.Conn
         start=datetime.date(2020, 3, 1), end=datetime.date(2020, 10, 31), area=area_from(FIELD), output=output
     )
     target = load_target(name).model_copy(update={"cloud_mask": mask})
+    assert messages(server.validate_process_graph(build_workflow(target, options))) == ""
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_graphs_of_a_box_are_valid(name: str, server: openeo.Connection) -> None:
+    options = WorkflowOptions(start=datetime.date(2020, 3, 1), end=datetime.date(2020, 10, 31), area=area_from(BOX))
+    assert messages(server.validate_process_graph(build_workflow(load_target(name), options))) == ""
+
+
+@pytest.mark.parametrize("left_out", [{"s1_collection": None}, {"coarse": ()}, {"s1_collection": None, "coarse": ()}])
+def test_graphs_without_a_sensor_are_valid(left_out: dict, server: openeo.Connection) -> None:
+    options = WorkflowOptions(start=datetime.date(2021, 1, 1), end=datetime.date(2021, 12, 31), area=area_from(FIELD))
+    target = load_target("cdse").model_copy(update=left_out)
     assert messages(server.validate_process_graph(build_workflow(target, options))) == ""
 
 
@@ -140,10 +155,11 @@ def test_the_server_does_find_mistakes(spoil: object, code: str, server: openeo.
 
 
 @pytest.mark.parametrize("name", ["terrascope", "cdse"])
-def test_published_process_by_its_address(name: str, server: openeo.Connection, website: tuple) -> None:
+@pytest.mark.parametrize("era", ["cgls", "probav"])
+def test_published_process_by_its_address(name: str, era: str, server: openeo.Connection, website: tuple) -> None:
     folder, address = website
     target = load_target(name)
-    process = build_process(target, "https://example.org/archives")
+    process = build_process(target, "https://example.org/archives", era=era)
     write_service(folder, process, target, address, ARGUMENTS)
     url = f"{address}/{process.id}/openeo_udp/{process.id}.json"
     call = call_process(process, url, ARGUMENTS)
@@ -175,6 +191,21 @@ def test_wrong_parameters_are_refused(change: dict, code: str, server: openeo.Co
     errors = server.validate_process_graph(graph)
     assert errors
     assert code in messages(errors)
+
+
+def test_unknown_parameter_is_refused_before_the_server_would_ignore_it(
+    server: openeo.Connection, website: tuple
+) -> None:
+    """openeo_driver takes what a process declares and drops the rest in silence; the call of this project does not."""
+    folder, address = website
+    process = build_process(load_target("cdse"), None)
+    write_json(folder / "p.json", process.definition)
+    url, wrong = f"{address}/p.json", {**ARGUMENTS, "stepdays": 10}
+    with pytest.raises(ValueError, match="parameter 'stepdays' is unknown; did you mean 'step_days'"):
+        call_process(process, url, wrong, server)
+    by_hand = server.datacube_from_process(process.id, namespace=url, **wrong).save_result("GTiff")
+    errors = server.validate_process_graph(by_hand)
+    assert not errors or "stepdays" in messages(errors)
 
 
 def test_process_is_saved_with_its_parameters(server: openeo.Connection) -> None:

@@ -1,8 +1,8 @@
 """Cold start as on a back-end: a fresh environment, two unpacked archives, fifty chunks of different dates.
 
 The environment is installed by pip; where that cannot be, the tests are skipped. Three levels of onnxruntime: the
-oldest that the manifest of the model names, the one that ``ndvi-fusion package`` ships, and the newest that this project
-knows.
+oldest that the manifest of the model names, the one that ``ndvi-fusion package`` ships, and the newest that this
+project knows.
 """
 
 import os

@@ -322,6 +322,16 @@ def test_call_refuses_unknown_and_missing_parameters() -> None:
     assert graph["ndvifusion1"]["namespace"] == "https://x.org/p.json"
     with pytest.raises(ValueError, match="parameter 'stepdays' is unknown; did you mean 'step_days'"):
         call_process(process, "https://x.org/p.json", {**good, "stepdays": 3})
+    for wrong, message in (
+        ({"start": "soon"}, "expected a date"),
+        ({"end": "2020-12-31"}, "lies before start"),
+        ({"step_days": 0}, "expected 1 to 366"),
+        ({"output": "season"}, "did you mean 'seasons'"),
+        ({"method": "fancy"}, "expected one of relative_amplitude"),
+        ({"area": {"type": "Point", "coordinates": [0, 0]}}, "of type 'Point'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call_process(process, "https://x.org/p.json", {**good, **wrong})
     with pytest.raises(ValueError, match=r"lacks \['end'\]"):
         call_process(process, "https://x.org/p.json", {"area": FIELD, "start": "2021-01-01"})
 

@@ -1,0 +1,51 @@
+"""When the phenology UDF takes numba: compiling costs a process more than a few chunks are worth."""
+
+import numpy as np
+import pytest
+
+from tests.unit.udf.fakes import run_udf
+from tests.unit.udf.test_contract_table import series
+from udf import season_chunk
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> dict:
+    """The count of a process that has seen nothing yet."""
+    counts = {"season maps": 0}
+    monkeypatch.setattr(season_chunk, "SEASON_PIXELS_SEEN", counts)
+    return counts
+
+
+def test_numba_only_when_a_process_has_seen_many_pixels(seen: dict) -> None:
+    assert season_chunk.season_compiled(100_000, None) is False
+    assert season_chunk.season_compiled(100_000, None) is False
+    assert season_chunk.season_compiled(100_000, None) is None  # taken where it is installed
+    assert seen["season maps"] == 300_000
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_is_asked_for_is_done(asked: bool, seen: dict) -> None:
+    assert season_chunk.season_compiled(1, asked) is asked
+    assert seen["season maps"] == 0
+
+
+def test_both_ways_give_the_same_maps(seen: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it does not matter which chunk of a process is the first to be compiled."""
+    noisy = series(y=4, x=5)
+    noisy.values[:, 0] += np.random.default_rng(0).normal(0, 0.03, noisy.values[:, 0].shape)
+    plain = season_chunk.season_chunk(noisy, {})
+    monkeypatch.setattr(season_chunk, "SEASON_NUMBA_PIXELS", 0)
+    compiled = season_chunk.season_chunk(noisy, {})
+    np.testing.assert_allclose(compiled.values, plain.values, atol=1e-3)
+
+
+def test_a_udf_does_not_compile_for_a_small_chunk(caplog: pytest.LogCaptureFixture) -> None:
+    from openeo.udf.run_code import load_module_from_string
+
+    from udf.workflow import udf_source
+
+    module = load_module_from_string(udf_source("phenology_udf"))
+    module["KERNELS"].clear()
+    module["SEASON_PIXELS_SEEN"]["season maps"] = 0
+    run_udf("phenology_udf", series(y=4, x=4), {})
+    assert not module["KERNELS"]
