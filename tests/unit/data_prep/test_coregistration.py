@@ -85,14 +85,14 @@ def test_unrelated_sensors_give_no_measurement_and_no_refusal():
     assert "not measurable" in check_registration(bands, RegistrationSettings(check="refuse"))[0]
 
 
-def countryside(right_m: float, down_m: float) -> dict[str, xr.DataArray]:
-    """S2 over 4.8 km of patchy land, and what a 300 m sensor sees of it, told at a place that is off by some metres."""
-    rng = np.random.default_rng(8)
-    size, margin, cell = 480, 60, 300.0
+def countryside(right_m: float, down_m: float, *, size: int = 480, seed: int = 8) -> dict[str, xr.DataArray]:
+    """S2 over ``size`` px of patchy land, and what a 300 m sensor sees of it, told at a place off by some metres."""
+    rng = np.random.default_rng(seed)
+    margin, cell = 60, 300.0
     wide = size + 2 * margin
     land = 0.5 + 0.25 * np.sign(ndimage.gaussian_filter(rng.normal(size=(wide, wide)), 12.0))
     positions = (np.arange(wide) - margin + 0.5) * 10.0
-    cells = np.arange(-450.0, size * 10 + 600, cell)
+    cells = np.arange(-450.0, size * 10 + 600, cell) + rng.uniform(0, cell)
     rows, columns, _ = coarse_psf_weights(positions, positions, cells, cells)
     seen = coarse_aggregate(land, rows, columns)
     fine = [(np.arange(size) + 0.5) * 10 - shift for shift in (down_m, right_m)]  # where the sensor believes it looks
