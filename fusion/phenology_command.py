@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fusion.contract import NDVI, ContractError
 from fusion.data.cube_files import read_cube, write_cube
+from fusion.data.geotiff import put_in_place
 from fusion.plotting import plot_parameter
 from fusion.series.season_settings import SEASON_VARIABLES, SeasonSettings
 from fusion.series.seasons import seasons
@@ -154,7 +155,7 @@ def _write_layers(layers: np.ndarray, names: list[str], units: list[str], data: 
             out.units = tuple(units)
             for i, name in enumerate(names, start=1):
                 out.set_band_description(i, name)
-        os.replace(partial, file)
+        put_in_place(partial, file, layers)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -65,6 +65,30 @@ def _write_band(series: xr.DataArray, file: Path, name: str) -> None:
             out.update_tags(name=name, units="1")
             for i, day in enumerate(series.t.values.astype("datetime64[D]"), start=1):
                 out.set_band_description(i, f"{name} {day}")
-        os.replace(partial, file)
+        put_in_place(partial, file, packed)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def put_in_place(partial: Path, file: Path, bands: np.ndarray) -> None:
+    """Give a GeoTIFF just written its final name, if it holds ``bands`` (count, y, x).
+
+    GDAL writes the last blocks on closing and reports no error there, so a disk that is full by then leaves a cut-off
+    file that nobody was told about.
+
+    Raises
+    ------
+    OSError
+        What was written cannot be read back as it was.
+    """
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        with rasterio.open(partial) as written:
+            whole = all(np.array_equal(written.read(i), band, True) for i, band in enumerate(bands, start=1))
+    except RasterioError:
+        whole = False
+    if not whole:
+        raise OSError(f"{file} could not be written whole; is the disk full?")
+    os.replace(partial, file)

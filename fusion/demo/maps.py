@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import NDVI
+from fusion.data.geotiff import put_in_place
 from fusion.series.reference import reference_phenology, reference_smoothing
 
 
@@ -50,6 +51,6 @@ def write_maps(maps: xr.DataArray, folder: Path, crs: object) -> list[Path]:
         if crs is not None:
             values = values.rio.write_crs(crs)
         values.rio.write_nodata(0).rio.to_raster(partial, compress="deflate")
-        partial.replace(file)
+        put_in_place(partial, file, values.values[None])
         files.append(file)
     return files

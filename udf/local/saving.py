@@ -121,10 +121,26 @@ def _write_geotiffs(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]
         for partial in partials:
             partial.unlink(missing_ok=True)
         raise
-    for sink, partial, path in zip(sinks, partials, paths):
+    for sink in sinks:
         sink.close()
-        partial.replace(path)
+    try:
+        for partial, path in zip(partials, paths):
+            _refuse_cut_off(partial, path)
+            partial.replace(path)
+    finally:
+        for partial in partials:
+            partial.unlink(missing_ok=True)
     return paths
+
+
+def _refuse_cut_off(partial: Path, path: Path) -> None:
+    """Read every block of a GeoTIFF just closed: GDAL reports no error when the disk is full by then."""
+    try:
+        with rasterio.open(partial) as written:
+            for _, window in written.block_windows(1):
+                written.read(window=window)
+    except rasterio.errors.RasterioError as error:
+        raise OSError(f"{path} could not be written whole; is the disk full?") from error
 
 
 def _dataset(cube: xr.DataArray) -> xr.Dataset:
