@@ -104,6 +104,6 @@ def _warp(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, resampling: str
     dims = {d: n for d, n in zip(moved.dims[-2:], ("y", "x"), strict=True) if d != n}
     moved = moved.rename(dims).reset_coords(drop=True)
     told = {name: c.variable for name, c in values.coords.items() if name != "t" and c.dims == ("t",)}
-    moved = moved.assign_coords(y=grid.y.values, x=grid.x.values, **told)
+    moved = moved.assign_coords(y=grid.y.values, x=grid.x.values).assign_coords(told)
     moved.attrs = {}
     return moved.rio.write_crs(grid.rio.crs)
