@@ -186,7 +186,7 @@ def _choose(
     if passes == "merge":
         return bands, orbits
     wanted = str(names[np.argmax(counts)]) if passes == "most" else passes
-    states = np.array([str(name).split()[0] for name in orbits])  # "ascending 88" is an ascending pass
+    states = np.array([str(name).partition(" ")[0] for name in orbits])  # "ascending 88" is an ascending pass
     keep = np.flatnonzero((orbits == wanted) | (states == wanted))
     if keep.size == 0:
         raise SourceError(

@@ -225,6 +225,8 @@ def test_no_data_and_no_catalogue(catalogue, tmp_path):
         catalogue.source(start="2023-01-01", end="2023-02-01").load()
     with pytest.raises(SourceError, match="no item of other"):
         catalogue.source(s2_collection="other").load()
+    with pytest.raises(SourceError, match="no item of sentinel-1-rtc"):
+        catalogue.source(s1_collection="sentinel-1-rtc", s1_units="dB").load()
     with pytest.raises(SourceError, match="does not exist"):
         StacSource(catalog=str(tmp_path / "no.json"), bbox=BBOX, start="2022-01-01", end="2022-02-01").load()
     with pytest.raises(SourceError, match="127.0.0.1:9"):
