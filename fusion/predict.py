@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from fusion.contract import STEP_DAYS, ContractError
+from fusion.contract import STEP_DAYS, check_time
 
 log = logging.getLogger(__name__)
 SUFFIXES = (".nc", ".zarr", ".tif")
@@ -55,9 +55,8 @@ def run(settings: PredictSettings) -> str:
     from fusion.data.cube_files import write_cube
 
     cube = instantiate(settings.opener, settings.cube)
+    check_time(cube)
     days = cube.t.values.astype("datetime64[D]")
-    if days.size == 0:
-        raise ContractError(f"{settings.cube} holds no date; widen the period of the cube")
     with _progress("fusing") as report:
         fused = fuse(
             cube,
