@@ -71,6 +71,7 @@ def server(server_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         for source in target.coarse:
             if source.band not in collections.setdefault(source.collection, []):
                 collections[source.collection].append(source.band)
+    collections["SENTINEL2_L2A"].append("B02")
     folder = tmp_path_factory.mktemp("collections")
     file = write_json(folder / "collections.json", collections)
     port = free_port()
@@ -137,6 +138,16 @@ def test_graphs_without_a_sensor_are_valid(left_out: dict, server: openeo.Connec
     options = WorkflowOptions(start=datetime.date(2021, 1, 1), end=datetime.date(2021, 12, 31), area=area_from(FIELD))
     target = load_target("cdse").model_copy(update=left_out)
     assert messages(server.validate_process_graph(build_workflow(target, options))) == ""
+
+
+def test_warm_up_graph_is_valid(server: openeo.Connection) -> None:
+    """EVI as band maths, as the notebook builds it."""
+    box = {"west": 5.07, "south": 51.21, "east": 5.08, "north": 51.22}
+    cube = server.load_collection("SENTINEL2_L2A", box, ["2021-03-15", "2021-10-15"], ["B02", "B04", "B08"]) * 0.0001
+    b02, b04, b08 = cube.band(0), cube.band(1), cube.band(2)
+    evi = 2.5 * (b08 - b04) / (b08 + 6.0 * b04 - 7.5 * b02 + 1.0)
+    graph = evi.reduce_dimension(dimension="t", reducer="max").save_result("GTiff")
+    assert messages(server.validate_process_graph(graph)) == ""
 
 
 @pytest.mark.parametrize(

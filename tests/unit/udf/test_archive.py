@@ -165,3 +165,13 @@ def test_onnxruntime_of_another_python(tmp_path: Path, monkeypatch: pytest.Monke
         Exception, match=r"built for another Python .*use the dependency archive of this Python version"
     ):
         run_udf("fusion_udf", chunk(), context)
+
+
+def test_threads_are_what_the_context_says(tmp_path: Path) -> None:
+    """A back-end gives one core a task, and onnxruntime would take all that it sees."""
+    from fusion.inference.session import load_session
+
+    folder = fake_model(tmp_path / "threads")
+    options = load_session(folder).runner.get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
+    assert load_session(folder, threads=3).runner.get_session_options().intra_op_num_threads == 3

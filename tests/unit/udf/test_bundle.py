@@ -125,3 +125,9 @@ def test_lazy_third_party_import_stays(tmp_path: Path) -> None:
 def test_what_cannot_be_inlined(modules: dict, message: str, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=message):
         bundle_entry("entry", tree(tmp_path, **modules))
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_no_inline_script_metadata(entry: str) -> None:
+    """A back-end unpacks the dependencies of a PEP 723 header at every call and deletes them again."""
+    assert "# /// script" not in (DIST / f"{entry}.py").read_text(encoding="utf-8")

@@ -77,6 +77,10 @@ def test_metadata_function_starts_in_column_0(name: str) -> None:
     [
         ("# ndvi-fusion", "from __future__ import annotations\n# ndvi-fusion"),
         ("(cube: xr.DataArray, context: dict) -> xr.DataArray:", "(cube: xr.DataArray, context: dict):"),
+        (
+            "(cube: xr.DataArray, context: dict) -> xr.DataArray:",
+            "(cube: xr.DataArray, context: dict) -> xr.DataArray | None:",
+        ),
         ("def apply_datacube(cube: xr.DataArray, context: dict)", "def apply_datacube(cube: xr.DataArray)"),
         ("def apply_datacube(cube: xr.DataArray,", "def apply_datacube(data: xr.DataArray,"),
     ],
