@@ -8,9 +8,7 @@ KERNELS: dict[tuple[str, str], Callable | None] = {}
 COMPILED_LOGGER = logging.getLogger("fusion.series.compiled")
 
 
-def compiled_kernel(
-    function: Callable, *, helpers: tuple = (), use_numba: bool | None = None
-) -> Callable | None:
+def compiled_kernel(function: Callable, *, helpers: tuple = (), use_numba: bool | None = None) -> Callable | None:
     """The numba-compiled twin of a loop kernel, or None where the caller takes its numpy path.
 
     Parameters

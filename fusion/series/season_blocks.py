@@ -22,7 +22,7 @@ from fusion.series.season_metrics import analytic_metrics
 from fusion.series.season_settings import SEASON_FLAGS, SEASON_VARIABLES, SeasonSettings
 from fusion.series.whittaker import robust_weights, whittaker
 
-SEASON_BLOCK = 4096  # pixels at once
+SEASON_BLOCK = 4000  # pixels at once; no power of two, so that the rows of a block fall on different cache sets
 SEASON_WATER_MAX = 0.1  # NDVI
 SEASON_CURVE_LAMBDA = 2500.0  # smoothness of curves that are not fitted, on the daily axis for one look a day
 SEASON_LAYERS = (*SEASON_VARIABLES, "COUNT")
@@ -66,14 +66,16 @@ def extract_seasons(
 def season_block(axis, values, sigma, periods, settings, looks, out) -> None:
     """Fill the layers of one block of pixels in place."""
     placed, spread = place_looks(axis, values, sigma)
-    enough = np.isfinite(placed).sum(1) >= SEASON_MIN_LOOKS
-    if not enough.all():
+    seen = np.isfinite(placed)
+    enough = np.full(len(placed), axis.length >= SEASON_MIN_LOOKS)
+    if not (seen.all() and enough.all()):
+        enough = seen.sum(1) >= SEASON_MIN_LOOKS
         placed = np.where(enough[:, None], placed, np.nan)
     curve = detection_curve(axis, placed, sigma is not None, settings.use_numba)
     slots = 4 + 3 * (1 + axis.length * axis.step // 366)
-    rows, _, swing, cut = find_seasons(curve, slots, settings)
+    rows, (swing, top), cut = find_seasons(curve, slots, settings)
     layer = {name: out[i] for i, name in enumerate(SEASON_LAYERS)}
-    base_flag = season_pixel_flags(enough, curve, swing, cut, settings)
+    base_flag = season_pixel_flags(enough, top, swing, cut, settings)
     for name in ("FLAG", "QFLAG", "COUNT", "LOOKS_UP", "LOOKS_PEAK", "LOOKS_DOWN"):
         layer[name][:] = 0
     layer["FLAG"][:, 0] = base_flag
@@ -87,11 +89,11 @@ def season_block(axis, values, sigma, periods, settings, looks, out) -> None:
     season_scatter(layer, metrics, fit.pixel, origin, axis.first + axis.step * rows[2], periods, small)
 
 
-def season_pixel_flags(enough, curve, swing, cut, settings) -> np.ndarray:
+def season_pixel_flags(enough, top, swing, cut, settings) -> np.ndarray:
     """Flag of a pixel's first slot as long as no season fills it."""
     flag = np.where(enough, SEASON_FLAGS["no_season"], SEASON_FLAGS["no_data"])
     with np.errstate(invalid="ignore"):
-        flag = flag | np.where(enough & (curve.max(1) < SEASON_WATER_MAX), SEASON_FLAGS["water"], 0)
+        flag = flag | np.where(enough & (top < SEASON_WATER_MAX), SEASON_FLAGS["water"], 0)
     swings = enough & (swing >= settings.min_amplitude)
     flag = flag | np.where(swings & cut[0], SEASON_FLAGS["start_cut"], 0)
     return flag | np.where(swings & cut[1], SEASON_FLAGS["end_cut"], 0)
@@ -156,7 +158,7 @@ def season_counts(metrics: dict, pixel: np.ndarray, origin: np.ndarray, looks: t
     """Looks in green-up, peak and green-down, the longest gap between them, and QFLAG; added to ``metrics``."""
     look_days, seen = looks
     borders = [origin + metrics[name] for name in ("UP", "TOP", "DOWN", "OFF")]
-    at = [np.searchsorted(look_days, b) for b in borders]
+    at = [looks_before(look_days, b) for b in borders]
     if seen.all():
         counts = [at[k + 1] - at[k] for k in range(3)]
         widest = float(np.diff(look_days).max(initial=0))
@@ -182,6 +184,15 @@ def season_counts(metrics: dict, pixel: np.ndarray, origin: np.ndarray, looks: t
     metrics["FLAG"] = metrics["FLAG"] | np.where(metrics["QFLAG"] < 7, SEASON_FLAGS["few_looks"], 0)
 
 
+def looks_before(look_days: np.ndarray, border: np.ndarray) -> np.ndarray:
+    """Number of looks before each border; by arithmetic where the looks are equidistant."""
+    steps = np.diff(look_days)
+    if len(steps) == 0 or (steps != steps[0]).any() or steps[0] == 0:
+        return np.searchsorted(look_days, border)
+    place = np.ceil((border - look_days[0]) / float(steps[0]))
+    return np.clip(np.where(np.isnan(place), len(look_days), place), 0, len(look_days)).astype(np.int64)
+
+
 def season_scatter(layer, metrics, pixel, origin, peak_day, periods, small) -> None:
     """Put every season into the slot of its year; the largest ones where there are too many, in order of time."""
     slots = layer["SOSD"].shape[1]
@@ -194,7 +205,7 @@ def season_scatter(layer, metrics, pixel, origin, peak_day, periods, small) -> N
             continue
         where = pixel[row]
         if (np.diff(where) > 0).all():
-            slot = np.zeros(len(row), np.int64)
+            slot = None
             layer["COUNT"][year][:, where] = 1
         else:
             count = np.bincount(where, minlength=layer["COUNT"].shape[-1])
@@ -205,9 +216,16 @@ def season_scatter(layer, metrics, pixel, origin, peak_day, periods, small) -> N
             where, slot = pixel[row], season_rank(pixel[row])
             more = count[where] > slots
             metrics["FLAG"][row] |= np.where(more, SEASON_FLAGS["more_seasons"], 0)
+        whole = slot is None and len(where) == layer["COUNT"].shape[-1] == len(pixel)
         for name in SEASON_VARIABLES:
-            value = metrics[name][row]
-            layer[name][year, slot, where] = value - zero if name in ("SOSD", "EOSD", "MAXD") else value
+            value = metrics[name] if whole else metrics[name][row]
+            value = value - zero if name in ("SOSD", "EOSD", "MAXD") else value
+            if whole:
+                layer[name][year, 0] = value
+            elif slot is None:
+                layer[name][year, 0][where] = value
+            else:
+                layer[name][year, slot, where] = value
 
 
 def season_rank(group: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from fusion.series.compiled import compiled_kernel
 
 SEASON_FLAT_SHARE = 0.1  # a season's window is extended over neighbouring samples this close to its trough
+SEASON_BLUR_DAYS = 8.2  # what the detection curve adds, in squares, to the time constant of a logistic edge
 
 
 def detect_seasons(
@@ -132,6 +133,7 @@ def season_start_kernel(curve, pixel, left, peak, right, step, window, theta):
     last = curve.shape[1] - 1
     for m in range(len(pixel)):
         c, top = curve[pixel[m]], peak[m]
+        crest, flat = float(c[top]), 1
         for side in range(2):
             way = -1 if side == 0 else 1
             edge = 0 if side == 0 else last
@@ -143,11 +145,23 @@ def season_start_kernel(curve, pixel, left, peak, right, step, window, theta):
                     i += way
                     if c[i] < c[trough]:
                         trough = i
-            limit = c[trough] + SEASON_FLAT_SHARE * (c[top] - c[trough])
-            i = trough
-            while i != edge and c[i + way] <= limit:
+            height = c[top] - c[trough]
+            i, ground, level = trough, float(c[trough]), 1
+            while i != edge and c[i + way] <= c[trough] + SEASON_FLAT_SHARE * height:
                 i += way
+                ground += c[i]
+                level += 1
             window[m, side] = i
+            i = trough
+            while i != top and c[i - way] <= c[trough] + SEASON_FLAT_SHARE * height:
+                i -= way
+                ground += c[i]
+                level += 1
+            j = top
+            while j != trough and c[j + way] >= c[top] - SEASON_FLAT_SHARE * height:
+                j += way
+                crest += c[j]
+                flat += 1
             half = 0.5 * (c[trough] + c[top])
             j = top
             while j != trough and c[j] >= half:
@@ -155,12 +169,12 @@ def season_start_kernel(curve, pixel, left, peak, right, step, window, theta):
             fall = max(c[j - way] - c[j], 1e-6) if j != top else 1e-6
             share = min(max((c[j - way] - half) / fall, 0.0), 1.0) if j != top else 0.5
             theta[m, 3 + 2 * side] = step * (j - way + way * share)
-            k = 0.25 * (c[top] - c[trough]) * step / fall
+            k = 0.25 * height * step / fall
+            k = np.sqrt(max(k * k - SEASON_BLUR_DAYS**2, 0.0))
             theta[m, 4 + 2 * side] = np.log(min(max(k, 4.0), 25.0))
-            if side == 0:
-                theta[m, 0], theta[m, 1] = c[trough], c[top] - c[trough]
-            else:
-                theta[m, 2] = c[trough] - theta[m, 0]
+            theta[m, 2 * side] = ground / level
+        theta[m, 1] = crest / flat - theta[m, 0]
+        theta[m, 2] -= theta[m, 0]
         theta[m, 3] -= step * window[m, 0]
         theta[m, 5] -= step * window[m, 0]
 
@@ -170,33 +184,37 @@ def season_start_numpy(curve, pixel, left, peak, right, step, window, theta):
     c, rows = curve[pixel], np.arange(len(pixel))
     last, index = curve.shape[1] - 1, np.arange(curve.shape[1])
     top = c[rows, peak]
+    crest, flat = top.astype(float), np.ones(len(pixel))
     for side, way, trough in ((0, -1, left), (1, 1, right)):
-        beside = (index <= peak[:, None]) if side == 0 else (index >= peak[:, None])
-        masked = np.where(beside, c, np.inf)
-        far = masked.argmin(1) if side == 1 else last - masked[:, ::-1].argmin(1)
+        beside = way * (index - peak[:, None]) >= 0
+        far = season_first(np.where(beside, c, np.inf) == np.where(beside, c, np.inf).min(1)[:, None], way)
         trough = np.where(trough < 0, far, trough)
         bottom = c[rows, trough]
-        limit = bottom + SEASON_FLAT_SHARE * (top - bottom)
-        high = c > limit[:, None]
-        if side == 0:
-            high &= index < trough[:, None]
-            window[:, 0] = np.where(high.any(1), last - high[:, ::-1].argmax(1) + 1, 0)
-        else:
-            high &= index > trough[:, None]
-            window[:, 1] = np.where(high.any(1), high.argmax(1) - 1, last)
+        height = top - bottom
+        high = c > (bottom + SEASON_FLAT_SHARE * height)[:, None]
+        beyond = high & (way * (index - trough[:, None]) > 0)
+        window[:, side] = np.where(beyond.any(1), season_first(beyond, way) - way, last if side else 0)
+        inner = season_first(high & (way * (index - trough[:, None]) < 0), -way) + way
+        level = (way * (index - inner[:, None]) >= 0) & (way * (index - window[:, side : side + 1]) <= 0)
+        theta[:, 2 * side] = np.where(level, c, 0.0).sum(1) / level.sum(1)
+        below = beside & (c < (top - SEASON_FLAT_SHARE * height)[:, None])
+        ridge = beside & (index != peak[:, None]) & (way * (index - season_first(below, way)[:, None]) < 0)
+        crest, flat = crest + np.where(ridge, c, 0.0).sum(1), flat + ridge.sum(1)
         half = 0.5 * (bottom + top)
         under = beside & (c < half[:, None]) & (index != peak[:, None])
-        found = under.any(1)
-        j = (last - under[:, ::-1].argmax(1)) if side == 0 else under.argmax(1)
-        j = np.where(found, j, trough)
-        inner = np.clip(j - way, 0, last)
+        j = np.where(under.any(1), season_first(under, way), trough)
+        before = np.clip(j - way, 0, last)
         moved = j != peak
-        fall = np.where(moved, np.maximum(c[rows, inner] - c[rows, j], 1e-6), 1e-6)
-        share = np.where(moved, np.clip((c[rows, inner] - half) / fall, 0.0, 1.0), 0.5)
-        theta[:, 3 + 2 * side] = step * (j - way + way * share) - step * window[:, 0]
-        k = 0.25 * (top - bottom) * step / fall
+        fall = np.where(moved, np.maximum(c[rows, before] - c[rows, j], 1e-6), 1e-6)
+        share = np.where(moved, np.clip((c[rows, before] - half) / fall, 0.0, 1.0), 0.5)
+        theta[:, 3 + 2 * side] = step * (j - way + way * share)
+        k = np.sqrt(np.maximum((0.25 * height * step / fall) ** 2 - SEASON_BLUR_DAYS**2, 0.0))
         theta[:, 4 + 2 * side] = np.log(np.clip(k, 4.0, 25.0))
-        if side == 0:
-            theta[:, 0], theta[:, 1] = bottom, top - bottom
-        else:
-            theta[:, 2] = bottom - theta[:, 0]
+    theta[:, 1] = crest / flat - theta[:, 0]
+    theta[:, 2] -= theta[:, 0]
+    theta[:, [3, 5]] -= step * window[:, :1]
+
+
+def season_first(mask: np.ndarray, way: int) -> np.ndarray:
+    """Index of the first True of every row, from the left (``way`` 1) or from the right (-1)."""
+    return mask.argmax(1) if way > 0 else mask.shape[1] - 1 - mask[:, ::-1].argmax(1)

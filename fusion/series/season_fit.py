@@ -100,17 +100,24 @@ def season_smoother(length: int, lam: float) -> np.ndarray:
 
 
 def find_seasons(curve: np.ndarray, slots: int, settings: SeasonSettings) -> tuple:
-    """Seasons as rows (pixel, left, peak, right) and the number found per pixel; peaks on the very edge are dropped."""
+    """Seasons as rows (pixel, left, peak, right), swing and top of every curve, and whether an edge cuts it.
+
+    Peaks on the very edge are dropped.
+    """
     valid = np.isfinite(curve[:, 0])
     safe = curve if valid.all() else np.where(valid[:, None], curve, 0.0)
-    swing = safe.max(1) - safe.min(1)
+    top = safe.max(1)
+    swing = top - safe.min(1)
     delta = np.maximum(settings.min_amplitude, settings.min_swing * swing)
-    left, peak, right, count = detect_seasons(safe, delta, slots, use_numba=settings.use_numba)
-    inside = (peak > 1) & (peak < curve.shape[1] - 2)
-    pixel, slot = np.nonzero(inside)
-    cut = ((peak >= 0) & (peak <= 1)).any(1), (peak >= curve.shape[1] - 2).any(1)
-    count = count - ((peak >= 0) & ~inside).sum(1)
-    return (pixel, left[pixel, slot], peak[pixel, slot], right[pixel, slot]), count, swing, cut
+    left, peak, right, _ = detect_seasons(safe, delta, slots, use_numba=settings.use_numba)
+    pixel, slot = np.nonzero(peak >= 0)
+    left, peak, right = left[pixel, slot], peak[pixel, slot], right[pixel, slot]
+    early, late = peak <= 1, peak >= curve.shape[1] - 2
+    cut = np.zeros(len(curve), bool), np.zeros(len(curve), bool)
+    cut[0][pixel[early]], cut[1][pixel[late]] = True, True
+    inside = np.flatnonzero(~early & ~late)
+    rows = pixel[inside], left[inside], peak[inside], right[inside]
+    return rows, (swing, np.where(valid, top, np.nan)), cut
 
 
 def fit_seasons(
@@ -129,8 +136,8 @@ def fit_seasons(
         error_days = SEASON_ERROR_DAYS if sigma is not None else 0.0
     rho = float(np.exp(-axis.step / error_days)) if error_days > 0 else 0.0
     if sigma is not None:
-        theta, chol, chi2 = fit_double_logistic(looks, sigma, pixel, window, start, rho=rho, **options)
-        typical, scale = season_typical_sigma(sigma)[pixel], np.ones(len(pixel))
+        theta, chol, chi2, typical = fit_double_logistic(looks, sigma, pixel, window, start, rho=rho, **options)
+        scale = np.ones(len(pixel))
         poor = np.flatnonzero(chi2 > SEASON_MISFIT)
     else:
         theta, chol, scale = start.copy(), np.empty((len(pixel), 7, 7)), np.ones(len(pixel))
@@ -146,15 +153,6 @@ def fit_seasons(
     )
     edge = np.stack([window[:, 0] == 0, window[:, 1] == axis.length - 1], axis=1)
     return FittedSeasons(pixel, window, edge, theta, chol, error, follows)
-
-
-def season_typical_sigma(sigma: np.ndarray) -> np.ndarray:
-    """Mean standard deviation of each series, from every fourth sample (it only sets tolerances)."""
-    sample = sigma[:, ::4]
-    valid = np.isfinite(sample) & (sample > 0)
-    if valid.all():
-        return sample.mean(1)
-    return np.where(valid, sample, 0.0).sum(1) / np.maximum(valid.sum(1), 1)
 
 
 def season_windows(looks, sigma, pixel, window, settings) -> tuple[np.ndarray, np.ndarray]:
@@ -182,7 +180,7 @@ def robust_double_logistic(z, spread, window, theta, rho, floor, options) -> tup
         robust = np.maximum(1 - np.square(u / (SEASON_TUKEY * scale[:, None])), 0.0)
         with np.errstate(divide="ignore"):
             weighted = spread * scale[:, None] / robust
-        theta, chol, _ = fit_double_logistic(z, weighted, rows, window, theta, rho=rho, **options)
+        theta, chol, *_ = fit_double_logistic(z, weighted, rows, window, theta, rho=rho, **options)
     return theta, chol, scale
 
 

@@ -12,6 +12,8 @@ from fusion.series.season_settings import SEASON_FLAGS, SeasonSettings
 
 SEASON_EDGE_NEAR, SEASON_EDGE_CUT = 0.1, 0.25  # share of the amplitude still to go at the series' edge
 SEASON_UP_LOGIT, SEASON_PEAK_LOGIT = 2.197, 1.386  # 10 % and 80 % of a logistic: green-up, peak, green-down
+DL_NEWTON = 8  # steps at most
+DL_NEAR_DAYS = 0.02  # after a Newton step this small what is left is about its square over 2 k: 2e-5 d for k = 10 d
 ANALYTIC_LAYERS = (
     "SOSD", "EOSD", "MAXD", "SOSV", "EOSV", "MINV", "MAXV", "AMPL", "LENGTH", "LSLOPE", "RSLOPE", "SPROD", "TPROD",
     "UP", "TOP", "DOWN", "OFF", "LEFT_REST", "RIGHT_REST", "SOSD_SIGMA", "EOSD_SIGMA", "MAXD_SIGMA",
@@ -25,7 +27,8 @@ def analytic_metrics(fit: FittedSeasons, step: float, settings: SeasonSettings) 
     """
     end = step * (fit.window[:, 1] - fit.window[:, 0]).astype(float)
     options = float(settings.start), float(settings.end), float(settings.method == "relative_amplitude")
-    helpers = ("dl_choose", dl_choose_one), dl_sigmoid, dl_parts, dl_maximum, dl_root, dl_area, dl_season
+    helpers = ("dl_choose", dl_choose_one), ("dl_small", dl_small_one), dl_sigmoid, dl_parts, dl_maximum, dl_root
+    helpers = *helpers, dl_area, dl_season
     kernel = compiled_kernel(analytic_kernel, helpers=helpers, use_numba=settings.use_numba)
     out = np.empty((len(ANALYTIC_LAYERS), len(end)))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
@@ -43,23 +46,29 @@ def analytic_metrics(fit: FittedSeasons, step: float, settings: SeasonSettings) 
 
 def analytic_kernel(theta, chol, end, start_share, end_share, relative, out):
     """One season after the other, for numba."""
-    solved = np.empty(7)
+    g = np.empty((3, 7))  # gradients, then solutions of L x = gradient
     for m in range(len(theta)):
-        p = theta[m]
-        values, gradients = dl_season(
+        p, lower, o = theta[m], chol[m], out[:, m]
+        values, (g1, g2, g3) = dl_season(
             p[0], p[1], p[2], p[3], p[4], p[5], p[6], end[m], start_share, end_share, relative
         )  # fmt: skip
-        for i, value in enumerate(values):
-            out[i, m] = value
-        for n in range(3):
-            variance = 0.0
-            for j in range(7):
-                value = gradients[n][j]
-                for k in range(j):
-                    value -= chol[m, j, k] * solved[k]
-                solved[j] = value / chol[m, j, j]
-                variance += solved[j] * solved[j]
-            out[19 + n, m] = np.sqrt(variance)
+        # element by element: a loop over a tuple would be a chain of branches
+        (
+            o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7], o[8], o[9],
+            o[10], o[11], o[12], o[13], o[14], o[15], o[16], o[17], o[18],
+        ) = values  # fmt: skip
+        g[0, 0], g[0, 1], g[0, 2], g[0, 3], g[0, 4], g[0, 5], g[0, 6] = g1
+        g[1, 0], g[1, 1], g[1, 2], g[1, 3], g[1, 4], g[1, 5], g[1, 6] = g2
+        g[2, 0], g[2, 1], g[2, 2], g[2, 3], g[2, 4], g[2, 5], g[2, 6] = g3
+        s1 = s2 = s3 = 0.0
+        for j in range(7):
+            v1, v2, v3, inverse = g[0, j], g[1, j], g[2, j], 1.0 / lower[j, j]
+            for k in range(j):
+                v1, v2, v3 = v1 - lower[j, k] * g[0, k], v2 - lower[j, k] * g[1, k], v3 - lower[j, k] * g[2, k]
+            v1, v2, v3 = v1 * inverse, v2 * inverse, v3 * inverse
+            g[0, j], g[1, j], g[2, j] = v1, v2, v3
+            s1, s2, s3 = s1 + v1 * v1, s2 + v2 * v2, s3 + v3 * v3
+        o[19], o[20], o[21] = np.sqrt(s1), np.sqrt(s2), np.sqrt(s3)
 
 
 def dl_season(base, rise, shift, t1, l1, t2, l2, end, start_share, end_share, relative):
@@ -75,10 +84,10 @@ def dl_season(base, rise, shift, t1, l1, t2, l2, end, start_share, end_share, re
     share1 = np.minimum(np.maximum((sosv - base) / rise, 1e-4), 1 - 1e-4)
     share2 = np.minimum(np.maximum((eosv - base - shift) / fall, 1e-4), 1 - 1e-4)
     guess1, guess2 = t1 + k1 * np.log(share1 / (1 - share1)), t2 - k2 * np.log(share2 / (1 - share2))
-    sosd = dl_root(guess1, sosv - base, begin, maxd, rise, fall, t1, k1, t2, k2)
-    eosd = dl_root(guess2, eosv - base, maxd, end, rise, fall, t1, k1, t2, k2)
+    sosd = dl_root(guess1, sosv - base, begin, maxd, first[0], top[0], rise, fall, t1, k1, t2, k2)
+    eosd = dl_root(guess2, eosv - base, maxd, end, top[0], last[0], rise, fall, t1, k1, t2, k2)
     rising, falling = dl_parts(sosd, rise, fall, t1, k1, t2, k2), dl_parts(eosd, rise, fall, t1, k1, t2, k2)
-    tprod = base * (eosd - sosd) + dl_area(eosd, rise, fall, t1, k1, t2, k2) - dl_area(sosd, rise, fall, t1, k1, t2, k2)
+    tprod = base * (eosd - sosd) + rise * dl_area(sosd, eosd, t1, k1) - fall * dl_area(sosd, eosd, t2, k2)
     values = (
         sosd, eosd, maxd, sosv, eosv, minv, maxv, ampl, eosd - sosd, rising[1], -falling[1],
         tprod - minv * (eosd - sosd), tprod,
@@ -140,28 +149,46 @@ def dl_maximum(rise, fall, t1, k1, t2, k2, begin, end):
     """Time at which green-up and senescence balance: Newton on the logarithm of their ratio."""
     level = np.log(np.maximum(rise / k1, 1e-9) / np.maximum(fall / k2, 1e-9))
     t = (t1 / k1 + t2 / k2 + level) / (1 / k1 + 1 / k2)
-    for _ in range(3):
+    for _ in range(DL_NEWTON):
         t = np.minimum(np.maximum(t, begin), end)
         s1, s2 = dl_sigmoid((t - t1) / k1), dl_sigmoid((t - t2) / k2)
         f = level + np.log(np.maximum(s1 * (1 - s1), 1e-200) / np.maximum(s2 * (1 - s2), 1e-200))
-        t = t - f / np.minimum((1 - 2 * s1) / k1 - (1 - 2 * s2) / k2, -1e-9)
+        step = f / np.minimum((1 - 2 * s1) / k1 - (1 - 2 * s2) / k2, -1e-9)
+        t = t - step
+        if dl_small(step):
+            break
     return np.minimum(np.maximum(t, begin), end)
 
 
-def dl_root(guess, level, low, high, rise, fall, t1, k1, t2, k2):
-    """Root of curve above base - level in [low, high]: Newton in a shrinking bracket; NaN without a sign change."""
-    at_low = rise * dl_sigmoid((low - t1) / k1) - fall * dl_sigmoid((low - t2) / k2) - level
-    at_high = rise * dl_sigmoid((high - t1) / k1) - fall * dl_sigmoid((high - t2) / k2) - level
+def dl_root(guess, level, low, high, at_low, at_high, rise, fall, t1, k1, t2, k2):
+    """Root of curve above base - level in [low, high], where the curve above base is ``at_low`` and ``at_high``.
+
+    Newton in a shrinking bracket; NaN without a sign change.
+    """
+    at_low, at_high = at_low - level, at_high - level
     t = np.minimum(np.maximum(guess, low), high)
     found = at_low * at_high <= 0
-    for _ in range(4):
+    for _ in range(DL_NEWTON):
         s1, s2 = dl_sigmoid((t - t1) / k1), dl_sigmoid((t - t2) / k2)
         f = rise * s1 - fall * s2 - level
         same = f * at_low > 0
         low, high = dl_choose(same, t, low), dl_choose(same, high, t)
         step = t - f / (rise * s1 * (1 - s1) / k1 - fall * s2 * (1 - s2) / k2)
-        t = dl_choose((step >= low) & (step <= high), step, 0.5 * (low + high))
+        step = dl_choose((step >= low) & (step <= high), step, 0.5 * (low + high))
+        change, t = step - t, step
+        if dl_small(dl_choose(found, change, 0.0 * level)):
+            break
     return dl_choose(found, t, np.nan)
+
+
+def dl_small(change):
+    """Whether a Newton step was so small that the next one is far below any use; its twin for numbers stands in."""
+    return bool((np.abs(change) < DL_NEAR_DAYS).all())
+
+
+def dl_small_one(change):
+    """The same of a number."""
+    return np.abs(change) < DL_NEAR_DAYS
 
 
 def dl_choose(condition, yes, no):
@@ -174,11 +201,11 @@ def dl_choose_one(condition, yes, no):
     return yes if condition else no
 
 
-def dl_area(t, rise, fall, t1, k1, t2, k2):
-    """Antiderivative of the curve above base, NDVI days."""
-    x1, x2 = (t - t1) / k1, (t - t2) / k2
-    up = np.maximum(x1, 0.0) + np.log(1 + np.exp(-np.abs(x1)))
-    return rise * k1 * up - fall * k2 * (np.maximum(x2, 0.0) + np.log(1 + np.exp(-np.abs(x2))))
+def dl_area(first, last, middle, k):
+    """Integral of a logistic between two times, days."""
+    x1, x2 = (first - middle) / k, (last - middle) / k
+    s1, s2 = dl_sigmoid(np.abs(x1)), dl_sigmoid(np.abs(x2))
+    return k * (np.maximum(x2, 0.0) - np.maximum(x1, 0.0) + np.log(s1 / s2))
 
 
 def season_sigmas(chol: np.ndarray, gradients: list[np.ndarray]) -> list[np.ndarray]:

@@ -66,17 +66,16 @@ def seasons(
     Parameters
     ----------
     cube : xarray.DataArray
-        NDVI with a dim ``t`` (datetime, sorted, any step, gaps and duplicates allowed) and any others, in any order.
-        With a dim ``bands`` the NDVI band is ``NDVI`` or ``S2NDVI`` or the only one, and ``NDVI_SIGMA`` is used.
-        NaN = no look. Dask arrays stay lazy.
+        NDVI with a dim ``t`` (datetime, sorted, any step, gaps and duplicates allowed) and any others, in any order;
+        of ``bands`` the NDVI is ``NDVI``, ``S2NDVI`` or the only one. NaN = no look. Dask arrays stay lazy.
     sigma : DataArray or float, optional
-        Standard deviation of the values; wins over the band. Without any, looks are taken as independent and their
-        error is found from the residuals, robustly (undetected clouds).
+        Standard deviation of the values, default the band ``NDVI_SIGMA``. Without any, looks are taken as independent
+        and their error is found from the residuals, robustly (undetected clouds).
     looks : DataArray, optional
         Real observations (same pixels, own dates) for the looks counts, gaps and QFLAG of a fused series.
     method, start, end, curve, max_seasons, min_amplitude, error_days, use_numba
-        See :class:`fusion.series.season_settings.SeasonSettings`. ``method="reference"`` gives the original use
-        case's dates, ``"phenolopy"`` those of phenolopy, each with its own faults.
+        See :class:`fusion.series.season_settings.SeasonSettings`. ``method="reference"`` and ``"phenolopy"`` give the
+        dates of the original use case and of phenolopy, each with its own faults.
     year : int or list of int, optional
         Seasons whose maximum lies in these calendar years. Default: a series up to 18 months gives the seasons around
         its middle, counted from 1 January of the middle's year; a longer one gives every calendar year.
@@ -98,20 +97,13 @@ def seasons(
         method=method, start=start, end=end, curve=curve, max_seasons=max_seasons, min_amplitude=min_amplitude,
         error_days=error_days, use_numba=use_numba,
     )  # fmt: skip
-    if method in ("phenolopy", "reference"):
-        ndvi, _ = season_inputs(cube, sigma)
-        if method == "phenolopy":
-            return phenolopy_metrics(ndvi)
-        return reference_seasons(ndvi, year)
+    if method in SEASON_COMPATIBLE:
+        return SEASON_COMPATIBLE[method](season_inputs(cube, sigma)[0], year)
     if curve in SEASON_PRESMOOTHED:
         looks = season_inputs(cube, None)[0] if looks is None else looks
         cube, sigma = smooth(cube, method=curve, sigma=sigma, step_days=5, use_numba=use_numba), None
-    layers, years = season_layers(cube, settings, sigma=sigma, looks=looks, year=year)
-    data = season_dataset(layers, years, settings)
-    if yydoy:
-        for name in SEASON_DATES:
-            data[f"{name}_YYDOY"] = season_yydoy(data[name], data.year)
-    return data
+    data = season_dataset(*season_layers(cube, settings, sigma=sigma, looks=looks, year=year), settings)
+    return data.assign({f"{n}_YYDOY": season_yydoy(data[n], data.year) for n in SEASON_DATES}) if yydoy else data
 
 
 def season_yydoy(date: xr.DataArray, year: xr.DataArray) -> xr.DataArray:
@@ -155,6 +147,18 @@ def reference_seasons(ndvi: xr.DataArray, wanted: int | list[int] | None) -> xr.
     data["FLAG"] = (flag + xr.where(doy == 0, SEASON_FLAGS["no_data"], 0)).astype(np.int16)
     data["FLAG"].attrs = season_attributes("FLAG")
     return xr.Dataset(data, attrs={"method": "reference"}).assign_coords(year=year)
+
+
+def phenolopy_seasons(ndvi: xr.DataArray, wanted: int | list[int] | None) -> xr.Dataset:
+    """phenolopy's 18 metrics; it knows no years."""
+    if wanted is not None:
+        raise ContractError(
+            f"year is {wanted}, but method 'phenolopy' takes the whole series as one year; select the dates first"
+        )
+    return phenolopy_metrics(ndvi)
+
+
+SEASON_COMPATIBLE = {"reference": reference_seasons, "phenolopy": phenolopy_seasons}
 
 
 def season_dataset(layers: xr.DataArray, years, settings: SeasonSettings) -> xr.Dataset:

@@ -57,8 +57,7 @@ def smooth(
         ``polyorder``; with a sigma a weighted local polynomial), ``double_logistic`` (season by season, robust),
         ``spline`` (``lam``), ``hants`` (``harmonics``) or ``none`` (straight lines).
     sigma : DataArray or float, optional
-        Standard deviation of the looks; default: the band ``NDVI_SIGMA`` if there is one. Looks weigh ``1 / sigma**2``
-        relative to the mean of their block.
+        Standard deviation of the looks; default: the band ``NDVI_SIGMA`` if there is one. Looks weigh ``1 / sigma**2``.
     start, end, step_days
         Dates of the curve; default: the cube's own dates, or every ``step_days`` between its first and last.
 
@@ -81,16 +80,23 @@ def smooth(
         "method": method, "lam": lam, "window_days": window_days, "polyorder": polyorder, "harmonics": harmonics,
         "envelope_iterations": envelope_iterations, "robust_iterations": robust_iterations, "use_numba": use_numba,
     }  # fmt: skip
+    out = smooth_lazily(ndvi, spread, days, grid_days, options).transpose(*ndvi.dims)
+    out = out.assign_coords(t=grid_days.astype("datetime64[D]").astype("datetime64[ns]"))
+    out.attrs = {k: v for k, v in ndvi.attrs.items() if k != NDVI_SIGMA} | {"smoothing": method, "units": "1"}
+    return out
+
+
+def smooth_lazily(
+    ndvi: xr.DataArray, spread: xr.DataArray | None, days: np.ndarray, grid_days: np.ndarray, options: dict
+) -> xr.DataArray:
+    """Chunk after chunk where the input is lazy."""
     inputs = [a.drop_vars("t", errors="ignore") for a in (ndvi, spread) if a is not None]
     inputs = [a.chunk({"t": -1}) if season_is_lazy(a) else a for a in inputs]
-    out = xr.apply_ufunc(
+    return xr.apply_ufunc(
         partial(smooth_chunk, days=days, grid_days=grid_days, options=options), *inputs,
         input_core_dims=[["t"]] * len(inputs), output_core_dims=[["t"]], exclude_dims={"t"}, dask="parallelized",
         output_dtypes=[np.float32], dask_gufunc_kwargs={"output_sizes": {"t": len(grid_days)}},
     )  # fmt: skip
-    out = out.transpose(*ndvi.dims).assign_coords(t=grid_days.astype("datetime64[D]").astype("datetime64[ns]"))
-    out.attrs = {k: v for k, v in ndvi.attrs.items() if k != NDVI_SIGMA} | {"smoothing": method, "units": "1"}
-    return out
 
 
 def smooth_grid(days: np.ndarray, start, end, step_days: int | None) -> np.ndarray:

@@ -13,7 +13,7 @@ from fusion.series.compiled import compiled_kernel
 
 WHITTAKER_ENVELOPE_WEIGHT = 0.1 / 0.9  # weight of looks below the curve relative to those above (asymmetry 0.9)
 WHITTAKER_BLOCK = 4096  # pixels solved at once, bounds the memory on a daily axis
-WHITTAKER_LANES = 16  # pixels side by side in the compiled kernel, so that the processor's vector units are used
+WHITTAKER_LANES = 128  # pixels side by side in the compiled kernel: whole rows of memory, all vector units
 
 
 def whittaker(
@@ -37,12 +37,10 @@ def whittaker(
         Relative weight of each look, >= 0; NaN counts as 0. ``1 / sigma**2`` for known errors.
     lam : float
         Smoothness, > 0. With ``days`` it belongs to the daily axis, whatever the dates.
-    days : int ndarray, (T,), optional
-        Dates in whole days, any order, duplicates allowed (their weighted mean counts). None: the looks are
-        equidistant and the axis is the index.
-    grid_days : int ndarray, optional
-        Dates at which the curve is returned; default ``days``. Outside the looks it continues as a straight line
-        (``order=2``).
+    days, grid_days : int ndarray, (T,) and (G,), optional
+        Dates of the looks in whole days, any order, duplicates allowed (their weighted mean counts), and those at which
+        the curve is returned (default ``days``); outside the looks it goes on as a straight line (``order=2``).
+        Without ``days`` the looks are equidistant and the axis is the index.
     order : {1, 2, 3}
         Order of the penalised differences.
     envelope_iterations : int
@@ -52,7 +50,7 @@ def whittaker(
 
     Returns
     -------
-    ndarray, float64, (len(grid_days), ...)
+    ndarray, float64, (G, ...)
         NaN where a series has no look; the weighted mean where it has fewer looks than ``order``.
 
     Raises
@@ -62,30 +60,21 @@ def whittaker(
     """
     values = np.asarray(values)
     check_whittaker(values, weights, lam, days, grid_days, order)
-    trailing = values.shape[1:]
     y = values.reshape(len(values), -1)
-    w = None if weights is None else np.asarray(weights, float)
-    if w is not None:
-        w = w[:, None] if w.ndim == 1 else w.reshape(y.shape)
-    if days is None:
-        at, length, wanted = None, len(y), None
-    else:
-        at, length, wanted = whittaker_axis(np.asarray(days), days if grid_days is None else grid_days)
-    rows = length if wanted is None else len(wanted)
-    out = np.empty((rows, y.shape[1]))
+    w = None if weights is None else np.asarray(weights, float).reshape(len(y), -1)
+    if days is None and envelope_iterations == 0:
+        return solve_whittaker(y, w, lam, order, use_numba).reshape(values.shape)
+    at, length, wanted = whittaker_axis(len(y), days, grid_days)
+    out = np.empty((len(wanted), y.shape[1]))
     for first in range(0, y.shape[1], WHITTAKER_BLOCK):
         part = slice(first, first + WHITTAKER_BLOCK)
-        w_part = w if w is None or w.shape[1] == 1 else w[:, part]
-        if at is None and envelope_iterations == 0:
-            out[:, part] = solve_whittaker(y[:, part], w_part, lam, order, use_numba)
-            continue
-        looks, weight = whittaker_place(y[:, part], w_part, at, length)
+        looks, weight = whittaker_place(y[:, part], w if w is None or w.shape[1] == 1 else w[:, part], at, length)
         z = solve_whittaker(looks, weight, lam, order, use_numba)
         for _ in range(envelope_iterations):
             upper = np.where(looks < z, WHITTAKER_ENVELOPE_WEIGHT * weight, weight)
             z = solve_whittaker(looks, upper, lam, order, use_numba)
-        out[:, part] = z if wanted is None else z[wanted]
-    return out.reshape(rows, *trailing)
+        out[:, part] = z[wanted]
+    return out.reshape(-1, *values.shape[1:])
 
 
 def robust_weights(values: np.ndarray, curve: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
@@ -119,20 +108,17 @@ def check_whittaker(values, weights, lam, days, grid_days, order) -> None:
         raise ValueError("grid_days is given without days; pass the dates of the looks too")
 
 
-def whittaker_axis(days: np.ndarray, grid_days: np.ndarray) -> tuple[np.ndarray, int, np.ndarray]:
-    """Positions of the looks, length and wanted positions on the daily axis that spans both."""
-    grid = np.asarray(grid_days)
+def whittaker_axis(length: int, days, grid_days) -> tuple[np.ndarray, int, np.ndarray]:
+    """Positions of the looks, length and wanted positions on the daily axis that spans both; the index without days."""
+    days = np.arange(length) if days is None else np.asarray(days)
+    grid = days if grid_days is None else np.asarray(grid_days)
     first, last = min(days.min(), grid.min()), max(days.max(), grid.max())
     return (days - first).astype(np.int64), int(last - first) + 1, (grid - first).astype(np.int64)
 
 
-def whittaker_place(y: np.ndarray, w: np.ndarray | None, at: np.ndarray | None, length: int) -> tuple:
+def whittaker_place(y: np.ndarray, w: np.ndarray | None, at: np.ndarray, length: int) -> tuple:
     """Looks (0 where missing) and weights (0 where missing) on the axis; duplicates become their weighted mean."""
-    seen = np.isfinite(y)
-    weight = seen.astype(float) if w is None else np.where(seen & np.isfinite(w), w, 0.0)
-    looks = np.where(seen, y, 0.0).astype(float, copy=False)
-    if at is None:
-        return looks, weight
+    looks, weight = whittaker_seen(y, w)
     total, mass = np.zeros((length, y.shape[1])), np.zeros((length, y.shape[1]))
     if len(np.unique(at)) == len(at):
         total[at], mass[at] = looks, weight
@@ -140,6 +126,13 @@ def whittaker_place(y: np.ndarray, w: np.ndarray | None, at: np.ndarray | None, 
     np.add.at(total, at, looks * weight)
     np.add.at(mass, at, weight)
     return np.divide(total, mass, out=np.zeros_like(total), where=mass > 0), mass
+
+
+def whittaker_seen(y: np.ndarray, w: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Looks and weights of the same shape, 0 where missing."""
+    seen = np.isfinite(y)
+    weight = seen.astype(float) if w is None else np.where(seen & np.isfinite(w), w, 0.0)
+    return np.where(seen, y, 0.0).astype(float, copy=False), weight
 
 
 @lru_cache(maxsize=16)
@@ -154,21 +147,22 @@ def whittaker_penalty(length: int, order: int) -> np.ndarray:
     return bands
 
 
-def solve_whittaker(y: np.ndarray, w: np.ndarray, lam: float, order: int, use_numba: bool | None) -> np.ndarray:
+def solve_whittaker(y: np.ndarray, w: np.ndarray | None, lam: float, order: int, use_numba: bool | None) -> np.ndarray:
     """Solve (W + lam D'D) z = W y for every column; y is (T, N), w (T, N), (T, 1) or None; NaN = missing."""
     bands = lam * whittaker_penalty(len(y), order)
     kernel = compiled_kernel(whittaker_kernel, use_numba=use_numba) if order == 2 else None
+    z, count = np.empty(y.shape), np.empty(y.shape[1], np.int64)
     with np.errstate(divide="ignore", invalid="ignore"):
         if kernel is not None:
-            z, count = np.empty(y.shape), np.empty(y.shape[1], np.int64)
-            kernel(y, np.ones((len(y), 1)) if w is None else w, bands, z, count)
-        else:
-            y, w = whittaker_place(y, w, None, len(y))
-            z, count = whittaker_numpy(y, w, bands), np.count_nonzero(w, axis=0)
+            shared = np.ones((len(y), 1)) if w is None else w
+            kernel(np.ascontiguousarray(y), np.ascontiguousarray(shared), bands, z, count)
+        for first in range(0, y.shape[1] if kernel is None else 0, WHITTAKER_BLOCK):
+            part = slice(first, first + WHITTAKER_BLOCK)
+            looks, weight = whittaker_seen(y[:, part], w if w is None or w.shape[1] == 1 else w[:, part])
+            z[:, part], count[part] = whittaker_numpy(looks, weight, bands), np.count_nonzero(weight, axis=0)
         poor = np.flatnonzero((count < order) | (len(y) <= order))
         if len(poor):
-            w_poor = w if w is None or w.shape[1] == 1 else w[:, poor]
-            values, weight = whittaker_place(y[:, poor], w_poor, None, len(y))
+            values, weight = whittaker_seen(y[:, poor], w if w is None or w.shape[1] == 1 else w[:, poor])
             z[:, poor] = (weight * values).sum(0) / weight.sum(0)
     return z
 
@@ -198,41 +192,43 @@ def whittaker_numpy(y: np.ndarray, w: np.ndarray, bands: np.ndarray) -> np.ndarr
 
 
 def whittaker_kernel(y, w, bands, z, count):
-    """Order 2 for numba: the recursion runs over time, its inner loop over neighbouring pixels."""
-    shared = w.shape[1] == 1
-    lanes = WHITTAKER_LANES
+    """Order 2 for numba: the recursion runs over time, its inner loops over neighbouring pixels.
+
+    A row of ``state`` holds, for all lanes: weight (then the first subdiagonal of L), weighted look (then the second),
+    the right side (then the curve), and the first subdiagonal times its pivot. One buffer of fixed width, so that the
+    compiler knows what overlaps and makes vector code of the loops.
+    """
+    lanes, shared = WHITTAKER_LANES, w.shape[1] == 1
     length, pixels = y.shape
-    seen = np.empty(lanes)
-    d = np.empty((length + 2, lanes))
-    c = np.empty((length + 2, lanes))
-    e = np.empty((length + 2, lanes))
-    f = np.empty((length + 4, lanes))
-    d[:2], c[:2], e[:2], f[:2] = 0.0, 0.0, 0.0, 0.0
-    f[length + 2 :] = 0.0
+    state = np.zeros((length + 4, 4 * lanes))
     for first in range(0, pixels, lanes):
         n = min(lanes, pixels - first)
-        seen[:] = 0.0
+        tally = count[first : first + n]
+        tally[:] = 0
         for i in range(length):
             b0, b1, b2 = bands[0, i], bands[1, i], bands[2, i]
+            second = bands[2, i - 2] if i > 1 else 0.0  # L[i, i - 2] times the pivot of i - 2
+            here, back, far = state[i + 2], state[i + 1], state[i]
+            looks = y[i, first : first + n]
             for p in range(n):
                 weight = w[i, 0] if shared else w[i, first + p]
-                value = y[i, first + p]
-                valid = value - value == 0 and weight > 0  # finite, and weight no NaN
-                weight = weight if valid else 0.0
-                value = value if valid else 0.0
-                seen[p] += 1.0 if valid else 0.0
-                cd = c[i + 1, p] * d[i + 1, p]
-                ed = e[i, p] * d[i, p]
-                pivot = weight + b0 - c[i + 1, p] * cd - e[i, p] * ed
-                inverse = 1.0 / pivot
-                d[i + 2, p] = pivot
-                c[i + 2, p] = (b1 - cd * e[i + 1, p]) * inverse
-                e[i + 2, p] = b2 * inverse
-                f[i + 2, p] = (weight * value - cd * f[i + 1, p] - ed * f[i, p]) * inverse
+                valid = looks[p] - looks[p] == 0 and weight > 0  # finite, and weight no NaN
+                here[p] = weight if valid else 0.0
+                here[lanes + p] = weight * looks[p] if valid else 0.0
+                tally[p] += 1 if valid else 0
+            for p in range(lanes):
+                pair = back[3 * lanes + p]
+                inverse = 1.0 / (here[p] + b0 - back[p] * pair - far[lanes + p] * second)
+                product = b1 - pair * back[lanes + p]
+                right = (here[lanes + p] - pair * back[2 * lanes + p] - second * far[2 * lanes + p]) * inverse
+                here[p] = product * inverse
+                here[lanes + p] = b2 * inverse
+                here[2 * lanes + p] = right
+                here[3 * lanes + p] = product
         for i in range(length - 1, -1, -1):
+            here, after, far = state[i + 2], state[i + 3], state[i + 4]
+            out = z[i, first : first + n]
             for p in range(n):
-                value = f[i + 2, p] - c[i + 2, p] * f[i + 3, p] - e[i + 2, p] * f[i + 4, p]
-                f[i + 2, p] = value
-                z[i, first + p] = value
-        for p in range(n):
-            count[first + p] = int(seen[p])
+                value = here[2 * lanes + p] - here[p] * after[2 * lanes + p] - here[lanes + p] * far[2 * lanes + p]
+                here[2 * lanes + p] = value
+                out[p] = value
