@@ -79,8 +79,10 @@ class SavitzkyGolay:
         half = self.window_days // 2 + 1
         first, last = wanted.min() - half, wanted.max() + half
         daily = interpolate_linear(days, looks, np.arange(first, last + 1))
-        smooth = savgol_filter(daily, self.window_days, self.order, axis=0, mode="interp")
-        return Prediction(np.clip(smooth[wanted - first], NDVI_MIN, NDVI_MAX).astype(np.float32), None)
+        never = np.isnan(daily)  # pixels without any look; the filter would refuse them all
+        smooth = savgol_filter(np.where(never, 0, daily), self.window_days, self.order, axis=0, mode="interp")
+        smooth = np.where(never, np.nan, smooth)[wanted - first]
+        return Prediction(np.clip(smooth, NDVI_MIN, NDVI_MAX).astype(np.float32), None)
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,16 @@ def test_efast_trusts_looks_far_from_clouds():
     assert ndvi[0, 0, 0] == pytest.approx(0.8, abs=1e-6)
 
 
+def test_a_pixel_without_looks_is_nan_and_spoils_no_other():
+    look = np.full((40, 2, 2), 0.5)
+    look[:, 0, 1] = NAN
+    cube = cube_of({S2NDVI: look})
+    for predictor in make_baselines(["linear", "whittaker", "savitzky_golay", "efast_like"], [1e3]):
+        ndvi, _ = predictor.predict(cube, cube.t.values[[3, 20]])
+        assert np.isnan(ndvi[:, 0, 1]).all(), predictor.name
+        assert ndvi[:, 1, :] == pytest.approx(0.5, abs=1e-6), predictor.name
+
+
 def test_no_looks_give_nan_of_full_shape():
     cube = cube_of({S2NDVI: np.full(5, NAN)})
     for predictor in make_baselines(["linear", "whittaker", "savitzky_golay", "efast_like"], [1e3]):
