@@ -1,8 +1,9 @@
 """The workflow's graph on this machine through Dask: wall time and peak memory for scenes of several sizes.
 
-``python benchmarks/bench_openeo_local.py [sizes=500,2000] [days=365] [output=seasons] [window=256]`` writes raw
-files of each size (cheap synthetic looks; the data do not matter to speed), runs the graph in a process of its own, and
-prints what it took. Peak memory is that of the process and must not grow with the area.
+``python benchmarks/bench_openeo_local.py [sizes=500,2000] [days=365] [output=seasons] [window=256] [workers=2]
+[out=FILE.json]`` writes raw files of each size (cheap synthetic looks; the data do not matter to speed), runs the
+graph in a process of its own, and prints what it took. Peak memory is that of the process and must not grow with
+the area.
 """
 
 import datetime
@@ -85,6 +86,7 @@ def main(arguments: list[str]) -> None:
     """Print one line a size."""
     given = {"sizes": "500,2000", "days": "365", "output": "seasons", "window": "256", "workers": "2"}
     given |= dict(a.split("=", 1) for a in arguments)
+    found = []
     for pixels in map(int, given["sizes"].split(",")):
         with tempfile.TemporaryDirectory(prefix="ndvi-fusion-bench-") as scratch:
             write_scene(Path(scratch), pixels, int(given["days"]))
@@ -92,7 +94,14 @@ def main(arguments: list[str]) -> None:
             request |= {"folder": scratch, "pixels": pixels, "output": given["output"]}
             command = [sys.executable, "-W", "ignore", __file__, "--run", json.dumps(request)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
-            print(done.stdout.splitlines()[-1] if done.returncode == 0 else done.stderr[-2000:], flush=True)
+            if done.returncode:
+                raise RuntimeError(f"the graph failed: {done.stderr[-3000:]}")
+            found.append(
+                {**json.loads(done.stdout.splitlines()[-1]), "days": request["days"], "window": request["window"]}
+            )
+            print(found[-1], flush=True)
+            if "out" in given:
+                Path(given["out"]).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

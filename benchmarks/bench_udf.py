@@ -1,9 +1,10 @@
 """Cold start of the UDFs as on a back-end: fresh environment, two unpacked archives, chunks of different dates.
 
 ``python benchmarks/bench_udf.py [chunks=50] [pixels=32] [large_pixels=288] [days=365] [method=reference]
-[onnxruntime=1.20.1] [numpy=numpy] [python=PATH]`` builds a virtual environment that holds openeo, numpy, pandas, xarray
-and scipy only (or takes one that is there already), unpacks the archives beside the UDFs, and prints seconds a chunk,
-sessions opened and peak memory at one thread. 288 px is a window of 256 with its overlap.
+[onnxruntime=1.20.1] [numpy=numpy] [python=PATH] [out=FILE.json]`` builds a virtual environment that holds openeo,
+numpy, pandas, xarray and scipy only (or takes one that is there already), unpacks the archives beside the UDFs,
+and prints seconds a chunk, sessions opened and peak memory at one thread. 288 px is a window of 256 with its
+overlap; looks reach 60 days beyond the period, as the graph loads them.
 """
 
 import json
@@ -61,14 +62,17 @@ def main(arguments: list[str]) -> None:
     """Print the figures."""
     given = dict(a.split("=", 1) for a in arguments)
     onnxruntime, numpy = given.pop("onnxruntime", "1.20.1"), given.pop("numpy", "numpy")
-    ready, method = given.pop("python", None), given.pop("method", "reference")
+    ready, method, out = given.pop("python", None), given.pop("method", "reference"), given.pop("out", None)
     request = {"chunks": 50, "pixels": 32, "large_pixels": 288, "days": 365} | {k: int(v) for k, v in given.items()}
     request["method"] = method
     with tempfile.TemporaryDirectory(prefix="ndvi-fusion-bench-") as scratch:
         python = Path(ready) if ready else fresh_python(Path(scratch) / "venv", numpy)
         folder = lay_out(Path(scratch) / "job", onnxruntime)
-        for name, value in cold_start(folder, python, request).items():
-            print(f"{name:24} {value}")
+        found = cold_start(folder, python, request)
+    for name, value in found.items():
+        print(f"{name:24} {value}")
+    if out:
+        Path(out).write_text(json.dumps({"request": request, **found}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,11 +16,14 @@ import xarray as xr
 from openeo.udf import UdfData, XarrayDataCube
 from openeo.udf.run_code import load_module_from_string, run_udf_code
 
+START = np.datetime64("2019-01-01")
+MARGIN_DAYS = 60  # looks before and after the period, as the graph loads them
+
 
 def chunk(pixels: int, days: int, every: int, seed: int) -> xr.DataArray:
     """A chunk with looks every ``every`` days, radar every 6, coarse every 10; dates differ with the seed."""
     rng = np.random.default_rng(seed)
-    start = np.datetime64("2019-01-01") + np.timedelta64(seed % 5, "D")
+    start = START - MARGIN_DAYS + np.timedelta64(seed % 5, "D")
     steps = sorted({*range(0, days, every), *range(1, days, 6), *range(0, days, 10)})
     t = start + np.array(steps)
     green = 0.5 + 0.3 * np.sin(2 * np.pi * np.array(steps) / 365 - 1.5)
@@ -60,12 +63,11 @@ def main(request: dict) -> dict:
     original = module["open_session"]
     module["open_session"] = lambda *args: opened.append(1) or original(*args)
     days = request["days"]
-    end = str(np.datetime64("2019-01-01") + (days - 1))
-    fusion = {"start": "2019-01-01", "end": end, "s1_units": "dB", "threads": 1}
+    fusion = {"start": str(START), "end": str(START + (days - 1)), "s1_units": "dB", "threads": 1}
     seasons = {"method": request.get("method", "reference")}
     before, seconds, labels, dates = peak_mib(), [], set(), set()
     for k in range(request["chunks"]):
-        cube = chunk(request["pixels"], days, 3 + k % 7, k)
+        cube = chunk(request["pixels"], days + 2 * MARGIN_DAYS, 3 + k % 7, k)
         cube = cube.isel(t=np.flatnonzero(np.arange(cube.sizes["t"]) % (k + 2) != 1))  # a tile has dates of its own
         dates.add(cube.sizes["t"])
         begin = time.perf_counter()
@@ -87,7 +89,8 @@ def main(request: dict) -> dict:
         "memory_before_mib": round(before), "memory_small_mib": round(peak_mib()),
     }  # fmt: skip
     if request.get("large_pixels"):
-        cube = chunk(request["large_pixels"], days, 5, 1)
+        cube = chunk(request["large_pixels"], days + 2 * MARGIN_DAYS, 5, 1)
+        answer["large_dates"] = cube.sizes["t"]
         begin, cpu = time.perf_counter(), time.process_time()
         fused = call(codes[0], cube, fusion)
         answer["large_fusion_s"] = round(time.perf_counter() - begin, 1)

@@ -15,8 +15,9 @@ _log = logging.getLogger(__name__)
 MODEL_ARCHIVE = "ndvi_fusion_model.zip"
 DEPS_ARCHIVE = "ndvi_fusion_deps_py311.zip"
 SUMS_FILE = "SHA256SUMS"
-# onnxruntime needs numpy too, but that one is preloaded on the back-ends, and a second copy of another ABI breaks both
-DEPENDENCIES = ("flatbuffers", "protobuf", "packaging")
+# onnxruntime needs numpy too, but that one is preloaded on the back-ends, and a second copy of another ABI breaks both;
+# the versions are fixed, so that the archive is the same byte for byte next year
+DEPENDENCIES = {"flatbuffers": "25.12.19", "protobuf": "7.36.2", "packaging": "26.3"}
 NOT_SHIPPED = frozenset({"numpy", "pandas", "xarray", "scipy"})
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
 _PYTHON = "3.11"
@@ -95,7 +96,7 @@ def download_wheels(folder: Path, onnxruntime: str) -> Path:
         command += ["--abi", abi]
     for platform in _PLATFORMS:
         command += ["--platform", platform]
-    command += [f"onnxruntime=={onnxruntime}", *DEPENDENCIES]
+    command += [f"{name}=={version}" for name, version in {"onnxruntime": onnxruntime, **DEPENDENCIES}.items()]
     _log.info("downloading onnxruntime %s and %s for Python %s", onnxruntime, ", ".join(DEPENDENCIES), _PYTHON)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -175,3 +175,17 @@ def test_threads_are_what_the_context_says(tmp_path: Path) -> None:
     options = load_session(folder).runner.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
     assert load_session(folder, threads=3).runner.get_session_options().intra_op_num_threads == 3
+
+
+@pytest.mark.slow
+def test_dependency_archive_is_the_same_twice(tmp_path: Path) -> None:
+    """Downloaded twice by pip, the archive is the same byte for byte, and holds a compiled part for Python 3.11."""
+    try:
+        first, second = (write_dependency_archive(tmp_path / name, "1.20.1") for name in "ab")
+    except ArchiveError as error:
+        pytest.skip(f"no wheels here: {error}")
+    assert file_sha256(first) == file_sha256(second)
+    with zipfile.ZipFile(first) as content:
+        names = content.namelist()
+    assert any("onnxruntime_pybind11_state.cpython-311-x86_64" in name for name in names)
+    assert not any(name.split("/")[0] in ("numpy", "pandas", "xarray", "scipy") for name in names)
