@@ -1,5 +1,8 @@
 """Where training scenes come from: a patch store, or a simulator named by a Hydra ``_target_``."""
 
+import hashlib
+import importlib.util
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,3 +60,33 @@ def scene_source(settings: TrainSettings, split: str) -> SimulatedSource | Store
         return StoreSource(settings.store, split)
     assert settings.scenes is not None  # the settings refuse having neither
     return SimulatedSource(settings.scenes, split)
+
+
+def data_manifest(settings: TrainSettings) -> dict[str, Any]:
+    """What a run learns from, so that another can be told to learn from the same.
+
+    A patch store gives its own manifest; a simulator its settings, the first seed of every split and a hash of the
+    source files of its package. ``sha256`` is over all of it, paths left out.
+    """
+    facts: dict[str, Any]
+    if settings.store is not None:
+        file = settings.store / "manifest.json"
+        facts = {"kind": "store", "manifest": json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None}
+    else:
+        assert settings.scenes is not None  # the settings refuse having neither
+        seeds = {split: settings.seed + offset for split, offset in SPLIT_SEEDS.items()}
+        module = str(settings.scenes["_target_"]).rpartition(".")[0]
+        facts = {"kind": "simulated", "scenes": settings.scenes, "seeds": seeds, "code_sha256": code_hash(module)}
+    facts["sha256"] = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+    return facts
+
+
+def code_hash(module: str) -> str | None:
+    """SHA-256 over the Python files beside a module, in the order of their names; None where it has no file."""
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None:
+        return None
+    digest = hashlib.sha256()
+    for file in sorted(Path(found.origin).parent.rglob("*.py")):
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()

@@ -10,6 +10,7 @@ from fusion.evaluation.tracking import artifact_location, parameters
 from fusion.inference.locate import default_tracking_uri
 from fusion.training.module import FusionModule
 from fusion.training.settings import TrainSettings
+from fusion.training.sources import data_manifest
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +65,7 @@ def record_model(logger: MLFlowLogger, settings: TrainSettings, model_folder: Pa
         for file in sorted(model_folder.iterdir()):
             mlflow.log_artifact(str(file), "files")
         mlflow.log_dict(settings.model_dump(mode="json"), "config/settings.yaml")
-        if settings.store is not None and (settings.store / "manifest.json").is_file():
-            mlflow.log_artifact(str(settings.store / "manifest.json"), "data")
+        mlflow.log_dict(data_manifest(settings), "data/manifest.json")
         for figure in figures:
             mlflow.log_artifact(str(figure), "figures")
     if settings.tracking.register_as and info.registered_model_version is not None:

@@ -19,7 +19,7 @@ from fusion.training.calibrate import calibrate
 from fusion.training.figures import write_examples
 from fusion.training.module import FusionModule
 from fusion.training.settings import TrainSettings
-from fusion.training.sources import scene_source
+from fusion.training.sources import data_manifest, scene_source
 from fusion.training.tracking import CurveFile, open_logger, record_model
 
 __all__ = ["TrainSettings", "run"]
@@ -134,6 +134,7 @@ def _finish(module: FusionModule, settings: TrainSettings) -> TrainedGenerator:
         {
             "steps": module.generator_steps,
             "minutes": round(module.seconds / 60, 2),
+            "data_sha256": data_manifest(settings)["sha256"],
             "settings": settings.model_dump(mode="json", exclude={"out", "store", "start_from"}),
         },
     )

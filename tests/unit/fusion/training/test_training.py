@@ -19,6 +19,7 @@ from fusion.settings_io import load_settings
 from fusion.training.calibrate import calibrate
 from fusion.training.module import FusionModule
 from fusion.training.settings import TrainSettings
+from fusion.training.sources import code_hash, data_manifest
 from fusion.training.train import run
 from tests.factory import write_cube
 from udf.commands import package
@@ -58,6 +59,9 @@ def test_the_run_is_in_mlflow_and_its_model_in_the_registry(trained, tmp_path, m
     assert recorded.data.params["optimiser.max_steps"] == "6"
     assert "val/mae" in recorded.data.metrics
     assert [f.path for f in client.list_artifacts(run_id, "config")] == ["config/settings.yaml"]
+    data = mlflow.artifacts.load_dict(f"{recorded.info.artifact_uri}/data/manifest.json")
+    assert data["kind"] == "simulated" and data["seeds"]["train"] == made.seed and len(data["code_sha256"]) == 64
+    assert load_session(model).manifest.training["data_sha256"] == data["sha256"]
     pictures = {f.path: f.file_size for f in client.list_artifacts(run_id, "figures")}
     assert set(pictures) == {"figures/example_maps.png", "figures/example_series.png"}
     assert all((made.out / name).stat().st_size == size > 10_000 for name, size in pictures.items())
@@ -124,6 +128,29 @@ def test_the_demo_takes_a_file_a_run_or_a_registry_name(trained, references, kin
 def test_the_checkpoint_holds_tensors_and_plain_settings_only(trained):
     made, _ = trained
     torch.load(made.out / "last.ckpt", weights_only=True)
+
+
+def test_data_of_a_run_are_told_apart(tmp_path):
+    one, same, other = settings(tmp_path), settings(tmp_path / "elsewhere"), settings(tmp_path, "seed=1")
+    assert data_manifest(one) == data_manifest(same)
+    assert data_manifest(one)["sha256"] != data_manifest(other)["sha256"]
+    (tmp_path / "x.zarr").mkdir()
+    (tmp_path / "x.zarr" / "manifest.json").write_text('{"patches": 3}')
+    stored = settings(tmp_path, "scenes=null", f"store={tmp_path}/x.zarr")
+    assert data_manifest(stored)["manifest"] == {"patches": 3}
+
+
+def test_code_is_hashed_by_its_content(tmp_path, monkeypatch):
+    package = tmp_path / "some_simulator"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "a.py").write_text("x = 1")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = code_hash("some_simulator.a")
+    assert before == code_hash("some_simulator.a")
+    (package / "a.py").write_text("x = 2")
+    assert code_hash("some_simulator.a") != before
+    assert code_hash("no_such_module") is None
 
 
 def test_resuming_goes_on_at_the_step_where_it_stopped(tmp_path):
