@@ -21,6 +21,7 @@ from fusion.command_table import COMMANDS, Command
 __all__ = ["COMMANDS", "Command", "describe", "execute", "main", "version"]
 
 DEBUG_VARIABLE = "NDVI_FUSION_DEBUG"
+PIPED_WIDTH = 120  # columns of a table that goes to a file or a pipe
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _OURS = ("fusion", "data_prep", "udf", "configs")
 
@@ -99,7 +100,7 @@ def _run(name: str, overrides: list[str], *, only_show: bool) -> None:
     if shown is not None:
         from rich.console import Console
 
-        Console().print(shown)
+        Console(width=None if sys.stdout.isatty() else max(PIPED_WIDTH, Console().width)).print(shown)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ class DemoSettings(BaseModel):
     size_px: int = Field(ge=64, le=1024, multiple_of=16, description="edge of the simulated scene, pixels of 10 m")
     train_minutes: float = Field(gt=0, le=600, description="how long to train, minutes")
     scenes: int = Field(ge=4, description="simulated scenes to cut training patches from")
+    evaluation_scenes: int = Field(ge=1, description="simulated scenes on which the model is scored")
     step_days: int = Field(ge=1, le=30, description="time step of the dense series, days")
     s1_units: Literal["dB", "linear"] | None = Field(
         description="units of VV and VH of a real cube; none: what the files say"

@@ -49,7 +49,8 @@ class SimulatedDemo:
             do("patches", "Cut training patches", self.cut_patches, settings=s.scenes, products=(self.patches,))
             do("train", "Train", self.train, settings=s.train_minutes, products=(self.training / "generator.pt",))
             do("export", "Export to ONNX", self.export, settings=None, products=(self.model / "model.onnx",))
-        do("evaluate", "Evaluate", self.evaluate, settings=s.model, products=(self.evaluation / "scores.json",))
+        scoring = {"model": s.model, "scenes": s.evaluation_scenes}
+        do("evaluate", "Evaluate", self.evaluate, settings=scoring, products=(self.evaluation / "scores.json",))
         do("package", "Package for openEO", self.make_package, settings=None, products=(self.package / "SHA256SUMS",))
         do("predict", "Fuse the scene", self.predict, settings=s.step_days, products=(self.fused,))
         do("phenology", "Date the seasons", self.phenology, settings=None, products=(self.seasons,))
@@ -126,7 +127,7 @@ class SimulatedDemo:
             {
                 "out": self.evaluation,
                 "model": self.model_reference,
-                "scenes": 4,
+                "scenes": self.settings.evaluation_scenes,
                 "ablations": [],
                 "baselines": ["linear", "whittaker"],
                 "near_real_time.scenes": 0,
@@ -202,8 +203,8 @@ class SimulatedDemo:
             scores=score_rows(self.evaluation),
             bins=BINS,
             score_note=(
-                "On four further simulated scenes, which the model has not seen, all looks inside long windows were "
-                "hidden, and the clean NDVI was compared with what each method gives there. "
+                f"On {self.settings.evaluation_scenes} further simulated scenes, which the model has not seen, all "
+                "looks inside long windows were hidden, and the clean NDVI was compared with what each method gives. "
                 f"On the scene of this page {100 * sigma_share(fused, truth):.0f} % of the true values lie within the "
                 "90 % band, which is meant for single looks with their own error, so more than 90 % is expected."
             ),

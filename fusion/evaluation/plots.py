@@ -179,7 +179,7 @@ def plot_gaps(gallery: Gallery) -> Any:
 def plot_spectra(gallery: Gallery, predictors: Sequence[str]) -> Any:
     """Mean power spectrum of the NDVI gradient inside hidden gaps; the spectrum error scores the shaded half."""
     figure, axis = new_figure()
-    for name in ("truth", *told_apart(predictors, list(gallery.spectra), 6)):
+    for name in ("truth", *told_apart(predictors, list(gallery.spectra), 4)):
         total, count = gallery.spectra[name]
         frequency = np.arange(1, total.size + 1) / (2 * total.size)
         style = {"color": "0.15", "lw": 1.8} if name == "truth" else {"color": colour_of(predictors)[name], "lw": 1.2}

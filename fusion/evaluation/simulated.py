@@ -15,7 +15,7 @@ from fusion.evaluation.leave_gap_out import LeaveGapOut, leave_gap_out
 from fusion.evaluation.metrics import Distribution
 from fusion.evaluation.near_real_time import NearRealTime, score_lags
 from fusion.evaluation.phenology import PhenologyRules, score_seasons, season_table
-from fusion.evaluation.predictor import ModelPredictor, Predictor, Without
+from fusion.evaluation.predictor import MODEL, Predictor, Without
 from fusion.evaluation.radar_level import RadarLevel, radar_level_table, score_radar_level
 from fusion.evaluation.scenes import TruthScene
 from fusion.evaluation.summaries import (
@@ -62,7 +62,7 @@ def score_scenes(
     The tables are ``holdout``, ``images``, ``coarse``, ``lags``, ``seasons`` (phenology), ``looks`` (leave-gap-out
     against the scenes' own noisy looks, which says how hard they are beside real ones), ``radar_level`` and
     ``suspects``. Unscored parts are absent. All but the first three need a prediction for every date and gap, so they
-    take the middle of a scene, and no ablations; the last two take networks only.
+    take the middle of a scene, and no ablations; the last two take the model only.
     """
     rows: Rows = defaultdict(list)
     gallery = Gallery()
@@ -97,7 +97,7 @@ def score_middle(
             rows["seasons"].append(score_seasons(middle, predictor, protocol.phenology))
     if index < protocol.phenology.scenes:
         rows["seasons"].append(score_seasons(middle, None, protocol.phenology))
-    for model in [p for p in predictors if isinstance(p, ModelPredictor)]:
+    for model in [p for p in predictors if p.name == MODEL]:
         if index < protocol.radar_level.scenes:
             hidden = hide_scene(middle, protocol.holdout, index)
             rows["radar_level"].append(score_radar_level(hidden, model, protocol.radar_level))
