@@ -8,7 +8,7 @@ NDVI_CENTRE, NDVI_UNIT_D = 0.5, 0.2
 
 
 class PatchDiscriminator(nn.Module):
-    """Judges overlapping patches of an NDVI series; spectrally normalised 3-D convolutions.
+    """Judges overlapping patches of an NDVI series; 3-D convolutions, spectrally normalised except for the last.
 
     The candidate enters as its difference from the linear interpolation and as spatial gradients, so that texture is
     judged and not the level. ``conditions`` are feature channels (radar change, coarse change, look distances).
@@ -24,7 +24,7 @@ class PatchDiscriminator(nn.Module):
             padding = ((kernel[0] - 1) // 2, (kernel[1] - 1) // 2, (kernel[2] - 1) // 2)
             layers.append(spectral_norm(nn.Conv3d(widths[i], widths[i + 1], kernel, stride, padding)))
             layers.append(nn.LeakyReLU(0.2))
-        layers.append(spectral_norm(nn.Conv3d(widths[-1], 1, 1)))
+        layers.append(nn.Conv3d(widths[-1], 1, 1))  # free to scale: normalised as well, the logits hardly moved
         self.layers = nn.Sequential(*layers)
 
     def forward(self, ndvi: Tensor, linear: Tensor, conditions: Tensor) -> Tensor:

@@ -58,17 +58,25 @@ def coarse_loss(ndvi: Tensor, coarse: Tensor, support: Tensor, psf: Tensor, kern
     return masked_mean((seen + bias - coarse).abs(), support)
 
 
-def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+def patch_weights(chosen: Tensor, logits: Tensor) -> Tensor:
+    """Share of the chosen pixel-dates (B, T, H, W) in each patch of the discriminator, of the shape of ``logits``."""
+    return torch.nn.functional.adaptive_avg_pool3d(chosen[:, None].to(logits.dtype), list(logits.shape[2:]))
+
+
+def hinge_discriminator(real: Tensor, fake: Tensor, weights: Tensor) -> Tensor:
     """Hinge loss of the discriminator's logits (any shape); Lim and Ye, 2017, arXiv:1705.02894."""
-    return torch.relu(1 - real).mean() + torch.relu(1 + fake).mean()
+    return masked_mean(torch.relu(1 - real), weights) + masked_mean(torch.relu(1 + fake), weights)
 
 
-def hinge_generator(fake: Tensor) -> Tensor:
+def hinge_generator(fake: Tensor, weights: Tensor) -> Tensor:
     """What the generator minimises against the hinge discriminator."""
-    return -fake.mean()
+    return masked_mean(-fake, weights)
 
 
 def r1_penalty(real_logits: Tensor, real: Tensor) -> Tensor:
-    """Squared gradient of the discriminator at real samples; Mescheder et al., 2018, arXiv:1801.04406."""
+    """Squared gradient of the discriminator at real samples, mean over pixels; Mescheder et al., 2018, arXiv:1801.04406.
+
+    The mean keeps the penalty of a patch discriminator the same for crops of any size.
+    """
     (gradient,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
-    return gradient.pow(2).flatten(1).sum(1).mean()
+    return gradient.pow(2).mean()

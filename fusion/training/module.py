@@ -23,6 +23,7 @@ from fusion.model.losses import (
     hinge_generator,
     l1_loss,
     laplace_nll,
+    patch_weights,
     r1_penalty,
 )
 from fusion.series.coarse_operator import FINE_PIXEL_M, coarse_psf_weights
@@ -40,6 +41,7 @@ CONDITION_NAMES = (
     "mid_before",
 )
 CONDITIONS = [FEATURE_NAMES.index(name) for name in CONDITION_NAMES]
+JUDGED_GAP_DAYS = 7.0  # nearer to a look, prediction and truth are too alike to tell apart
 COARSE_LEVEL, COARSE_SUPPORT = FEATURE_NAMES.index("coarse_level"), FEATURE_NAMES.index("coarse_support")
 
 
@@ -121,9 +123,10 @@ class FusionModule(pl.LightningModule):
         target = torch.nan_to_num(target)
         weights = gap_weights(gap_days) * known
         ndvi, scale = self.generator(features)
+        judged = known & (gap_days > JUDGED_GAP_DAYS)
         if self.adversarial:
-            self._discriminator_step(optimisers[1], features, ndvi.detach(), target, known)
-        losses = self._generator_losses(features, ndvi, scale, target, weights, known)
+            self._discriminator_step(optimisers[1], features, ndvi.detach(), target, known, judged)
+        losses = self._generator_losses(features, ndvi, scale, target, weights, known, judged)
         total = torch.stack(list(losses.values())).sum()
         optimisers[0].zero_grad(set_to_none=True)
         self.manual_backward(total)
@@ -143,7 +146,7 @@ class FusionModule(pl.LightningModule):
         if self.progress() >= 1.0:
             self.trainer.should_stop = True
 
-    def _generator_losses(self, features, ndvi, scale, target, weights, known) -> dict[str, Tensor]:
+    def _generator_losses(self, features, ndvi, scale, target, weights, known, judged) -> dict[str, Tensor]:
         loss = self.settings.loss
         losses = {
             "l1": loss.l1 * l1_loss(ndvi, target, weights),
@@ -156,7 +159,7 @@ class FusionModule(pl.LightningModule):
         weight = self.adversarial_weight() if self.adversarial else 0.0
         if weight > 0:
             fake = self._judge(torch.where(known, ndvi, target), features)
-            losses["adversarial"] = weight * hinge_generator(fake)
+            losses["adversarial"] = weight * hinge_generator(fake, patch_weights(judged, fake))
         return losses
 
     def _coarse_loss(self, features: Tensor, ndvi: Tensor) -> Tensor:
@@ -176,13 +179,13 @@ class FusionModule(pl.LightningModule):
         linear = features[:, 0] * float(NDVI_UNIT) + 0.5
         return self.discriminator(ndvi, linear, features[:, CONDITIONS])
 
-    def _discriminator_step(self, optimiser, features, fake, target, known) -> None:
+    def _discriminator_step(self, optimiser, features, fake, target, known, judged) -> None:
         # real and fake go through the same mask: where there is no target, both show the same values
         fake = torch.where(known, fake, target)
         penalised = self.settings.loss.r1 > 0 and self.generator_steps % self.settings.loss.r1_every == 0
         real = target.clone().requires_grad_(penalised)
         real_logits = self._judge(real, features)
-        loss = hinge_discriminator(real_logits, self._judge(fake, features))
+        loss = hinge_discriminator(real_logits, self._judge(fake, features), patch_weights(judged, real_logits))
         if self.generator_steps % 50 == 0:
             self.log("train/discriminator", loss.detach())
         if penalised:
