@@ -74,7 +74,7 @@ def hinge_generator(fake: Tensor, weights: Tensor) -> Tensor:
 
 
 def r1_penalty(real_logits: Tensor, real: Tensor) -> Tensor:
-    """Squared gradient of the discriminator at real samples, mean over pixels; Mescheder et al., 2018, arXiv:1801.04406.
+    """Squared gradient of the discriminator at real samples, mean over pixels; Mescheder et al. 2018, arXiv:1801.04406.
 
     The mean keeps the penalty of a patch discriminator the same for crops of any size.
     """

@@ -13,6 +13,7 @@ from fusion.model.losses import (
     hinge_generator,
     l1_loss,
     laplace_nll,
+    patch_weights,
     r1_penalty,
 )
 
@@ -85,9 +86,19 @@ def test_laplace_likelihood_is_best_at_the_mean_absolute_error():
 
 
 def test_hinge_losses():
-    real, fake = torch.tensor([2.0, 0.5]), torch.tensor([-2.0, 0.0])
-    assert hinge_discriminator(real, fake).item() == pytest.approx(0.25 + 0.5)
-    assert hinge_generator(fake).item() == pytest.approx(1.0)
+    real, fake, everywhere = torch.tensor([2.0, 0.5]), torch.tensor([-2.0, 0.0]), torch.ones(2)
+    assert hinge_discriminator(real, fake, everywhere).item() == pytest.approx(0.25 + 0.5)
+    assert hinge_generator(fake, everywhere).item() == pytest.approx(1.0)
+    second = torch.tensor([0.0, 1.0])
+    assert hinge_discriminator(real, fake, second).item() == pytest.approx(0.5 + 1.0)
+
+
+def test_patches_weigh_by_their_share_of_chosen_pixel_dates():
+    chosen = torch.zeros(1, 4, 4, 4, dtype=torch.bool)
+    chosen[:, :2, :2, :2] = True
+    weights = patch_weights(chosen, torch.zeros(1, 1, 2, 2, 2))
+    assert weights.shape == (1, 1, 2, 2, 2)
+    assert weights[0, 0, 0, 0, 0] == 1 and weights.sum() == 1
 
 
 def test_discriminator_sees_patches_and_r1_has_a_gradient():
