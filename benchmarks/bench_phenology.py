@@ -118,7 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pixels", type=int, default=32768)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks/phenology_speed.json"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/phenology_speed.json"))
     arguments = parser.parse_args()
     rates = season_rates(arguments.pixels, arguments.repeats) | whittaker_rates(arguments.pixels, arguments.repeats)
     load = os.getloadavg()[0]
@@ -130,7 +130,7 @@ def main() -> None:
         gain = "" if own else f"{rates['whittaker, numba'] / value:.1f} x"
         print(f"| {name} | {value / 1000:.1f}k | {gain} |")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"load": load, "cores": os.cpu_count()} | rates, indent=1))
+    arguments.out.write_text(json.dumps({"load": load, "cores": os.cpu_count()} | rates, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -80,15 +80,16 @@ def original_seasons(cube: xr.DataArray, maxima: pd.DataFrame) -> pd.DataFrame:
 
 
 def matched_errors(found: pd.DataFrame, tower: pd.DataFrame) -> pd.DataFrame:
-    """Errors in days of every tower season that has a partner."""
+    """Errors in days, one row per tower season; NaN where it has no partner, or the partner no date."""
     rows = []
     for _, true in tower.iterrows():
-        if len(found) == 0:
-            continue
-        distance = (found["MAXD"] - true["MAXD"]).abs()
-        if distance.min() <= MATCH_DAYS:
-            best = found.loc[distance.idxmin()]
-            rows.append({n: best[n] - true[n] for n in ("SOSD", "EOSD")})
+        row = {"SOSD": np.nan, "EOSD": np.nan}
+        if len(found):
+            distance = (found["MAXD"] - true["MAXD"]).abs()
+            if distance.min() <= MATCH_DAYS:
+                best = found.loc[distance.idxmin()]
+                row = {n: best[n] - true[n] for n in ("SOSD", "EOSD")}
+        rows.append(row)
     return pd.DataFrame(rows, columns=["SOSD", "EOSD"])
 
 
@@ -109,7 +110,7 @@ def summary(errors: pd.DataFrame) -> dict[str, float]:
 def main() -> None:
     """Run over all sites and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks/phenology_flux.json"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/phenology_flux.json"))
     arguments = parser.parse_args()
     root = os.environ.get("NDVI_FUSION_REAL_DATA")
     if not root or not (Path(root) / "flux_sites").is_dir():
@@ -124,16 +125,19 @@ def main() -> None:
         total += len(tower)
         errors["default"].append(matched_errors(default_seasons(cube), tower))
         errors["original"].append(matched_errors(original_seasons(cube, tower), tower))
-    result = {"tower_seasons": total} | {k: summary(pd.concat(v)) for k, v in errors.items()}
+    tables = {k: pd.concat(v, ignore_index=True) for k, v in errors.items()}
+    both = tables["default"].notna().all(axis=1) & tables["original"].notna().all(axis=1)
+    tables |= {f"{k}, seasons that both date": tables[k][both] for k in errors}
+    result = {"tower_seasons": total} | {k: summary(v) for k, v in tables.items()}
     print(f"{total} tower seasons\n")
     print("| method | matched | RMSE SOS/EOS | MAD SOS/EOS | median abs. error | median error |")
     print("|---|---|---|---|---|---|")
-    for k in errors:
+    for k in tables:
         r = result[k]
         cells = [f"{r['SOSD_' + c]:.1f} / {r['EOSD_' + c]:.1f}" for c in ("rmse", "mad", "median_abs", "bias")]
         print(f"| {k} | {r['matched']} | " + " | ".join(cells) + " |")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(result, indent=1))
+    arguments.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Simulated protocol of season dates: known truth, five kinds of input, the default method beside plain Savitzky-Golay.
 
-``python benchmarks/phenology_protocol.py`` prints the table and writes ``outputs/benchmarks/phenology_protocol.json``.
+``python benchmarks/phenology_protocol.py [--seeds 20 21 22 23]`` prints a table and every missed target of every seed
+and writes ``benchmarks/results/phenology_protocol.json``. It exits 0 also where a target is missed: it measures.
 
 Truth: 1024 double-logistic pixels, 5-daily, SOS at 25 % and EOS at 15 % of the amplitude above the mean of both
 minima, read from the noise-free curve on a 0.1-day grid. Inputs: clean; fused = AR(1) errors of rho 0.7 with their
@@ -8,6 +9,10 @@ sigma given; Sentinel-2 = clouds as a Markov chain, noise 0.03, 8 % of the looks
 The distributions of curve and cloud parameters (``PIXELS``) were chosen once so that plain Savitzky-Golay (91 days,
 order 3, on the linearly bridged daily series) reproduces published errors of that method (``PLAIN_PUBLISHED``); no
 parameter of the season method took part.
+
+Which seed is what: the weights of the detection curve (``SEASON_LAMBDA``, ``SEASON_LOOKS_LAMBDA``) were chosen on
+seed 20 among five variants, so 20 is no hold-out; 21 and 22 were looked at while the fit was made faster (first
+guesses, end of the iteration), without a setting chosen on them; 23 was run once, after the last change of the method.
 """
 
 import argparse
@@ -23,6 +28,7 @@ from scipy.signal import savgol_filter
 from fusion.series.seasons import seasons
 
 SEED = 20
+SEEDS = (20, 21, 22, 23)
 COUNT = 1024
 STEP = 5
 START, END = 0.25, 0.15
@@ -276,17 +282,45 @@ def table(rows: dict[str, dict[str, Score]]) -> str:
     return "\n".join(lines)
 
 
+def missed_targets(rows: dict[str, dict[str, Score]]) -> list[str]:
+    """Every target of the five rows that is not met, in words."""
+    out = []
+    for name, target in TARGETS.items():
+        d, plain = rows[name]["default"], rows[name]["plain"]
+        covered = name.startswith("fused") or name == "S2 60 % clear"
+        for k, date in enumerate(("SOS", "EOS")):
+            checks = [
+                (d.rmse[k] <= target[k], f"RMSE {d.rmse[k]:.2f} d, asked {target[k]}"),
+                (abs(d.bias[k]) <= 1 or name == "S2 35 % clear", f"bias {d.bias[k]:+.2f} d, asked 1"),
+                (not covered or 0.63 <= d.cover68[k] <= 0.73, f"68 % interval covers {100 * d.cover68[k]:.1f} %"),
+                (not covered or 0.92 <= d.cover95[k] <= 0.97, f"95 % interval covers {100 * d.cover95[k]:.1f} %"),
+                (
+                    abs(plain.rmse[k] / PLAIN_PUBLISHED[name][k] - 1) <= 0.15,
+                    f"plain Savitzky-Golay {plain.rmse[k]:.1f} d, published {PLAIN_PUBLISHED[name][k]}",
+                ),
+            ]
+            out += [f"{name}, {date}: {text}" for met, text in checks if not met]
+        if not d.missed < 0.01:
+            out.append(f"{name}: {100 * d.missed:.2f} % missed, asked below 1 %")
+    return out
+
+
 def main() -> None:
     """Run and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks/phenology_protocol.json"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/phenology_protocol.json"))
     arguments = parser.parse_args()
-    rows = main_rows(arguments.seed) | special_rows(arguments.seed)
-    print(table(rows))
+    content = {}
+    for seed in arguments.seeds:
+        main_part, special = main_rows(seed), special_rows(seed)
+        missed = missed_targets(main_part)
+        print(f"\nseed {seed}\n\n{table(main_part | special)}\n")
+        print("all targets met" if not missed else "missed: " + "; ".join(missed))
+        rows = {name: {k: asdict(v) for k, v in row.items()} for name, row in (main_part | special).items()}
+        content[str(seed)] = {"rows": rows, "missed_targets": missed}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    content = {name: {k: asdict(v) for k, v in row.items()} for name, row in rows.items()}
-    arguments.out.write_text(json.dumps(content, indent=1))
+    arguments.out.write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from types import FunctionType
 
 KERNELS: dict[tuple[str, str], Callable | None] = {}
@@ -43,17 +44,18 @@ def jit_or_none(function: Callable, helpers: tuple) -> Callable | None:
     except Exception as error:  # an ABI mismatch raises other errors than ImportError
         COMPILED_LOGGER.info("numba is not usable (%s); the numpy path is taken", error)
         return None
-    fast = {"contract", "arcp", "nsz", "reassoc"}
-    options = {"nopython": True, "nogil": True, "error_model": "numpy", "fastmath": fast}
+    compiled = partial(
+        numba.jit, nopython=True, nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz", "reassoc"}
+    )
     names = dict(function.__globals__)
     for helper in helpers:
         name, helper = helper if isinstance(helper, tuple) else (helper.__name__, helper)
-        names[name] = numba.jit(**options)(with_globals(helper, names))
+        names[name] = compiled(with_globals(helper, names))
     function = with_globals(function, names)
     try:
-        return numba.jit(cache=True, **options)(function)
+        return compiled(function, cache=True)
     except RuntimeError:  # "no locator available": nowhere to cache
-        return numba.jit(**options)(function)
+        return compiled(function)
 
 
 def with_globals(function: Callable, names: dict) -> Callable:

@@ -22,7 +22,7 @@ from fusion.series.season_metrics import analytic_metrics
 from fusion.series.season_settings import SEASON_FLAGS, SEASON_VARIABLES, SeasonSettings
 from fusion.series.whittaker import robust_weights, whittaker
 
-SEASON_BLOCK = 4000  # pixels at once; no power of two, so that the rows of a block fall on different cache sets
+SEASON_BLOCK_SAMPLES = 292_000  # pixels times dates at once: 4000 pixels of a 5-daily year, fewer of a longer series
 SEASON_WATER_MAX = 0.1  # NDVI
 SEASON_CURVE_LAMBDA = 2500.0  # smoothness of curves that are not fitted, on the daily axis for one look a day
 SEASON_LAYERS = (*SEASON_VARIABLES, "COUNT")
@@ -55,8 +55,9 @@ def extract_seasons(
     """
     out = np.full((len(SEASON_LAYERS), len(periods), settings.max_seasons, len(values)), np.nan, np.float32)
     axis = season_axis(days)
-    for first in range(0, len(values), SEASON_BLOCK):
-        part = slice(first, first + SEASON_BLOCK)
+    block = max(SEASON_BLOCK_SAMPLES // axis.length, 32)
+    for first in range(0, len(values), block):
+        part = slice(first, first + block)
         spread = None if sigma is None else sigma[part]
         seen = (days, np.isfinite(values[part])) if looks is None else (looks[0], looks[1][part])
         season_block(axis, values[part], spread, periods, settings, seen, out[..., part])

@@ -95,7 +95,7 @@ def season_periods(days: np.ndarray, year: int | list[int] | None) -> tuple[np.n
         if (years < covered[0]).any() or (years > covered[1]).any():
             raise ContractError(f"year is {year}; the cube covers {covered[0]} to {covered[1]}")
     rows = [(season_first_day(int(y)), season_first_day(int(y) + 1) - 1, season_first_day(int(y))) for y in years]
-    return (int(year) if np.ndim(year) == 0 and year is not None else years), np.array(rows)
+    return (int(years[0]) if isinstance(year, int | np.integer) else years), np.array(rows)
 
 
 def season_year_of(day: int) -> int:

@@ -129,14 +129,17 @@ def fit_seasons(
     settings: SeasonSettings,
 ) -> FittedSeasons:
     """Fit a double logistic to every season found on the detection curve."""
-    pixel, options = rows[0], {"step": float(axis.step), "use_numba": settings.use_numba}
-    window, start = season_starts(curve, *rows, float(axis.step), use_numba=settings.use_numba)
+    pixel, left, peak, right = rows
+    step, use_numba = float(axis.step), settings.use_numba
+    window, start = season_starts(curve, pixel, left, peak, right, step, use_numba=use_numba)
     error_days = settings.error_days
     if error_days is None:
         error_days = SEASON_ERROR_DAYS if sigma is not None else 0.0
     rho = float(np.exp(-axis.step / error_days)) if error_days > 0 else 0.0
     if sigma is not None:
-        theta, chol, chi2, typical = fit_double_logistic(looks, sigma, pixel, window, start, rho=rho, **options)
+        theta, chol, chi2, typical = fit_double_logistic(
+            looks, sigma, pixel, window, start, step=step, rho=rho, use_numba=use_numba
+        )
         scale = np.ones(len(pixel))
         poor = np.flatnonzero(chi2 > SEASON_MISFIT)
     else:
@@ -145,7 +148,7 @@ def fit_seasons(
     if len(poor):
         z, spread = season_windows(looks, sigma, pixel[poor], window[poor], settings)
         floor = 0.1 if sigma is None else 1.0
-        fitted = robust_double_logistic(z, spread, window[poor], start[poor], rho, floor, options)
+        fitted = robust_double_logistic(z, spread, window[poor], start[poor], rho, floor, step, use_numba)
         theta[poor], chol[poor], scale[poor] = fitted
     error = scale * typical
     follows = error <= SEASON_FOLLOWS[0] + SEASON_FOLLOWS[1] * np.abs(theta[:, 1]) + (
@@ -166,9 +169,9 @@ def season_windows(looks, sigma, pixel, window, settings) -> tuple[np.ndarray, n
     return np.where(seen, z, 0.0), np.where(seen, spread, np.inf)
 
 
-def robust_double_logistic(z, spread, window, theta, rho, floor, options) -> tuple:
+def robust_double_logistic(z, spread, window, theta, rho, floor, step: float, use_numba: bool | None) -> tuple:
     """Reweighted fit (Tukey's biweight on residuals over a per-season scale); returns also the scale of the errors."""
-    t = options["step"] * np.arange(z.shape[1])
+    t = step * np.arange(z.shape[1])
     seen = np.isfinite(spread)
     count, rows = seen.sum(1), np.arange(len(z))
     window = np.stack([0 * rows, window[:, 1] - window[:, 0]], axis=1)
@@ -180,7 +183,7 @@ def robust_double_logistic(z, spread, window, theta, rho, floor, options) -> tup
         robust = np.maximum(1 - np.square(u / (SEASON_TUKEY * scale[:, None])), 0.0)
         with np.errstate(divide="ignore"):
             weighted = spread * scale[:, None] / robust
-        theta, chol, *_ = fit_double_logistic(z, weighted, rows, window, theta, rho=rho, **options)
+        theta, chol, *_ = fit_double_logistic(z, weighted, rows, window, theta, step=step, rho=rho, use_numba=use_numba)
     return theta, chol, scale
 
 

@@ -26,16 +26,18 @@ def analytic_metrics(fit: FittedSeasons, step: float, settings: SeasonSettings) 
     Besides the output variables: ``UP``, ``TOP``, ``DOWN``, ``OFF``, the borders of green-up, peak and green-down.
     """
     end = step * (fit.window[:, 1] - fit.window[:, 0]).astype(float)
-    options = float(settings.start), float(settings.end), float(settings.method == "relative_amplitude")
-    helpers = ("dl_choose", dl_choose_one), ("dl_small", dl_small_one), dl_sigmoid, dl_parts, dl_maximum, dl_root
-    helpers = *helpers, dl_area, dl_season
+    start, end_share = float(settings.start), float(settings.end)
+    relative = float(settings.method == "relative_amplitude")
+    scalars = ("dl_choose", dl_choose_one), ("dl_small", dl_small_one)
+    helpers = (*scalars, dl_sigmoid, dl_parts, dl_maximum, dl_root, dl_area, dl_season)
     kernel = compiled_kernel(analytic_kernel, helpers=helpers, use_numba=settings.use_numba)
     out = np.empty((len(ANALYTIC_LAYERS), len(end)))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         if kernel is not None:
-            kernel(fit.theta, fit.chol, end, *options, out)
+            kernel(fit.theta, fit.chol, end, start, end_share, relative, out)
         else:
-            values, gradients = dl_season(*fit.theta.T, end, *options)
+            base, rise, shift, t1, l1, t2, l2 = fit.theta.T
+            values, gradients = dl_season(base, rise, shift, t1, l1, t2, l2, end, start, end_share, relative)
             for i, value in enumerate((*values, *season_sigmas(fit.chol, [np.stack(g, axis=1) for g in gradients]))):
                 out[i] = value
         layers = dict(zip(ANALYTIC_LAYERS, out, strict=True))

@@ -194,7 +194,7 @@ def season_attributes(name: str) -> dict:
     if name == "COUNT":
         return {"units": "1", "long_name": "number of seasons of the year"}
     units, long_name = SEASON_ATTRIBUTES[name]
-    attrs = {
+    attrs: dict[str, object] = {
         "units": "d" if units.startswith("day") else units.replace("/day", " d-1").replace("1 d", "d"),
         "long_name": long_name,
     }

@@ -1,5 +1,7 @@
 """Smoothers of irregular, gappy, weighted series behind one call: arrays (T, N) in, arrays (G, N) out."""
 
+from functools import partial
+
 import numpy as np
 from scipy.interpolate import make_smoothing_spline
 from scipy.signal import savgol_filter
@@ -56,10 +58,12 @@ def smooth_values(
     """
     days, values, weights = merge_same_days(np.asarray(days), np.asarray(values, float), weights)
     if method == "whittaker":
-        options = {"lam": lam, "days": days, "envelope_iterations": envelope_iterations, "use_numba": use_numba}
+        solve = partial(
+            whittaker, values, lam=lam, days=days, envelope_iterations=envelope_iterations, use_numba=use_numba
+        )
         for _ in range(robust_iterations):
-            weights = robust_weights(values, whittaker(values, weights, **options), weights)
-        return whittaker(values, weights, grid_days=grid_days, **options)
+            weights = robust_weights(values, solve(weights), weights)
+        return solve(weights, grid_days=grid_days)
     if method == "savitzky_golay":
         return savitzky_golay(days, values, grid_days, weights, window_days, polyorder)
     if method == "spline":

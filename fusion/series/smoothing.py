@@ -26,7 +26,7 @@ from fusion.series.smoothers import (
     smooth_values,
 )
 
-SMOOTH_BLOCK = 2048  # series at once
+SMOOTH_BLOCK_SAMPLES = 750_000  # series times days at once: 2000 series of a year, fewer of a longer span
 
 
 def smooth(
@@ -114,8 +114,9 @@ def smooth_chunk(ndvi, *sigma, days, grid_days, options) -> np.ndarray:
     values = np.asarray(ndvi).reshape(-1, ndvi.shape[-1])
     spread = np.asarray(sigma[0]).reshape(values.shape) if sigma else None
     out = np.empty((len(values), len(grid_days)), np.float32)
-    for first in range(0, len(values), SMOOTH_BLOCK):
-        part = slice(first, first + SMOOTH_BLOCK)
+    block = max(SMOOTH_BLOCK_SAMPLES // int(days[-1] - days[0] + 1), 32)
+    for first in range(0, len(values), block):
+        part = slice(first, first + block)
         noise = None if spread is None else spread[part]
         if options["method"] == "double_logistic":
             out[part] = smooth_seasons(values[part], noise, days, grid_days, options["use_numba"])

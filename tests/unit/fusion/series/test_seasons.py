@@ -259,8 +259,7 @@ def _refuse(*_, **__):
     raise AssertionError("a lazy call computed something")
 
 
-def test_memory_of_a_lazy_multi_year_cube_is_a_chunks():
-    """Every task of the graph holds one chunk of pixels, however many years there are."""
+def test_lazy_multi_year_cube_keeps_its_chunks_of_pixels():
     days = np.arange(0, 4 * 365, 5)
     data = seasons(cube(np.stack([curve(days % 365)] * 8, axis=1), "2016-01-01").chunk({"x": 2}))
     assert data.SOSD.sizes["year"] == 4 and set(data.SOSD.chunks[-1]) == {2}
