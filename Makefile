@@ -47,7 +47,7 @@ format: $(STAMP)  ## let ruff mend what it can: rules and format
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
-bench: $(STAMP)  ## time every stage; the figures go to outputs/benchmarks/
+bench: $(STAMP)  ## time every stage and print the figures; docs/benchmarks.md says which script keeps what
 	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
 
 train-shipped: $(STAMP)  ## train the model that ships with the package again (70 minutes on 2 cores)

@@ -1,13 +1,12 @@
-"""What evaluation costs, and the Whittaker lambda that serves best on simulated scenes; writes results_evaluation.md.
+"""What the baselines cost, and the Whittaker lambda that serves best on simulated scenes of seeds kept for tuning.
 
-Run: python benchmarks/bench_evaluation.py [scenes] [out]. Layout of every ``benchmarks/results_*.md``: a title, the
-machine and the command, then one table a question with units in its heading, and nothing that was not measured in
-that run.
+Run: python benchmarks/bench_evaluation.py [--scenes 24] [--out results.json]. Prints two tables.
 """
 
+import argparse
+import json
 import os
 import platform
-import sys
 import time
 from pathlib import Path
 
@@ -66,27 +65,19 @@ def markdown(table: pd.DataFrame, digits: int) -> str:
 
 
 def main() -> None:
-    """Measure and write."""
-    scenes = int(sys.argv[1]) if len(sys.argv) > 1 else 24
-    out = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).with_name("results_evaluation.md")
-    load = os.getloadavg()[0]
-    text = f"""# Evaluation
-
-{platform.machine()}, {os.cpu_count()} CPUs, load {load:.1f}, Python {platform.python_version()};
-`python benchmarks/bench_evaluation.py {scenes}`
-
-## Whittaker: MAE (NDVI) against simulated truth by days to the nearest look, {scenes} scenes of 32 x 32 px
-
-{markdown(tune(scenes), 4)}
-
-## Seconds a method, 64 x 64 px, 480 days
-
-{markdown(time_baselines(), 2)}
-"""
-    partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(out)
-    print(text)
+    """Measure, print, and keep."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenes", type=int, default=24)
+    parser.add_argument("--out", type=Path, help="JSON file for the tables")
+    settings = parser.parse_args()
+    machine = {"cpus": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version()}
+    tuning, seconds = tune(settings.scenes), time_baselines()
+    print(f"{machine}\n\nWhittaker: MAE (NDVI) against simulated truth by days to the nearest look,")
+    print(f"{settings.scenes} scenes of 32 x 32 px\n\n{markdown(tuning, 4)}\n")
+    print(f"Seconds a method, 64 x 64 px, 480 days\n\n{markdown(seconds, 2)}")
+    if settings.out is not None:
+        tables = {"whittaker_mae": tuning.round(5).to_dict("index"), "seconds": seconds.round(3).to_dict("index")}
+        settings.out.write_text(json.dumps({"scenes": settings.scenes, **machine, **tables}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

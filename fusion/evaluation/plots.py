@@ -72,7 +72,7 @@ def plot_mae(table: pd.DataFrame, group: str, label: str, predictors: Sequence[s
         axis.errorbar(at, rows.mae, yerr=spread, marker="o", ms=4, lw=1.4, capsize=2, label=name, color=colour)
     axis.set_xticks(np.arange(len(groups)), [str(g) for g in groups])
     axis.set(xlabel=label, ylabel="MAE (NDVI)", ylim=(0, None))
-    axis.legend(fontsize=7, ncol=2)
+    axis.legend(frameon=False, fontsize=7, ncol=2)
     return figure
 
 
@@ -88,7 +88,7 @@ def plot_seasons(table: pd.DataFrame, predictors: Sequence[str]) -> Any:
         axis.bar(at, rows.mae, width, yerr=spread, label=name, color=colour_of(predictors)[name], error_kw={"lw": 0.7})
     axis.set_xticks(np.arange(len(seasons)), seasons)
     axis.set(ylabel="MAE (NDVI)")
-    axis.legend(fontsize=7, ncol=2)
+    axis.legend(frameon=False, fontsize=7, ncol=2)
     return figure
 
 
@@ -101,7 +101,7 @@ def plot_reliability(table: pd.DataFrame, group: str, predictor: str) -> Any:
         observed = [row[f"coverage_{level}"] for level in COVERAGE_LEVELS]
         axis.plot(COVERAGE_LEVELS, observed, marker="o", ms=4, label=f"{row[group]} d", color=colour)
     axis.set(xlabel="nominal interval (%)", ylabel="observed (%)", xlim=(45, 95), ylim=(40, 100))
-    axis.legend(fontsize=7)
+    axis.legend(frameon=False, fontsize=7)
     return figure
 
 
@@ -135,7 +135,7 @@ def plot_series(gallery: Gallery, predictors: Sequence[str]) -> Any:
         if looks is not None:
             axis.plot(looks[0].astype("datetime64[D]"), looks[1], style, ms=4, color="0.4", label=label)
     axis.set(ylabel="NDVI", ylim=(-0.1, 1.05))
-    axis.legend(fontsize=7, ncol=3)
+    axis.legend(frameon=False, fontsize=7, ncol=3)
     figure.autofmt_xdate()
     return figure
 
@@ -186,7 +186,7 @@ def plot_spectra(gallery: Gallery, predictors: Sequence[str]) -> Any:
         axis.plot(frequency, 10 ** (total / count), label=name, **style)
     axis.axvspan(0.25, 0.5, color="0.95", zorder=0)
     axis.set(xlabel="cycles a pixel of 10 m", ylabel="power of the NDVI gradient", yscale="log", xlim=(0, 0.5))
-    axis.legend(fontsize=7, ncol=2)
+    axis.legend(frameon=False, fontsize=7, ncol=2)
     return figure
 
 
@@ -201,7 +201,7 @@ def plot_lags(table: pd.DataFrame, predictors: Sequence[str]) -> Any:
         if len(hindcast):
             axis.axhline(hindcast.mae.item(), color=colour, lw=0.8, ls="--")
     axis.set(xlabel="days after the date at which it is predicted", ylabel="MAE (NDVI)", ylim=(0, None))
-    axis.legend(fontsize=7, ncol=2)
+    axis.legend(frameon=False, fontsize=7, ncol=2)
     return figure
 
 
@@ -212,9 +212,11 @@ def plot_season_dates(table: pd.DataFrame, predictors: Sequence[str]) -> Any:
     for axis, event in zip(np.atleast_1d(axes), events, strict=True):
         for name in dict.fromkeys(table.predictor):
             rows = table[(table.predictor == name) & (table.event == event)].sort_values("gap_days")
-            colour = colour_of(predictors).get(name, "0.5")
-            axis.plot(rows.gap_days, rows.rmse_days, marker="o", ms=3.5, label=name, color=colour)
+            known = name in predictors  # the looks themselves are no predictor
+            style = {"color": colour_of(predictors)[name]} if known else {"color": "0.1", "ls": ":"}
+            axis.plot(rows.gap_days, rows.rmse_days, marker="o", ms=3.5, label=name, **style)
         axis.set(title=event, xlabel="gap over the event (days)", ylim=(0, None))
     np.atleast_1d(axes)[0].set_ylabel("RMSE (days)")
-    np.atleast_1d(axes)[-1].legend(fontsize=7)
+    handles, labels = np.atleast_1d(axes)[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncol=5, fontsize=7, frameon=False)
     return figure

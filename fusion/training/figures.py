@@ -133,7 +133,7 @@ def draw_series(example: Example) -> Any:
             axis.plot(days.astype("datetime64[D]"), looks[:, y, x], mark, ms=3.5, color=colour, label=name)
         axis.set(ylabel="NDVI", ylim=(-0.1, 1.05))
         axis.set_title(f"pixel y {y}, x {x}", fontsize=8, loc="left")
-    axes[0].legend(fontsize=7, ncol=4, loc="lower right", bbox_to_anchor=(1.0, 1.0))
+    axes[0].legend(frameon=False, fontsize=7, ncol=4, loc="lower right", bbox_to_anchor=(1.0, 1.0))
     figure.align_ylabels()
     return figure
 
