@@ -211,3 +211,29 @@ def test_settings_say_what_is_possible():
 
     for field in dataclasses.fields(SeasonSettings):
         assert field.name in (SeasonSettings.__doc__ or ""), f"{field.name} is not documented"
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.7])
+def test_first_guess_and_fit_of_numba_equal_those_of_numpy(rho):
+    """Random walks: windows of every length, looks missing, seasons cut by the edges."""
+    from fusion.series.double_logistic import fit_double_logistic
+    from fusion.series.season_detection import season_starts
+    from fusion.series.season_fit import find_seasons
+    from fusion.series.season_settings import SeasonSettings
+
+    rng = np.random.default_rng(7)
+    walk = np.cumsum(0.06 * rng.normal(size=(200, 61)), axis=1)
+    rows, *_ = find_seasons(walk, 12, SeasonSettings())
+    both = [season_starts(walk, *rows, 5.0, use_numba=flag) for flag in (True, False)]
+    np.testing.assert_array_equal(both[0][0], both[1][0])
+    np.testing.assert_allclose(both[0][1], both[1][1], atol=1e-9)
+    window, start = both[0]
+    looks = np.where(rng.random(walk.shape) < 0.2, np.nan, walk + 0.02 * rng.normal(size=walk.shape))
+    sigma = np.full(walk.shape, 0.05)
+    fits = [
+        fit_double_logistic(looks, sigma, rows[0], window, start, step=5.0, rho=rho, iterations=2, use_numba=flag)
+        for flag in (True, False)
+    ]
+    assert len(rows[0]) > 200
+    for fast, slow in zip(*fits):
+        np.testing.assert_allclose(fast, slow, rtol=1e-6, atol=1e-7)

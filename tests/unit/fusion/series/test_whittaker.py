@@ -78,3 +78,17 @@ BAD = [
 def test_bad_arguments_are_named(bad):
     with pytest.raises(ValueError, match=r"expected|pass"):
         whittaker(np.ones(9), **bad)
+
+
+@pytest.mark.parametrize("use_numba", [False, True])
+@pytest.mark.parametrize("shared", [False, True])
+def test_many_columns_and_a_rest_of_a_block(use_numba, shared):
+    """More columns than stand side by side in the compiled kernel, float32, a column-major input."""
+    rng = np.random.default_rng(4)
+    y = np.asfortranarray(rng.normal(size=(30, 300)).astype(np.float32))
+    y[rng.random(y.shape) < 0.3] = np.nan
+    w = rng.uniform(0.1, 2, 30) if shared else rng.uniform(0.1, 2, y.shape)
+    z = whittaker(y, w, lam=5.0, use_numba=use_numba)
+    for k in (0, 127, 128, 255, 256, 299):
+        own = np.where(np.isnan(y[:, k]), 0, w if shared else w[:, k])
+        np.testing.assert_allclose(z[:, k], dense(y[:, k], own, 5.0), atol=1e-9)
