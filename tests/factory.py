@@ -1,4 +1,4 @@
-"""The one factory of fake data: tiny cubes and models that tests, docs and benchmarks share.
+"""The one factory of fake data: tiny cubes, stores and models that tests, docs and benchmarks share.
 
 Everything is seeded and small; nothing here is a realistic scene (that is the simulator's work), but every array obeys
 the contract of :mod:`fusion.contract` and has a known truth, so a test can assert values.
@@ -104,6 +104,23 @@ def mock_cube(
 def mock_observations(**settings: object) -> Observations:
     """:func:`mock_cube` taken apart by sensor."""
     return observations_from_cube(mock_cube(**settings))  # type: ignore[arg-type]
+
+
+def mock_store(path: Path, splits: dict[str, str], *, truth: bool = True, **settings: object) -> Path:
+    """A patch store of fake scenes, one a key of ``splits`` (key -> split); ``settings`` go to :func:`mock_cube`.
+
+    The truth is daily, from the first to the last look.
+    """
+    from fusion.data.patch import Patch
+    from fusion.data.store import create_store, write_patch
+
+    store = create_store(path)
+    for seed, (key, split) in enumerate(splits.items()):
+        looks = mock_observations(**{"seed": seed, **settings})
+        days = np.arange(looks.s2_days[0], looks.s2_days[-1] + 1)
+        known = {"truth_days": days, "truth": mock_truth(days, *looks.shape, seed)} if truth else {}
+        write_patch(store, Patch(looks, split, "site", 2019, key, **known))
+    return store
 
 
 def mock_generator(seed: int | None) -> "TrainedGenerator":

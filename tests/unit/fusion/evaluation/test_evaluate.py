@@ -13,6 +13,7 @@ from fusion.evaluation.evaluate import EvaluateSettings, cube_paths, run
 from fusion.evaluation.report import plain, slug
 from fusion.evaluation.tracking import Tracking, metric_values, parameters, record
 from fusion.settings_io import load_settings
+from tests.factory import mock_store
 
 NDVI_READER = {"_target_": "fusion.evaluation.readers.open_ndvi"}
 
@@ -67,16 +68,7 @@ def test_a_folder_of_series_is_scored_site_by_site_and_hopeless_sites_are_left_o
 
 
 def test_a_store_is_scored_by_its_split(tmp_path):
-    from fusion.data.patch import Patch
-    from fusion.data.store import create_store, write_patch
-    from tests.factory import mock_observations, mock_truth
-
-    store = create_store(tmp_path / "patches.zarr")
-    days = np.datetime64("2019-03-01", "D").astype(int) + np.arange(200)
-    for key, split in (("one", "test"), ("two", "train")):
-        looks = mock_observations(t=40, y=6, x=6, cloud=0.5)
-        truth = mock_truth(days, 6, 6)
-        write_patch(store, Patch(looks, split, "site", 2019, key, truth_days=days, truth=truth))
+    store = mock_store(tmp_path / "patches.zarr", {"one": "test", "two": "train"}, t=40, y=6, x=6, cloud=0.5)
     quiet = {"near_real_time": {"scenes": 0}, "phenology": {"scenes": 0}, "looks_scenes": 0, "holdout": {"windows": 0}}
     opener = {"_target_": "fusion.data.store.PatchStore.open"}
     run(settings_of(tmp_path, store=store, open_store=opener, baselines=("linear",), **quiet))
