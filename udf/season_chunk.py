@@ -18,8 +18,8 @@ SEASON_NOT_IN_UDF = ("phenolopy",)  # metrics of another kind; they are in the p
 # the smoother of the UDF is Whittaker; the others are in the package (fusion.smooth): a UDF has to stay small
 SEASON_SMOOTHING = {"lam": SMOOTH_LAMBDA, "envelope_iterations": 0, "step_days": 1}
 SEASON_LOOK_SIGMA = 0.03  # NDVI; a look of this error has weight 1
-# A UDF is compiled anew in every process (source from a string has no file to cache beside): 6 s, against 27 us a pixel
-# that numba saves. With this many pixels first, a process never takes more than twice the shorter of the two ways.
+# A UDF is compiled anew in every process (source from a string has no file to cache beside): about 6 s, against 15 to
+# 27 us a pixel that numba saves. After about this many pixels without numba the compilation pays.
 SEASON_NUMBA_PIXELS = 225_000
 SEASON_PIXELS_SEEN = {"season maps": 0}  # of this process
 
