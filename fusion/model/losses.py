@@ -60,7 +60,8 @@ def coarse_loss(ndvi: Tensor, coarse: Tensor, support: Tensor, psf: Tensor, kern
 
 def patch_weights(chosen: Tensor, logits: Tensor) -> Tensor:
     """Share of the chosen pixel-dates (B, T, H, W) in each patch of the discriminator, of the shape of ``logits``."""
-    return torch.nn.functional.adaptive_avg_pool3d(chosen[:, None].to(logits.dtype), list(logits.shape[2:]))
+    steps, height, width = logits.shape[2:]
+    return torch.nn.functional.adaptive_avg_pool3d(chosen[:, None].to(logits.dtype), (steps, height, width))
 
 
 def hinge_discriminator(real: Tensor, fake: Tensor, weights: Tensor) -> Tensor:
