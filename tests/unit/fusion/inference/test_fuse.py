@@ -103,6 +103,16 @@ def test_one_date_and_one_pixel(cube, model):
     assert fused.shape == (7, 2, 1, 1) and np.isfinite(fused.values).all()
 
 
+def test_a_single_pixel_is_answered_like_the_middle_of_a_field_of_its_kind(cube, model):
+    pixel = cube.isel(y=[5], x=[7])
+    field = xr.concat([xr.concat([pixel] * 17, "x")] * 17, "y").transpose(*cube.dims)
+    field = field.assign_coords(y=cube.y[0].item() - 10.0 * np.arange(17), x=cube.x[0].item() + 10.0 * np.arange(17))
+    alone, inside = fused_values(pixel, model), fused_values(field, model)[:, :, 8:9, 8:9]
+    np.testing.assert_allclose(alone, inside, atol=1e-5)
+    row = fused_values(cube.isel(y=[5]), model)
+    assert row.shape[2:] == (1, cube.sizes["x"]) and np.isfinite(row).any()
+
+
 def test_sigma_of_a_look_is_wider_than_of_the_signal(cube, model):
     look = fused_values(cube, model)[:, 1]
     signal = fused_values(cube, model, sigma="signal")[:, 1]
