@@ -3,7 +3,7 @@
 import numpy as np
 
 # A season is done once a step gains less than this of the weighted sum of squares: after a step below 1.7 standard
-# deviations (all parameters together) what is left is below 0.25 of one in 95 % of the seasons of the protocol.
+# deviations (all parameters together) what is left is below 0.25 of one in 95 % of the seasons of bench_phenology.py.
 DL_GAIN = 3.0
 DL_PAD = 8  # samples per vector of the compiled kernel
 DL_LANES = 8  # seasons solved side by side in the compiled kernel
