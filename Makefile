@@ -13,7 +13,7 @@ ARGS ?=
 TEST_ENV := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 MPLBACKEND=Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check lint format bench train-shipped udf constraints clean distclean
+.PHONY: help install demo test test-slow check lint format bench train-shipped udf constraints clean distclean
 
 help:  ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -30,13 +30,13 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## from nothing to season maps out of clouds, on simulated input: outputs/demo/report.html (<= 10 min on 2 cores)
 	$(BIN)/ndvi-fusion demo $(ARGS)
 
-test: $(STAMP)  ## the whole suite (<= 15 min on 2 cores); ARGS="-k name" passes options to pytest
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
-
-test-fast: $(STAMP)  ## the suite without the slow tests
+test: $(STAMP)  ## the suite (<= 15 min on 2 cores); ARGS="-k name" passes options to pytest
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow" $(ARGS)
 
-check: lint test  ## lint, and the whole suite
+test-slow: $(STAMP)  ## what takes longer: killed runs, cold starts in fresh environments, an openEO API server, many scenes
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m slow $(ARGS)
+
+check: lint test  ## lint, and the suite
 
 lint: $(STAMP)  ## ruff (rules, format) and mypy (types); every one of them has to be clean
 	$(BIN)/python -m ruff check .

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fusion.inference.manifest import Manifest, ModelFileError, read_model_files
+from fusion.inference.manifest import MODEL_FILE, Manifest, ModelFileError, read_model_files
 from fusion.series.features import FEATURE_NAMES, FEATURE_VERSION
 
-SESSION_CACHE: dict[tuple[str, int], "ModelSession"] = {}
+SESSION_CACHE: dict[tuple[str, int, tuple[int, int] | None], "ModelSession"] = {}
 SESSION_LOCK = threading.Lock()
 
 
@@ -28,7 +28,7 @@ class ModelSession:
 
 
 def load_session(path: str | Path, *, threads: int = 1, expected_sha256: str | None = None) -> ModelSession:
-    """Open a model once per process and thread count.
+    """Open a model once per process and thread count, and again when its file has changed.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def load_session(path: str | Path, *, threads: int = 1, expected_sha256: str | N
     ModelFileError
         Missing or damaged files, another hash, features that this package does not compute, no usable onnxruntime.
     """
-    key = (str(Path(path).resolve()), threads)
+    key = (str(Path(path).resolve()), threads, model_file_stamp(Path(path)))
     with SESSION_LOCK:
         session = SESSION_CACHE.get(key)
         if session is None:
@@ -56,6 +56,15 @@ def load_session(path: str | Path, *, threads: int = 1, expected_sha256: str | N
             "archive that belongs to this request"
         )
     return session
+
+
+def model_file_stamp(path: Path) -> tuple[int, int] | None:
+    """Time of change and size of the model's file, so that a model exported again to the same place is read again."""
+    file = path / MODEL_FILE if path.is_dir() else path
+    if not file.is_file():
+        return None
+    status = file.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 def open_session(path: Path, threads: int) -> ModelSession:

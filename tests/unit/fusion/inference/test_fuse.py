@@ -166,6 +166,12 @@ def test_session_is_opened_once(model):
         load_session(model, threads=1, expected_sha256="0" * 64)
 
 
+def test_a_model_exported_again_to_the_same_place_is_read_again(tmp_path):
+    first = load_session(mock_model(tmp_path / "model", 1))
+    second = load_session(mock_model(tmp_path / "model", 2))
+    assert first.manifest.sha256 != second.manifest.sha256
+
+
 def copy_of(model, folder):
     folder.mkdir()
     for file in model.iterdir():
