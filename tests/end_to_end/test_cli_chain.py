@@ -15,7 +15,7 @@ from fusion.data.cube_files import open_dataset, read_cube
 from fusion.data.store import PatchStore
 
 # one process for all of them: they share what the fixture makes
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cli_chain")]
+pytestmark = pytest.mark.xdist_group("cli_chain")
 
 SIZE = 32
 SCENE = [f"++scene.height={SIZE}", f"++scene.width={SIZE}", "++scene.n_days=420"]

@@ -5,14 +5,11 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pytest
 import rasterio
 
 from fusion import cli
 from fusion.data.cube_files import read_cube
 from tests.factory import mock_cube, write_cube
-
-pytestmark = pytest.mark.slow
 
 
 def check_report(out: Path) -> str:

@@ -14,8 +14,6 @@ from fusion.data.cube_files import read_cube
 from fusion.inference.locate import SHIPPED
 from tests.factory import mock_cube, write_cube
 
-pytestmark = pytest.mark.slow
-
 LIMIT = 16_384  # bytes that a file may grow to: every output below is larger
 COMMANDS = {
     "predict.nc": ["predict", "cube=cube.nc", "out=dense.nc"],

@@ -80,7 +80,6 @@ def test_a_store_is_scored_by_its_split(tmp_path):
         run(settings_of(tmp_path, store=store, open_store=opener, split="calibration", **quiet))
 
 
-@pytest.mark.slow
 def test_run_is_recorded_where_a_tracking_uri_is_configured(tmp_path):
     import mlflow
 

@@ -85,7 +85,6 @@ def test_a_single_pixel_without_radar_and_coarse_is_answered(folders):
     np.testing.assert_allclose(model.predict(cube, cube.t.values[5:8]).ndvi, expected, atol=1e-5)
 
 
-@pytest.mark.slow
 def test_whole_command_on_simulated_scenes_with_the_gate(folders, tmp_path):
     size = {"height": 32, "width": 32, "n_days": 420}
     small = {"_target_": "data_prep.simulator.stream.SimulatedScenes", "seed": 5, "settings": size}

@@ -40,7 +40,6 @@ def belgium_ndvi(folder: Path) -> xr.DataArray:
 
 
 @pytest.mark.real_data
-@pytest.mark.slow
 def test_baselines_match_the_published_levels(real_data):
     cube = belgium_ndvi(real_data / "belgium_2019")
     frame = leave_gap_out(cube, [Linear(), Whittaker(1e3), Whittaker(1e4)], LeaveGapOut())
