@@ -45,6 +45,11 @@ JUDGED_GAP_DAYS = 7.0  # nearer to a look, prediction and truth are too alike to
 COARSE_LEVEL, COARSE_SUPPORT = FEATURE_NAMES.index("coarse_level"), FEATURE_NAMES.index("coarse_support")
 
 
+def linear_ndvi(features: Tensor) -> Tensor:
+    """Linear interpolation in NDVI, (B, ...), out of channel 0 of the features (B, C, ...)."""
+    return features[:, 0] * float(NDVI_UNIT) + 0.5
+
+
 class FusionModule(pl.LightningModule):
     """Trains the generator, with a discriminator where ``loss.adversarial`` is above 0.
 
@@ -172,12 +177,11 @@ class FusionModule(pl.LightningModule):
         operators = (along_y.T @ along_x, kernel / kernel.sum(1, keepdims=True))
         psf, smoothing = (torch.as_tensor(o, dtype=ndvi.dtype, device=ndvi.device) for o in operators)
         middle = features[..., height // 2, width // 2]
-        coarse = float(NDVI_UNIT) * (middle[:, COARSE_LEVEL] + middle[:, 0]) + 0.5
+        coarse = linear_ndvi(middle) + float(NDVI_UNIT) * middle[:, COARSE_LEVEL]
         return coarse_loss(ndvi, coarse, middle[:, COARSE_SUPPORT], psf, smoothing)
 
     def _judge(self, ndvi: Tensor, features: Tensor) -> Tensor:
-        linear = features[:, 0] * float(NDVI_UNIT) + 0.5
-        return self.discriminator(ndvi, linear, features[:, CONDITIONS])
+        return self.discriminator(ndvi, linear_ndvi(features), features[:, CONDITIONS])
 
     def _discriminator_step(self, optimiser, features, fake, target, known, judged) -> None:
         # real and fake go through the same mask: where there is no target, both show the same values
@@ -208,7 +212,7 @@ class FusionModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         features, target, gap_days = batch
         ndvi, scale = self.averaged(features)
-        linear = features[:, 0] * float(NDVI_UNIT) + 0.5
+        linear = linear_ndvi(features)
         edges = torch.tensor((0.0, *GAP_EDGES, math.inf), device=gap_days.device)
         for i in range(len(edges) - 1):
             inside = torch.isfinite(target) & (gap_days >= edges[i]) & (gap_days < edges[i + 1])

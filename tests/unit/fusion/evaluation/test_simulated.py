@@ -216,16 +216,22 @@ def test_scenes_without_truth_or_none_at_all_are_refused():
         list(truth_scenes([], 3))
 
 
-def test_gallery_counts_unseen_pixels_and_holds_one_example():
+def gallery_of_two_scenes(side, frames):
+    """A truth that never changes, and the gallery of two methods on two scenes of it."""
     random = np.random.default_rng(0)
-    truth = np.broadcast_to(random.uniform(0.2, 0.8, (1, 4, 4)), (400, 4, 4)).astype(np.float32)
+    truth = np.broadcast_to(random.uniform(0.2, 0.8, (1, side, side)), (400, side, side)).astype(np.float32)
     rules, gallery = Holdout(lengths_days=(60,), windows=1), Gallery()
     for index in range(2):
         scene = scene_of(truth, key=f"s{index}")
         hidden = hide_scene(scene, rules, index)
         for predictor in (Linear(), Recorder(0.5)):
             answer = predictor.predict(hidden.cube, hidden.days.astype("datetime64[D]"))
-            gallery.add(scene, hidden, predictor.name, answer, scored_frames(hidden, 2))
+            gallery.add(scene, hidden, predictor.name, answer, scored_frames(hidden, frames))
+    return truth, gallery
+
+
+def test_gallery_counts_unseen_pixels_and_holds_one_example():
+    _, gallery = gallery_of_two_scenes(side=4, frames=2)
     assert set(gallery.frames) == {"truth", "linear", "recorder"} == set(gallery.series)
     assert gallery.density["linear"].sum() == gallery.density["recorder"].sum() > 0
     np.testing.assert_allclose(gallery.frames["linear"], gallery.frames["truth"], atol=1e-6)
@@ -234,15 +240,7 @@ def test_gallery_counts_unseen_pixels_and_holds_one_example():
 
 
 def test_gallery_averages_spectra_of_truth_and_methods():
-    random = np.random.default_rng(0)
-    truth = np.broadcast_to(random.uniform(0.2, 0.8, (1, 32, 32)), (400, 32, 32)).astype(np.float32)
-    rules, gallery = Holdout(lengths_days=(60,), windows=1), Gallery()
-    for index in range(2):
-        scene = scene_of(truth, key=f"s{index}")
-        hidden = hide_scene(scene, rules, index)
-        for predictor in (Linear(), Recorder(0.5)):
-            answer = predictor.predict(hidden.cube, hidden.days.astype("datetime64[D]"))
-            gallery.add(scene, hidden, predictor.name, answer, scored_frames(hidden, 3))
+    truth, gallery = gallery_of_two_scenes(side=32, frames=3)
     assert {name: count for name, (_, count) in gallery.spectra.items()} == {"truth": 6, "linear": 6, "recorder": 6}
     total = {name: spectrum / count for name, (spectrum, count) in gallery.spectra.items()}
     np.testing.assert_allclose(total["truth"], gradient_spectrum(truth[0]), atol=1e-6)
