@@ -49,7 +49,7 @@ class Grower:
         self.shift = {y: -0.8 * warm + rng.normal(0, settings.year_shift_d) for y in self.years}
         self.dry = {y: rng.random() < settings.drought_probability for y in self.years}
         self.vigour = {y: rng.normal(1.0, 0.05) for y in self.years}
-        self.mild = float(np.clip(rng.normal(0.45 + 0.012 * warm, 0.22), 0.05, 1.0))  # how much grows in winter
+        self.mild = float(np.clip(rng.normal(0.55 + 0.012 * warm, 0.22), 0.05, 1.0))  # how much grows in winter
         self.arable = draw(rng, settings.arable_share)
         self.cover_crops = draw(rng, settings.cover_crop_probability)
         self.crop_share = rng.dirichlet(0.8 * CROP_SHARE + 0.05)
@@ -143,7 +143,7 @@ class Grower:
         if end <= sown + 25:
             return free
         winter = np.cos(2 * np.pi * (sown + 45 - 15) / _YEAR)
-        amp = rng.uniform(0.4, 0.78) * (1 - 0.35 * max(winter, 0) * (1 - self.mild))
+        amp = rng.uniform(0.45, 0.8) * (1 - 0.35 * max(winter, 0) * (1 - self.mild))
         scale = rng.uniform(3.5, 8)
         killed = 0.5 if rng.random() < 0.25 else 0.1  # by frost
         self._till(parcel, sown)
@@ -168,7 +168,7 @@ class Grower:
         autumn = min(rng.uniform(0.15, 0.64) * (0.55 + self.mild), peak)
         emerged = (sown + rng.uniform(22, 45), rng.uniform(4, 10))
         self._grow(parcel, CEREAL, autumn, emerged, (yellow, 5, 0.8), end, sown)
-        spring = (start + rng.uniform(68, 108) + shift, rng.uniform(5, 12))
+        spring = (start + rng.uniform(58, 106) + shift, rng.uniform(5, 12))
         fall = (yellow, rng.uniform(3.5, 7), rng.uniform(0.7, 0.95))
         self._grow(parcel, CEREAL, peak, spring, fall, end, start + 30 + shift)
         return harvest
@@ -260,7 +260,7 @@ class Grower:
 
     def _sward(self, parcel: int) -> None:
         rng = self.rng
-        winter = rng.uniform(0.38, 0.72) * (0.6 + 0.6 * self.mild)
+        winter = rng.uniform(0.42, 0.76) * (0.65 + 0.5 * self.mild)
         self._lasting(parcel, GRASS, winter)
         for year in self.years:
             start, shift = _YEAR * year, self.shift[year] + rng.normal(0, self.settings.field_shift_d)

@@ -172,10 +172,11 @@ def _bands(
     n, height, width = ndvi.shape
     path = cos_sun**-0.8  # longer way through the air at low sun
     # the correction removes the mean aerosol, so the error has no bias, but a long tail
-    haze = draw(rng, settings.haze) * (rng.standard_gamma(0.8, n) - 0.75) * path
+    air = draw(rng, settings.clean_air) if rng.random() < settings.clean_air_probability else 1.0
+    haze = air * draw(rng, settings.haze) * (rng.standard_gamma(0.8, n) - 0.75) * path
     uneven = smooth_fields(rng, n, height, width, rng.uniform(8, 40))
-    offset = draw(rng, settings.band_bias) * rng.standard_t(4, (2, n)) * path
-    ratio = draw(rng, settings.brdf) * rng.standard_normal(n)
+    offset = air * draw(rng, settings.band_bias) * rng.standard_t(4, (2, n)) * path
+    ratio = air * draw(rng, settings.brdf) * rng.standard_normal(n)
     shift = draw(rng, settings.shift_px) * rng.standard_normal((2, n))
     per_date = np.stack([haze, offset[0], offset[1], ratio, shift[0], shift[1]], 1).astype(np.float32)
     noise = np.float32(draw(rng, settings.pixel_noise)) * rng.standard_normal((2, *ndvi.shape), dtype=np.float32)

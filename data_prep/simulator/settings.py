@@ -21,7 +21,7 @@ class _Settings(BaseModel):
 class GeometrySettings(_Settings):
     """Parcels and their surroundings."""
 
-    parcel_ha: Range = Field((0.5, 6.0), description="typical parcel area of a scene, hectares, drawn log-uniformly")
+    parcel_ha: Range = Field((0.5, 10.0), description="typical parcel area of a scene, hectares, drawn log-uniformly")
     voronoi_probability: float = Field(0.35, ge=0, le=1, description="share of scenes with irregular parcels")
     road_probability: float = Field(0.35, ge=0, le=1, description="chance that a boundary between blocks is a road")
     hedge_probability: float = Field(0.25, ge=0, le=1, description="chance that a boundary is a hedge")
@@ -55,7 +55,7 @@ class PhenologySettings(_Settings):
 class OpticsSettings(_Settings):
     """Sentinel-2 looks."""
 
-    orbits: tuple[int, int] = Field((1, 2), description="fewest and most relative orbits over the scene")
+    orbits: tuple[int, int] = Field((1, 3), description="fewest and most relative orbits over the scene")
     cloudiness: Range = Field((0.4, 0.8), description="mean cloud share over the year")
     cloud_season: Range = Field((0.0, 0.22), description="how much cloudier winter is than the mean")
     dilation_px: tuple[int, int] = Field((2, 7), description="radius of the cloud mask dilation, pixels")
@@ -66,11 +66,13 @@ class OpticsSettings(_Settings):
         description="share of scenes masked by the cube step's default kernels, else a square dilation",
     )
     missed_cloud_probability: Range = Field((0.02, 0.08), description="chance that thin cloud on a date is not masked")
-    haze: Range = Field((0.002, 0.011), description="typical added reflectance of undetected haze, overhead sun")
+    haze: Range = Field((0.003, 0.014), description="typical added reflectance of undetected haze, overhead sun")
     band_bias: Range = Field(
-        (0.0008, 0.0042), description="std of a date's additive error a band, reflectance, overhead sun"
+        (0.001, 0.005), description="std of a date's additive error a band, reflectance, overhead sun"
     )
     brdf: Range = Field((0.015, 0.05), description="std of a date's multiplicative error between bands")
+    clean_air_probability: float = Field(0.2, ge=0, le=1, description="share of scenes in dry and clean air")
+    clean_air: Range = Field((0.2, 0.8), description="factor of haze, band_bias and brdf in clean air")
     pixel_noise: Range = Field((0.001, 0.004), description="reflectance noise a pixel")
     shift_px: Range = Field((0.0, 0.5), description="std of the geolocation error of a date, pixels")
     snow_missed: float = Field(0.2, ge=0, le=1, description="share of snowy dates that the mask does not find")

@@ -56,6 +56,7 @@ class SampleSettings(BaseModel):
     scenes_in_memory: int = Field(16, ge=1, description="scenes kept at once")
     crops_in_memory: int = Field(192, ge=1, description="crops mixed before they are handed out")
     look_target_share: float = Field(0.3, ge=0, le=1, description="share of samples scored against hidden noisy looks")
+    lone_share: float = Field(0.1, ge=0, le=1, description="share of visits whose crops are areas of a few pixels")
     hiding: HidingSettings = Field(default_factory=HidingSettings)
 
 
@@ -162,9 +163,11 @@ def visit_scene(scene: Scene, other: Scene, settings: SampleSettings, rng: np.ra
         raise ValueError(f"a scene of {height} x {width} px is smaller than the crops asked for ({side} px a side)")
     top, left = int(rng.integers(0, height - side + 1)), int(rng.integers(0, width - side + 1))
     rows, columns = slice(top, top + side), slice(left, left + side)
+    target = target_on_grid(scene, visible, grid_days, use_looks=use_looks)[:, rows, columns]
+    if rng.random() < settings.lone_share:
+        return _lone_samples(visible.window(rows, columns), target, grid_days, settings, rng)
     features = compute_features(visible, grid_days, rows, columns)
-    target = target_on_grid(scene, visible, grid_days, use_looks=use_looks)
-    target = np.where(np.isfinite(features.linear), target[:, rows, columns], np.float32(np.nan))
+    target = np.where(np.isfinite(features.linear), target, np.float32(np.nan))
     stack = np.ascontiguousarray(np.moveaxis(features.stack, 0, -1))  # (T, H, W, C)
     samples = []
     for i in range(settings.crops_a_side):
@@ -172,6 +175,29 @@ def visit_scene(scene: Scene, other: Scene, settings: SampleSettings, rng: np.ra
             cut = (slice(None), *(slice(k * settings.crop_px, (k + 1) * settings.crop_px) for k in (i, j)))
             crop = np.ascontiguousarray(stack[cut])
             samples.append(Sample(np.moveaxis(crop, -1, 0), target[cut].copy(), features.gap_days[cut].copy()))
+    return samples
+
+
+def _lone_samples(
+    looks: Observations, target: np.ndarray, grid_days: np.ndarray, settings: SampleSettings, rng: np.random.Generator
+) -> list[Sample]:
+    """Crops of an area of 1 to ``crop_px`` pixels a side about which nothing else is known, as of one tower or garden.
+
+    Their border is repeated up to the size of a crop, as the network repeats it.
+    """
+    sizes = 2 ** np.arange(int(np.log2(settings.crop_px)) + 1)
+    samples = []
+    for i in range(settings.crops_a_side):
+        for j in range(settings.crops_a_side):
+            side = int(rng.choice(sizes))
+            top, left = (k * settings.crop_px + int(rng.integers(0, settings.crop_px - side + 1)) for k in (i, j))
+            area = (slice(top, top + side), slice(left, left + side))
+            features = compute_features(looks.window(*area), grid_days)
+            known = np.where(np.isfinite(features.linear), target[:, *area], np.float32(np.nan))
+            wider = [(0, 0), *[(0, settings.crop_px - side)] * 2]
+            stack = np.pad(np.moveaxis(features.stack, 0, -1), [*wider, (0, 0)], mode="edge")  # (T, H, W, C)
+            answers = (np.pad(a, wider, mode="edge") for a in (known, features.gap_days))
+            samples.append(Sample(np.moveaxis(stack, -1, 0), *answers))
     return samples
 
 

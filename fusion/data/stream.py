@@ -72,8 +72,9 @@ class SceneDataModule(pl.LightningDataModule):
         self._validation: list[Batch] | None = None
 
     def train_dataloader(self) -> DataLoader:
+        rank = self.trainer.global_rank if self.trainer is not None else 0  # each device draws crops of its own
         return DataLoader(
-            CropStream(self.train_source, self.samples, self.seed),
+            CropStream(self.train_source, self.samples, self.seed + 15_485_863 * rank),
             batch_size=self.batch_size,
             num_workers=self.workers,
             collate_fn=collate_channels_last,

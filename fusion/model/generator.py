@@ -21,7 +21,10 @@ class TemporalBlock(nn.Module):
         self.temporal = nn.Conv2d(
             width, width, (kernel, 1), padding=(dilation * (kernel // 2), 0), dilation=(dilation, 1)
         )
-        self.spatial = nn.Conv2d(width, width, 3, padding=1, groups=width) if spatial else None
+        # borders repeat themselves, so that an area of a few pixels, or of one, meets nothing it has not met in training
+        self.spatial = (
+            nn.Conv2d(width, width, 3, padding=1, groups=width, padding_mode="replicate") if spatial else None
+        )
         self.mix = nn.Conv2d(width, width, 1)
         for parameter in self.mix.parameters():
             nn.init.zeros_(parameter)

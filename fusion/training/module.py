@@ -203,6 +203,8 @@ class FusionModule(pl.LightningModule):
         if self._clock is not None:
             self.seconds += now - self._clock
         self._clock = now
+        if self.trainer.world_size > 1:  # all devices stop at the same step
+            self.seconds = self.trainer.strategy.broadcast(self.seconds)
 
     # -- validation -----------------------------------------------------------------------------------------------
 
@@ -230,24 +232,16 @@ class FusionModule(pl.LightningModule):
             self._sums[key] = self._sums.get(key, torch.zeros_like(part)) + part
 
     def on_validation_epoch_end(self) -> None:
-        table = {k: self._gathered(v) for k, v in self._sums.items()}
-        for key, (count, error, linear, bias, covered) in table.items():
+        for key, (count, error, linear, bias, covered) in self._sums.items():
             if count > 0:
                 self.log(f"val/mae_{key}", error / count)
                 self.log(f"val/linear_{key}", linear / count)
                 self.log(f"val/bias_{key}", bias / count)
                 self.log(f"val/cover90_{key}", covered / count)
-        total = torch.stack(list(table.values())).sum(0)
+        total = torch.stack(list(self._sums.values())).sum(0)
         self.log("val/mae", total[1] / total[0].clamp(min=1), prog_bar=True)
         self.log("val/mae_over_linear", total[1] / total[2].clamp(min=1e-9), prog_bar=True)
         self._clock = time.monotonic()
-
-    def _gathered(self, sums: Tensor) -> Tensor:
-        if self.trainer.world_size == 1:
-            return sums
-        gathered = self.all_gather(sums)
-        assert isinstance(gathered, Tensor)
-        return gathered.reshape(-1, 5).sum(0)
 
     # -- checkpoint -----------------------------------------------------------------------------------------------
 

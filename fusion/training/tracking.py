@@ -34,7 +34,8 @@ def open_logger(settings: TrainSettings) -> MLFlowLogger | None:
         artifact_location=artifact_location(uri),
         run_id=run_id,
     )
-    run_file.write_text(str(logger.run_id))
+    if logger.run_id is not None:  # only the first of several devices has a run
+        run_file.write_text(logger.run_id)
     logger.log_hyperparams(parameters(settings.model_dump(mode="json")))
     return logger
 
@@ -84,7 +85,7 @@ class CurveFile(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Append the values of this validation."""
         assert isinstance(pl_module, FusionModule)
-        if trainer.sanity_checking:
+        if trainer.sanity_checking or not trainer.is_global_zero:
             return
         values = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
         row = {"step": pl_module.generator_steps, "minutes": round(pl_module.seconds / 60, 2), **values}

@@ -65,6 +65,8 @@ def run(settings: TrainSettings) -> Path:
         if trainer.interrupted:
             raise KeyboardInterrupt
         trainer.save_checkpoint(last)  # the last step, too, when the run ends between two checkpoints
+    if not trainer.is_global_zero:
+        return settings.out / "model"  # the first of several devices does the rest
     trained = _finish(module, settings)
     folder = export_generator(trained, settings.out / "model")
     scenes = islice(scene_source(settings, "validation")(settings.seed), EXAMPLE_SCENES)
@@ -106,6 +108,8 @@ def _trainer(settings: TrainSettings, logger: MLFlowLogger | None) -> pl.Trainer
     return pl.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
+        strategy="ddp_find_unused_parameters_true" if _several_devices(settings) else "auto",
+        use_distributed_sampler=False,  # every rank draws its own crops, and validates on the same few
         precision=settings.precision,
         max_steps=-1,  # the module stops itself: Lightning's counter counts both optimisers
         max_epochs=-1,
@@ -119,6 +123,12 @@ def _trainer(settings: TrainSettings, logger: MLFlowLogger | None) -> pl.Trainer
         enable_model_summary=False,
         default_root_dir=settings.out,
     )
+
+
+def _several_devices(settings: TrainSettings) -> bool:
+    if settings.devices == "auto":
+        return settings.accelerator != "cpu" and torch.cuda.device_count() > 1
+    return settings.devices > 1
 
 
 def _finish(module: FusionModule, settings: TrainSettings) -> TrainedGenerator:

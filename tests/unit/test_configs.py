@@ -43,7 +43,6 @@ NEEDED = {
     ("train", "experiment", "demo"): ["store=outputs/patches.zarr"],
     ("train", "experiment", "fine_tune"): ["store=outputs/patches.zarr", "start_from=outputs/generator.pt"],
     ("train", "experiment", "shipped_cpu_adversarial"): ["start_from=outputs/generator.pt"],
-    ("train", "experiment", "shipped_cpu_continued"): ["start_from=outputs/generator.pt"],
 }  # fmt: skip
 
 

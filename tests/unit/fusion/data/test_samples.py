@@ -117,3 +117,20 @@ def test_a_scene_smaller_than_its_crops_is_refused():
     scene = fake_scene()
     with pytest.raises(ValueError, match="16 x 16 px is smaller"):
         visit_scene(scene, scene, SMALL.model_copy(update={"crops_a_side": 3}), np.random.default_rng(0))
+
+
+def test_a_lone_pixel_knows_only_itself_and_is_repeated():
+    settings = SMALL.model_copy(update={"lone_share": 1.0})
+    channel = {name: FEATURE_NAMES.index(name) for name in ("context_ndvi", "s2_mean_16d")}
+    scene, alone, shared = fake_scene(), 0, 0
+    for seed in range(8):
+        for features, target, gap_days in visit_scene(scene, scene, settings, np.random.default_rng(seed)):
+            assert features.shape == (len(FEATURE_NAMES), 20, 8, 8) and target.shape == gap_days.shape == (20, 8, 8)
+            context, own = features[channel["context_ndvi"]], features[channel["s2_mean_16d"]]
+            if (features == features[..., :1, :1]).all():
+                alone += 1
+                np.testing.assert_allclose(context, own, atol=1e-5)
+                assert np.array_equal(target, np.broadcast_to(target[:, :1, :1], target.shape), equal_nan=True)
+            else:
+                shared += not np.allclose(context, own, atol=1e-3)
+    assert alone > 2 and shared > 2

@@ -1,4 +1,7 @@
 import pickle
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,9 +9,12 @@ import torch
 import xarray as xr
 from pydantic import ValidationError
 
+from data_prep.simulator.stream import SimulatedScenes
 from fusion import predict
 from fusion.checkpoint import WeightsError, load_weights
 from fusion.data.cube_files import read_cube
+from fusion.data.samples import SampleSettings
+from fusion.data.stream import SceneDataModule
 from fusion.demo.real import RealDemo
 from fusion.demo.settings import DemoSettings
 from fusion.demo.steps import StepRunner
@@ -217,6 +223,34 @@ def test_adversarial_training_moves_both_nets(tmp_path, trained):
     assert any(not torch.equal(before[k], after[k]) for k in before)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [(), ("loss.adversarial=0.01", "loss.adversarial_warmup=0")])
+def test_two_devices_learn_together_and_leave_one_model(tmp_path, more):
+    asked = ["debug=tiny", f"out={tmp_path}/run", "progress=false", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"]
+    asked += ["accelerator=cpu", "devices=2", *more]
+    command = [sys.executable, "-m", "fusion.cli", "train", *asked]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "gloo" in done.stderr + done.stdout  # Lightning names the processes that joined
+    assert load_weights(tmp_path / "run" / "generator.pt").record["steps"] == 6
+    assert len((tmp_path / "run" / "curve.csv").read_text().splitlines()) == 3
+    assert load_session(tmp_path / "run" / "model").manifest.training["steps"] == 6
+
+
+def test_devices_draw_crops_of_their_own():
+    source = SimulatedScenes({"height": 24, "width": 24, "n_days": 240, "geometry": {"margin_px": 8}})
+    cut = SampleSettings(steps=24, crops_a_side=2, scenes_in_memory=2, crops_in_memory=16)
+    first = []
+    for rank in (0, 1):
+        data = SceneDataModule(
+            lambda seed: SimulatedScenes(source.settings, seed), lambda seed: source, cut,
+            batch_size=2, validation_batches=1, workers=0, seed=5,
+        )  # fmt: skip
+        data.trainer = SimpleNamespace(global_rank=rank)
+        first.append(next(iter(data.train_dataloader()))[0])
+    assert not torch.equal(*first)
+
+
 def test_same_seed_same_weights(tmp_path):
     states = []
     for name in ("a", "b"):
@@ -228,8 +262,6 @@ def test_same_seed_same_weights(tmp_path):
 
 
 def test_calibration_gives_one_entry_a_gap_bin(trained):
-    from data_prep.simulator.stream import SimulatedScenes
-
     made, _ = trained
     generator = load_weights(made.out / "generator.pt").generator
     scenes = SimulatedScenes({"height": 24, "width": 24, "n_days": 240, "geometry": {"margin_px": 8}}, 5)
