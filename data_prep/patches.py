@@ -19,6 +19,7 @@ from data_prep.split import Ground, SplitSettings, split_of_ground, split_of_nam
 from fusion.contract import COARSE_PIXEL_M, S2NDVI, ContractError
 from fusion.data.cube_files import NATIVE_SUFFIX, is_cube_file, opened_cube, read_cube
 from fusion.data.patch import CoarseNative, Patch
+from fusion.data.provenance import code_hash
 from fusion.series.observations import Observations, observations_from_cube
 
 log = logging.getLogger(__name__)
@@ -71,8 +72,8 @@ class SceneTask:
 
     @property
     def identity(self) -> str:
-        """Changes whenever the input does."""
-        return _digest(self.scene.model_dump_json(), self.seed)
+        """Changes whenever the settings or the code of the simulator do."""
+        return _digest(self.scene.model_dump_json(), self.seed, code_hash("data_prep.simulator.scene"))
 
 
 @dataclass(frozen=True)

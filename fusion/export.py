@@ -21,7 +21,8 @@ from fusion.series.calibration import UNCALIBRATED, Calibration
 from fusion.series.features import CONTEXT_RADIUS_PX, FEATURE_NAMES, FEATURE_VERSION, SPECKLE_RADIUS_PX
 
 OPSET = 17  # onnxruntime 1.16, the oldest that a back-end may bring, reads up to 19
-ONNXRUNTIME_RANGE = ">=1.16"
+ONNXRUNTIME_RANGE = ">=1.16,<=1.32"  # the cold-start test runs at both ends and in between
+PATCH_PX = 128  # side of the windows that the process graph asks for by default; any other is answered as well
 PARITY = 1e-4
 SIZE_LIMIT = 2 * 2**20
 
@@ -113,6 +114,7 @@ def _manifest(trained: TrainedGenerator, file: Path) -> Manifest:
         contract={
             "bands": list(CUBE_BANDS),
             "ndvi_range": [NDVI_MIN, NDVI_MAX],
+            "patch_px": PATCH_PX,
             "s1": "sigma0 or gamma0 of one or more orbits, dB inside; a constant offset does not change the answer",
             "normalisation": "inside the features",
         },

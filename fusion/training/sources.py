@@ -1,7 +1,6 @@
 """Where training scenes come from: a patch store, or a simulator named by a Hydra ``_target_``."""
 
 import hashlib
-import importlib.util
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fusion.data.provenance import code_hash
 from fusion.data.samples import Scene
 from fusion.data.store import PatchStore
 from fusion.training.settings import TrainSettings
@@ -79,14 +79,3 @@ def data_manifest(settings: TrainSettings) -> dict[str, Any]:
         facts = {"kind": "simulated", "scenes": settings.scenes, "seeds": seeds, "code_sha256": code_hash(module)}
     facts["sha256"] = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
     return facts
-
-
-def code_hash(module: str) -> str | None:
-    """SHA-256 over the Python files beside a module, in the order of their names; None where it has no file."""
-    found = importlib.util.find_spec(module)
-    if found is None or found.origin is None:
-        return None
-    digest = hashlib.sha256()
-    for file in sorted(Path(found.origin).parent.rglob("*.py")):
-        digest.update(file.name.encode() + file.read_bytes())
-    return digest.hexdigest()

@@ -67,7 +67,7 @@ def run(settings: TrainSettings) -> Path:
         trainer.save_checkpoint(last)  # the last step, too, when the run ends between two checkpoints
     if not trainer.is_global_zero:
         return settings.out / "model"  # the first of several devices does the rest
-    trained = _finish(module, settings)
+    trained = _finish(module, settings, trainer.world_size)
     folder = export_generator(trained, settings.out / "model")
     scenes = islice(scene_source(settings, "validation")(settings.seed), EXAMPLE_SCENES)
     figures = write_examples(folder, scenes, settings.out / "figures")
@@ -131,7 +131,7 @@ def _several_devices(settings: TrainSettings) -> bool:
     return settings.devices > 1
 
 
-def _finish(module: FusionModule, settings: TrainSettings) -> TrainedGenerator:
+def _finish(module: FusionModule, settings: TrainSettings, devices: int) -> TrainedGenerator:
     """Averaged weights, calibrated on scenes of their own split, written as plain tensors."""
     generator = module.averaged_generator().to("cpu").eval()
     scenes = scene_source(settings, "calibration")(settings.seed)
@@ -144,6 +144,7 @@ def _finish(module: FusionModule, settings: TrainSettings) -> TrainedGenerator:
         {
             "steps": module.generator_steps,
             "minutes": round(module.seconds / 60, 2),
+            "devices": devices,
             "data_sha256": data_manifest(settings)["sha256"],
             "settings": settings.model_dump(mode="json", exclude={"out", "store", "start_from"}),
         },

@@ -190,6 +190,14 @@ def test_other_settings_or_another_input_on_an_old_store_are_refused(tmp_path):
     run(settings_of(tmp_path, source, split=split, overwrite=True))
 
 
+def test_scenes_of_another_simulator_are_not_mixed_into_an_old_store(tmp_path, monkeypatch):
+    source = SimulatedPatches(count=1, scene=SceneSettings(height=32, width=32, n_days=200))
+    run(settings_of(tmp_path, source))
+    monkeypatch.setattr("data_prep.patches.code_hash", lambda module: "another simulator")
+    with pytest.raises(SourceError, match="another version"):
+        run(settings_of(tmp_path, source))
+
+
 def test_bad_input_is_named(tmp_path):
     with pytest.raises(SourceError, match="no file matches"):
         plan(CubePatches(cubes=(str(tmp_path / "*.nc"),)), CUT)

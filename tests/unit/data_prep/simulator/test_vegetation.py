@@ -42,16 +42,16 @@ def test_parcels_have_the_size_that_was_asked_for():
 
 
 def test_seasons_swap_hemispheres(north_year):
-    """Fields are greener in June in the north, in December in the south."""
-    summer, winter = slice(150, 200), slice(335, 365)
+    """Fields are greener from late May to June in the north, in midwinter in the south."""
+    summer, winter = np.arange(140, 180), np.r_[335:365, 0:20]
     south = north_year.model_copy(
         update={"phenology": north_year.phenology.model_copy(update={"southern_probability": 1.0})}
     )
     gaps = []
     for settings in (north_year, south):
-        truth = [simulate_parts(settings, seed).truth for seed in range(12)]
+        truth = [simulate_parts(settings, seed).truth for seed in range(40)]
         gaps.append(np.mean([t[summer].mean() - t[winter].mean() for t in truth]))
-    assert gaps[0] > 0.05 and gaps[1] < -0.05
+    assert gaps[0] > 0.03 and gaps[1] < -0.03
 
 
 def test_crop_land_drops_sharply_at_harvest(north_year):

@@ -25,7 +25,7 @@ from fusion.settings_io import load_settings
 from fusion.training.calibrate import calibrate
 from fusion.training.module import FusionModule
 from fusion.training.settings import TrainSettings
-from fusion.training.sources import code_hash, data_manifest
+from fusion.training.sources import data_manifest
 from fusion.training.train import run
 from tests.factory import write_cube
 from udf.commands import package
@@ -146,19 +146,6 @@ def test_data_of_a_run_are_told_apart(tmp_path):
     assert data_manifest(stored)["manifest"] == {"patches": 3}
 
 
-def test_code_is_hashed_by_its_content(tmp_path, monkeypatch):
-    package = tmp_path / "some_simulator"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "a.py").write_text("x = 1")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    before = code_hash("some_simulator.a")
-    assert before == code_hash("some_simulator.a")
-    (package / "a.py").write_text("x = 2")
-    assert code_hash("some_simulator.a") != before
-    assert code_hash("no_such_module") is None
-
-
 def test_resuming_goes_on_at_the_step_where_it_stopped(tmp_path):
     first = settings(tmp_path, "optimiser.max_steps=3", "tracking.enabled=false")
     run(first)
@@ -231,8 +218,8 @@ def test_two_devices_learn_together_and_leave_one_model(tmp_path, more):
     command = [sys.executable, "-m", "fusion.cli", "train", *asked]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "gloo" in done.stderr + done.stdout  # Lightning names the processes that joined
-    assert load_weights(tmp_path / "run" / "generator.pt").record["steps"] == 6
+    record = load_weights(tmp_path / "run" / "generator.pt").record
+    assert (record["steps"], record["devices"]) == (6, 2)
     assert len((tmp_path / "run" / "curve.csv").read_text().splitlines()) == 3
     assert load_session(tmp_path / "run" / "model").manifest.training["steps"] == 6
 
