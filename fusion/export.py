@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fusion.checkpoint import TrainedGenerator, load_weights
 from fusion.contract import CUBE_BANDS, NDVI_MAX, NDVI_MIN, STEP_DAYS
+from fusion.inference.fuse import NETWORK_RADIUS_PX
 from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, sha256_of
 from fusion.inference.session import open_session
 from fusion.model.generator import Generator
@@ -96,6 +97,11 @@ def _manifest(trained: TrainedGenerator, file: Path) -> Manifest:
     import onnx
 
     generator = trained.generator
+    if generator.spatial_radius_px > NETWORK_RADIUS_PX:
+        raise ExportError(
+            f"the network reaches {generator.spatial_radius_px} px, tiles leave {NETWORK_RADIUS_PX} px around them; "
+            "take fewer spatial blocks (generator.spatial_every)"
+        )
     calibration = UNCALIBRATED
     if trained.calibration is not None:
         calibration = Calibration(**{k: tuple(v) for k, v in trained.calibration.items()})

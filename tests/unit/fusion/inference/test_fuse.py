@@ -6,9 +6,12 @@ import pytest
 import xarray as xr
 
 import fusion
+from fusion.checkpoint import GeneratorSettings, TrainedGenerator
 from fusion.contract import ContractError
+from fusion.export import ExportError, export_generator
 from fusion.inference.manifest import ModelFileError, read_model_files
 from fusion.inference.session import load_session
+from fusion.model.generator import Generator
 from fusion.series.features import FEATURE_NAMES
 from fusion.series.neighbours import interpolate_linear
 from tests.factory import mock_cube, mock_model
@@ -210,3 +213,12 @@ def test_manifest_says_what_the_model_needs(model):
     assert manifest.step_days == 5
     assert manifest.overlap_px % 4 == 0 and manifest.overlap_px >= 13
     assert manifest.opset <= 18
+    assert manifest.onnxruntime == ">=1.16,<=1.32"
+    assert manifest.contract["patch_px"] == 128
+
+
+def test_a_network_that_reaches_over_the_border_of_tiles_is_not_exported(tmp_path):
+    wide = Generator(len(FEATURE_NAMES), width=4, dilations=(1,) * 5, spatial_every=1)
+    with pytest.raises(ExportError, match="reaches 5 px"):
+        export_generator(TrainedGenerator(wide, GeneratorSettings(), None, {}), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
