@@ -23,6 +23,7 @@ from udf.local.udf_call import plain
 
 _log = logging.getLogger(__name__)
 REGION_PX = 512  # written at once; a multiple of the GeoTIFF block
+GDAL_CACHE_MB = 64  # left alone, GDAL keeps what it wrote up to a twentieth of the machine's memory
 _OUTPUT: ContextVar[Path | None] = ContextVar("ndvi_fusion_output_folder", default=None)
 FORMATS = {"gtiff": "GTiff", "netcdf": "NetCDF", "zarr": "Zarr"}
 _NODATA = {"i2": -32768, "i4": -2147483648, "u1": 255, "u2": 65535}
@@ -59,7 +60,8 @@ def save_result(data: xr.DataArray, format: str, options: dict | None = None) ->
     folder.mkdir(parents=True, exist_ok=True)
     prefix = str((plain(options) or {}).get("filename_prefix", "openEO"))
     write = {"GTiff": _write_geotiffs, "NetCDF": _write_netcdf, "Zarr": _write_zarr}[kind]
-    files = write(data, folder, prefix)
+    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB):
+        files = write(data, folder, prefix)
     _log.info("saved %d file(s) to %s", len(files), folder)
     return SavedResult(tuple(files))
 
