@@ -53,7 +53,9 @@ def compose_config(command: str, overrides: list[str]) -> Composed:
     with initialize_config_module(CONFIG_PACKAGE, version_base="1.3"):
         readable = [_readable(text) for text in overrides]
         try:
-            used = compose(command, return_hydra_config=True).hydra.runtime.choices
+            defaults = compose(command, return_hydra_config=True)
+            used = defaults.hydra.runtime.choices
+            readable = [_into_open_mapping(text, defaults) for text in readable]
             plain_keys = [text for text in readable if _is_plain(text, used)]
             config = compose(command, overrides=[t for t in readable if t not in plain_keys], return_hydra_config=True)
             for text in plain_keys:
@@ -182,6 +184,13 @@ def _readable(text: str) -> str:
     except OverrideParseException as error:
         raise SettingsError(f"{text!r} cannot be read; write key=value ({_one_line(error)})") from error
     return quoted
+
+
+def _into_open_mapping(text: str, defaults: DictConfig) -> str:
+    """The override, marked as an addition where the setting is an empty mapping that takes names of one's own."""
+    name = text.partition("=")[0].partition(".")[0]
+    open_mapping = name in defaults and not OmegaConf.is_missing(defaults, name) and defaults[name] == {}
+    return f"++{text}" if open_mapping else text
 
 
 def _is_plain(text: str, used: DictConfig) -> bool:

@@ -95,6 +95,12 @@ def test_run_is_recorded_where_a_tracking_uri_is_configured(tmp_path):
     assert {a.path for a in client.list_artifacts(found.info.run_id)} >= {"scores.json", "tables", "rows"}
 
 
+@pytest.mark.parametrize("said", [["others={mine: a/model, yours: b}"], ["others.mine=a/model", "others.yours=b"]])
+def test_further_nets_have_names_of_ones_own(tmp_path, said):
+    made = load_settings("evaluate", EvaluateSettings, [f"out={tmp_path}", *said])
+    assert made.others == {"mine": "a/model", "yours": "b"}
+
+
 def test_contradictions_are_refused(tmp_path):
     with pytest.raises(ValidationError, match="either cube=PATH"):
         settings_of(tmp_path, cube="a.nc", store="b.zarr")
