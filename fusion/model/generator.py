@@ -21,10 +21,7 @@ class TemporalBlock(nn.Module):
         self.temporal = nn.Conv2d(
             width, width, (kernel, 1), padding=(dilation * (kernel // 2), 0), dilation=(dilation, 1)
         )
-        # borders repeat themselves, so that an area of a few pixels is like the middle of a field
-        self.spatial = (
-            nn.Conv2d(width, width, 3, padding=1, groups=width, padding_mode="replicate") if spatial else None
-        )
+        self.spatial = nn.Conv2d(width, width, 3, padding=1, groups=width) if spatial else None
         self.mix = nn.Conv2d(width, width, 1)
         for parameter in self.mix.parameters():
             nn.init.zeros_(parameter)
