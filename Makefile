@@ -50,7 +50,7 @@ format: $(STAMP)  ## let ruff mend what it can: rules and format
 bench: $(STAMP)  ## time every stage and print the figures; docs/benchmarks.md says which script keeps what
 	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
 
-train-shipped: $(STAMP)  ## train a model as the shipped one was trained, from nothing (less than 90 minutes on 2 cores)
+train-shipped: $(STAMP)  ## train a model of the shipped kind from nothing (less than 90 minutes on 2 cores)
 	$(BIN)/ndvi-fusion train experiment=shipped_cpu out=outputs/shipped/first $(ARGS)
 	$(BIN)/ndvi-fusion train experiment=shipped_cpu_adversarial start_from=outputs/shipped/first/generator.pt out=outputs/shipped/second $(ARGS)
 

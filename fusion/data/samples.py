@@ -183,7 +183,7 @@ def _lone_samples(
 ) -> list[Sample]:
     """Crops of an area of 1 to ``crop_px`` pixels a side about which nothing else is known, as of one tower or garden.
 
-    Their border is repeated up to the size of a crop, as the network repeats it.
+    Their border is repeated up to the size of a crop, as ``fuse`` repeats it.
     """
     sizes = 2 ** np.arange(int(np.log2(settings.crop_px)) + 1)
     samples = []
