@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from udf_chunks import peak_mib
 
 ORIGIN_X, ORIGIN_Y, CRS = 600_000.0, 5_700_000.0, "EPSG:32631"
 START = datetime.date(2019, 1, 1)
@@ -46,12 +47,6 @@ def _write(path: Path, levels: dict, dates: np.ndarray, pixels: int, pixel_m: fl
         bands[name] = (("t", "y", "x"), values.astype(kind))
     data = xr.Dataset(bands, coords=coords, attrs={"s1_units": "dB"} if "VV" in levels else {})
     data.rio.write_crs(CRS).to_zarr(path, mode="w")
-
-
-def peak_mib() -> float:
-    """Largest resident memory of this process so far (``ru_maxrss`` would count that of the parent process too)."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status["VmHWM"].split()[0]) / 1024
 
 
 def run_graph(request: dict) -> dict:

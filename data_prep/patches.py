@@ -65,6 +65,7 @@ class SceneTask:
 
     seed: int
     scene: SceneSettings
+    code: str | None  # hash of the simulator's source files
 
     @property
     def name(self) -> str:
@@ -73,7 +74,7 @@ class SceneTask:
     @property
     def identity(self) -> str:
         """Changes whenever the settings or the code of the simulator do."""
-        return _digest(self.scene.model_dump_json(), self.seed, code_hash("data_prep.simulator.scene"))
+        return _digest(self.scene.model_dump_json(), self.seed, self.code)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ def plan(source: CubePatches | SimulatedPatches, cut: CutSettings) -> list[Task]
                 f"scenes of {source.scene.height} x {source.scene.width} px give no patch of {cut.patch_px} px; "
                 "set source.scene.height and width to at least cut.patch_px"
             )
-        return [SceneTask(source.seed + k, source.scene) for k in range(source.count)]
+        code = code_hash("data_prep.simulator.scene")
+        return [SceneTask(source.seed + k, source.scene, code) for k in range(source.count)]
     tasks: list[Task] = []
     seen: dict[str, Path] = {}
     for path in _cube_files(source.cubes):

@@ -14,7 +14,6 @@ from fusion.series.tiling import cut_tiles
 
 TILE_PX = 96
 TILE_PIXEL_DATES = 1_300_000  # a tile holds at most about this many, 220 MB of features
-THIN_PX = 4  # areas narrower than twice this are widened by this for the network, at least its spatial radius
 NETWORK_RADIUS_PX = 4  # at least the network's own spatial radius; its border effect stays outside the core
 
 
@@ -134,7 +133,9 @@ def run_widened(session: ModelSession, stack: np.ndarray) -> tuple[np.ndarray, n
     A single pixel has no neighbours, which the spatial convolutions never saw in training: on simulated single pixels
     that took back nearly all of the gain over linear interpolation.
     """
-    around = [(THIN_PX, THIN_PX) if size < 2 * THIN_PX else (0, 0) for size in stack.shape[2:]]
+    around = [
+        (NETWORK_RADIUS_PX, NETWORK_RADIUS_PX) if size < 2 * NETWORK_RADIUS_PX else (0, 0) for size in stack.shape[2:]
+    ]
     rows, columns = (slice(before, before + size) for (before, _), size in zip(around, stack.shape[2:], strict=True))
     wide = np.pad(stack, ((0, 0), (0, 0), *around), mode="edge") if any(map(any, around)) else stack
     ndvi, scale = session.run(wide)

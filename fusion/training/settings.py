@@ -19,7 +19,7 @@ class LossSettings(BaseModel):
     nll: float = Field(0.5, ge=0, description="weight of the Laplace likelihood, which trains the uncertainty")
     gradient: float = Field(1.0, ge=0, description="weight of the error of spatial differences")
     coarse: float = Field(0.0, ge=0, description="weight of the consistency with the coarse series; 0 = off")
-    adversarial: float = Field(0.0, ge=0, le=0.5, description="weight of the adversarial loss after its ramp; 0 = off")
+    adversarial: float = Field(0.0, ge=0, le=0.05, description="weight of the adversarial loss after its ramp; 0 = off")
     adversarial_ramp: int = Field(500, ge=1, description="steps over which that weight grows from 0")
     adversarial_warmup: int = Field(200, ge=0, description="steps in which only the discriminator learns")
     r1: float = Field(1.0, ge=0, description="weight of the R1 penalty")
