@@ -63,6 +63,8 @@ def save_weights(file: Path, trained: TrainedGenerator) -> Path:
 def load_weights(file: Path) -> TrainedGenerator:
     """Read weights; refuses anything but tensors and plain settings.
 
+    Weights from before the last features were added are widened: they give the same answer as before.
+
     Raises
     ------
     WeightsError
@@ -81,13 +83,18 @@ def load_weights(file: Path) -> TrainedGenerator:
     if not isinstance(content, dict) or content.get("format") != WEIGHTS_FORMAT:
         seen = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise WeightsError(f"{file} has format {seen!r}; expected {WEIGHTS_FORMAT}; give the generator.pt of a run")
-    if content["feature_version"] != FEATURE_VERSION or tuple(content["features"]) != FEATURE_NAMES:
+    known = tuple(content["features"])
+    if content["feature_version"] != FEATURE_VERSION or FEATURE_NAMES[: len(known)] != known:
         raise WeightsError(
             f"{file} was trained on feature version {content['feature_version']} "
-            f"({len(content['features'])} features); this package computes version {FEATURE_VERSION} "
+            f"({len(known)} features); this package computes version {FEATURE_VERSION} "
             f"({len(FEATURE_NAMES)}); train again or use the package version that made it"
         )
     settings = GeneratorSettings.model_validate(content["generator"])
     generator = build_generator(settings)
-    generator.load_state_dict(content["state"])
+    state = dict(content["state"])
+    if len(known) < len(FEATURE_NAMES):  # weights of an earlier package: features that came later start without effect
+        added = (0, 0, 0, 0, 0, len(FEATURE_NAMES) - len(known))
+        state["stem.weight"] = torch.nn.functional.pad(state["stem.weight"], added)
+    generator.load_state_dict(state)
     return TrainedGenerator(generator.eval(), settings, content["calibration"], content["record"])

@@ -113,6 +113,7 @@ def simulate_observations(settings: SceneSettings, seed: int) -> SimulatedScene:
         coarse_ndvi=nothing
         if parts.coarse is None
         else coarse.resampled(parts.coarse, height, width, settings.resolution_m),
+        latitude=float(parts.weather.latitude),
     )
     suspect = parts.optical.disturbed[keep] & clear[keep]
     native = None

@@ -119,6 +119,8 @@ def pack(patch: Patch) -> tuple[np.ndarray, dict[str, Any]]:
         "days": days,
         "extra": patch.extra,
     }
+    if observations.latitude is not None:
+        attributes["latitude"] = observations.latitude
     if native is not None:
         attributes["coarse_native"] = {
             "shape": list(native.ndvi.shape),
@@ -169,6 +171,7 @@ def unpack(frames: np.ndarray, attributes: dict[str, Any]) -> Patch:
     observations = Observations(
         **{name: days[name] for name in ("s2_days", "s1_days", "coarse_days")},
         **{name: found[name] for name in ("s2_ndvi", "vv_db", "vh_db", "coarse_ndvi")},
+        latitude=attributes.get("latitude"),
     )
     return Patch(
         observations=observations,

@@ -1,13 +1,14 @@
 """From scenes to training samples: hide looks, compute features, cut small crops, mix many scenes."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from fusion.contract import STEP_DAYS
-from fusion.series.features import compute_features
+from fusion.series.features import YEAR_DAYS, compute_features
 from fusion.series.observations import Observations
 
 
@@ -43,6 +44,9 @@ class HidingSettings(BaseModel):
     borrowed_share: float = Field(0.25, ge=0, le=1, description="share of samples under another scene's clouds too")
     no_radar_share: float = Field(0.2, ge=0, le=1, description="share of samples without any radar")
     no_coarse_share: float = Field(0.5, ge=0, le=1, description="share of samples without the coarse series")
+    no_latitude_share: float = Field(0.15, ge=0, le=1, description="share of samples that are not told the season")
+    wrong_season_share: float = Field(0.1, ge=0, le=1, description="share of samples told a random season")
+    season_shift_days: float = Field(15.0, ge=0, description="the season told to the others is off by up to this")
 
 
 class SampleSettings(BaseModel):
@@ -107,9 +111,16 @@ def hide_looks(
     gone = np.broadcast_to(hidden_dates(looks.s2_days, settings, rng)[:, None, None], looks.s2_ndvi.shape)
     if rng.random() < settings.borrowed_share:
         gone = gone | borrow_clouds(looks, other, rng)
-    return looks.hide(
+    visible = looks.hide(
         s2=gone, s1=bool(rng.random() < settings.no_radar_share), coarse=bool(rng.random() < settings.no_coarse_share)
     )
+    return replace(visible, latitude=None) if rng.random() < settings.no_latitude_share else visible
+
+
+def season_shift(settings: HidingSettings, rng: np.random.Generator) -> float:
+    """How far off the calendar of a sample is, days: crops keep other dates from place to place, some none at all."""
+    reach = YEAR_DAYS / 2 if rng.random() < settings.wrong_season_share else settings.season_shift_days
+    return float(rng.uniform(-reach, reach))
 
 
 def target_on_grid(scene: Scene, visible: Observations, grid_days: np.ndarray, *, use_looks: bool) -> np.ndarray:
@@ -150,6 +161,7 @@ def visit_scene(scene: Scene, other: Scene, settings: SampleSettings, rng: np.ra
     """Hide looks of a scene once and cut crops from a random place of it."""
     looks = scene.observations
     visible = hide_looks(looks, other.observations, settings.hiding, rng)
+    shift = season_shift(settings.hiding, rng)
     days = scene.truth_days if scene.truth_days is not None else looks.s2_days
     slack = int(days[-1] - days[0]) - (settings.steps - 1) * STEP_DAYS
     start = int(days[0]) + (int(rng.integers(0, slack + 1)) if slack > 0 else int(rng.integers(-STEP_DAYS, 1)))
@@ -165,8 +177,8 @@ def visit_scene(scene: Scene, other: Scene, settings: SampleSettings, rng: np.ra
     rows, columns = slice(top, top + side), slice(left, left + side)
     target = target_on_grid(scene, visible, grid_days, use_looks=use_looks)[:, rows, columns]
     if rng.random() < settings.lone_share:
-        return _lone_samples(visible.window(rows, columns), target, grid_days, settings, rng)
-    features = compute_features(visible, grid_days, rows, columns)
+        return _lone_samples(visible.window(rows, columns), target, grid_days, settings, shift, rng)
+    features = compute_features(visible, grid_days, rows, columns, season_shift_days=shift)
     target = np.where(np.isfinite(features.linear), target, np.float32(np.nan))
     stack = np.ascontiguousarray(np.moveaxis(features.stack, 0, -1))  # (T, H, W, C)
     samples = []
@@ -179,7 +191,12 @@ def visit_scene(scene: Scene, other: Scene, settings: SampleSettings, rng: np.ra
 
 
 def _lone_samples(
-    looks: Observations, target: np.ndarray, grid_days: np.ndarray, settings: SampleSettings, rng: np.random.Generator
+    looks: Observations,
+    target: np.ndarray,
+    grid_days: np.ndarray,
+    settings: SampleSettings,
+    shift: float,
+    rng: np.random.Generator,
 ) -> list[Sample]:
     """Crops of an area of 1 to ``crop_px`` pixels a side about which nothing else is known, as of one tower or garden.
 
@@ -192,7 +209,7 @@ def _lone_samples(
             side = int(rng.choice(sizes))
             top, left = (k * settings.crop_px + int(rng.integers(0, settings.crop_px - side + 1)) for k in (i, j))
             area = (slice(top, top + side), slice(left, left + side))
-            features = compute_features(looks.window(*area), grid_days)
+            features = compute_features(looks.window(*area), grid_days, season_shift_days=shift)
             known = np.where(np.isfinite(features.linear), target[:, *area], np.float32(np.nan))
             wider = [(0, 0), *[(0, settings.crop_px - side)] * 2]
             stack = np.pad(np.moveaxis(features.stack, 0, -1), [*wider, (0, 0)], mode="edge")  # (T, H, W, C)

@@ -73,7 +73,8 @@ def cube_from_observations(observations: Observations) -> xr.DataArray:
         "y": FINE_PIXEL_M * (height - 0.5 - np.arange(height)),
         "x": FINE_PIXEL_M * (0.5 + np.arange(width)),
     }
-    return xr.DataArray(data, dims=DIMS, coords=coords, name="cube", attrs={"s1_units": "dB"})
+    attrs = {"s1_units": "dB"} | ({} if observations.latitude is None else {"latitude": observations.latitude})
+    return xr.DataArray(data, dims=DIMS, coords=coords, name="cube", attrs=attrs)
 
 
 def on_dates_of(cube: xr.DataArray, days: np.ndarray, flags: np.ndarray | None) -> np.ndarray | None:

@@ -1,7 +1,8 @@
 """What the generator is told about every pixel and date: one function for training, inference and the UDF.
 
-All inputs are relative: radar to its own level at the looks and over the season (so that an offset in dB cancels),
-coarse NDVI and looks to the linear interpolation. Absent information is 0 and has a support channel beside it.
+All inputs but the level of NDVI and the time of year are relative: radar to its own level at the looks and over the
+season (so that an offset in dB cancels), coarse NDVI and looks to the linear interpolation. Absent information is 0 and
+has a support channel beside it.
 Scene context enters as box means of radius ``CONTEXT_RADIUS_PX``, never as a mean over the whole chunk, so that tiles
 with enough overlap agree.
 """
@@ -28,6 +29,9 @@ COARSE_DAYS = 8.0
 COARSE_LABEL_SHIFT_DAYS = 5  # composites are labelled by their first day; their content lies about here
 NDVI_UNIT = np.float32(0.2)  # one network unit of NDVI difference
 DB_UNIT = np.float32(2.0)  # one network unit of backscatter difference
+TROPIC_DEG = 23.44  # between the tropics the calendar tells no season
+MIDWINTER_DAY = -10.0  # the December solstice of 1969, days since 1970-01-01
+YEAR_DAYS = 365.2425
 
 FEATURE_NAMES = (
     "linear",
@@ -72,6 +76,8 @@ FEATURE_NAMES = (
     "coarse_level",
     "coarse_context",
     "coarse_support",
+    "season_cos",
+    "season_sin",
 )
 
 
@@ -89,7 +95,12 @@ class FeatureStack:
 
 
 def compute_features(
-    looks: Observations, grid_days: np.ndarray, rows: slice = slice(None), columns: slice = slice(None)
+    looks: Observations,
+    grid_days: np.ndarray,
+    rows: slice = slice(None),
+    columns: slice = slice(None),
+    *,
+    season_shift_days: float = 0.0,
 ) -> FeatureStack:
     """Features of a window of the area at every grid date.
 
@@ -101,6 +112,8 @@ def compute_features(
         Dates asked for, days since 1970-01-01, sorted.
     rows, columns : slice
         The window to compute; the whole area by default.
+    season_shift_days : float
+        Moves the calendar, so that training can teach how far calendars differ from place to place.
 
     Returns
     -------
@@ -132,10 +145,24 @@ def compute_features(
     channels.append(np.where(coarse_known, level - base, np.float32(0)) / NDVI_UNIT)
     channels.append(np.where(coarse_known & around_known, level - around, np.float32(0)) / NDVI_UNIT)
     channels.append(support)
+    for channel in season_of(grid_days - season_shift_days, looks.latitude):
+        channels.append(np.broadcast_to(channel[:, None], base.shape))
     stack = np.stack([c.reshape(len(grid_days), height, width) for c in channels]).astype(np.float32, copy=False)
     stack[:, ~np.isfinite(linear).reshape(stack.shape[1:])] = 0
     shape = (len(grid_days), height, width)
     return FeatureStack(stack, linear.reshape(shape), near.nearest.reshape(shape))
+
+
+def season_of(days: np.ndarray, latitude: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Cosine and sine of the time of year, float32 (T,), counted from midwinter of the hemisphere.
+
+    Both are 0 between the tropics and where the latitude is not known.
+    """
+    if latitude is None or abs(latitude) < TROPIC_DEG:
+        return np.zeros(len(days), np.float32), np.zeros(len(days), np.float32)
+    midwinter = MIDWINTER_DAY if latitude > 0 else MIDWINTER_DAY + YEAR_DAYS / 2
+    angle = 2 * np.pi * (np.asarray(days, np.float64) - midwinter) / YEAR_DAYS
+    return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
 
 
 def _optical_channels(filled, valid, near, base, look_days, grid_days) -> list[np.ndarray]:

@@ -25,7 +25,8 @@ class Observations:
     """What the three sensors saw of one area, each on its own dates.
 
     ``*_days`` are sorted days since 1970-01-01, int64, shape (n,). Images are float32 of shape (n, H, W), NaN where
-    there is no look. Radar is in dB. A sensor that is absent has n = 0.
+    there is no look. Radar is in dB. A sensor that is absent has n = 0. ``latitude`` is the area's, degrees north, None
+    where it is not known.
     """
 
     s2_days: np.ndarray
@@ -35,6 +36,7 @@ class Observations:
     vh_db: np.ndarray
     coarse_days: np.ndarray
     coarse_ndvi: np.ndarray
+    latitude: float | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -69,7 +71,9 @@ class Observations:
         return out
 
 
-def observations_from_cube(cube: xr.DataArray, *, s1_units: str | None = None) -> Observations:
+def observations_from_cube(
+    cube: xr.DataArray, *, s1_units: str | None = None, latitude: float | None = None
+) -> Observations:
     """Split a merged cube of the contract by sensor.
 
     Parameters
@@ -78,6 +82,8 @@ def observations_from_cube(cube: xr.DataArray, *, s1_units: str | None = None) -
         Dims ``(t, bands, y, x)`` in any order, bands as in :mod:`fusion.contract`.
     s1_units : {"dB", "linear"}, optional
         Units of VV and VH; taken from ``cube.attrs["s1_units"]`` when not given.
+    latitude : float, optional
+        Degrees north; taken from ``cube.attrs["latitude"]`` when not given. Unknown is allowed.
 
     Returns
     -------
@@ -87,7 +93,8 @@ def observations_from_cube(cube: xr.DataArray, *, s1_units: str | None = None) -
     Raises
     ------
     ContractError
-        The cube breaks the contract, or radar is present and its units are unknown or contradict the values.
+        The cube breaks the contract, radar is present and its units are unknown or contradict the values, or the
+        latitude is no latitude.
     """
     check_cube(cube)
     cube = cube.transpose("t", "bands", "y", "x")
@@ -127,7 +134,22 @@ def observations_from_cube(cube: xr.DataArray, *, s1_units: str | None = None) -
         vh_db=pick(vh, s1_seen),
         coarse_days=days[coarse_seen],
         coarse_ndvi=np.clip(pick(coarse, coarse_seen), NDVI_MIN, NDVI_MAX),
+        latitude=resolve_latitude(cube, latitude),
     )
+
+
+def resolve_latitude(cube: xr.DataArray, latitude: float | None) -> float | None:
+    """The latitude said by the caller or by the cube, None where neither says it."""
+    said = latitude if latitude is not None else cube.attrs.get("latitude")
+    if said is None:
+        return None
+    try:
+        degrees = float(said)
+    except (TypeError, ValueError):
+        degrees = np.nan
+    if not -90 <= degrees <= 90:
+        raise ContractError(f"latitude is {said!r}; expected degrees north, -90 to 90; mend cube.attrs['latitude']")
+    return degrees
 
 
 def resolve_s1_units(cube: xr.DataArray, s1_units: str | None) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from fusion.contract import STEP_DAYS
-from fusion.data.samples import SampleSettings, Scene, hidden_looks_on_grid, hide_looks, target_on_grid
+from fusion.data.samples import SampleSettings, Scene, hidden_looks_on_grid, hide_looks, season_shift, target_on_grid
 from fusion.model.generator import Generator
 from fusion.series.calibration import CALIBRATION_EDGES, LAPLACE_STD, Calibration, covering_factor, covering_noise
 from fusion.series.features import compute_features
@@ -67,7 +67,8 @@ def _errors_of_visit(generator, scene: Scene, settings: SampleSettings, rng) -> 
     side = min(settings.crop_px * settings.crops_a_side, *looks.shape)
     top, left = (int(rng.integers(0, size - side + 1)) for size in looks.shape)
     window = (slice(top, top + side), slice(left, left + side))
-    features = compute_features(visible, grid_days, *window)
+    shift = season_shift(settings.hiding, rng)
+    features = compute_features(visible, grid_days, *window, season_shift_days=shift)
     with torch.no_grad():
         ndvi, scale = generator(torch.from_numpy(features.stack)[None])
     ndvi, scale = ndvi[0].numpy(), scale[0].numpy()
