@@ -18,6 +18,7 @@ from data_prep.sources import RawCubes, SourceError
 from data_prep.sources.files import FilesSource, load_files
 from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, VH, VV, check_time
 from fusion.data.cube_files import is_cube_file, is_zarr, read_cube
+from fusion.data.place import latitude_of
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,8 @@ class PrepareSettings(BaseModel):
 def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.DataArray:
     """The merged cube (t, bands, y, x) on the Sentinel-2 grid, float32, NaN = no look, lazy where ``raw`` is lazy.
 
-    ``t`` is the sorted union of the days of all sensors. ``attrs``: ``s1_units``, ``source``, ``notes`` (what was
-    decided or dropped, a text a line), ``registration`` where a shift was measured.
+    ``t`` is the sorted union of the days of all sensors. ``attrs``: ``s1_units``, ``latitude``, ``source``,
+    ``notes`` (what was decided or dropped, a text a line), ``registration`` where a shift was measured.
 
     Raises
     ------
@@ -71,6 +72,8 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
         bands[SUSPECT] = _suspects(ndvi, s2, settings.optical)
     shifts = check_registration(bands, settings.registration)
     cube = _merge(bands, s2)
+    if (latitude := latitude_of(cube)) is not None:
+        attrs["latitude"] = round(latitude, 4)
     if shifts:
         attrs["registration"] = "; ".join(shifts)
     cube.attrs = {**attrs, "notes": "\n".join(dict.fromkeys(notes))}

@@ -19,6 +19,7 @@ from data_prep.split import Ground, SplitSettings, split_of_ground, split_of_nam
 from fusion.contract import COARSE_PIXEL_M, S2NDVI, ContractError
 from fusion.data.cube_files import NATIVE_SUFFIX, is_cube_file, opened_cube, read_cube
 from fusion.data.patch import CoarseNative, Patch
+from fusion.data.place import latitude_of
 from fusion.data.provenance import code_hash
 from fusion.series.observations import Observations, observations_from_cube
 
@@ -260,7 +261,7 @@ def _cut_window(
     if chosen is None:
         return "on a border between splits or in a held-out year"
     try:
-        looks = observations_from_cube(window)
+        looks = observations_from_cube(window, latitude=latitude_of(window))
     except ContractError as error:
         raise SourceError(f"{task.cube}: {error}") from error
     _, reason = _worth_keeping(looks, cut)

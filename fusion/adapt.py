@@ -14,6 +14,7 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
 from fusion.contract import NDVI, NDVI_SIGMA, S2NDVI, ContractError, TimeGrid
+from fusion.data.place import latitude_of
 from fusion.inference.fuse import fuse_cube
 from fusion.inference.locate import locate_model
 from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, read_model_files
@@ -75,7 +76,7 @@ def sigma_factor(
         Fewer than 500 pixel-looks could be hidden and predicted.
     """
     rows, columns = (slice(*_middle(cube.sizes[axis], side_px)) for axis in ("y", "x"))
-    cube = cube.isel(y=rows, x=columns).load()
+    cube, latitude = cube.isel(y=rows, x=columns).load(), latitude_of(cube)
     ndvi = cube.sel(bands=S2NDVI)
     days = cube.t.values.astype("datetime64[D]").astype("int64")
     seen = np.flatnonzero(np.isfinite(ndvi.values).any(axis=(1, 2)))
@@ -86,7 +87,8 @@ def sigma_factor(
             visible = cube.where(~xr.DataArray(hidden, dims="t", coords={"t": cube.t}) | (cube.bands != S2NDVI))
             visible.attrs = cube.attrs
             day = np.datetime64(int(days[centre]), "D")
-            fused = fuse_cube(visible, session, TimeGrid(day, day, session.manifest.step_days), s1_units=s1_units)
+            grid = TimeGrid(day, day, session.manifest.step_days)
+            fused = fuse_cube(visible, session, grid, s1_units=s1_units, latitude=latitude)
             error = (fused.sel(bands=NDVI).values[0] - ndvi.values[centre]).ravel()
             known = np.isfinite(error)
             errors.append(error[known])

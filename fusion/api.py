@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import STEP_DAYS, TimeGrid
+from fusion.data.place import latitude_of
 from fusion.inference.fuse import fuse_cube
 from fusion.inference.locate import locate_model
 from fusion.inference.session import load_session
@@ -23,6 +24,7 @@ def fuse(
     model: str | os.PathLike | None = None,
     step_days: int = STEP_DAYS,
     s1_units: Literal["dB", "linear"] | None = None,
+    latitude: float | None = None,
     sigma: Literal["look", "signal"] = "look",
     tile: int | None = None,
     threads: int | None = None,
@@ -43,6 +45,9 @@ def fuse(
         Days between the dates of the answer.
     s1_units : {"dB", "linear"}, optional
         Radar units, when ``cube.attrs["s1_units"]`` does not say them. Never guessed.
+    latitude : float, optional
+        Degrees north, when neither the cube's CRS nor ``cube.attrs["latitude"]`` says it. It tells the network the
+        season; without it, and between the tropics, the network does without.
     sigma : {"look", "signal"}
         ``NDVI_SIGMA`` is one standard deviation of what a single Sentinel-2 look would measure ("look"), or of clean
         NDVI without the look's own error ("signal", smaller; use it to propagate into season dates).
@@ -68,4 +73,7 @@ def fuse(
     """
     session = load_session(locate_model(model), threads=threads or os.cpu_count() or 1)
     grid = TimeGrid(np.datetime64(start), np.datetime64(end), step_days)
-    return fuse_cube(cube, session, grid, s1_units=s1_units, sigma=sigma, tile=tile, progress=progress)
+    latitude = latitude_of(cube) if latitude is None else latitude
+    return fuse_cube(
+        cube, session, grid, s1_units=s1_units, latitude=latitude, sigma=sigma, tile=tile, progress=progress
+    )

@@ -27,6 +27,11 @@ class Area:
     crs: int
     geometry: dict | None = None
 
+    @property
+    def latitude(self) -> float:
+        """Of its middle, degrees north."""
+        return project(box(self.west, self.south, self.east, self.north).centroid, self.crs, LONLAT).y
+
     def bbox(self, margin_m: float = 0.0) -> dict[str, Any]:
         """openEO bounding box, widened by ``margin_m`` (rounded up to whole 20 m cells)."""
         margin = math.ceil(margin_m / GRID_M) * GRID_M

@@ -28,7 +28,9 @@ def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
     session = runtime_session(options)
     frame = fuse_frame(looks)
     inner = looks.isel(y=frame[0], x=frame[1])
-    fused = fuse_cube(inner, session, grid, s1_units=options["s1_units"], sigma=options["sigma"])
+    fused = fuse_cube(
+        inner, session, grid, s1_units=options["s1_units"], latitude=options["latitude"], sigma=options["sigma"]
+    )
     fused = fuse_few_looks(fused, inner, options)
     values = np.full((*fused.shape[:2], looks.sizes["y"], looks.sizes["x"]), np.nan, np.float32)
     values[:, :, frame[0], frame[1]] = fused.values

@@ -68,6 +68,10 @@ def process_parameters() -> list[Parameter]:
             "output", description="'seasons': season maps; 'smoothed': the smoothed series.", default="seasons",
             optional=True, schema={"type": "string", "enum": ["seasons", "smoothed"]},
         ),
+        Parameter(
+            "latitude", description="Degrees north of the area: tells the network the season. Without it, it does "
+            "without.", default=None, optional=True, schema={"type": ["number", "null"], "minimum": -90, "maximum": 90},
+        ),
     ]  # fmt: skip
 
 
@@ -85,6 +89,7 @@ def build_process(
     chosen = replace(
         base, area=parameters["area"], start=parameters["start"], end=parameters["end"],
         step_days=parameters["step_days"], method=parameters["method"], output=parameters["output"],
+        latitude=parameters["latitude"],
     )  # fmt: skip
     graph = build_workflow(target.model_copy(update={"coarse": coarse}), chosen, save=False)
     name = PROCESS_ID if era == "cgls" else f"{PROCESS_ID}_{era}"

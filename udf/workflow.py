@@ -50,6 +50,7 @@ class WorkflowOptions:
     format: Literal["GTiff", "NetCDF", "Zarr"] = "NetCDF"
     source: Path | None = None
     margin_days: int = MARGIN_DAYS
+    latitude: float | Parameter | None = None
     context: dict[str, Any] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # nodes that several loads use
 
@@ -211,7 +212,7 @@ def fused_cube(cube: DataCube, target: TargetSettings, options: WorkflowOptions,
     """Dense NDVI and NDVI_SIGMA by the fusion UDF, window by window."""
     context = {
         "start": _date_text(options.start), "end": _date_text(options.end), "step_days": options.step_days,
-        "s1_units": target.s1_units, **options.context,
+        "s1_units": target.s1_units, "latitude": _latitude(options), **options.context,
     }  # fmt: skip
     if not target.remote:
         context.setdefault("deps_dir", None)
@@ -223,6 +224,13 @@ def fused_cube(cube: DataCube, target: TargetSettings, options: WorkflowOptions,
         else [],
         context=_plain(context),
     )
+
+
+def _latitude(options: WorkflowOptions) -> float | Parameter | None:
+    """Told, or that of the area's middle."""
+    if options.latitude is not None or not isinstance(options.area, Area):
+        return options.latitude
+    return round(options.area.latitude, 1)
 
 
 def phenology_cube(cube: DataCube, options: WorkflowOptions, code: str) -> DataCube:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
-from pyproj import Transformer
 from rich.table import Table
 from tqdm import tqdm
 
@@ -18,6 +17,7 @@ from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
 from data_prep.simulator.statistics import LookStatistics
 from fusion.contract import S2NDVI
+from fusion.data.place import latitude_of
 from fusion.series.observations import Observations, observations_from_cube
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def run(settings: RealismSettings) -> Table:
             f"{settings.real} has {dates} Sentinel-2 dates from {settings.start} to {settings.end}; "
             f"at least {_MIN_LOOKS} are needed; widen start and end"
         )
-    real = observations_from_cube(cube)
+    real = observations_from_cube(cube, latitude=latitude_of(cube))
     scene = matched(settings.scene, cube, real) if settings.match else settings.scene
     rows = compare(real, scene, settings.seed, settings.count)
     if settings.out is not None:
@@ -64,7 +64,10 @@ def matched(scene: SceneSettings, cube: xr.DataArray, real: Observations) -> Sce
     days = np.concatenate([real.s2_days, real.s1_days])
     first = days.min().astype("datetime64[D]")
     of_year = int((first - first.astype("datetime64[Y]")).astype(int))
-    latitude = _latitude(cube)
+    latitude = real.latitude
+    if latitude is None:
+        log.warning("nothing says where the cube lies; its latitude is taken as 50 degrees north")
+        latitude = 50.0
     s2_gaps, s1_gaps = np.diff(real.s2_days), np.diff(real.s1_days)
     orbits = 2 if len(s2_gaps) and (s2_gaps % 5 != 0).mean() > 0.2 else 1
     revisit = 12 if len(s1_gaps) and np.median(s1_gaps) >= 9 else 6
@@ -143,15 +146,6 @@ def _text(value: object) -> str:
     if isinstance(value, list):
         return " ".join(f"{v:.2f}" for v in value)
     return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _latitude(cube: xr.DataArray) -> float:
-    crs = cube.rio.crs
-    if crs is None:
-        log.warning("the cube has no CRS; its latitude is taken as 50 degrees north")
-        return 50.0
-    x, y = float(cube.x.mean()), float(cube.y.mean())
-    return float(Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(x, y)[1])
 
 
 def _write(folder: Path, rows: list[dict], settings: RealismSettings) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import COARSE_NDVI, NDVI, NDVI_SIGMA, RADAR_BANDS, S2NDVI, STEP_DAYS, TimeGrid
+from fusion.data.place import latitude_of
 from fusion.inference.fuse import fuse_cube
 from fusion.inference.locate import locate_model
 from fusion.inference.session import ModelSession, load_session
@@ -71,14 +72,15 @@ class ModelPredictor:
 
     def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "signal") -> Prediction:
         """One pass of the network for each phase of the dates."""
-        days = to_days(dates)
+        days, latitude = to_days(dates), latitude_of(cube)
         shape = (len(days), cube.sizes["y"], cube.sizes["x"])
         ndvi, sigma = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
         for phase in np.unique(days % self.step_days):
             group = np.flatnonzero(days % self.step_days == phase)
             first, last = (np.datetime64(int(day), "D") for day in (days[group].min(), days[group].max()))
             grid = TimeGrid(first, last, self.step_days)
-            fused = fuse_cube(cube, self.session, grid, sigma=target).transpose("t", "bands", "y", "x")
+            fused = fuse_cube(cube, self.session, grid, latitude=latitude, sigma=target)
+            fused = fused.transpose("t", "bands", "y", "x")
             rows = np.searchsorted(grid.days, days[group])
             ndvi[group] = fused.sel(bands=NDVI).values[rows]
             sigma[group] = fused.sel(bands=NDVI_SIGMA).values[rows]

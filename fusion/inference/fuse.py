@@ -23,6 +23,7 @@ def fuse_cube(
     grid: TimeGrid,
     *,
     s1_units: str | None = None,
+    latitude: float | None = None,
     sigma: str = "look",
     tile: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -39,6 +40,8 @@ def fuse_cube(
         Dates asked for. Dates far from any look are answered too, with a large sigma.
     s1_units : {"dB", "linear"}, optional
         Units of the radar bands when ``cube.attrs["s1_units"]`` does not say them.
+    latitude : float, optional
+        Degrees north, when ``cube.attrs["latitude"]`` does not say it; tells the network the season.
     sigma : {"look", "signal"}
         What ``NDVI_SIGMA`` refers to: the measurement of a single look, or clean NDVI.
     tile : int, optional
@@ -67,7 +70,8 @@ def fuse_cube(
     tiles = list(cut_tiles(height, width, size, NETWORK_RADIUS_PX, NETWORK_RADIUS_PX + session.manifest.overlap_px))
     out = np.full((len(grid.days), 2, height, width), np.nan, np.float32)
     for done, part in enumerate(tiles, start=1):
-        looks = observations_from_cube(cube.isel(y=part.reach[0], x=part.reach[1]), s1_units=s1_units)
+        reach = cube.isel(y=part.reach[0], x=part.reach[1])
+        looks = observations_from_cube(reach, s1_units=s1_units, latitude=latitude)
         window = part.inside(part.inner, part.reach)
         core = part.inside(part.core, part.inner)
         for days, picked, rows in plan:

@@ -139,7 +139,7 @@ def observations_from_cube(
 
 
 def resolve_latitude(cube: xr.DataArray, latitude: float | None) -> float | None:
-    """The latitude said by the caller or by the cube, None where neither says it."""
+    """Degrees north as the caller or ``cube.attrs["latitude"]`` says; None where neither does."""
     said = latitude if latitude is not None else cube.attrs.get("latitude")
     if said is None:
         return None

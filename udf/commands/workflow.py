@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from fusion.data.cube_files import open_dataset
+from fusion.data.place import latitude_of
 from fusion.inference.locate import locate_model
 from fusion.inference.manifest import read_model_files
 from udf.area import area_from
@@ -72,14 +74,17 @@ def run(settings: WorkflowSettings) -> str:
 
 def options_of(settings: WorkflowSettings) -> WorkflowOptions:
     """Graph options of the settings."""
-    context = dict(settings.context)
+    context, latitude = dict(settings.context), None
     if not settings.target.remote:
         context.setdefault("model_dir", str(locate_model(settings.model)))
+        if settings.area is None and settings.source is not None:
+            with open_dataset(settings.source / settings.target.s2_collection) as files:
+                latitude = latitude_of(files)
     return WorkflowOptions(
         start=settings.start, end=settings.end, area=area_from(settings.area), step_days=settings.step_days,
         output=settings.output, method=settings.method, window_px=settings.window_px, overlap_px=settings.overlap_px,
         format=settings.format, source=None if settings.target.remote else settings.source,
-        margin_days=settings.margin_days, context=context,
+        margin_days=settings.margin_days, context=context, latitude=latitude,
     )  # fmt: skip
 
 

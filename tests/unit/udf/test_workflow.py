@@ -272,7 +272,8 @@ def test_every_parameter_says_what_it_is_and_is_used() -> None:
         assert len(parameter["description"]) > 20
         assert parameter["schema"]
         assert f'{{"from_parameter": "{parameter["name"]}"}}' in text
-    assert [p.name for p in process_parameters()] == ["area", "start", "end", "step_days", "method", "output"]
+    names = ["area", "start", "end", "step_days", "method", "output", "latitude"]
+    assert [p.name for p in process_parameters()] == names
     assert not any(node["process_id"] == "save_result" for node in process.definition["process_graph"].values())
 
 
@@ -411,3 +412,10 @@ def test_local_needs_its_files(tmp_path: Path, model: Path) -> None:
 def test_parameters_stay_references() -> None:
     graph = flat("cdse", step_days=Parameter("step_days", description="days"))
     assert graph["applyneighborhood1"]["arguments"]["context"]["step_days"] == {"from_parameter": "step_days"}
+
+
+def test_the_fusion_is_told_where_the_area_lies() -> None:
+    told = flat("cdse")["applyneighborhood1"]["arguments"]["context"]["latitude"]
+    assert told == pytest.approx(51.0, abs=0.1)
+    assert flat("local", area=None)["applyneighborhood1"]["arguments"]["context"]["latitude"] is None
+    assert flat("local", area=None, latitude=-33.0)["applyneighborhood1"]["arguments"]["context"]["latitude"] == -33.0

@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from fusion.data.samples import (
     hidden_looks_on_grid,
     hide_looks,
     mix_samples,
+    season_shift,
     target_on_grid,
     visit_scene,
 )
@@ -58,6 +59,17 @@ def test_sensors_are_dropped_when_always_asked():
     looks = fake_scene().observations
     visible = hide_looks(looks, looks, hiding, np.random.default_rng(0))
     assert len(visible.s1_days) == 0 and len(visible.coarse_days) == 0
+
+
+def test_samples_are_told_a_season_that_is_off_or_none():
+    looks = replace(fake_scene().observations, latitude=50.0)
+    rng = np.random.default_rng(0)
+    for share, expected in ((0.0, 50.0), (1.0, None)):
+        assert hide_looks(looks, looks, HidingSettings(no_latitude_share=share), rng).latitude == expected
+    few = [season_shift(HidingSettings(wrong_season_share=0, season_shift_days=15), rng) for _ in range(200)]
+    any_ = [season_shift(HidingSettings(wrong_season_share=1), rng) for _ in range(200)]
+    assert 12 < max(map(abs, few)) <= 15
+    assert 150 < max(map(abs, any_)) <= 183
 
 
 def test_target_is_the_truth_and_hidden_looks_take_its_place():

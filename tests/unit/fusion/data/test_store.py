@@ -17,7 +17,7 @@ def make_patch(key="a_2020_r0_c0", *, split="train", size=8, seed=0, **changes) 
     radar = rng.normal(-12, 3, (2, 4, size, size)).astype(np.float32)
     coarse = np.repeat(rng.uniform(0, 1, (3, 1, 1)), size, 1).repeat(size, 2).astype(np.float32)
     days = np.array([18000, 18005, 18010, 18020, 18021, 18030])
-    looks = Observations(days, ndvi, days[:4] + 1, radar[0], radar[1], days[:3] + 2, coarse)
+    looks = Observations(days, ndvi, days[:4] + 1, radar[0], radar[1], days[:3] + 2, coarse, latitude=51.5)
     patch = Patch(looks, split=split, site="a", year=2020, key=key, extra={"row": 0, "crs": "EPSG:32631"})
     return replace(patch, **changes)
 
@@ -32,6 +32,7 @@ def test_a_patch_survives_the_round_trip_within_the_packing(tmp_path):
     store = create_store(tmp_path / "p.zarr")
     write_patch(store, patch)
     got = PatchStore.open(store)[0]
+    assert got.observations.latitude == 51.5
     for name, tolerance in (("s2_ndvi", 0.5e-4), ("vv_db", 1e-3), ("vh_db", 1e-3), ("coarse_ndvi", 0.5e-4)):
         a, b = getattr(patch.observations, name), getattr(got.observations, name)
         assert b.dtype == np.float32

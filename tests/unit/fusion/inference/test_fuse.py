@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 import fusion
-from fusion.checkpoint import GeneratorSettings, TrainedGenerator
+from fusion.checkpoint import GeneratorSettings, TrainedGenerator, load_weights, save_weights
 from fusion.contract import ContractError
 from fusion.export import ExportError, export_generator
 from fusion.inference.manifest import ModelFileError, read_model_files
@@ -204,6 +204,31 @@ def test_tampering_is_found(model, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelFileError, match="model folder needs"):
         load_session(tmp_path / "empty")
+
+
+def test_the_season_comes_from_the_crs_unless_the_latitude_is_told(cube, model):
+    told = fused_values(cube, model)
+    np.testing.assert_array_equal(told, fused_values(cube, model, latitude=50.0))
+    south, unknown = fused_values(cube, model, latitude=-50.0), fused_values(cube.drop_vars("spatial_ref"), model)
+    assert np.abs(told - south).max() > 1e-3 and np.abs(told - unknown).max() > 1e-3
+
+
+def test_weights_from_before_the_last_features_answer_as_before(tmp_path):
+    import torch
+
+    old = Generator(len(FEATURE_NAMES) - 2, width=8)
+    with torch.no_grad():
+        for parameter in old.parameters():
+            parameter.normal_(0, 0.1)
+    file = save_weights(tmp_path / "generator.pt", TrainedGenerator(old, GeneratorSettings(width=8), None, {}))
+    content = torch.load(file, weights_only=True)
+    content["features"] = content["features"][:-2]
+    torch.save(content, file)
+    features = torch.randn(1, len(FEATURE_NAMES), 12, 5, 5)
+    with torch.no_grad():
+        widened = load_weights(file).generator(features)
+        before = old(features[:, :-2])
+    torch.testing.assert_close(widened, before)
 
 
 def test_manifest_says_what_the_model_needs(model):
