@@ -10,6 +10,7 @@ import xarray as xr
 import fusion
 from data_prep.optical import OpticalSettings, masked_ndvi
 from fusion.contract import TimeGrid
+from fusion.data.place import latitude_of
 from fusion.inference.fuse import fuse_cube
 from fusion.inference.session import load_session
 from fusion.series.reference import reference_phenology, reference_smoothing
@@ -56,7 +57,8 @@ def merged(scene: Path) -> xr.DataArray:
 def direct(merged: xr.DataArray, model: Path) -> xr.DataArray:
     """The same by Python, whole image at once."""
     grid = TimeGrid(np.datetime64(START), np.datetime64(END))
-    return fuse_cube(merged, load_session(model), grid, s1_units="dB").transpose("t", "bands", "y", "x")
+    fused = fuse_cube(merged, load_session(model), grid, s1_units="dB", latitude=latitude_of(merged))
+    return fused.transpose("t", "bands", "y", "x")
 
 
 def test_mask_and_ndvi_equal_those_of_the_cube_command(scene: Path, merged: xr.DataArray) -> None:
@@ -126,7 +128,8 @@ def field_direct(merged: xr.DataArray, direct: xr.DataArray, model: Path) -> xr.
     within = xr.DataArray(inside, dims=("y", "x"))
     data = merged.where(within | (merged.bands != "COARSE_NDVI"))
     grid = TimeGrid(np.datetime64(START), np.datetime64(END))
-    fused = fuse_cube(data, load_session(model), grid, s1_units="dB").transpose("t", "bands", "y", "x")
+    fused = fuse_cube(data, load_session(model), grid, s1_units="dB", latitude=latitude_of(merged))
+    fused = fused.transpose("t", "bands", "y", "x")
     return fused.isel(y=slice(10, 28), x=slice(12, 30))
 
 
