@@ -30,6 +30,11 @@ class Scene(Protocol):
         """Clean NDVI, float32 (n, H, W); None on real data."""
         ...
 
+    @property
+    def suspect(self) -> np.ndarray | None:
+        """Looks that cloud, shadow or snow touches unseen, bool (n_s2, H, W); None where nobody knows."""
+        ...
+
 
 class HidingSettings(BaseModel):
     """How looks and sensors are taken away so that the network learns to do without them."""
@@ -61,6 +66,7 @@ class SampleSettings(BaseModel):
     crops_in_memory: int = Field(192, ge=1, description="crops mixed before they are handed out")
     look_target_share: float = Field(0.3, ge=0, le=1, description="share of samples scored against hidden noisy looks")
     lone_share: float = Field(0.1, ge=0, le=1, description="share of visits whose crops are areas of a few pixels")
+    screened_share: float = Field(0.2, ge=0, le=1, description="share of visits without undetected cloud or shadow")
     hiding: HidingSettings = Field(default_factory=HidingSettings)
 
 
@@ -123,13 +129,15 @@ def season_shift(settings: HidingSettings, rng: np.random.Generator) -> float:
     return float(rng.uniform(-reach, reach))
 
 
-def target_on_grid(scene: Scene, visible: Observations, grid_days: np.ndarray, *, use_looks: bool) -> np.ndarray:
+def target_on_grid(
+    scene: Scene, looks: Observations, visible: Observations, grid_days: np.ndarray, *, use_looks: bool
+) -> np.ndarray:
     """What a sample is scored against, float32 (T, H, W), NaN where unknown.
 
-    The clean truth where the scene has it. With ``use_looks``, or without truth, hidden looks within a day of a grid
-    date take its place: real archives know nothing better, and it teaches the level of a typical look.
+    The clean truth where the scene has it. With ``use_looks``, or without truth, those of ``looks`` that ``visible``
+    lacks take its place, within a day of a grid date: real archives know nothing better, and it teaches the level of a
+    typical look.
     """
-    looks = scene.observations
     if scene.truth is not None and scene.truth_days is not None:
         index = np.searchsorted(scene.truth_days, grid_days)
         inside = (grid_days >= scene.truth_days[0]) & (grid_days <= scene.truth_days[-1])
@@ -160,6 +168,8 @@ def hidden_looks_on_grid(looks: Observations, visible: Observations, grid_days: 
 def visit_scene(scene: Scene, other: Scene, settings: SampleSettings, rng: np.random.Generator) -> list[Sample]:
     """Hide looks of a scene once and cut crops from a random place of it."""
     looks = scene.observations
+    if scene.suspect is not None and rng.random() < settings.screened_share:  # as archives that somebody cleaned
+        looks = looks.hide(s2=scene.suspect)
     visible = hide_looks(looks, other.observations, settings.hiding, rng)
     shift = season_shift(settings.hiding, rng)
     days = scene.truth_days if scene.truth_days is not None else looks.s2_days
@@ -175,7 +185,7 @@ def visit_scene(scene: Scene, other: Scene, settings: SampleSettings, rng: np.ra
         raise ValueError(f"a scene of {height} x {width} px is smaller than the crops asked for ({side} px a side)")
     top, left = int(rng.integers(0, height - side + 1)), int(rng.integers(0, width - side + 1))
     rows, columns = slice(top, top + side), slice(left, left + side)
-    target = target_on_grid(scene, visible, grid_days, use_looks=use_looks)[:, rows, columns]
+    target = target_on_grid(scene, looks, visible, grid_days, use_looks=use_looks)[:, rows, columns]
     if rng.random() < settings.lone_share:
         return _lone_samples(visible.window(rows, columns), target, grid_days, settings, shift, rng)
     features = compute_features(visible, grid_days, rows, columns, season_shift_days=shift)

@@ -75,7 +75,7 @@ def _errors_of_visit(generator, scene: Scene, settings: SampleSettings, rng) -> 
     nothing = np.full_like(ndvi, np.nan)
     truth = nothing
     if scene.truth is not None:
-        truth = target_on_grid(scene, visible, grid_days, use_looks=False)[:, *window]
+        truth = target_on_grid(scene, looks, visible, grid_days, use_looks=False)[:, *window]
     hidden = hidden_looks_on_grid(looks, visible, grid_days)[:, *window]
     known = np.isfinite(features.linear)
     if scene.truth is None:  # real scenes know no clean signal: a look stands in for it

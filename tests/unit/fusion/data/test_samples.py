@@ -24,6 +24,7 @@ class FakeScene:
     observations: Observations
     truth_days: np.ndarray | None
     truth: np.ndarray | None
+    suspect: np.ndarray | None = None
 
 
 def fake_scene(seed=0, truth=True) -> FakeScene:
@@ -79,11 +80,11 @@ def test_target_is_the_truth_and_hidden_looks_take_its_place():
     keep[4] = False
     visible = looks.hide(s2=~keep)
     grid = int(looks.s2_days[4]) + 5 * np.arange(-2, 3)
-    clean = target_on_grid(scene, visible, grid, use_looks=False)
+    clean = target_on_grid(scene, looks, visible, grid, use_looks=False)
     inside = grid >= scene.truth_days[0]
     np.testing.assert_array_equal(clean[inside], scene.truth[np.searchsorted(scene.truth_days, grid[inside])])
     assert np.isnan(clean[~inside]).all()
-    noisy = target_on_grid(scene, visible, grid, use_looks=True)
+    noisy = target_on_grid(scene, looks, visible, grid, use_looks=True)
     seen = np.isfinite(looks.s2_ndvi[4])
     np.testing.assert_array_equal(noisy[2][seen], looks.s2_ndvi[4][seen])
     np.testing.assert_array_equal(noisy[2][~seen], clean[2][~seen])
@@ -112,6 +113,20 @@ def test_a_visit_gives_crops_of_one_place():
         # channel 0 lies within the range of NDVI
         linear = sample.features[0] * NDVI_UNIT + 0.5
         assert linear.min() >= -0.2 - 1e-5 and linear.max() <= 1 + 1e-5
+
+
+def test_screened_visits_lose_the_suspect_looks():
+    scene = fake_scene()
+    bad = np.zeros(scene.observations.s2_ndvi.shape, bool)
+    bad[1:] = True
+    scene = replace(scene, suspect=bad)
+
+    def support(share):
+        settings = SMALL.model_copy(update={"screened_share": share, "hiding": HidingSettings(windows=(0, 0))})
+        samples = visit_scene(scene, scene, settings, np.random.default_rng(3))
+        return np.mean([s.features[FEATURE_NAMES.index("s2_support_45d")].mean() for s in samples])
+
+    assert support(1.0) < 0.5 * support(0.0)
 
 
 def test_stream_is_reproducible_and_ends_with_its_scenes():
