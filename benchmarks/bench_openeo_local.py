@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from udf_chunks import peak_mib
+from memory import peak_mib
 
 ORIGIN_X, ORIGIN_Y, CRS = 600_000.0, 5_700_000.0, "EPSG:32631"
 START = datetime.date(2019, 1, 1)

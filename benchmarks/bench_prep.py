@@ -8,7 +8,6 @@ the rows are written as JSON too.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from memory import peak_mib
 
 STAGES = ("write raw files", "files -> raw cubes", "cloud mask gaussian", "raw cubes -> cube", "quegan filter",
           "cube -> NetCDF", "cube -> patches", "read patches")  # fmt: skip
@@ -98,12 +98,11 @@ def measure(stage: str, folder: Path, size: int, dates: int) -> dict[str, float]
     sys.path.insert(0, str(Path(__file__).parents[1]))
     dask.config.set(scheduler="synchronous")
     work, mb = STAGE[stage](folder, size, dates)
-    idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    idle = peak_mib()
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"mb": mb, "wall": wall, "cpu": cpu, "peak": peak, "idle": idle}
+    return {"mb": mb, "wall": wall, "cpu": cpu, "peak": peak_mib(), "idle": idle}
 
 
 def _write(folder: Path, size: int, dates: int):

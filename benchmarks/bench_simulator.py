@@ -10,14 +10,13 @@ second, peak memory of the process. With ``--difficulty N`` also the error of li
 import argparse
 import json
 import os
-import resource
 import time
-from dataclasses import fields
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from memory import peak_mib
 
 from data_prep.commands.realism import scene_difficulty
 from data_prep.simulator.difficulty import GAPS_D, REAL_LINEAR_MAE
@@ -29,8 +28,8 @@ SIZES = ((64, 480), (128, 475))  # pixels a side, days; 475 days are 1.3 years
 
 def megabytes(scene: SimulatedScene) -> float:
     """Arrays that a scene hands over."""
-    looks = sum(getattr(scene.observations, field.name).nbytes for field in fields(scene.observations))
-    return (looks + scene.truth.nbytes) / 2**20
+    arrays = [v for v in (*vars(scene.observations).values(), scene.truth) if isinstance(v, np.ndarray)]
+    return sum(a.nbytes for a in arrays) / 2**20
 
 
 def measure(size: int, days: int, scenes: int) -> dict:
@@ -51,7 +50,7 @@ def measure(size: int, days: int, scenes: int) -> dict:
         "cpu_s_a_scene": round(cpu / scenes, 3),
         "scenes_a_cpu_s": round(scenes / cpu, 2),
         "MB_a_cpu_s": round(volume / cpu, 1),
-        "peak_memory_MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_memory_MB": round(peak_mib()),
     }
 
 

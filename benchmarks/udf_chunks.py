@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from memory import peak_mib
 from openeo.udf import UdfData, XarrayDataCube
 from openeo.udf.run_code import load_module_from_string, run_udf_code
 
@@ -47,13 +48,6 @@ def call(code: str, cube: xr.DataArray, context: dict) -> xr.DataArray:
     """One call of a UDF."""
     data = UdfData(datacube_list=[XarrayDataCube(cube)], user_context=context)
     return run_udf_code(code, data).get_datacube_list()[0].get_array()
-
-
-def peak_mib() -> float:
-    """Peak resident memory of this process."""
-    # not ru_maxrss, which a process inherits from the one that started it (a large pytest worker, for instance)
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status["VmHWM"].split()[0]) / 1024
 
 
 def main(request: dict) -> dict:

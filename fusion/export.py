@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from fusion.checkpoint import TrainedGenerator, load_weights
-from fusion.contract import CUBE_BANDS, NDVI_MAX, NDVI_MIN, STEP_DAYS
+from fusion.contract import CUBE_BANDS, NDVI_MAX, NDVI_MIN, STEP_DAYS, WINDOW_PX
 from fusion.inference.fuse import NETWORK_RADIUS_PX
 from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, sha256_of
 from fusion.inference.session import open_session
@@ -23,7 +23,6 @@ from fusion.series.features import CONTEXT_RADIUS_PX, FEATURE_NAMES, FEATURE_VER
 
 OPSET = 17  # onnxruntime 1.16, the oldest that a back-end may bring, reads up to 19
 ONNXRUNTIME_RANGE = ">=1.16,<=1.32"  # the cold-start test runs at both ends and in between
-PATCH_PX = 128  # side of the windows that the process graph asks for by default; any other is answered as well
 PARITY = 1e-4
 SIZE_LIMIT = 2 * 2**20
 
@@ -120,7 +119,7 @@ def _manifest(trained: TrainedGenerator, file: Path) -> Manifest:
         contract={
             "bands": list(CUBE_BANDS),
             "ndvi_range": [NDVI_MIN, NDVI_MAX],
-            "patch_px": PATCH_PX,
+            "patch_px": WINDOW_PX,
             "s1": "sigma0 or gamma0 of one or more orbits, dB inside; a constant offset does not change the answer",
             "normalisation": "inside the features",
         },

@@ -19,14 +19,14 @@ from openeo.processes import ProcessBuilder
 from openeo.rest.datacube import DataCube
 from openeo.rest.result import SaveResult
 
-from fusion.contract import COARSE_NDVI, S2NDVI, SCL_CLEAR, SCL_CLOUD, VH, VV
+from fusion.contract import COARSE_NDVI, S2NDVI, SCL_CLEAR, SCL_CLOUD, VH, VV, WINDOW_PX
 from udf.area import Area
 from udf.kernels import dilation_kernels, kernel_sizes
 from udf.targets import CoarseSource, TargetSettings
 
 UDF_RUNTIME, UDF_RUNTIME_VERSION = "Python", "3.11"
 CONTEXT_PARAMETER = {"from_parameter": "context"}  # a UDF sees the parent's context only through this reference
-WINDOW_PX, OVERLAP_PX = 128, 16  # the overlap is what the shipped model's manifest asks for
+OVERLAP_PX = 16  # what the shipped model's manifest asks for
 MARGIN_DAYS = 60  # looks before and after the period, so that its ends are not blind
 MASK_REACH_M = 820.0  # half of the wide dilation kernel: 40 cells of 20 m, and one to be safe
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from fusion.contract import WINDOW_PX
 from fusion.data.cube_files import open_dataset
 from fusion.data.place import latitude_of
 from fusion.inference.locate import locate_model
@@ -19,7 +20,7 @@ from udf.local.saving import SavedResult
 from udf.local_backend import execute_graph
 from udf.publish import build_process, connect_back_end, job_options, save_process, submit, write_json, write_service
 from udf.targets import TargetSettings
-from udf.workflow import WorkflowOptions, build_workflow
+from udf.workflow import OVERLAP_PX, WorkflowOptions, build_workflow
 
 _log = logging.getLogger(__name__)
 
@@ -44,8 +45,8 @@ class WorkflowSettings(BaseModel):
     model: str | None = Field(
         None, description="local: model folder, .zip, run:ID or registry name; null: the shipped one"
     )
-    window_px: int = Field(128, ge=4, le=2048, description="window of apply_neighborhood, pixels of 10 m")
-    overlap_px: int = Field(16, ge=0, le=512, description="overlap on every side of a window")
+    window_px: int = Field(WINDOW_PX, ge=4, le=2048, description="window of apply_neighborhood, pixels of 10 m")
+    overlap_px: int = Field(OVERLAP_PX, ge=0, le=512, description="overlap on every side of a window")
     margin_days: int = Field(60, ge=0, le=400, description="looks loaded before start and after end")
     context: dict[str, Any] = Field(default_factory=dict, description="more keys of the UDFs' context")
     execute: bool = Field(True, description="local: also run the graph")
