@@ -9,7 +9,7 @@ from pydantic import Field
 
 from fusion.contract import STEP_DAYS
 from fusion.evaluation.hiding import hide_s2
-from fusion.evaluation.images import gradient_error, gradient_spectrum_error, ssim
+from fusion.evaluation.images import gradient_error, gradient_spectrum_bias, gradient_spectrum_error, ssim
 from fusion.evaluation.leave_gap_out import SEASONS, season_of
 from fusion.evaluation.metrics import Distribution, tally_groups
 from fusion.evaluation.predictor import Prediction, Predictor, s2_looks
@@ -90,7 +90,8 @@ def score_scene(
     sums : pandas.DataFrame
         One row for each (unit, bin, season, frame_missing) that occurs; ``unit`` is ``pixel`` or ``field``.
     images : pandas.DataFrame
-        One row for each scored frame: ``gap_days`` (median), ``ssim``, ``gradient_error``, ``spectrum_error``.
+        One row for each scored frame: ``gap_days`` (median), ``ssim``, ``gradient_error``, ``spectrum_error``,
+        ``spectrum_bias``.
     prediction : Prediction
         What was predicted at ``hidden.days``.
     """
@@ -165,6 +166,7 @@ def image_rows(hidden: HiddenScene, ndvi: np.ndarray, rules: Holdout) -> list[di
             "ssim": ssim(ndvi[row], hidden.reference[row]),
             "gradient_error": gradient_error(ndvi[row], hidden.reference[row]),
             "spectrum_error": gradient_spectrum_error(ndvi[row], hidden.reference[row]),
+            "spectrum_bias": gradient_spectrum_bias(ndvi[row], hidden.reference[row]),
         }
         for row in scored_frames(hidden, rules.frames)
     ]

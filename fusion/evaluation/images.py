@@ -83,8 +83,19 @@ def gradient_spectrum_error(prediction: np.ndarray, reference: np.ndarray) -> fl
     P is the radially averaged power spectrum of the NDVI gradient magnitude: too smooth a prediction has too little
     power at high frequencies. 0 is equal, 1 is a factor of ten. NaN for frames with gaps or under 16 px.
     """
+    return float(np.abs(_upper_spectrum_difference(prediction, reference)).mean())
+
+
+def gradient_spectrum_bias(prediction: np.ndarray, reference: np.ndarray) -> float:
+    """The same without the absolute value: negative is too smooth, positive too rough.
+
+    Near 0 beside a large :func:`gradient_spectrum_error`: contrasts between fields are wrong, not the texture.
+    """
+    return float(_upper_spectrum_difference(prediction, reference).mean())
+
+
+def _upper_spectrum_difference(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
     predicted, true = gradient_spectrum(prediction), gradient_spectrum(reference)
     if predicted is None or true is None:
-        return float("nan")
-    upper = true.size // 2
-    return float(np.abs(predicted - true)[upper:].mean())
+        return np.array([np.nan])
+    return (predicted - true)[true.size // 2 :]

@@ -6,6 +6,7 @@ import pytest
 from fusion.evaluation.images import (
     gradient_error,
     gradient_magnitude,
+    gradient_spectrum_bias,
     gradient_spectrum_error,
     radial_power,
     ssim,
@@ -55,7 +56,8 @@ def test_spectrum_error_of_scaled_texture_is_the_logarithm_of_the_squared_scale(
     # halving the contrast quarters the power at every frequency: |log10(1/4)| = 0.60206
     frame = texture(3)
     assert gradient_spectrum_error(0.5 * frame, frame) == pytest.approx(np.log10(4), abs=1e-6)
-    assert gradient_spectrum_error(frame, frame) == 0.0
+    assert gradient_spectrum_bias(0.5 * frame, frame) == pytest.approx(-np.log10(4), abs=1e-6)  # too smooth
+    assert gradient_spectrum_error(frame, frame) == gradient_spectrum_bias(frame, frame) == 0.0
 
 
 def test_smoothing_costs_spectrum_and_gaps_or_tiny_frames_give_nan():
@@ -65,5 +67,5 @@ def test_smoothing_costs_spectrum_and_gaps_or_tiny_frames_give_nan():
     assert gradient_spectrum_error(uniform_filter(frame, 3), frame) > 0.5
     holed = frame.copy()
     holed[0, 0] = np.nan
-    assert np.isnan(gradient_spectrum_error(holed, frame))
+    assert np.isnan(gradient_spectrum_error(holed, frame)) and np.isnan(gradient_spectrum_bias(holed, frame))
     assert np.isnan(gradient_spectrum_error(frame[:8, :8], frame[:8, :8]))
