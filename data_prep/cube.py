@@ -18,7 +18,7 @@ from data_prep.sources import RawCubes, SourceError
 from data_prep.sources.files import FilesSource, load_files
 from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, VH, VV, check_time
 from fusion.data.cube_files import is_cube_file, is_zarr, read_cube
-from fusion.data.place import latitude_of
+from fusion.place import latitude_of
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from data_prep.split import Ground, SplitSettings, split_of_ground, split_of_nam
 from fusion.contract import COARSE_PIXEL_M, S2NDVI, ContractError
 from fusion.data.cube_files import NATIVE_SUFFIX, is_cube_file, opened_cube, read_cube
 from fusion.data.patch import CoarseNative, Patch
-from fusion.data.place import latitude_of
 from fusion.data.provenance import code_hash
+from fusion.place import latitude_of
 from fusion.series.observations import Observations, observations_from_cube
 
 log = logging.getLogger(__name__)

@@ -14,11 +14,11 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
 from fusion.contract import NDVI, NDVI_SIGMA, S2NDVI, ContractError, TimeGrid
-from fusion.data.place import latitude_of
 from fusion.inference.fuse import fuse_cube
 from fusion.inference.locate import locate_model
 from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, read_model_files
 from fusion.inference.session import ModelSession, load_session
+from fusion.place import latitude_of
 from fusion.series.calibration import covering_factor
 
 ENOUGH_LOOKS = 500  # pixel-looks below which a factor would be chance

@@ -8,10 +8,10 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import STEP_DAYS, TimeGrid
-from fusion.data.place import latitude_of
 from fusion.inference.fuse import fuse_cube
 from fusion.inference.locate import locate_model
 from fusion.inference.session import load_session
+from fusion.place import latitude_of
 
 DateLike = str | np.datetime64
 

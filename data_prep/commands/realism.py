@@ -17,7 +17,7 @@ from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
 from data_prep.simulator.statistics import LookStatistics
 from fusion.contract import S2NDVI
-from fusion.data.place import latitude_of
+from fusion.place import latitude_of
 from fusion.series.observations import Observations, observations_from_cube
 
 log = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import COARSE_NDVI, NDVI, NDVI_SIGMA, RADAR_BANDS, S2NDVI, STEP_DAYS, TimeGrid
-from fusion.data.place import latitude_of
 from fusion.inference.fuse import fuse_cube
 from fusion.inference.locate import locate_model
 from fusion.inference.session import ModelSession, load_session
+from fusion.place import latitude_of
 
 MODEL, LINEAR, WITHOUT_ADVERSARIAL = "model", "linear", "without adversarial"
 OTHER_SENSORS = (*RADAR_BANDS, COARSE_NDVI)

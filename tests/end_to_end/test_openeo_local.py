@@ -10,9 +10,9 @@ import xarray as xr
 import fusion
 from data_prep.optical import OpticalSettings, masked_ndvi
 from fusion.contract import TimeGrid
-from fusion.data.place import latitude_of
 from fusion.inference.fuse import fuse_cube
 from fusion.inference.session import load_session
+from fusion.place import latitude_of
 from fusion.series.reference import reference_phenology, reference_smoothing
 from tests.unit.udf.fakes import fake_model
 from tests.unit.udf.raw_scene import write_raw

@@ -15,7 +15,8 @@ ROOMS = {
     "fusion.series": {"fusion.contract"},
     "fusion.inference": {"fusion.contract", "fusion.series"},
     "fusion.data": {"fusion.contract", "fusion.series"},
-    "fusion.evaluation": {"fusion.contract", "fusion.series", "fusion.inference", "fusion.suspect"},
+    "fusion.evaluation": {"fusion.contract", "fusion.series", "fusion.inference", "fusion.suspect", "fusion.place"},
+    "fusion.place": set(),
     "fusion.suspect": {"fusion.contract"},
     "fusion.model": {"fusion.contract"},
     "fusion.training": {
@@ -24,8 +25,8 @@ ROOMS = {
     },
     "fusion.checkpoint": {"fusion.series", "fusion.model"},
     "fusion.export": {"fusion.contract", "fusion.series", "fusion.model", "fusion.inference", "fusion.checkpoint"},
-    "data_prep": {"fusion.contract", "fusion.series", "fusion.data"},
-    "udf": {"fusion.contract", "fusion.series", "fusion.inference"},
+    "data_prep": {"fusion.contract", "fusion.series", "fusion.data", "fusion.place"},
+    "udf": {"fusion.contract", "fusion.series", "fusion.inference", "fusion.place"},
     "configs": set(),
 }  # fmt: skip
 

@@ -11,11 +11,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fusion.contract import WINDOW_PX
-from fusion.data.cube_files import open_dataset
-from fusion.data.place import latitude_of
 from fusion.inference.locate import locate_model
 from fusion.inference.manifest import read_model_files
+from fusion.place import latitude_of
 from udf.area import area_from
+from udf.local.loading import open_raster
 from udf.local.saving import SavedResult
 from udf.local_backend import execute_graph
 from udf.publish import build_process, connect_back_end, job_options, save_process, submit, write_json, write_service
@@ -79,7 +79,7 @@ def options_of(settings: WorkflowSettings) -> WorkflowOptions:
     if not settings.target.remote:
         context.setdefault("model_dir", str(locate_model(settings.model)))
         if settings.area is None and settings.source is not None:
-            with open_dataset(settings.source / settings.target.s2_collection) as files:
+            with open_raster(settings.source / settings.target.s2_collection) as files:
                 latitude = latitude_of(files)
     return WorkflowOptions(
         start=settings.start, end=settings.end, area=area_from(settings.area), step_days=settings.step_days,

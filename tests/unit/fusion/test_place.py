@@ -1,7 +1,7 @@
 import pytest
 
 from fusion.contract import ContractError
-from fusion.data.place import latitude_of
+from fusion.place import latitude_of
 from fusion.series.observations import observations_from_cube
 from tests.factory import mock_cube
 
