@@ -11,7 +11,9 @@ def test_latitude_is_what_the_cube_says_else_its_middle_else_unknown():
     by_crs = latitude_of(cube)
     assert by_crs == pytest.approx(cube.rio.transform_bounds("EPSG:4326")[1], abs=0.01)
     assert latitude_of(cube.assign_attrs(latitude=-12.5)) == -12.5
-    assert latitude_of(cube.drop_vars("spatial_ref")) is None
+    nowhere = cube.drop_vars("spatial_ref")
+    for unknown in (nowhere, cube.drop_vars("y"), cube.assign_coords(y=1e12 * cube.y), nowhere.assign_attrs(crs="foo")):
+        assert latitude_of(unknown) is None
 
 
 def test_observations_know_the_latitude_that_they_are_told():
