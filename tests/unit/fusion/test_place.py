@@ -12,7 +12,12 @@ def test_latitude_is_what_the_cube_says_else_its_middle_else_unknown():
     assert by_crs == pytest.approx(cube.rio.transform_bounds("EPSG:4326")[1], abs=0.01)
     assert latitude_of(cube.assign_attrs(latitude=-12.5)) == -12.5
     nowhere = cube.drop_vars("spatial_ref")
-    for unknown in (nowhere, cube.drop_vars("y"), cube.assign_coords(y=1e12 * cube.y), nowhere.assign_attrs(crs="foo")):
+    for unknown in (
+        nowhere,
+        cube.drop_vars("y"),
+        cube.assign_coords(x=1e12 * cube.x, y=1e12 * cube.y),
+        nowhere.assign_attrs(crs="foo"),
+    ):
         assert latitude_of(unknown) is None
 
 
