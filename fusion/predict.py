@@ -26,6 +26,9 @@ class PredictSettings(BaseModel):
     step_days: int = Field(STEP_DAYS, ge=1, le=366, description="days between the dates of the answer")
     model: str | None = Field(None, description="model folder, archive, run:ID or registered name; shipped when empty")
     s1_units: Literal["dB", "linear"] | None = Field(None, description="radar units, where the cube does not say them")
+    latitude: float | None = Field(
+        None, ge=-90, le=90, description="degrees north, where neither the cube nor its CRS says it; tells the season"
+    )
     sigma: Literal["look", "signal"] = Field("look", description="NDVI_SIGMA of a single look, or of clean NDVI")
     tile: int | None = Field(None, ge=8, description="tile side in pixels; by memory when empty")
     threads: int | None = Field(None, ge=1, description="CPU threads; all cores when empty")
@@ -65,6 +68,7 @@ def run(settings: PredictSettings) -> str:
             model=settings.model,
             step_days=settings.step_days,
             s1_units=settings.s1_units,
+            latitude=settings.latitude,
             sigma=settings.sigma,
             tile=settings.tile,
             threads=settings.threads,

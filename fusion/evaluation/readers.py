@@ -7,11 +7,12 @@ import pandas as pd
 import xarray as xr
 
 from fusion.contract import DIMS, NDVI_MAX, NDVI_MIN, S2NDVI, ContractError
+from fusion.place import latitude_of
 
 TABLE_COLUMNS = ("t", "NDVI")
 
 
-def open_ndvi(path: str | Path, *, variable: str = "NDVI") -> xr.DataArray:
+def open_ndvi(path: str | Path, *, variable: str = "NDVI", latitude: float | None = None) -> xr.DataArray:
     """A merged cube with band ``S2NDVI`` only.
 
     Parameters
@@ -20,6 +21,8 @@ def open_ndvi(path: str | Path, *, variable: str = "NDVI") -> xr.DataArray:
         NetCDF with ``variable`` of dims (t, y, x), or CSV with columns ``t`` and ``NDVI``, which gives a single pixel.
     variable : str
         Name of the NDVI variable of a NetCDF file.
+    latitude : float, optional
+        Degrees north, for tables and for files without a CRS; it tells the network the season.
 
     Returns
     -------
@@ -34,13 +37,14 @@ def open_ndvi(path: str | Path, *, variable: str = "NDVI") -> xr.DataArray:
     """
     path = Path(path)
     if path.suffix == ".csv":
-        return to_cube(_table(path))
+        return to_cube(_table(path), latitude)
     if path.suffix in (".nc", ".nc4"):
-        with xr.open_dataset(path) as dataset:
+        with xr.open_dataset(path, decode_coords="all") as dataset:
             if variable not in dataset or set(dataset[variable].dims) != {"t", "y", "x"}:
                 seen = sorted(map(str, dataset.data_vars))
                 raise ContractError(f"{path} has variables {seen}; expected {variable!r} with dims (t, y, x)")
-            return to_cube(dataset[variable].load())
+            found = latitude_of(dataset[variable]) if latitude is None else latitude
+            return to_cube(dataset[variable].load(), found)
     raise ContractError(f"{path} ends in {path.suffix!r}; expected .nc or .csv")
 
 
@@ -54,7 +58,7 @@ def _table(path: Path) -> xr.DataArray:
     return xr.DataArray(values[:, None, None], dims=("t", "y", "x"), coords=coords)
 
 
-def to_cube(ndvi: xr.DataArray) -> xr.DataArray:
+def to_cube(ndvi: xr.DataArray, latitude: float | None = None) -> xr.DataArray:
     """NDVI (t, y, x) as a cube of the contract."""
     ndvi = ndvi.transpose("t", "y", "x").astype(np.float32)
     ndvi = ndvi.where(np.isfinite(ndvi) & (ndvi >= NDVI_MIN) & (ndvi <= NDVI_MAX))
@@ -63,5 +67,5 @@ def to_cube(ndvi: xr.DataArray) -> xr.DataArray:
         ndvi = ndvi.groupby("t").mean(skipna=True)
     cube = ndvi.drop_vars([c for c in ndvi.coords if c not in ("t", "y", "x")])
     cube = cube.expand_dims(bands=[S2NDVI]).transpose(*DIMS)
-    cube.name, cube.attrs = "cube", {}
+    cube.name, cube.attrs = "cube", {} if latitude is None else {"latitude": latitude}
     return cube

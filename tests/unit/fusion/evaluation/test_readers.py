@@ -31,6 +31,9 @@ def test_netcdf_variable_becomes_a_cube(tmp_path):
     cube = open_ndvi(tmp_path / "meadow.nc")
     check_cube(cube)
     assert cube.sizes == {"t": 3, "bands": 1, "y": 2, "x": 4}
+    assert "latitude" not in cube.attrs and open_ndvi(tmp_path / "meadow.nc", latitude=-40.0).attrs["latitude"] == -40.0
+    dataset.drop_vars("crs").rio.write_crs("EPSG:4326").to_netcdf(tmp_path / "placed.nc")
+    assert open_ndvi(tmp_path / "placed.nc").attrs["latitude"] == 15.0
     with pytest.raises(ContractError, match=r"has variables \['NDVI', 'crs'\]; expected 'EVI'"):
         open_ndvi(tmp_path / "meadow.nc", variable="EVI")
 
