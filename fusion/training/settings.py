@@ -1,7 +1,7 @@
 """Settings of a training run; the YAML files in ``configs/`` hold the values."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -69,7 +69,9 @@ class TrainSettings(BaseModel):
     loss: LossSettings = Field(default_factory=lambda: LossSettings())
     optimiser: OptimiserSettings = Field(default_factory=lambda: OptimiserSettings())
     tracking: TrackingSettings = Field(default_factory=lambda: TrackingSettings())
-    start_from: Path | None = Field(None, description="checkpoint whose averaged weights start this run")
+    start_from: Path | Annotated[tuple[Path, ...], Field(min_length=1)] | None = Field(
+        None, description="generator.pt whose weights start this run; of several, their mean (arXiv:2203.05482)"
+    )
     resume: bool = Field(True, description="go on from the checkpoint in the output folder, if there is one")
     validate_every: int = Field(1000, ge=1, description="steps between validations")
     checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints")

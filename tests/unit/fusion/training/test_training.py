@@ -11,7 +11,14 @@ from pydantic import ValidationError
 
 from data_prep.simulator.stream import SimulatedScenes
 from fusion import predict
-from fusion.checkpoint import WeightsError, load_weights
+from fusion.checkpoint import (
+    GeneratorSettings,
+    TrainedGenerator,
+    WeightsError,
+    build_generator,
+    load_weights,
+    save_weights,
+)
 from fusion.data.cube_files import read_cube
 from fusion.data.samples import SampleSettings
 from fusion.data.stream import SceneDataModule
@@ -26,7 +33,7 @@ from fusion.training.calibrate import calibrate
 from fusion.training.module import FusionModule
 from fusion.training.settings import TrainSettings
 from fusion.training.sources import data_manifest
-from fusion.training.train import run
+from fusion.training.train import mean_weights, run
 from tests.factory import write_cube
 from udf.commands import package
 
@@ -307,3 +314,18 @@ def test_a_series_that_agrees_with_the_coarse_sensor_has_a_small_coarse_loss(tmp
         for name, series in (("true", truth), ("linear", np.full_like(truth, 0.4)))
     }
     assert loss["true"] < 0.25 * loss["linear"]  # what is left is the smoothing in time
+
+
+def test_a_run_may_start_from_the_mean_of_several(tmp_path):
+    files = []
+    for seed, width in ((1, 8), (2, 8), (3, 4)):
+        torch.manual_seed(seed)
+        settings = GeneratorSettings(width=width)
+        trained = TrainedGenerator(build_generator(settings), settings, None, {})
+        files.append(save_weights(tmp_path / f"{seed}.pt", trained))
+    one, other = (mean_weights(file) for file in files[:2])
+    assert torch.equal(one["stem.weight"], load_weights(files[0]).generator.stem.weight)
+    for name, value in mean_weights(tuple(files[:2])).items():
+        torch.testing.assert_close(value, (one[name] + other[name]) / 2)
+    with pytest.raises(WeightsError, match="networks of different shapes"):
+        mean_weights(tuple(files))
