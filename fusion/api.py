@@ -47,7 +47,7 @@ def fuse(
         Radar units, when ``cube.attrs["s1_units"]`` does not say them. Never guessed.
     latitude : float, optional
         Degrees north, when neither the cube's CRS nor ``cube.attrs["latitude"]`` says it. It tells the network the
-        season; without it, and between the tropics, the network does without.
+        season; without it, and below 45 degrees, the network does without.
     sigma : {"look", "signal"}
         ``NDVI_SIGMA`` is one standard deviation of what a single Sentinel-2 look would measure ("look"), or of clean
         NDVI without the look's own error ("signal", smaller; use it to propagate into season dates).

@@ -41,7 +41,7 @@ CONTEXT_KEYS = {
     "s1_units": ((str, type(None)), None, S1_UNITS, "units of VV and VH; needed when the cube holds radar"),
     "latitude": (
         (int, float, type(None)), None, (-90, 90),
-        "degrees north of the area: tells the network the season; null: it does without",
+        "degrees north of the area: tells the network the season (from 45 degrees on); null: it does without",
     ),
     "ndvi_scale": ((int, float), 1.0, None, "factor that turns the cube's S2NDVI into NDVI"),
     "ndvi_offset": ((int, float), 0.0, None, "added after the factor, S2NDVI"),

@@ -43,8 +43,8 @@ def open_ndvi(path: str | Path, *, variable: str = "NDVI", latitude: float | Non
             if variable not in dataset or set(dataset[variable].dims) != {"t", "y", "x"}:
                 seen = sorted(map(str, dataset.data_vars))
                 raise ContractError(f"{path} has variables {seen}; expected {variable!r} with dims (t, y, x)")
-            found = latitude_of(dataset[variable]) if latitude is None else latitude
-            return to_cube(dataset[variable].load(), found)
+            found = latitude_of(dataset[variable])
+            return to_cube(dataset[variable].load(), latitude if found is None else found)
     raise ContractError(f"{path} ends in {path.suffix!r}; expected .nc or .csv")
 
 

@@ -29,7 +29,9 @@ COARSE_DAYS = 8.0
 COARSE_LABEL_SHIFT_DAYS = 5  # composites are labelled by their first day; their content lies about here
 NDVI_UNIT = np.float32(0.2)  # one network unit of NDVI difference
 DB_UNIT = np.float32(2.0)  # one network unit of backscatter difference
-TROPIC_DEG = 23.44  # between the tropics the calendar tells no season
+TEMPERATE_DEG = (
+    45.0  # nearer to the equator fields keep other calendars (Mediterranean: green in winter, dry in summer)
+)
 MIDWINTER_DAY = -10.0  # the December solstice of 1969, days since 1970-01-01
 YEAR_DAYS = 365.2425
 
@@ -156,9 +158,10 @@ def compute_features(
 def season_of(days: np.ndarray, latitude: float | None) -> tuple[np.ndarray, np.ndarray]:
     """Cosine and sine of the time of year, float32 (T,), counted from midwinter of the hemisphere.
 
-    Both are 0 between the tropics and where the latitude is not known.
+    Both are 0 where the latitude is not known or below ``TEMPERATE_DEG``: the simulated crops keep the calendars of the
+    temperate zone.
     """
-    if latitude is None or abs(latitude) < TROPIC_DEG:
+    if latitude is None or abs(latitude) < TEMPERATE_DEG:
         return np.zeros(len(days), np.float32), np.zeros(len(days), np.float32)
     midwinter = MIDWINTER_DAY if latitude > 0 else MIDWINTER_DAY + YEAR_DAYS / 2
     angle = 2 * np.pi * (np.asarray(days, np.float64) - midwinter) / YEAR_DAYS

@@ -135,7 +135,7 @@ def test_the_season_turns_with_the_hemisphere_and_is_silent_where_there_is_none(
     np.testing.assert_allclose(north[0], [1, 0, -1], atol=0.05)
     np.testing.assert_allclose(north[1], [0, 1, 0], atol=0.05)
     np.testing.assert_allclose(south, [-north[0], -north[1]], atol=0.02)
-    for latitude in (None, 10.0, -23.0):
+    for latitude in (None, 10.0, -23.0, 41.8):
         assert not np.any(season_of(days, latitude))
 
 
