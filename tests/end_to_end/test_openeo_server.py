@@ -223,7 +223,15 @@ def test_process_is_saved_with_its_parameters(server: openeo.Connection) -> None
     process = build_process(load_target("cdse"), None)
     assert save_process(server, process) == "ndvi_fusion"
     stored = server.user_defined_process("ndvi_fusion").describe()
-    assert [p["name"] for p in stored["parameters"]] == ["area", "start", "end", "step_days", "method", "output"]
+    assert [p["name"] for p in stored["parameters"]] == [
+        "area",
+        "start",
+        "end",
+        "step_days",
+        "method",
+        "output",
+        "latitude",
+    ]
     assert stored["process_graph"] == process.definition["process_graph"]
 
 
