@@ -92,9 +92,7 @@ def load_weights(file: Path) -> TrainedGenerator:
         )
     settings = GeneratorSettings.model_validate(content["generator"])
     generator = build_generator(settings)
-    state = dict(content["state"])
-    if len(known) < len(FEATURE_NAMES):  # weights of an earlier package: features that came later start without effect
-        added = (0, 0, 0, 0, 0, len(FEATURE_NAMES) - len(known))
-        state["stem.weight"] = torch.nn.functional.pad(state["stem.weight"], added)
-    generator.load_state_dict(state)
+    added = len(FEATURE_NAMES) - len(known)  # features that came later start without effect
+    stem = torch.nn.functional.pad(content["state"]["stem.weight"], (0, 0, 0, 0, 0, added))
+    generator.load_state_dict({**content["state"], "stem.weight": stem})
     return TrainedGenerator(generator.eval(), settings, content["calibration"], content["record"])

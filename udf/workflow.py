@@ -36,7 +36,8 @@ class WorkflowOptions:
     """What a user chooses; the rest stands in the target.
 
     ``start`` and ``end`` are dates, or parameters of a published process. ``area`` is None for everything that local
-    files hold. ``outputs``: "fused" (NDVI and sigma), "smoothed" (daily series), "seasons" (season maps).
+    files hold; ``latitude`` is that of its middle when not given. ``outputs``: "fused" (NDVI and sigma), "smoothed"
+    (daily series), "seasons" (season maps).
     """
 
     start: datetime.date | Parameter

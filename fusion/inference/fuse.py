@@ -134,8 +134,8 @@ def predict_window(
 def run_widened(session: ModelSession, stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """NDVI and raw scale (T, H, W) of features (C, T, H, W); areas of a few pixels repeat their border.
 
-    A single pixel has no neighbours, which the spatial convolutions never saw in training: on simulated single pixels
-    that took back nearly all of the gain over linear interpolation.
+    A single pixel has no neighbours, and the spatial convolutions lean on them: on simulated single pixels that took
+    back nearly all of the gain over linear interpolation.
     """
     around = [
         (NETWORK_RADIUS_PX, NETWORK_RADIUS_PX) if size < 2 * NETWORK_RADIUS_PX else (0, 0) for size in stack.shape[2:]

@@ -29,9 +29,7 @@ COARSE_DAYS = 8.0
 COARSE_LABEL_SHIFT_DAYS = 5  # composites are labelled by their first day; their content lies about here
 NDVI_UNIT = np.float32(0.2)  # one network unit of NDVI difference
 DB_UNIT = np.float32(2.0)  # one network unit of backscatter difference
-TEMPERATE_DEG = (
-    45.0  # nearer to the equator fields keep other calendars (Mediterranean: green in winter, dry in summer)
-)
+TEMPERATE_DEG = 45.0  # nearer to the equator fields keep other calendars, as the Mediterranean's: dry in summer
 MIDWINTER_DAY = -10.0  # the December solstice of 1969, days since 1970-01-01
 YEAR_DAYS = 365.2425
 
@@ -147,7 +145,7 @@ def compute_features(
     channels.append(np.where(coarse_known, level - base, np.float32(0)) / NDVI_UNIT)
     channels.append(np.where(coarse_known & around_known, level - around, np.float32(0)) / NDVI_UNIT)
     channels.append(support)
-    for channel in season_of(grid_days - season_shift_days, looks.latitude):
+    for channel in time_of_year(grid_days - season_shift_days, looks.latitude):
         channels.append(np.broadcast_to(channel[:, None], base.shape))
     stack = np.stack([c.reshape(len(grid_days), height, width) for c in channels]).astype(np.float32, copy=False)
     stack[:, ~np.isfinite(linear).reshape(stack.shape[1:])] = 0
@@ -155,7 +153,7 @@ def compute_features(
     return FeatureStack(stack, linear.reshape(shape), near.nearest.reshape(shape))
 
 
-def season_of(days: np.ndarray, latitude: float | None) -> tuple[np.ndarray, np.ndarray]:
+def time_of_year(days: np.ndarray, latitude: float | None) -> tuple[np.ndarray, np.ndarray]:
     """Cosine and sine of the time of year, float32 (T,), counted from midwinter of the hemisphere.
 
     Both are 0 where the latitude is not known or below ``TEMPERATE_DEG``: the simulated crops keep the calendars of the

@@ -9,7 +9,7 @@ from fusion.series.features import (
     SPECKLE_RADIUS_PX,
     compute_features,
     look_oddity,
-    season_of,
+    time_of_year,
 )
 from fusion.series.observations import Observations
 from tests.factory import mock_observations
@@ -131,12 +131,12 @@ def test_one_look_and_no_look():
 
 def test_the_season_turns_with_the_hemisphere_and_is_silent_where_there_is_none():
     days = np.array(["2020-12-21", "2021-03-21", "2021-06-21"], "datetime64[D]").astype("int64")
-    north, south = season_of(days, 50.0), season_of(days, -50.0)
+    north, south = time_of_year(days, 50.0), time_of_year(days, -50.0)
     np.testing.assert_allclose(north[0], [1, 0, -1], atol=0.05)
     np.testing.assert_allclose(north[1], [0, 1, 0], atol=0.05)
     np.testing.assert_allclose(south, [-north[0], -north[1]], atol=0.02)
     for latitude in (None, 10.0, -23.0, 41.8):
-        assert not np.any(season_of(days, latitude))
+        assert not np.any(time_of_year(days, latitude))
 
 
 def test_a_shifted_calendar_moves_the_season_only(looks):
@@ -148,5 +148,5 @@ def test_a_shifted_calendar_moves_the_season_only(looks):
     changed = {FEATURE_NAMES[i] for i in np.flatnonzero(np.any(told != off, axis=(1, 2, 3)))}
     assert changed == {"season_cos", "season_sin"}
     seen = told[FEATURE_NAMES.index("linear")] != 0
-    later = season_of(grid_of(looks) - 30, 50.0)[0][:, None, None]
+    later = time_of_year(grid_of(looks) - 30, 50.0)[0][:, None, None]
     np.testing.assert_allclose(off[FEATURE_NAMES.index("season_cos")][seen], np.broadcast_to(later, seen.shape)[seen])
