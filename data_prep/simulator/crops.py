@@ -1,9 +1,12 @@
 """What grows on a parcel: rotations, grassland and trees, as growth components, dips and tillage events.
 
 Calendars follow the JRC MARS crop calendar and the USDA-FAS calendars for the temperate north; they shift with
-latitude, year and field. Meadows are cut several times a year and green again within weeks, which satellites see as
-dips (Schwieder et al. 2022, doi:10.1016/j.rse.2021.112795); how many days regrowth takes is a choice made here. Days
-count from 1 January of the first year in the north; in the south they run half a year ahead.
+latitude, year and field. Spring comes up to four days later a degree poleward (Hopkins 1918, Monthly Weather Review
+Supplement 9), autumn sowing and leaf fall the other way round; where summers are dry (Mediterranean climates, Koppen
+Csa and Csb) grass withers from late spring to the autumn rains and cereals ripen early. Meadows are cut several times a
+year and green again within weeks, which satellites see as dips (Schwieder et al. 2022, doi:10.1016/j.rse.2021.112795);
+how many days regrowth takes is a choice made here. Days count from 1 January of the first year in the north; in the
+south they run half a year ahead.
 
 A growth component rises and falls by logistic functions of the day, ``amp / (1 + exp(-(day - half) / scale))`` times
 what senescence leaves, and ends with the harvest. A dip takes a share of the green away and gives it back later.
@@ -21,8 +24,11 @@ OTHERS = ("grass_mown", "grass_grazed", "orchard", "deciduous", "evergreen", "ba
 COVERS = (*CROPS, *OTHERS, "pulses", "smooth")
 COVER = {name: index for index, name in enumerate(COVERS)}
 CROP_SHARE = np.array([3.0, 0.8, 1.0, 2.2, 1.6, 0.8, 0.9])  # relative areas, as in European lowland farming
+DRY_CROP_SHARE = np.array([4.5, 0.3, 1.5, 0.9, 0.8, 0.8, 0.9])  # where crops of the summer need irrigation
 OTHER_SHARE = np.array([3.0, 3.0, 0.7, 1.6, 0.9, 0.5, 0.5, 0.3])
 EARLIEST_SOWING = {"winter_cereal": -75, "rapeseed": -120, "spring_cereal": 78, "maize": 128, "root_crop": 112}
+AUTUMN_OVER_SPRING = 0.35  # a degree of latitude moves autumn by this share of what it moves spring
+SUMMER_CROP_SHIFT = 0.6  # crops of the warm season follow spring by this share
 OTHER_SOWING = 100  # day of the harvest year by which the field of another crop is ready
 HIGHEST_GREEN = 0.8  # above the NDVI of the soil; the index saturates there
 
@@ -46,13 +52,16 @@ class Grower:
         self.first, self.last = weather.season[0], weather.season[-1]
         warm = 50 - abs(weather.latitude)
         self.years = range(int(self.first // _YEAR) - 1, int(self.last // _YEAR) + 2)
-        self.shift = {y: -0.8 * warm + rng.normal(0, settings.year_shift_d) for y in self.years}
-        self.dry = {y: rng.random() < settings.drought_probability for y in self.years}
+        spring = -draw(rng, settings.latitude_shift_d) * warm
+        self.autumn = -AUTUMN_OVER_SPRING * spring  # shift of autumn sowing and of leaf fall, days
+        self.shift = {y: spring + rng.normal(0, settings.year_shift_d) for y in self.years}
+        self.summer_dry = rng.random() < settings.summer_dry_probability * np.clip(warm / 12, 0, 1)
+        self.dry = {y: rng.random() < (0.9 if self.summer_dry else settings.drought_probability) for y in self.years}
         self.vigour = {y: rng.normal(1.0, 0.05) for y in self.years}
-        self.mild = float(np.clip(rng.normal(0.55 + 0.012 * warm, 0.22), 0.05, 1.0))  # how much grows in winter
+        self.mild = float(np.clip(rng.normal(0.55 + 0.02 * warm, 0.22), 0.05, 1.0))  # how much grows in winter
         self.arable = draw(rng, settings.arable_share)
         self.cover_crops = draw(rng, settings.cover_crop_probability)
-        self.crop_share = rng.dirichlet(0.8 * CROP_SHARE + 0.05)
+        self.crop_share = rng.dirichlet(0.8 * (DRY_CROP_SHARE if self.summer_dry else CROP_SHARE) + 0.05)
         other = OTHER_SHARE * rng.gamma(1.0, 1.0, len(OTHERS)) + 1e-3
         self.other_share = other / other.sum()
         self.soil_level = rng.uniform(0.11, 0.2)
@@ -107,7 +116,9 @@ class Grower:
             crop = CROPS[rng.choice(len(CROPS), p=self.crop_share)]
             shift = self.shift[year] + rng.normal(0, self.settings.field_shift_d)
             start = _YEAR * year
-            self._between(parcel, free, start + EARLIEST_SOWING.get(crop, OTHER_SOWING) + shift)
+            earliest = EARLIEST_SOWING.get(crop, OTHER_SOWING)
+            sowing_shift = self.autumn if earliest < 0 else SUMMER_CROP_SHIFT * shift if earliest > 110 else shift
+            self._between(parcel, free, start + earliest + sowing_shift)
             vigour = self.vigour[year] * rng.normal(1.0, 0.05)
             free = getattr(self, "_" + crop)(parcel, start, shift, vigour, self.dry[year])
             if main is None and free > self.first + 30:
@@ -160,8 +171,8 @@ class Grower:
 
     def _winter_cereal(self, parcel: int, start: float, shift: float, vigour: float, dry: bool) -> float:
         rng = self.rng
-        sown = start + rng.uniform(-95, -45) + 0.5 * shift
-        yellow = start + rng.uniform(166, 188) + shift - (8 if dry else 0)
+        sown = start + rng.uniform(-95, -45) + self.autumn
+        yellow = start + rng.uniform(166, 188) + shift - (rng.uniform(0, 18) if dry else 0)
         harvest = yellow + rng.uniform(18, 42)
         end = (harvest, rng.uniform(0.3, 1.0))
         peak = rng.uniform(0.6, 0.76) * vigour
@@ -169,13 +180,13 @@ class Grower:
         emerged = (sown + rng.uniform(22, 45), rng.uniform(4, 10))
         self._grow(parcel, CEREAL, autumn, emerged, (yellow, 5, 0.8), end, sown)
         spring = (start + rng.uniform(58, 106) + shift, rng.uniform(5, 12))
-        fall = (yellow, rng.uniform(3.5, 7), rng.uniform(0.7, 0.95))
+        fall = (yellow, rng.uniform(3.5, 11 if dry else 7), rng.uniform(0.7, 0.95))
         self._grow(parcel, CEREAL, peak, spring, fall, end, start + 30 + shift)
         return harvest
 
     def _rapeseed(self, parcel: int, start: float, shift: float, vigour: float, dry: bool) -> float:
         rng = self.rng
-        sown = start + rng.uniform(-135, -110) + 0.5 * shift
+        sown = start + rng.uniform(-135, -110) + self.autumn
         yellow = start + rng.uniform(168, 190) + shift
         harvest = yellow + rng.uniform(12, 30)
         rosette = (sown + rng.uniform(22, 38), rng.uniform(4, 7))
@@ -191,16 +202,16 @@ class Grower:
     def _spring_cereal(self, parcel: int, start: float, shift: float, vigour: float, dry: bool) -> float:
         rng = self.rng
         sown = start + rng.uniform(60, 95) + shift
-        yellow = start + rng.uniform(178, 205) + shift
+        yellow = start + rng.uniform(178, 205) + shift - (rng.uniform(0, 14) if dry else 0)
         harvest = yellow + rng.uniform(16, 35)
         rise = (sown + rng.uniform(32, 48), rng.uniform(4, 7.5))
-        fall = (yellow, rng.uniform(3.5, 7), 0.85)
+        fall = (yellow, rng.uniform(3.5, 10 if dry else 7), 0.85)
         self._grow(parcel, CEREAL, rng.uniform(0.55, 0.75) * vigour, rise, fall, (harvest, rng.uniform(0.3, 1)), sown)
         return harvest
 
     def _maize(self, parcel: int, start: float, shift: float, vigour: float, dry: bool) -> float:
         rng = self.rng
-        sown = start + rng.uniform(106, 138) + 0.6 * shift
+        sown = start + rng.uniform(106, 138) + SUMMER_CROP_SHIFT * shift
         yellow = start + rng.uniform(248, 285) + 0.4 * shift - (15 if dry else 0)
         harvest = yellow + rng.uniform(-12, 35)
         amp = rng.uniform(0.58, 0.76) * vigour * (rng.uniform(0.6, 0.95) if dry else 1)
@@ -212,7 +223,7 @@ class Grower:
     def _root_crop(self, parcel: int, start: float, shift: float, vigour: float, dry: bool) -> float:
         """Potato, which dies back, or sugar beet, which is lifted green."""
         rng = self.rng
-        sown = start + rng.uniform(88, 125) + 0.6 * shift
+        sown = start + rng.uniform(88, 125) + SUMMER_CROP_SHIFT * shift
         if rng.random() < 0.45:
             yellow = start + rng.uniform(205, 262)
             harvest = yellow + rng.uniform(12, 40)
@@ -268,7 +279,9 @@ class Grower:
             rise = (start + rng.uniform(60, 105) + shift, rng.uniform(6, 14))
             fall = (start + rng.uniform(270, 350), rng.uniform(10, 25), rng.uniform(0.3, 1.0))
             self._grow(parcel, GRASS, peak, rise, fall, (start + 440, 20), start - 20)
-            if self.dry[year]:
+            if self.summer_dry:
+                self._wither(parcel, start, (0.4, 0.95))
+            elif self.dry[year]:
                 wilts = start + rng.uniform(165, 210) + shift
                 green_again = wilts + rng.uniform(30, 75)
                 self._dip(parcel, wilts, rng.uniform(0.2, 0.65), rng.uniform(4, 12), green_again, rng.uniform(5, 9))
@@ -297,9 +310,18 @@ class Grower:
                 self._dip(parcel, day, rng.uniform(0.05, 0.4), rng.uniform(0.8, 4), day + length, rng.uniform(2, 5))
                 day += length + rng.uniform(12, 45)
 
+    def _wither(self, parcel: int, start: float, share: tuple[float, float]) -> None:
+        """A dry summer takes a share of the green, from late spring to the autumn rains."""
+        rng = self.rng
+        wilts, rains = start + rng.uniform(115, 170), start + rng.uniform(262, 320)
+        self._dip(parcel, wilts, rng.uniform(*share), rng.uniform(4, 14), rains, rng.uniform(6, 14))
+
     def _orchard(self, parcel: int) -> None:
         self._lasting(parcel, TREE, self.rng.uniform(0.15, 0.5))
         self._deciduous(parcel, low=0.35)
+        if self.summer_dry:
+            for year in self.years:
+                self._wither(parcel, _YEAR * year, (0.1, 0.5))
 
     def _deciduous(self, parcel: int, low: float = 0.58) -> None:
         rng = self.rng
@@ -308,7 +330,7 @@ class Grower:
         for year in self.years:
             start = _YEAR * year
             rise = (start + 112 + late + self.shift[year], rng.uniform(2.5, 7))
-            fall = (start + rng.uniform(285, 312), rng.uniform(5, 11), 0.98)
+            fall = (start + rng.uniform(285, 312) + self.autumn, rng.uniform(5, 11), 0.98)
             self._grow(parcel, TREE, peak, rise, fall, (start + 380, 10), start)
 
     def _evergreen(self, parcel: int) -> None:

@@ -36,6 +36,10 @@ class PhenologySettings(_Settings):
 
     southern_probability: float = Field(0.15, ge=0, le=1, description="share of scenes in the southern hemisphere")
     latitude_deg: Range = Field((28.0, 60.0), description="absolute latitude")
+    latitude_shift_d: Range = Field((0.8, 4.0), description="how much later spring comes a degree poleward, days")
+    summer_dry_probability: float = Field(
+        0.6, ge=0, le=1, description="share of scenes with dry summers at 38 degrees and below, falling to none at 50"
+    )
     year_shift_d: float = Field(9.0, ge=0, description="standard deviation of the season shift common to a year")
     field_shift_d: float = Field(7.0, ge=0, description="standard deviation of the season shift of one field")
     arable_share: Range = Field((0.3, 1.0), description="share of the parcels under crops")

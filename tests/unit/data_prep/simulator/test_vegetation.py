@@ -42,16 +42,34 @@ def test_parcels_have_the_size_that_was_asked_for():
 
 
 def test_seasons_swap_hemispheres(north_year):
-    """Fields are greener from late May to June in the north, in midwinter in the south."""
+    """Temperate fields are greener from late May to June in the north, in midwinter in the south."""
     summer, winter = np.arange(140, 180), np.r_[335:365, 0:20]
-    south = north_year.model_copy(
-        update={"phenology": north_year.phenology.model_copy(update={"southern_probability": 1.0})}
-    )
+    temperate = north_year.phenology.model_copy(update={"latitude_deg": (49.0, 51.0)})
     gaps = []
-    for settings in (north_year, south):
-        truth = [simulate_parts(settings, seed).truth for seed in range(40)]
+    for south in (0.0, 1.0):
+        phenology = temperate.model_copy(update={"southern_probability": south})
+        settings = north_year.model_copy(update={"phenology": phenology})
+        truth = [simulate_parts(settings, seed).truth for seed in range(120)]
         gaps.append(np.mean([t[summer].mean() - t[winter].mean() for t in truth]))
-    assert gaps[0] > 0.05 and gaps[1] < -0.05
+    assert gaps[0] > 0.02 and gaps[1] < -0.02
+
+
+def test_spring_comes_earlier_towards_the_equator_and_mediterranean_summers_are_dry(north_year):
+    """NDVI of the scene mean: greenest earlier at 38 than at 57 degrees, and summer below spring there."""
+    spring, summer = np.arange(75, 120), np.arange(190, 235)
+
+    def greenness(latitude: float) -> tuple[float, float]:
+        phenology = north_year.phenology.model_copy(
+            update={"latitude_deg": (latitude, latitude), "summer_dry_probability": 1.0}
+        )
+        settings = north_year.model_copy(update={"phenology": phenology})
+        truth = [simulate_parts(settings, seed).truth for seed in range(24)]
+        return float(np.mean([t[spring].mean() for t in truth])), float(np.mean([t[summer].mean() for t in truth]))
+
+    (south_spring, south_summer), (north_spring, north_summer) = greenness(38.0), greenness(57.0)
+    assert south_spring > north_spring + 0.03
+    assert south_summer < south_spring - 0.05
+    assert north_summer > north_spring
 
 
 def test_crop_land_drops_sharply_at_harvest(north_year):
