@@ -120,7 +120,7 @@ def season_cases(scene: TruthScene, truth: SeasonTruth, rules: PhenologyRules) -
 
 
 def score_seasons(scene: TruthScene, predictor: Predictor | None, rules: PhenologyRules) -> pd.DataFrame:
-    """Errors of season dates, one row a pixel: ``scene, predictor, event, gap_days, error_days``.
+    """Errors of season dates, one row a pixel: ``scene, predictor, event, gap_days, pixel, error_days``.
 
     ``predictor=None`` extracts from the S2 looks themselves. ``error_days`` is NaN where no season near the true one
     was found.
@@ -136,7 +136,8 @@ def score_seasons(scene: TruthScene, predictor: Predictor | None, rules: Phenolo
         else:
             found = whole  # without a gap both events come from the same series
         error = (found.dates[case.event] - truth.season.dates[case.event])[0][case.scored]
-        parts.append(pd.DataFrame({"event": case.event, "gap_days": case.gap_days, "error_days": error}))
+        columns = {"event": case.event, "gap_days": case.gap_days, "pixel": truth.pixels[case.scored]}
+        parts.append(pd.DataFrame({**columns, "error_days": error}))
     if not parts:
         return pd.DataFrame()
     name = LOOKS if predictor is None else predictor.name
@@ -156,14 +157,31 @@ def series_of(
 
 
 def season_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """RMSE, median absolute error and bias in days where a season was found, and the share where none was."""
+    """RMSE, median absolute error and bias in days where a season was found, and the share where none was.
+
+    A method that finds no season where dates are hard to tell looks better than one that does, so
+    ``looks_rmse_ratio`` divides its RMSE by that of the gappy looks on the pixels where both found the season.
+    """
+    case = ["scene", "event", "gap_days", "pixel"]
+    looks = rows[rows.predictor == LOOKS].set_index(case).error_days.rename("looks_error_days")
+    rows = rows.join(looks, on=case)
     out = []
     for (predictor, event, gap), group in rows.groupby(["predictor", "event", "gap_days"], sort=False):
         error = group.error_days.dropna().to_numpy()
         row = {"predictor": predictor, "event": event, "gap_days": gap, "n": len(group)}
         if error.size:
-            row |= {"rmse_days": float(np.sqrt((error**2).mean())), "bias_days": float(error.mean())}
+            row |= {"rmse_days": root_mean_square(error), "bias_days": float(error.mean())}
             row |= {"median_absolute_days": float(np.median(np.abs(error)))}
+        both = group.dropna(subset=["error_days", "looks_error_days"])
+        row |= {"n_both": len(both)}
+        if len(both):
+            beside = root_mean_square(both.looks_error_days.to_numpy())
+            row |= {"looks_rmse_ratio": root_mean_square(both.error_days.to_numpy()) / beside if beside else np.nan}
         out.append(row | {"missed_percent": 100 * float(group.error_days.isna().mean())})
-    columns = ["rmse_days", "median_absolute_days", "bias_days"]
-    return pd.DataFrame(out).reindex(columns=["predictor", "event", "gap_days", "n", *columns, "missed_percent"])
+    columns = ["rmse_days", "median_absolute_days", "bias_days", "missed_percent", "n_both", "looks_rmse_ratio"]
+    return pd.DataFrame(out).reindex(columns=["predictor", "event", "gap_days", "n", *columns])
+
+
+def root_mean_square(values: np.ndarray) -> float:
+    """Of one or more values."""
+    return float(np.sqrt(np.mean(np.square(values))))

@@ -142,6 +142,8 @@ def show(evaluation: Evaluation) -> Group:
             parts.append(pivot(rows, "gap_days", "rmse_days", f"{event} RMSE (days) by gap over the event", digits=1))
             title = f"{event} median absolute error (days)"
             parts.append(pivot(rows, "gap_days", "median_absolute_days", title, digits=1))
+            title = f"{event} RMSE over that of the gappy looks, where both found the season"
+            parts.append(pivot(rows, "gap_days", "looks_rmse_ratio", title, digits=2))
     for name in ("images", "coarse_consistency", "radar_level", "suspect_looks", "seeds", "gate", "checks"):
         if name in tables:
             parts.append(flat(tables[name], name.replace("_", " ")))

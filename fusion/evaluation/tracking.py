@@ -1,5 +1,6 @@
 """An evaluation in MLflow: its settings, its main figures as metrics, all files as artifacts."""
 
+import fcntl
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,13 +31,23 @@ class Tracking(Rules):
     run_name: str | None = Field(None, description="name of the run; null: the output folder's name")
 
 
-def artifact_location(uri: str) -> str | None:
-    """Where files of runs in the store ``uri`` go: beside an sqlite store, whose folder is made; else its default."""
+def prepare_store(uri: str, experiment: str) -> None:
+    """Make an sqlite store and the experiment in it where they are missing; other stores are left to their servers.
+
+    Files of runs go beside the store. Two runs that begin together would both build its tables, and one would fail, so
+    they wait for each other.
+    """
+    import mlflow
+
     if not uri.startswith("sqlite:///"):
-        return None
+        return
     folder = Path(uri.removeprefix("sqlite:///")).parent
     folder.mkdir(parents=True, exist_ok=True)
-    return (folder / "mlartifacts").resolve().as_uri()
+    with open(folder / ".mlflow.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        client = mlflow.MlflowClient(tracking_uri=uri)
+        if client.get_experiment_by_name(experiment) is None:
+            client.create_experiment(experiment, artifact_location=(folder / "mlartifacts").resolve().as_uri())
 
 
 def record(evaluation: Evaluation, settings: Mapping[str, Any], tracking: Tracking, out: Path) -> str | None:
@@ -46,13 +57,10 @@ def record(evaluation: Evaluation, settings: Mapping[str, Any], tracking: Tracki
     import mlflow
 
     uri = tracking.uri or default_tracking_uri()
-    location = artifact_location(uri)
+    prepare_store(uri, tracking.experiment)
     client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(tracking.experiment)
-    if experiment is None:
-        identity = client.create_experiment(tracking.experiment, artifact_location=location)
-    else:
-        identity = experiment.experiment_id
+    identity = client.create_experiment(tracking.experiment) if experiment is None else experiment.experiment_id
     run = client.create_run(identity, run_name=tracking.run_name or out.name)
     for key, value in parameters(settings).items():
         client.log_param(run.info.run_id, key, value)

@@ -6,6 +6,7 @@ import pytest
 
 from fusion.contract import S2NDVI
 from fusion.evaluation.baselines import Linear
+from fusion.evaluation.checks import season_date_checks
 from fusion.evaluation.phenology import (
     LOOKS,
     PhenologyRules,
@@ -102,7 +103,20 @@ def test_the_nearest_season_within_reach_is_taken():
 
 
 def test_table_by_hand():
-    rows = pd.DataFrame({"predictor": "p", "event": "SOS", "gap_days": 60, "error_days": [3.0, -4.0, 5.0, np.nan]})
-    table = season_table(rows).iloc[0]
+    case = {"scene": "a", "event": "SOS", "gap_days": 60, "pixel": range(4)}
+    rows = pd.DataFrame({"predictor": "p", **case, "error_days": [3.0, -4.0, 5.0, np.nan]})
+    looks = pd.DataFrame({"predictor": LOOKS, **case, "error_days": [np.nan, 8.0, -10.0, 20.0]})
+    table = season_table(pd.concat([rows, looks])).iloc[0]
     assert table.rmse_days == pytest.approx(np.sqrt(50 / 3)) and table.median_absolute_days == 4.0
     assert table.bias_days == pytest.approx(4 / 3) and table.missed_percent == 25.0 and table.n == 4
+    assert table.n_both == 2 and table.looks_rmse_ratio == pytest.approx(0.5)  # only pixels 1 and 2 have both
+
+
+def test_checks_compare_with_the_looks_with_and_without_a_gap():
+    row = {"predictor": "model", "event": "EOS", "looks_rmse_ratio": 0.5, "median_absolute_days": 4.0}
+    found = season_date_checks(pd.DataFrame([{**row, "gap_days": gap} for gap in (0, 30, 60)]), "model")
+    assert [(r["check"], r["passed"]) for r in found] == [
+        ("EOS RMSE / looks, 0 d gap", False),
+        ("EOS RMSE / looks, 60 d gap", False),
+        ("EOS median |error| (d), 60 d gap", True),
+    ]
