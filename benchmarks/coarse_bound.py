@@ -18,7 +18,7 @@ from scipy.ndimage import uniform_filter
 
 from data_prep.simulator.stream import SimulatedScenes
 from fusion.evaluation.holdout import Holdout, hide_scene
-from fusion.evaluation.predictor import ModelPredictor, ablations
+from fusion.evaluation.predictor import ModelPredictor, Predictor, ablations
 from fusion.evaluation.scenes import truth_scenes
 
 BOUND_SEED = 1_710_000_000  # apart from the seeds that are trained, calibrated, tuned and evaluated on
@@ -29,7 +29,7 @@ FAR_DAYS = 60
 def coarse_bound(scenes: int, model: str | None) -> pd.DataFrame:
     """MAE beyond 60 days of the model and its ablations: as it is, and without the error of the surroundings' mean."""
     full = ModelPredictor.load(model)
-    predictors = [full, *ablations(full, ["s1", "coarse", "s2_only"])]
+    predictors: list[Predictor] = [full, *ablations(full, ["s1", "coarse", "s2_only"])]
     sums = pd.DataFrame(0.0, index=[p.name for p in predictors], columns=["n", "error", "left", "mean"])
     source = SimulatedScenes({"height": 64, "width": 64}, seed=BOUND_SEED)
     for index, scene in enumerate(track(truth_scenes(source, scenes), total=scenes, description="scenes")):
