@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from fusion.contract import ContractError
+from fusion.series.season_settings import SEASON_FLAGS
 from fusion.series.seasons import seasons
 
 MATCH_DAYS = 60
@@ -56,8 +57,13 @@ def default_seasons(cube: xr.DataArray) -> pd.DataFrame:
         for k in range(one.sizes["season"]):
             if np.isfinite(one.MAXD.values[k]):
                 rows.append({n: zero + float(one[n].values[k]) for n in ("SOSD", "EOSD", "MAXD")})
-                rows[-1] |= {n: float(one[n].values[k]) for n in ("SOSD_SIGMA", "EOSD_SIGMA")}
+                rows[-1] |= {n: float(one[n].values[k]) for n in ("SOSD_SIGMA", "EOSD_SIGMA", "FLAG")}
     return pd.DataFrame(rows)
+
+
+def within_a_year(found: pd.DataFrame) -> pd.DataFrame:
+    """The seasons without the flag ``over_a_year``."""
+    return found[found.FLAG.astype(int) & SEASON_FLAGS["over_a_year"] == 0] if len(found) else found
 
 
 def original_seasons(cube: xr.DataArray, maxima: pd.DataFrame) -> pd.DataFrame:
@@ -116,18 +122,20 @@ def main() -> None:
     if not root or not (Path(root) / "flux_sites").is_dir():
         print("flux_sites is absent: set NDVI_FUSION_REAL_DATA to the folder that holds it; nothing was measured")
         return
-    errors = {"default": [], "original": []}
+    errors = {"default": [], "default, without those flagged over a year": [], "original": []}
     total = 0
     for file in sorted((Path(root) / "flux_sites" / "ndvi").glob("*.csv")):
         cube, tower = site_ndvi(file), tower_seasons(file.parents[1] / "gpp_seasons" / file.name)
         covered = cube.t.values.astype("datetime64[D]").astype(int)
         tower = tower[(covered[0] <= tower.MAXD) & (covered[-1] >= tower.MAXD)]
         total += len(tower)
-        errors["default"].append(matched_errors(default_seasons(cube), tower))
+        found = default_seasons(cube)
+        errors["default"].append(matched_errors(found, tower))
+        errors["default, without those flagged over a year"].append(matched_errors(within_a_year(found), tower))
         errors["original"].append(matched_errors(original_seasons(cube, tower), tower))
     tables = {k: pd.concat(v, ignore_index=True) for k, v in errors.items()}
     both = tables["default"].notna().all(axis=1) & tables["original"].notna().all(axis=1)
-    tables |= {f"{k}, seasons that both date": tables[k][both] for k in errors}
+    tables |= {f"{k}, seasons that both date": tables[k][both] for k in ("default", "original")}
     result = {"tower_seasons": total} | {k: summary(v) for k, v in tables.items()}
     print(f"{total} tower seasons\n")
     print("| method | matched | RMSE SOS/EOS | MAD SOS/EOS | median abs. error | median error |")

@@ -37,6 +37,7 @@ SEASON_FLAGS = {
     "more_seasons": 64,  # more seasons were found than the output has room for
     "few_looks": 128,  # QFLAG below 7
     "edge_near": 256,  # the series' edge lies on the curve's flank; the date is kept, the minimum is uncertain
+    "over_a_year": 512,  # LENGTH above 366 days: often two years that a faint or unseen trough did not part
 }
 
 

@@ -176,6 +176,15 @@ def test_series_that_ends_in_the_season_has_no_end():
     assert int(one(data, "FLAG")) & SEASON_FLAGS["end_cut"]
 
 
+@pytest.mark.parametrize(("brown", "flagged"), [(420, False), (560, True)])
+def test_a_season_longer_than_a_year_is_dated_and_flagged(brown, flagged):
+    days = np.arange(0, 730, 5)
+    data = seasons(cube(curve(days, t1=100, t2=brown)))
+    length = data.LENGTH.values[np.isfinite(data.LENGTH.values)].item()
+    flags = data.FLAG.values[np.isfinite(data.LENGTH.values)].item()
+    assert (length > 366) == flagged and bool(int(flags) & SEASON_FLAGS["over_a_year"]) == flagged
+
+
 @pytest.mark.parametrize(("method", "side"), [("first_derivative", (T1, T2)), ("gu", (T1 - 2 * K1, T2 + 2 * K2))])
 def test_methods_with_a_hand_derived_date(method, side):
     """Steepest point of a logistic is its centre; its tangent meets the base two time constants before."""
