@@ -29,7 +29,7 @@ COARSE_DAYS = 8.0
 COARSE_LABEL_SHIFT_DAYS = 5  # composites are labelled by their first day; their content lies about here
 NDVI_UNIT = np.float32(0.2)  # one network unit of NDVI difference
 DB_UNIT = np.float32(2.0)  # one network unit of backscatter difference
-TEMPERATE_DEG = 45.0  # nearer to the equator fields keep other calendars, as the Mediterranean's: dry in summer
+TEMPERATE_DEG = 45.0  # nearer to the equator dry summers and irrigation let neighbours keep opposite calendars
 MIDWINTER_DAY = -10.0  # the December solstice of 1969, days since 1970-01-01
 YEAR_DAYS = 365.2425
 
@@ -156,8 +156,7 @@ def compute_features(
 def time_of_year(days: np.ndarray, latitude: float | None) -> tuple[np.ndarray, np.ndarray]:
     """Cosine and sine of the time of year, float32 (T,), counted from midwinter of the hemisphere.
 
-    Both are 0 where the latitude is not known or below ``TEMPERATE_DEG``: the simulated crops keep the calendars of the
-    temperate zone.
+    Both are 0 where the latitude is not known or below ``TEMPERATE_DEG``, where the date says little about a field.
     """
     if latitude is None or abs(latitude) < TEMPERATE_DEG:
         return np.zeros(len(days), np.float32), np.zeros(len(days), np.float32)
