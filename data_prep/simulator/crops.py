@@ -1,69 +1,39 @@
-"""What grows on a parcel: rotations, grassland and trees, as growth components, dips and tillage events.
+"""What is sown on a parcel and what stands between two crops; and the choice of what a parcel carries at all.
 
 Calendars follow the JRC MARS crop calendar and the USDA-FAS calendars for the temperate north; they shift with
-latitude, year and field. Spring comes up to four days later a degree poleward (Hopkins 1918, Monthly Weather Review
-Supplement 9), autumn sowing and leaf fall the other way round; where summers are dry (Mediterranean climates, Koppen
-Csa and Csb) grass withers from late spring to the autumn rains and cereals ripen early. Meadows are cut several times a
-year and green again within weeks, which satellites see as dips (Schwieder et al. 2022, doi:10.1016/j.rse.2021.112795);
-how many days regrowth takes is a choice made here. Days count from 1 January of the first year in the north; in the
-south they run half a year ahead.
-
-A growth component rises and falls by logistic functions of the day, ``amp / (1 + exp(-(day - half) / scale))`` times
-what senescence leaves, and ends with the harvest. A dip takes a share of the green away and gives it back later.
+latitude, year and field as :mod:`data_prep.simulator.growth` tells.
 """
 
 import numpy as np
 
 from data_prep.simulator.fields import draw
 from data_prep.simulator.geometry import BUILDING, HEDGE, ROAD
+from data_prep.simulator.growth import BROADLEAF, CEREAL, GRASS, MAIZE, RAPE, YEAR_DAYS
+from data_prep.simulator.lasting import LASTING, LastingCover
 from data_prep.simulator.settings import PhenologySettings
 from data_prep.simulator.weather import Weather
 
 CROPS = ("winter_cereal", "rapeseed", "spring_cereal", "maize", "root_crop", "legume", "double_crop")
-OTHERS = ("grass_mown", "grass_grazed", "orchard", "deciduous", "evergreen", "bare", "built", "water")
-COVERS = (*CROPS, *OTHERS, "pulses", "smooth")
+COVERS = (*CROPS, *LASTING, "pulses", "smooth")
 COVER = {name: index for index, name in enumerate(COVERS)}
 CROP_SHARE = np.array([3.0, 0.8, 1.0, 2.2, 1.6, 0.8, 0.9])  # relative areas, as in European lowland farming
 DRY_CROP_SHARE = np.array([4.5, 0.3, 1.5, 0.9, 0.8, 0.8, 0.9])  # where crops of the summer need irrigation
-OTHER_SHARE = np.array([3.0, 3.0, 0.7, 1.6, 0.9, 0.5, 0.5, 0.3])
+LASTING_SHARE = np.array([3.0, 3.0, 0.7, 1.6, 0.9, 0.5, 0.5, 0.3])
 EARLIEST_SOWING = {"winter_cereal": -75, "rapeseed": -120, "spring_cereal": 78, "maize": 128, "root_crop": 112}
-AUTUMN_OVER_SPRING = 0.35  # a degree of latitude moves autumn by this share of what it moves spring
-SUMMER_CROP_SHIFT = 0.6  # crops of the warm season follow spring by this share
 OTHER_SOWING = 100  # day of the harvest year by which the field of another crop is ready
-HIGHEST_GREEN = 0.8  # above the NDVI of the soil; the index saturates there
-
-# what the radar sees of a plant, see radar.py
-CEREAL, RAPE, BROADLEAF, MAIZE, GRASS, TREE = range(6)
-GROWTH_COLUMNS = 11
-DIP_COLUMNS = 6
-_YEAR = 365.25
-_ALWAYS = 1e5
+SUMMER_CROP_SHIFT = 0.6  # crops of the warm season follow spring by this share
 
 
-class Grower:
-    """Collects what happens on the parcels of one scene: ``growth``, ``dips``, ``tillage`` and ``soil`` NDVI."""
+class Grower(LastingCover):
+    """Plants the parcels of one scene."""
 
     def __init__(self, settings: PhenologySettings, weather: Weather, rng: np.random.Generator):
-        self.settings, self.rng = settings, rng
-        self.growth: list[tuple[float, ...]] = []
-        self.dips: list[tuple[float, ...]] = []
-        self.tillage: list[tuple[int, float, float]] = []  # parcel, day, days in which the roughness fades
-        self.soil: list[float] = []
-        self.first, self.last = weather.season[0], weather.season[-1]
-        warm = 50 - abs(weather.latitude)
-        self.years = range(int(self.first // _YEAR) - 1, int(self.last // _YEAR) + 2)
-        spring = -draw(rng, settings.latitude_shift_d) * warm
-        self.autumn = -AUTUMN_OVER_SPRING * spring  # shift of autumn sowing and of leaf fall, days
-        self.shift = {y: spring + rng.normal(0, settings.year_shift_d) for y in self.years}
-        self.summer_dry = rng.random() < settings.summer_dry_probability * np.clip(warm / 12, 0, 1)
-        self.dry = {y: rng.random() < (0.9 if self.summer_dry else settings.drought_probability) for y in self.years}
-        self.vigour = {y: rng.normal(1.0, 0.05) for y in self.years}
-        self.mild = float(np.clip(rng.normal(0.55 + 0.02 * warm, 0.22), 0.05, 1.0))  # how much grows in winter
+        super().__init__(settings, weather, rng)
         self.arable = draw(rng, settings.arable_share)
         self.cover_crops = draw(rng, settings.cover_crop_probability)
         self.crop_share = rng.dirichlet(0.8 * (DRY_CROP_SHARE if self.summer_dry else CROP_SHARE) + 0.05)
-        other = OTHER_SHARE * rng.gamma(1.0, 1.0, len(OTHERS)) + 1e-3
-        self.other_share = other / other.sum()
+        lasting = LASTING_SHARE * rng.gamma(1.0, 1.0, len(LASTING)) + 1e-3
+        self.lasting_share = lasting / lasting.sum()
         self.soil_level = rng.uniform(0.11, 0.2)
 
     def plant(self, parcel: int, kind: int) -> int:
@@ -84,30 +54,9 @@ class Grower:
             return COVER["smooth"]
         if rng.random() < self.arable:
             return self._rotation(parcel)
-        name = OTHERS[rng.choice(len(OTHERS), p=self.other_share)]
+        name = LASTING[rng.choice(len(LASTING), p=self.lasting_share)]
         getattr(self, "_" + name)(parcel)
         return COVER[name]
-
-    def _grow(
-        self,
-        parcel: int,
-        plant: int,
-        amp: float,
-        rise: tuple[float, float],
-        fall: tuple[float, float, float] = (_ALWAYS, 5.0, 0.0),
-        end: tuple[float, float] = (_ALWAYS, 1.0),
-        first: float = -_ALWAYS,
-    ) -> None:
-        """``rise``: day of half growth, scale; ``fall``: centre, scale, share lost; ``end``: day, scale."""
-        self.growth.append((parcel, plant, min(amp, HIGHEST_GREEN), *rise, *fall, *end, first))
-
-    def _dip(self, parcel: int, day: float, share: float, scale: float, back: float, back_scale: float) -> None:
-        self.dips.append((parcel, day, share, scale, back, back_scale))
-
-    def _till(self, parcel: int, day: float) -> None:
-        self.tillage.append((parcel, day, self.rng.uniform(15, 90)))
-
-    # crops ---------------------------------------------------------------------------------------------------------
 
     def _rotation(self, parcel: int) -> int:
         """A crop a year, and what stands between two crops; the cover is the first crop within the period."""
@@ -115,7 +64,7 @@ class Grower:
         for year in self.years:
             crop = CROPS[rng.choice(len(CROPS), p=self.crop_share)]
             shift = self.shift[year] + rng.normal(0, self.settings.field_shift_d)
-            start = _YEAR * year
+            start = YEAR_DAYS * year
             earliest = EARLIEST_SOWING.get(crop, OTHER_SOWING)
             sowing_shift = self.autumn if earliest < 0 else SUMMER_CROP_SHIFT * shift if earliest > 110 else shift
             self._between(parcel, free, start + earliest + sowing_shift)
@@ -153,7 +102,7 @@ class Grower:
         end = min(end, sowing - 2)
         if end <= sown + 25:
             return free
-        winter = np.cos(2 * np.pi * (sown + 45 - 15) / _YEAR)
+        winter = np.cos(2 * np.pi * (sown + 45 - 15) / YEAR_DAYS)
         amp = rng.uniform(0.45, 0.8) * (1 - 0.35 * max(winter, 0) * (1 - self.mild))
         scale = rng.uniform(3.5, 8)
         killed = 0.5 if rng.random() < 0.25 else 0.1  # by frost
@@ -263,107 +212,3 @@ class Grower:
             if day > start + 280:
                 break
         return day
-
-    # grass, trees, ground ------------------------------------------------------------------------------------------
-
-    def _lasting(self, parcel: int, plant: int, green: float) -> None:
-        self._grow(parcel, plant, green, (-_ALWAYS, 5.0))
-
-    def _sward(self, parcel: int) -> None:
-        rng = self.rng
-        winter = rng.uniform(0.42, 0.76) * (0.65 + 0.5 * self.mild)
-        self._lasting(parcel, GRASS, winter)
-        for year in self.years:
-            start, shift = _YEAR * year, self.shift[year] + rng.normal(0, self.settings.field_shift_d)
-            peak = max(rng.uniform(0.55, 0.75) * self.vigour[year], winter)
-            rise = (start + rng.uniform(60, 105) + shift, rng.uniform(6, 14))
-            fall = (start + rng.uniform(270, 350), rng.uniform(10, 25), rng.uniform(0.3, 1.0))
-            self._grow(parcel, GRASS, peak, rise, fall, (start + 440, 20), start - 20)
-            if self.summer_dry:
-                self._wither(parcel, start, (0.4, 0.95))
-            elif self.dry[year]:
-                wilts = start + rng.uniform(165, 210) + shift
-                green_again = wilts + rng.uniform(30, 75)
-                self._dip(parcel, wilts, rng.uniform(0.2, 0.65), rng.uniform(4, 12), green_again, rng.uniform(5, 9))
-
-    def _grass_mown(self, parcel: int) -> None:
-        rng = self.rng
-        self._sward(parcel)
-        cuts = int(rng.integers(2, 7))
-        for year in self.years:
-            day = _YEAR * year + rng.uniform(112, 165) + self.shift[year]
-            for _ in range(cuts):
-                regrowth = rng.uniform(10, 25)
-                back = (day + 0.5 * regrowth, regrowth / 5.5)
-                self._dip(parcel, day, rng.uniform(0.25, 0.75), rng.uniform(0.3, 1.2), *back)
-                day += rng.uniform(24, 44) * 4 / max(cuts, 3)
-                if day > _YEAR * year + 310:
-                    break
-
-    def _grass_grazed(self, parcel: int) -> None:
-        rng = self.rng
-        self._sward(parcel)
-        for year in self.years:
-            day, stop = _YEAR * year + rng.uniform(85, 140), _YEAR * year + rng.uniform(290, 340)
-            while day < stop:
-                length = rng.uniform(3, 25)
-                self._dip(parcel, day, rng.uniform(0.05, 0.4), rng.uniform(0.8, 4), day + length, rng.uniform(2, 5))
-                day += length + rng.uniform(12, 45)
-
-    def _wither(self, parcel: int, start: float, share: tuple[float, float]) -> None:
-        """A dry summer takes a share of the green, from late spring to the autumn rains."""
-        rng = self.rng
-        wilts, rains = start + rng.uniform(115, 170), start + rng.uniform(262, 320)
-        self._dip(parcel, wilts, rng.uniform(*share), rng.uniform(4, 14), rains, rng.uniform(6, 14))
-
-    def _orchard(self, parcel: int) -> None:
-        self._lasting(parcel, TREE, self.rng.uniform(0.15, 0.5))
-        self._deciduous(parcel, low=0.35)
-        if self.summer_dry:
-            for year in self.years:
-                self._wither(parcel, _YEAR * year, (0.1, 0.5))
-
-    def _deciduous(self, parcel: int, low: float = 0.58) -> None:
-        rng = self.rng
-        floor, peak, late = rng.uniform(0.12, 0.45), rng.uniform(low, 0.76), rng.normal(0, 6)
-        self._lasting(parcel, TREE, floor)
-        for year in self.years:
-            start = _YEAR * year
-            rise = (start + 112 + late + self.shift[year], rng.uniform(2.5, 7))
-            fall = (start + rng.uniform(285, 312) + self.autumn, rng.uniform(5, 11), 0.98)
-            self._grow(parcel, TREE, peak, rise, fall, (start + 380, 10), start)
-
-    def _evergreen(self, parcel: int) -> None:
-        rng = self.rng
-        floor = rng.uniform(0.4, 0.7)
-        self._lasting(parcel, TREE, floor)
-        for year in self.years:
-            start = _YEAR * year
-            rise = (start + 110 + self.shift[year], 18.0)
-            self._grow(
-                parcel, TREE, floor + rng.uniform(0, 0.12), rise, (start + 300, 20, 1.0), (start + 400, 15), start
-            )
-
-    def _bare(self, parcel: int) -> None:
-        self._lasting(parcel, GRASS, self.rng.uniform(0, 0.15))
-
-    def _built(self, parcel: int) -> None:
-        self.soil[-1] = self.rng.uniform(0.03, 0.2)
-        self._lasting(parcel, TREE, self.rng.uniform(0, 0.25))
-
-    def _water(self, parcel: int) -> None:
-        self.soil[-1] = self.rng.uniform(-0.2, 0.05)
-
-    def _pulses(self, parcel: int) -> None:
-        """Green that comes and goes by no calendar, so that a model cannot rely on crop calendars alone."""
-        rng = self.rng
-        day = self.first - 60 - rng.exponential(60)
-        while day < self.last:
-            length, scale = rng.uniform(15, 160), rng.uniform(1.5, 14)
-            rise = (day + 3 * scale, scale)
-            fall = (day + length, rng.uniform(2, 20), rng.uniform(0, 1))
-            end = (day + length + rng.uniform(0, 30), rng.uniform(0.3, 6))
-            self._grow(parcel, int(rng.integers(0, 5)), rng.uniform(0.1, 0.8), rise, fall, end, day)
-            if rng.random() < 0.5:
-                self._till(parcel, day)
-            day += rng.exponential(70) + 10

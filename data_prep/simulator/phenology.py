@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from data_prep.simulator.crops import COVER, DIP_COLUMNS, GRASS, GROWTH_COLUMNS, Grower
+from data_prep.simulator.crops import COVER, Grower
 from data_prep.simulator.fields import draw, smooth_series
 from data_prep.simulator.geometry import Landscape
+from data_prep.simulator.growth import DIP_COLUMNS, GRASS, GROWTH_COLUMNS
 from data_prep.simulator.settings import PhenologySettings
 from data_prep.simulator.weather import Weather
 

@@ -183,7 +183,6 @@ def season_counts(metrics: dict, pixel: np.ndarray, origin: np.ndarray, looks: t
         score = np.where(mask, value, score)
     metrics["QFLAG"] = np.where(up & top & down, 10, score)
     metrics["FLAG"] = metrics["FLAG"] | np.where(metrics["QFLAG"] < 7, SEASON_FLAGS["few_looks"], 0)
-    metrics["FLAG"] |= np.where(metrics["LENGTH"] > 366, SEASON_FLAGS["over_a_year"], 0)
 
 
 def looks_before(look_days: np.ndarray, border: np.ndarray) -> np.ndarray:

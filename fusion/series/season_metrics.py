@@ -226,7 +226,7 @@ def season_sigmas(chol: np.ndarray, gradients: list[np.ndarray]) -> list[np.ndar
 
 
 def season_cut(out: dict, left_over: tuple, open_edge: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Flags of cut flanks; the dates, values and sigmas that a cut spoils become NaN in place."""
+    """Flags of cut flanks and of length; the dates, values and sigmas that a cut spoils become NaN in place."""
     flag = np.zeros(len(begin), np.int32)
     sides = (("SOS", "start_cut", 0, begin), ("EOS", "end_cut", 1, end))
     spoiled = np.zeros(len(begin), bool)
@@ -241,6 +241,7 @@ def season_cut(out: dict, left_over: tuple, open_edge: np.ndarray, begin: np.nda
         spoiled |= cut
     for variable in ("LENGTH", "SPROD", "TPROD"):
         out[variable] = np.where(spoiled, np.nan, out[variable])
+    flag |= np.where(out["LENGTH"] > 366, SEASON_FLAGS["over_a_year"], 0)
     peak_cut = (out["MAXD"] <= begin) | (out["MAXD"] >= end)
     for variable in ("MAXD", "MAXD_SIGMA"):
         out[variable] = np.where(peak_cut, np.nan, out[variable])

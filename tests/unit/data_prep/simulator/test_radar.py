@@ -5,7 +5,7 @@ import pytest
 from scipy.special import polygamma
 
 from data_prep.simulator import radar
-from data_prep.simulator.crops import CEREAL, GRASS, MAIZE
+from data_prep.simulator.growth import CEREAL, GRASS, MAIZE
 from data_prep.simulator.phenology import Vegetation
 from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import RadarSettings

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from data_prep.simulator.crops import BROADLEAF, CEREAL, COVER, Grower
+from data_prep.simulator.crops import COVER, Grower
 from data_prep.simulator.geometry import make_landscape
+from data_prep.simulator.growth import BROADLEAF, CEREAL
 from data_prep.simulator.phenology import _grow, make_vegetation
 from data_prep.simulator.scene import simulate_parts
 from data_prep.simulator.settings import GeometrySettings, PhenologySettings
