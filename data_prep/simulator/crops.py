@@ -20,6 +20,7 @@ CROP_SHARE = np.array([3.0, 0.8, 1.0, 2.2, 1.6, 0.8, 0.9])  # relative areas, as
 DRY_CROP_SHARE = np.array([4.5, 0.3, 1.5, 0.9, 0.8, 0.8, 0.9])  # where crops of the summer need irrigation
 LASTING_SHARE = np.array([3.0, 3.0, 0.7, 1.6, 0.9, 0.5, 0.5, 0.3])
 EARLIEST_SOWING = {"winter_cereal": -75, "rapeseed": -120, "spring_cereal": 78, "maize": 128, "root_crop": 112}
+AUTUMN_SOWN, SUMMER_CROPS = ("winter_cereal", "rapeseed"), ("maize", "root_crop")
 OTHER_SOWING = 100  # day of the harvest year by which the field of another crop is ready
 SUMMER_CROP_SHIFT = 0.6  # crops of the warm season follow spring by this share
 
@@ -66,13 +67,18 @@ class Grower(LastingCover):
             shift = self.shift[year] + rng.normal(0, self.settings.field_shift_d)
             start = YEAR_DAYS * year
             earliest = EARLIEST_SOWING.get(crop, OTHER_SOWING)
-            sowing_shift = self.autumn if earliest < 0 else SUMMER_CROP_SHIFT * shift if earliest > 110 else shift
-            self._between(parcel, free, start + earliest + sowing_shift)
+            self._between(parcel, free, start + earliest + self._sowing_shift(crop, shift))
             vigour = self.vigour[year] * rng.normal(1.0, 0.05)
             free = getattr(self, "_" + crop)(parcel, start, shift, vigour, self.dry[year])
             if main is None and free > self.first + 30:
                 main = COVER[crop]
         return COVER["maize"] if main is None else main
+
+    def _sowing_shift(self, crop: str, shift: float) -> float:
+        """By how many days sowing follows the place and the year, where spring follows them by ``shift``."""
+        if crop in AUTUMN_SOWN:
+            return self.autumn
+        return SUMMER_CROP_SHIFT * shift if crop in SUMMER_CROPS else shift
 
     def _between(self, parcel: int, free: float, sowing: float) -> None:
         """Stubble, volunteers, cover crop or weeds between a harvest and the next sowing."""

@@ -10,7 +10,7 @@ from fusion.inference.session import ModelSession
 from fusion.series.calibration import SIGMA_KINDS
 from fusion.series.features import compute_features
 from fusion.series.observations import Observations, observations_from_cube
-from fusion.series.tiling import cut_tiles
+from fusion.series.tiling import Tile, cut_tiles
 
 TILE_PX = 96
 TILE_PIXEL_DATES = 1_300_000  # a tile holds at most about this many, 220 MB of features
@@ -72,14 +72,26 @@ def fuse_cube(
     for done, part in enumerate(tiles, start=1):
         reach = cube.isel(y=part.reach[0], x=part.reach[1])
         looks = observations_from_cube(reach, s1_units=s1_units, latitude=latitude)
-        window = part.inside(part.inner, part.reach)
-        core = part.inside(part.core, part.inner)
-        for days, picked, rows in plan:
-            answer = predict_window(looks, session, days, window, sigma)[picked]
-            out[rows, :, part.core[0], part.core[1]] = answer[:, :, core[0], core[1]]
+        fill_tile(out, looks, part, plan, session, sigma)
         if progress is not None:
             progress(done, len(tiles))
     return label_fused(out, cube, grid, session, sigma)
+
+
+def fill_tile(
+    out: np.ndarray,
+    looks: Observations,
+    part: Tile,
+    plan: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    session: ModelSession,
+    sigma: str,
+) -> None:
+    """Write NDVI and sigma of a tile's core into ``out`` (T, 2, H, W); ``looks`` are those of the tile's reach."""
+    window = part.inside(part.inner, part.reach)
+    core = part.inside(part.core, part.inner)
+    for days, picked, rows in plan:
+        answer = predict_window(looks, session, days, window, sigma)[picked]
+        out[rows, :, part.core[0], part.core[1]] = answer[:, :, core[0], core[1]]
 
 
 def checked_cube(cube: xr.DataArray) -> xr.DataArray:

@@ -103,37 +103,27 @@ def observations_from_cube(
 
     def images(band: str) -> np.ndarray:
         if band not in bands:
-            return np.full((0, *cube.shape[2:]), np.nan, np.float32)
+            return np.broadcast_to(np.float32(np.nan), (len(days), *cube.shape[2:]))
         return np.asarray(cube.isel(bands=bands.index(band)).values, np.float32)
 
-    def looks(*stacks: np.ndarray) -> np.ndarray:
-        seen = np.zeros(len(days), bool)
-        for stack in stacks:
-            if len(stack):
-                seen |= np.isfinite(stack).any(axis=(1, 2))
-        return seen
+    def seen_on(*stacks: np.ndarray) -> np.ndarray:
+        return np.any([np.isfinite(stack).any(axis=(1, 2)) for stack in stacks], axis=0)
 
     ndvi, coarse = images(S2NDVI), images(COARSE_NDVI)
     vv, vh = images(VV), images(VH)
-    has_radar = any(len(b) and np.isfinite(b).any() for b in (vv, vh))
+    has_radar = any(np.isfinite(b).any() for b in (vv, vh))
     if has_radar:
         units = resolve_s1_units(cube, s1_units)
         vv, vh = (to_db(b, units, name) for b, name in ((vv, VV), (vh, VH)))
-    s2_seen, s1_seen, coarse_seen = looks(ndvi), looks(vv, vh), looks(coarse)
-
-    def pick(stack: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        if len(stack):
-            return stack[seen]
-        return np.full((int(seen.sum()), *cube.shape[2:]), np.nan, np.float32)
-
+    s2_seen, s1_seen, coarse_seen = seen_on(ndvi), seen_on(vv, vh), seen_on(coarse)
     return Observations(
         s2_days=days[s2_seen],
         s2_ndvi=np.clip(ndvi[s2_seen], NDVI_MIN, NDVI_MAX),
         s1_days=days[s1_seen],
-        vv_db=pick(vv, s1_seen),
-        vh_db=pick(vh, s1_seen),
+        vv_db=vv[s1_seen],
+        vh_db=vh[s1_seen],
         coarse_days=days[coarse_seen],
-        coarse_ndvi=np.clip(pick(coarse, coarse_seen), NDVI_MIN, NDVI_MAX),
+        coarse_ndvi=np.clip(coarse[coarse_seen], NDVI_MIN, NDVI_MAX),
         latitude=resolve_latitude(cube, latitude),
     )
 
