@@ -60,10 +60,11 @@ def save_weights(file: Path, trained: TrainedGenerator) -> Path:
     return file
 
 
-def load_weights(file: Path) -> TrainedGenerator:
+def load_weights(file: Path, *, as_start: bool = False) -> TrainedGenerator:
     """Read weights; refuses anything but tensors and plain settings.
 
-    Weights from before the last features were added are widened: they give the same answer as before.
+    Weights from before the last features were added are widened: they give the same answer as before. With
+    ``as_start`` an earlier feature version will do: training goes on from there with the features of today.
 
     Raises
     ------
@@ -84,9 +85,14 @@ def load_weights(file: Path) -> TrainedGenerator:
         seen = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise WeightsError(f"{file} has format {seen!r}; expected {WEIGHTS_FORMAT}; give the generator.pt of a run")
     known = tuple(content["features"])
-    if content["feature_version"] != FEATURE_VERSION or FEATURE_NAMES[: len(known)] != known:
+    version = content["feature_version"]
+    if (
+        version > FEATURE_VERSION
+        or (version < FEATURE_VERSION and not as_start)
+        or FEATURE_NAMES[: len(known)] != known
+    ):
         raise WeightsError(
-            f"{file} was trained on feature version {content['feature_version']} "
+            f"{file} was trained on feature version {version} "
             f"({len(known)} features); this package computes version {FEATURE_VERSION} "
             f"({len(FEATURE_NAMES)}); train again or use the package version that made it"
         )

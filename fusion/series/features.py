@@ -20,7 +20,7 @@ from fusion.series.neighbours import (
 )
 from fusion.series.observations import Observations
 
-FEATURE_VERSION = 1
+FEATURE_VERSION = 2  # 2: the time of year follows the season at the latitude, not the date
 CONTEXT_RADIUS_PX = 12  # box means of scene context: 250 m on the 10 m grid, about one coarse pixel
 SPECKLE_RADIUS_PX = 1  # radar is averaged over 3 x 3 pixels before smoothing in time
 S2_SIGMAS_DAYS = (6.0, 16.0, 45.0)
@@ -32,6 +32,9 @@ DB_UNIT = np.float32(2.0)  # one network unit of backscatter difference
 TEMPERATE_DEG = 45.0  # nearer to the equator dry summers and irrigation let neighbours keep opposite calendars
 MIDWINTER_DAY = -10.0  # the December solstice of 1969, days since 1970-01-01
 YEAR_DAYS = 365.2425
+SEASON_LATITUDE_DEG = 50.0  # where season and date agree
+SPRING_LAG_D, AUTUMN_LAG_D = 2.4, -0.84  # how much later spring and autumn come with each degree poleward, days
+MID_SPRING_D = 120.0  # days from midwinter to 20 April; mid-autumn lies half a year on
 
 FEATURE_NAMES = (
     "linear",
@@ -156,12 +159,18 @@ def compute_features(
 def time_of_year(days: np.ndarray, latitude: float | None) -> tuple[np.ndarray, np.ndarray]:
     """Cosine and sine of the time of year, float32 (T,), counted from midwinter of the hemisphere.
 
+    The year is that of plants at 50 degrees: nearer to the pole the same stage of spring comes later and that of
+    autumn earlier (Hopkins 1918, Monthly Weather Review Supplement 9: four days a degree; less is usual today).
     Both are 0 where the latitude is not known or below ``TEMPERATE_DEG``, where the date says little about a field.
     """
     if latitude is None or abs(latitude) < TEMPERATE_DEG:
         return np.zeros(len(days), np.float32), np.zeros(len(days), np.float32)
     midwinter = MIDWINTER_DAY if latitude > 0 else MIDWINTER_DAY + YEAR_DAYS / 2
-    angle = 2 * np.pi * (np.asarray(days, np.float64) - midwinter) / YEAR_DAYS
+    since = np.asarray(days, np.float64) - midwinter
+    poleward = abs(latitude) - SEASON_LATITUDE_DEG
+    spring = np.cos(2 * np.pi * (since - MID_SPRING_D) / YEAR_DAYS)  # 1 in mid-spring, -1 in mid-autumn
+    lag = poleward * ((SPRING_LAG_D + AUTUMN_LAG_D) / 2 + (SPRING_LAG_D - AUTUMN_LAG_D) / 2 * spring)
+    angle = 2 * np.pi * (since - lag) / YEAR_DAYS
     return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
 
 

@@ -83,7 +83,10 @@ def mean_weights(files: Path | tuple[Path, ...]) -> dict[str, torch.Tensor]:
     Such a mean often does better than each, and more so on data unlike the training's (Wortsman et al. 2022,
     arXiv:2203.05482).
     """
-    states = [load_weights(file).generator.state_dict() for file in ((files,) if isinstance(files, Path) else files)]
+    states = [
+        load_weights(file, as_start=True).generator.state_dict()
+        for file in ((files,) if isinstance(files, Path) else files)
+    ]
     if len({tuple((name, value.shape) for name, value in state.items()) for state in states}) > 1:
         raise WeightsError(f"start_from names networks of different shapes ({files}); give checkpoints of one shape")
     return {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}

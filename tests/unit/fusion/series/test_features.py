@@ -139,6 +139,20 @@ def test_the_season_turns_with_the_hemisphere_and_is_silent_where_there_is_none(
         assert not np.any(time_of_year(days, latitude))
 
 
+def test_the_season_follows_the_latitude():
+    spring, autumn = np.arange(80, 141), np.arange(260, 321)  # days of 1970 around 20 April and 20 October
+
+    def turned(days, latitude):
+        return np.unwrap(np.arctan2(*reversed(time_of_year(days, latitude)))) * 365.2425 / (2 * np.pi)
+
+    ahead, behind = turned(spring, 47.0) - turned(spring, 50.0), turned(spring, 57.0) - turned(spring, 50.0)
+    np.testing.assert_allclose(ahead, 3 * 2.4, rtol=0.15)
+    np.testing.assert_allclose(behind, -7 * 2.4, rtol=0.15)
+    np.testing.assert_allclose(turned(autumn, 57.0) - turned(autumn, 50.0), 7 * 0.84, rtol=0.4)
+    for latitude in (45.0, -71.0):
+        assert (np.diff(turned(np.arange(0, 800, 5), latitude)) > 0).all()  # time never runs backwards
+
+
 def test_a_shifted_calendar_moves_the_season_only(looks):
     from dataclasses import replace
 

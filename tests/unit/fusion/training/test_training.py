@@ -287,8 +287,13 @@ def test_features_of_another_version_are_refused(trained, tmp_path):
     made, _ = trained
     content = torch.load(made.out / "generator.pt", weights_only=True)
     torch.save({**content, "feature_version": 99}, tmp_path / "old.pt")
-    with pytest.raises(WeightsError, match="feature version 99"):
-        load_weights(tmp_path / "old.pt")
+    for as_start in (True, False):
+        with pytest.raises(WeightsError, match="feature version 99"):
+            load_weights(tmp_path / "old.pt", as_start=as_start)
+    torch.save({**content, "feature_version": 0}, tmp_path / "older.pt")
+    with pytest.raises(WeightsError, match="feature version 0"):
+        load_weights(tmp_path / "older.pt")
+    load_weights(tmp_path / "older.pt", as_start=True)
 
 
 def test_contradictory_settings_are_refused_before_any_work(tmp_path):
