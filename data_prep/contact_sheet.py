@@ -8,6 +8,7 @@ import numpy as np
 from data_prep.statistics import GAP_EDGES_D, gap_histogram
 from fusion.contract import NDVI_MIN
 from fusion.data.patch import Patch
+from fusion.whole_file import whole_file
 
 _COLUMNS = 12
 _ROWS = (
@@ -38,10 +39,8 @@ def contact_sheet(patches: list[Patch], path: Path, title: str) -> Path:
         _draw_patch(axes[k * rows : (k + 1) * rows], patch)
     _draw_gaps(bottom, patches)
     figure.suptitle(title, fontsize=10)
-    partial = path.with_name(f".{path.name}.partial.png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(partial)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        figure.savefig(partial)
     return path
 
 

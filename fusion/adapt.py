@@ -20,6 +20,7 @@ from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, read_model_file
 from fusion.inference.session import ModelSession, load_session
 from fusion.place import latitude_of
 from fusion.series.calibration import covering_factor
+from fusion.whole_file import whole_file
 
 ENOUGH_LOOKS = 500  # pixel-looks below which a factor would be chance
 
@@ -120,9 +121,7 @@ def write_rescaled(source: Path, out: Path, factor: float, looks: int) -> Path:
         ),
         training={**manifest.training, "adapted": {"sigma_factor": round(factor, 4), "pixel_looks": looks}},
     )
-    out.mkdir(parents=True, exist_ok=True)
     for name, content in ((MODEL_FILE, model), (MANIFEST_FILE, rescaled.to_json().encode())):
-        partial = out / f".{name}.partial"
-        partial.write_bytes(content)
-        os.replace(partial, out / name)
+        with whole_file(out / name) as partial:
+            partial.write_bytes(content)
     return out

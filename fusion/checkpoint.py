@@ -1,6 +1,5 @@
 """Trained generators as files that hold tensors and plain settings only."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fusion.model.generator import Generator
 from fusion.series.features import FEATURE_NAMES, FEATURE_VERSION
+from fusion.whole_file import whole_file
 
 WEIGHTS_FORMAT = 1
 
@@ -43,8 +43,7 @@ class TrainedGenerator:
 
 
 def save_weights(file: Path, trained: TrainedGenerator) -> Path:
-    """Write the weights under a temporary name, then rename."""
-    partial = file.with_name(file.name + ".partial")
+    """Write the weights, whole or not at all."""
     content = {
         "format": WEIGHTS_FORMAT,
         "feature_version": FEATURE_VERSION,
@@ -54,9 +53,8 @@ def save_weights(file: Path, trained: TrainedGenerator) -> Path:
         "record": trained.record,
         "state": {k: v.detach().cpu().contiguous() for k, v in trained.generator.state_dict().items()},
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(content, partial)
-    os.replace(partial, file)
+    with whole_file(file) as partial:
+        torch.save(content, partial)
     return file
 
 

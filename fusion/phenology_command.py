@@ -1,8 +1,6 @@
 """``ndvi-fusion phenology``: NDVI series -> season dates and parameters as NetCDF, GeoTIFF and maps."""
 
 import logging
-import os
-import uuid
 from pathlib import Path
 from typing import Literal
 
@@ -12,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fusion.contract import NDVI, ContractError
 from fusion.data.cube_files import read_cube, write_cube
-from fusion.data.geotiff import put_in_place
+from fusion.data.geotiff import refuse_cut_off
 from fusion.plotting import plot_parameter
 from fusion.series.season_settings import SEASON_VARIABLES, SeasonSettings
 from fusion.series.seasons import seasons
 from fusion.series.smoothing import smooth
+from fusion.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 SEASON_FILE = "seasons.nc"
@@ -107,16 +106,13 @@ def season_summary(data: xr.Dataset) -> str:
 def write_seasons(data: xr.Dataset, file: Path) -> Path:
     """NetCDF, compressed, whole or not at all."""
     encoding = {name: {"zlib": True, "complevel": 4} for name in data.data_vars if data[name].ndim > 1}
-    partial = file.with_name(f".{file.stem}.partial-{uuid.uuid4().hex[:8]}{file.suffix}")
     try:
-        data.to_netcdf(partial, engine="netcdf4", encoding=encoding)
-        os.replace(partial, file)
+        with whole_file(file) as partial:
+            data.to_netcdf(partial, engine="netcdf4", encoding=encoding)
     except (OSError, RuntimeError) as error:
         raise ContractError(
             f"{file} could not be written ({error}); check the permission and the free space"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return file
 
 
@@ -148,16 +144,13 @@ def _write_layers(layers: np.ndarray, names: list[str], units: list[str], data: 
         "transform": data.rio.transform(recalc=True), "nodata": float("nan"), "compress": "deflate", "predictor": 3,
         "BIGTIFF": "IF_SAFER",
     }  # fmt: skip
-    partial = file.with_name(f".{file.stem}.partial-{uuid.uuid4().hex[:8]}.tif")
-    try:
+    with whole_file(file) as partial:
         with rasterio.open(partial, "w", **profile) as out:
             out.write(layers)
             out.units = tuple(units)
             for i, name in enumerate(names, start=1):
                 out.set_band_description(i, name)
-        put_in_place(partial, file, layers)
-    finally:
-        partial.unlink(missing_ok=True)
+        refuse_cut_off(partial, file, layers)
 
 
 def write_season_maps(data: xr.Dataset, folder: Path) -> list[Path]:

@@ -5,9 +5,7 @@ mistake is answered with the key, the value seen, the reason, and the nearest ke
 """
 
 import difflib
-import os
 import re
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -17,6 +15,8 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
+
+from fusion.whole_file import whole_file
 
 CONFIG_PACKAGE = "configs"
 SETTINGS_FILE = "settings.yaml"
@@ -141,14 +141,10 @@ def near_miss(key: str, known: list[str]) -> str:
 
 
 def save_settings(settings: BaseModel, file: Path, *, command: str, version: str) -> Path:
-    """Write settings as YAML, under a temporary name first; returns the file."""
+    """Write settings as YAML; returns the file."""
     text = OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(mode="json")))
-    partial = file.with_name(f".{file.name}-{uuid.uuid4().hex}")
-    try:
+    with whole_file(file) as partial:
         partial.write_text(f"# settings of: ndvi-fusion {command} (version {version})\n{text}", encoding="utf-8")
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
     return file
 
 

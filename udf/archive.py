@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, read_model_files
+from fusion.whole_file import whole_file
 
 _log = logging.getLogger(__name__)
 MODEL_ARCHIVE = "ndvi_fusion_model.zip"
@@ -29,23 +30,14 @@ class ArchiveError(RuntimeError):
 
 
 def write_zip(path: Path, content: dict[str, bytes]) -> Path:
-    """A zip of ``content`` (name -> bytes) that is the same byte for byte whenever the content is; written
-    atomically.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-            for name in sorted(content):
-                entry = zipfile.ZipInfo(name, _EPOCH)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                entry.create_system = 3
-                entry.external_attr = 0o100644 << 16
-                archive.writestr(entry, content[name], compresslevel=9)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    partial.replace(path)
+    """A zip of ``content`` (name -> bytes) that is the same byte for byte whenever the content is."""
+    with whole_file(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name in sorted(content):
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, content[name], compresslevel=9)
     return path
 
 
@@ -137,9 +129,8 @@ def write_sums(folder: Path, files: list[Path]) -> Path:
     """``SHA256SUMS`` in the format of ``sha256sum``, sorted by name."""
     lines = [f"{file_sha256(f)}  {f.relative_to(folder).as_posix()}" for f in sorted(files)]
     path = folder / SUMS_FILE
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
     return path
 
 

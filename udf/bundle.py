@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
 
+from fusion.whole_file import whole_file
+
 _log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
 DIST = Path(__file__).resolve().parent / "dist"
@@ -329,15 +331,13 @@ def _drop_docstring(
 
 
 def write_bundles(folder: Path = DIST, root: Path = ROOT) -> list[Path]:
-    """Write every bundle atomically; returns the paths."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write every bundle; returns the paths."""
     paths = []
     for entry in ENTRIES:
         text = bundle_entry(entry, root)
         path = folder / f"{entry}.py"
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        partial.replace(path)
+        with whole_file(path) as partial:
+            partial.write_text(text, encoding="utf-8", newline="\n")
         _log.info("%s: %d bytes", path.name, len(text.encode()))
         paths.append(path)
     return paths

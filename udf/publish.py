@@ -13,6 +13,7 @@ from openeo.internal.graph_building import PGNode
 from openeo.rest.job import BatchJob
 from openeo.rest.udp import build_process_dict
 
+from fusion.whole_file import whole_file
 from udf.archive import DEPS_ARCHIVE, MODEL_ARCHIVE
 from udf.context import CONTEXT_KEYS, context_unknown
 from udf.local.grid import geometry_of
@@ -254,9 +255,7 @@ def benchmark_scenario(
 
 
 def write_json(path: Path, value: Any) -> Path:
-    """JSON, indented, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8", newline="\n")
-    partial.replace(path)
+    """JSON, indented, whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8", newline="\n")
     return path

@@ -19,6 +19,7 @@ from data_prep.simulator.statistics import LookStatistics
 from fusion.contract import S2NDVI
 from fusion.place import latitude_of
 from fusion.series.observations import Observations, observations_from_cube
+from fusion.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +150,6 @@ def _text(value: object) -> str:
 
 
 def _write(folder: Path, rows: list[dict], settings: RealismSettings) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     lines = ["| statistic | simulated | real | distance |", "|---|---|---|---|"]
     lines += [
         f"| {r['statistic']} | {_text(r['simulated'])} | {_text(r['real'])} | {_text(r['distance'])} |" for r in rows
@@ -159,6 +159,5 @@ def _write(folder: Path, rows: list[dict], settings: RealismSettings) -> None:
         "realism.md": "\n".join(lines) + "\n",
     }
     for name, text in content.items():
-        partial = folder / f".{name}.partial"
-        partial.write_text(text)
-        partial.replace(folder / name)
+        with whole_file(folder / name) as partial:
+            partial.write_text(text)

@@ -8,8 +8,6 @@ waited for, failed ones are started anew. Logging in is the client's own matter;
 import datetime
 import json
 import logging
-import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +18,7 @@ from data_prep.sources import RawCubes, SourceError
 from data_prep.sources.files import FilesSource, S1Units, find_files, load_files
 from data_prep.sources.openeo_graphs import BBox, Sensor, download_graph, target_of
 from data_prep.sources.reading import read_bands
+from fusion.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -159,9 +158,8 @@ def _database(settings: OpenEOSource, wanted: list[tuple[str, Sensor]]) -> Any:
     new = pd.DataFrame([w for w in wanted if w not in set(rows)], columns=["area", "sensor"])
     if len(new) or again.any():
         frame = pd.concat([known, new.assign(status="not_started")], ignore_index=True) if len(new) else known
-        partial = path.with_name(".jobs.csv.partial")
-        frame.to_csv(partial, index=False)
-        partial.replace(path)
+        with whole_file(path) as partial:
+            frame.to_csv(partial, index=False)
     return CsvJobDatabase(path)
 
 
@@ -248,9 +246,8 @@ def download(job: Any, folder: Path) -> Path:
     SourceError
         No asset, or one that is empty, incomplete or no raster: it is named.
     """
-    partial = folder.with_name(f".{folder.name}.partial-{uuid.uuid4().hex[:8]}")
-    partial.mkdir(parents=True)
-    try:
+    with whole_file(folder) as partial:
+        partial.mkdir()
         results = job.get_results()
         assets = results.get_assets()
         if not assets:
@@ -262,9 +259,6 @@ def download(job: Any, folder: Path) -> Path:
         for file in find_files(partial):
             for band in read_bands(file):
                 band.values.isel(t=-1).load()
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 

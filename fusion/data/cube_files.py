@@ -5,9 +5,6 @@ with dims (t, bands, y, x). Files are written under a temporary name and renamed
 """
 
 import contextlib
-import os
-import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +25,7 @@ from fusion.contract import (
     VH,
     VV,
 )
+from fusion.whole_file import whole_file
 
 NATIVE_SUFFIX = ".coarse_native.nc"  # what the cube command writes beside a cube: the coarse series on its own grid
 _NDVI_CF = {
@@ -182,21 +180,17 @@ def write_cube(cube: xr.DataArray, path: str | Path, *, title: str = "NDVI cube"
     if path.exists() and not overwrite:
         raise CubeFileError(f"{path} exists; name another file or allow overwriting")
     dataset = to_dataset(cube, title)
-    partial = path.with_name(f".{path.stem}.partial-{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".nc":
-            _write_netcdf(dataset, partial)
-        else:
-            dataset.to_zarr(partial, mode="w", consolidated=False, zarr_format=3, encoding={"t": _time_encoding()})
-        _replace(partial, path)
+        with whole_file(path) as partial:
+            if path.suffix == ".nc":
+                _write_netcdf(dataset, partial)
+            else:
+                dataset.to_zarr(partial, mode="w", consolidated=False, zarr_format=3, encoding={"t": _time_encoding()})
     except (OSError, RuntimeError) as error:
         raise CubeFileError(
             f"{path} could not be written ({type(error).__name__}: {error}); "
             "check the folder's permission and the free space"
         ) from error
-    finally:
-        _remove(partial)
     return path
 
 
@@ -246,21 +240,3 @@ def _write_netcdf(dataset: xr.Dataset, path: Path) -> None:
     for axis in ("x", "y"):
         encoding[axis] = {"_FillValue": None}
     dataset.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=encoding)
-
-
-def _replace(partial: Path, final: Path) -> None:
-    if final.is_dir():  # a folder cannot be replaced in one step: move the old one aside first
-        aside = final.with_name(f".{final.name}.old-{uuid.uuid4().hex[:8]}")
-        os.rename(final, aside)
-        os.rename(partial, final)
-        shutil.rmtree(aside, ignore_errors=True)
-    else:
-        os.replace(partial, final)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):  # what could not be written need not be there
-            path.unlink(missing_ok=True)

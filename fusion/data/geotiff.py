@@ -1,13 +1,12 @@
 """A fused series as GeoTIFF: one band a date, named by it, packed to int16 with scale and offset."""
 
-import os
-import uuid
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from fusion.contract import NDVI, NDVI_SIGMA, PACK_NODATA, PACK_OFFSET, PACK_SCALE, ContractError
+from fusion.whole_file import whole_file
 
 
 def write_series_geotiff(fused: xr.DataArray, path: Path) -> list[Path]:
@@ -56,8 +55,7 @@ def _write_band(series: xr.DataArray, file: Path, name: str) -> None:
         "tiled": height >= 256 and width >= 256,
         "BIGTIFF": "IF_SAFER",
     }
-    partial = file.with_name(f".{file.stem}.partial-{uuid.uuid4().hex[:8]}.tif")
-    try:
+    with whole_file(file) as partial:
         with rasterio.open(partial, "w", **profile) as out:
             out.write(packed)
             out.scales = (PACK_SCALE,) * count
@@ -65,13 +63,11 @@ def _write_band(series: xr.DataArray, file: Path, name: str) -> None:
             out.update_tags(name=name, units="1")
             for i, day in enumerate(series.t.values.astype("datetime64[D]"), start=1):
                 out.set_band_description(i, f"{name} {day}")
-        put_in_place(partial, file, packed)
-    finally:
-        partial.unlink(missing_ok=True)
+        refuse_cut_off(partial, file, packed)
 
 
-def put_in_place(partial: Path, file: Path, bands: np.ndarray) -> None:
-    """Give a GeoTIFF just written its final name, if it holds ``bands`` (count, y, x).
+def refuse_cut_off(partial: Path, file: Path, bands: np.ndarray) -> None:
+    """Make sure that a GeoTIFF just written holds ``bands`` (count, y, x), before it becomes ``file``.
 
     GDAL writes the last blocks on closing and reports no error there, so a disk that is full by then leaves a cut-off
     file that nobody was told about.
@@ -91,4 +87,3 @@ def put_in_place(partial: Path, file: Path, bands: np.ndarray) -> None:
         whole = False
     if not whole:
         raise OSError(f"{file} could not be written whole; is the disk full?")
-    os.replace(partial, file)

@@ -33,6 +33,7 @@ from fusion.data.patch import (
     pack,
     unpack,
 )
+from fusion.whole_file import whole_file
 
 __all__ = ["SPLITS", "CoarseNative", "Patch", "PatchStore", "StoreError", "create_store", "read_patch", "write_patch"]
 
@@ -209,16 +210,11 @@ def read_patch(path: str | Path, key: str, *, verify: bool = False) -> Patch:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON under a temporary name, then rename."""
-    partial = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    try:
-        with open(partial, "w") as file:
-            json.dump(content, file, indent=1, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Write JSON, on the disk before it has its name."""
+    with whole_file(path) as partial, open(partial, "w") as file:
+        json.dump(content, file, indent=1, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _check_version(path: Path) -> None:

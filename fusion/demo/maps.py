@@ -6,8 +6,9 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import NDVI
-from fusion.data.geotiff import put_in_place
+from fusion.data.geotiff import refuse_cut_off
 from fusion.series.reference import reference_phenology, reference_smoothing
+from fusion.whole_file import whole_file
 
 
 def season_maps(ndvi: xr.DataArray) -> xr.DataArray:
@@ -41,16 +42,15 @@ def as_maps(dates: xr.DataArray) -> xr.DataArray:
 
 def write_maps(maps: xr.DataArray, folder: Path, crs: object) -> list[Path]:
     """One GeoTIFF a band (``sos.tif``, ``eos.tif``), int16 day of the year, 0 = no season."""
-    folder.mkdir(parents=True, exist_ok=True)
     files = []
     for band in maps.bands.values:
         values = maps.sel(bands=band, drop=True).fillna(0).astype(np.int16)
         values.attrs = {"long_name": f"{band}, day of the year", "units": "1"}
         file = folder / f"{band}.tif"
-        partial = folder / f".{band}.partial.tif"
         if crs is not None:
             values = values.rio.write_crs(crs)
-        values.rio.write_nodata(0).rio.to_raster(partial, compress="deflate")
-        put_in_place(partial, file, values.values[None])
+        with whole_file(file) as partial:
+            values.rio.write_nodata(0).rio.to_raster(partial, compress="deflate")
+            refuse_cut_off(partial, file, values.values[None])
         files.append(file)
     return files

@@ -2,12 +2,12 @@
 
 import base64
 import html
-import os
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+
+from fusion.whole_file import whole_file
 
 Cell = str | int | float | None
 
@@ -83,13 +83,9 @@ class Report:
         )
 
     def write(self, path: Path, footer: str = "") -> Path:
-        """Write the page under a temporary name, then rename."""
-        partial = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-        try:
+        """Write the page, whole or not at all."""
+        with whole_file(path) as partial:
             partial.write_text(self.html(footer), encoding="utf-8")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
         return path
 
 

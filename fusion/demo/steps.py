@@ -3,13 +3,13 @@
 import hashlib
 import json
 import logging
-import os
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from fusion.whole_file import whole_file
 
 _log = logging.getLogger("fusion.demo")
 
@@ -80,10 +80,5 @@ class StepRunner:
             return None
 
     def _write(self, record: StepRecord) -> None:
-        file = self.folder / f"{record.name}.json"
-        partial = file.with_name(f".{file.name}-{uuid.uuid4().hex}")
-        try:
+        with whole_file(self.folder / f"{record.name}.json") as partial:
             partial.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
-            os.replace(partial, file)
-        finally:
-            partial.unlink(missing_ok=True)

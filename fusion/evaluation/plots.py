@@ -12,6 +12,7 @@ from fusion.evaluation.gallery import Gallery
 from fusion.evaluation.leave_gap_out import SEASONS
 from fusion.evaluation.metrics import COVERAGE_LEVELS, HALF_WIDTHS
 from fusion.evaluation.predictor import LINEAR, MODEL, SIDE_BY_SIDE, WITHOUT_ADVERSARIAL
+from fusion.whole_file import whole_file
 
 COLOURS = ("#0b6e4f", "#d1495b", "#30638e", "#edae49", "#7d5ba6", "#8c8c8c", "#00798c", "#a0522d")
 STYLE: Any = {  # matplotlib's own type lists every key that exists
@@ -41,12 +42,11 @@ def new_figure(columns: int = 1, rows: int = 1, width: float = 6.3, height: floa
 
 
 def save(figure: Any, folder: Path, name: str, suffix: str = "png") -> Path:
-    """Write ``name.png`` (or .pdf, .svg) at print resolution under a temporary name, then rename it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial, final = folder / f".{name}.partial.{suffix}", folder / f"{name}.{suffix}"
-    figure.savefig(partial, dpi=STYLE["savefig.dpi"])
-    partial.replace(final)
-    return final
+    """Write ``name.png`` (or .pdf, .svg) at print resolution."""
+    file = folder / f"{name}.{suffix}"
+    with whole_file(file) as partial:
+        figure.savefig(partial, dpi=STYLE["savefig.dpi"])
+    return file
 
 
 def colour_of(predictors: Sequence[str]) -> dict[str, str]:

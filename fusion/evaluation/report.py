@@ -15,6 +15,7 @@ from rich.table import Table
 
 from fusion.evaluation import plots
 from fusion.evaluation.gallery import Gallery
+from fusion.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +58,8 @@ def write_json(evaluation: Evaluation, path: Path) -> Path:
     tables = {name: plain(table.to_dict(orient="records")) for name, table in evaluation.tables.items()}
     head = {"kind": evaluation.kind, "predictors": evaluation.predictors}
     content = {**head, **plain(evaluation.facts), "tables": tables}
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return path
 
 
@@ -80,10 +80,8 @@ def plain(value: Any) -> Any:
 
 def write_csv(table: pd.DataFrame, path: Path) -> Path:
     """A table as CSV with six significant digits."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    table.to_csv(partial, index=False, float_format="%.6g")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        table.to_csv(partial, index=False, float_format="%.6g")
     return path
 
 

@@ -14,19 +14,22 @@ ROOMS = {
     "fusion.contract": set(),
     "fusion.series": {"fusion.contract"},
     "fusion.inference": {"fusion.contract", "fusion.series"},
-    "fusion.data": {"fusion.contract", "fusion.series"},
-    "fusion.evaluation": {"fusion.contract", "fusion.series", "fusion.inference", "fusion.suspect", "fusion.place"},
+    "fusion.data": {"fusion.contract", "fusion.series", "fusion.whole_file"},
+    "fusion.evaluation": {
+        "fusion.contract", "fusion.series", "fusion.inference", "fusion.suspect", "fusion.place", "fusion.whole_file",
+    },
     "fusion.place": set(),
+    "fusion.whole_file": set(),
     "fusion.suspect": {"fusion.contract"},
     "fusion.model": {"fusion.contract"},
     "fusion.training": {
         "fusion.contract", "fusion.series", "fusion.data", "fusion.model", "fusion.evaluation", "fusion.inference",
         "fusion.checkpoint", "fusion.export",
     },
-    "fusion.checkpoint": {"fusion.series", "fusion.model"},
+    "fusion.checkpoint": {"fusion.series", "fusion.model", "fusion.whole_file"},
     "fusion.export": {"fusion.contract", "fusion.series", "fusion.model", "fusion.inference", "fusion.checkpoint"},
-    "data_prep": {"fusion.contract", "fusion.series", "fusion.data", "fusion.place"},
-    "udf": {"fusion.contract", "fusion.series", "fusion.inference", "fusion.place"},
+    "data_prep": {"fusion.contract", "fusion.series", "fusion.data", "fusion.place", "fusion.whole_file"},
+    "udf": {"fusion.contract", "fusion.series", "fusion.inference", "fusion.place", "fusion.whole_file"},
     "configs": set(),
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from fusion.inference.locate import locate_model
+from fusion.whole_file import whole_file
 from udf.archive import write_dependency_archive, write_model_archive, write_sums
 from udf.bundle import DIST, ENTRIES
 from udf.context_schema import SCHEMA_FILE, schema_text
@@ -38,14 +39,12 @@ def run(settings: PackageSettings) -> str:
         files.append(write_dependency_archive(out, settings.onnxruntime, settings.wheels))
     for entry in ENTRIES:
         target = out / f"{entry}.py"
-        partial = target.with_name(f".{target.name}.partial")
-        shutil.copyfile(DIST / f"{entry}.py", partial)
-        partial.replace(target)
+        with whole_file(target) as partial:
+            shutil.copyfile(DIST / f"{entry}.py", partial)
         files.append(target)
     schema = out / SCHEMA_FILE
-    partial = schema.with_name(f".{schema.name}.partial")
-    partial.write_text(schema_text(), encoding="utf-8", newline="\n")
-    partial.replace(schema)
+    with whole_file(schema) as partial:
+        partial.write_text(schema_text(), encoding="utf-8", newline="\n")
     files.append(schema)
     sums = write_sums(out, files)
     total = sum(f.stat().st_size for f in files) / 1e6

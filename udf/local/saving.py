@@ -4,10 +4,8 @@ area.
 
 import json
 import logging
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ import pandas as pd
 import rasterio
 import xarray as xr
 
+from fusion.whole_file import whole_file
 from udf.local.grid import pixel_transform
 from udf.local.udf_call import plain
 
@@ -80,14 +79,6 @@ def regions(data: xr.DataArray, size: int = REGION_PX) -> Iterator[tuple[slice, 
             yield rows, columns, values
 
 
-def _partial(path: Path) -> Path:
-    partial = path.with_name(f".{path.name}.partial{os.getpid()}")
-    if partial.is_dir():
-        shutil.rmtree(partial)
-    partial.unlink(missing_ok=True)
-    return partial
-
-
 def _nodata(dtype: np.dtype) -> float | int | None:
     return np.nan if dtype.kind == "f" else _NODATA.get(dtype.str[1:])
 
@@ -106,32 +97,18 @@ def _write_geotiffs(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]
         "compress": "deflate", "tiled": True, "blockxsize": 256, "blockysize": 256, "BIGTIFF": "IF_SAFER",
     }  # fmt: skip
     paths = [folder / n for n in names]
-    partials = [_partial(p) for p in paths]
-    sinks = []
-    try:
-        for partial in partials:
-            sink = rasterio.open(partial, "w", **profile)
-            sink.descriptions = tuple(str(b) for b in cube.bands.values)
-            sinks.append(sink)
-        for rows, columns, values in regions(cube):
-            window = rasterio.windows.Window.from_slices(rows, columns)
-            for sink, image in zip(sinks, values):
-                sink.write(image, window=window)
-    except BaseException:
-        for sink in sinks:
-            sink.close()
-        for partial in partials:
-            partial.unlink(missing_ok=True)
-        raise
-    for sink in sinks:
-        sink.close()
-    try:
+    with ExitStack() as files:
+        partials = [files.enter_context(whole_file(path)) for path in paths]
+        with ExitStack() as opened:
+            sinks = [opened.enter_context(rasterio.open(partial, "w", **profile)) for partial in partials]
+            for sink in sinks:
+                sink.descriptions = tuple(str(b) for b in cube.bands.values)
+            for rows, columns, values in regions(cube):
+                window = rasterio.windows.Window.from_slices(rows, columns)
+                for sink, image in zip(sinks, values):
+                    sink.write(image, window=window)
         for partial, path in zip(partials, paths):
             _refuse_cut_off(partial, path)
-            partial.replace(path)
-    finally:
-        for partial in partials:
-            partial.unlink(missing_ok=True)
     return paths
 
 
@@ -161,11 +138,10 @@ def _dataset(cube: xr.DataArray) -> xr.Dataset:
 
 def _write_netcdf(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
     path = folder / f"{prefix}.nc"
-    partial = _partial(path)
     dataset = _dataset(data)
     bands = list(dataset.data_vars)
     template = dataset.drop_vars(bands)
-    try:
+    with whole_file(path) as partial:
         template.to_netcdf(partial, engine="netcdf4")
         with netCDF4.Dataset(partial, "a") as sink:
             dims = tuple(str(d) for d in data.dims if d != "bands")
@@ -192,20 +168,15 @@ def _write_netcdf(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
                     image = values if axis is None else np.take(values, k, axis=axis)
                     where = tuple({"y": rows, "x": columns}.get(d, slice(None)) for d in dims)
                     sink[str(band)][where] = image
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    partial.replace(path)
     return [path]
 
 
 def _write_zarr(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
     path = folder / f"{prefix}.zarr"
-    partial = _partial(path)
     dims = tuple(str(d) for d in data.dims if d != "bands")
     lazy = data.chunk({d: (256 if d in ("y", "x") else -1) for d in data.dims})
     dataset = _dataset(lazy)
-    try:
+    with whole_file(path) as partial:
         dataset.to_zarr(partial, compute=False, mode="w")
         axis = data.dims.index("bands") if "bands" in data.dims else None
         for rows, columns, values in regions(data):
@@ -215,10 +186,4 @@ def _write_zarr(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
             }
             where = {d: {"y": rows, "x": columns}.get(d, slice(None)) for d in dims}
             xr.Dataset(part).to_zarr(partial, region=where)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    if path.exists():
-        shutil.rmtree(path)
-    partial.rename(path)
     return [path]
