@@ -12,6 +12,7 @@ from fusion.export import ExportError, export_generator
 from fusion.inference.manifest import ModelFileError, read_model_files
 from fusion.inference.session import load_session
 from fusion.model.generator import Generator
+from fusion.place import latitude_of
 from fusion.series.features import FEATURE_NAMES
 from fusion.series.neighbours import interpolate_linear
 from tests.factory import mock_cube, mock_model
@@ -208,7 +209,7 @@ def test_tampering_is_found(model, tmp_path):
 
 def test_the_season_comes_from_the_crs_unless_the_latitude_is_told(cube, model):
     told = fused_values(cube, model)
-    np.testing.assert_array_equal(told, fused_values(cube, model, latitude=50.0))
+    np.testing.assert_array_equal(told, fused_values(cube, model, latitude=latitude_of(cube)))
     south, unknown = fused_values(cube, model, latitude=-50.0), fused_values(cube.drop_vars("spatial_ref"), model)
     assert np.abs(told - south).max() > 1e-3 and np.abs(told - unknown).max() > 1e-3
 
