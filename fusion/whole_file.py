@@ -13,13 +13,14 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path``, of the same suffix, and rename it when the block ends well.
 
     When the block fails, what it wrote is removed and what stood at ``path`` before stays. It may write a folder too (a
-    Zarr store), which takes the place of an earlier one. The folder of ``path`` is made where it is missing.
+    Zarr store), which takes the place of an earlier one; a file never takes the place of a folder, nor a folder that of a
+    file. The folder of ``path`` is made where it is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(path, "partial")
     try:
         yield partial
-        if path.is_dir():
+        if path.is_dir() and partial.is_dir():
             _replace_folder(path, partial)
         else:
             os.replace(partial, path)

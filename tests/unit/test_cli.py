@@ -295,11 +295,11 @@ def test_settings_lie_beside_a_file_and_inside_a_folder(tmp_path: Path) -> None:
 
 
 def test_settings_are_saved_whole_or_not_at_all(tmp_path: Path) -> None:
-    (tmp_path / "readonly").mkdir()
-    file = tmp_path / "missing" / "settings.yaml"
-    with pytest.raises(FileNotFoundError):
-        save_settings(Inner(), file, command="fake", version="1")
-    assert not list(tmp_path.rglob("*settings*"))
+    (tmp_path / "settings.yaml").mkdir()  # stands in the way
+    (tmp_path / "settings.yaml" / "kept").touch()
+    with pytest.raises(OSError):
+        save_settings(Inner(), tmp_path / "settings.yaml", command="fake", version="1")
+    assert [path.name for path in tmp_path.rglob("*")] == ["settings.yaml", "kept"]
 
 
 def test_load_settings_reports_a_broken_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

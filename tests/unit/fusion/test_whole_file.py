@@ -64,3 +64,14 @@ def test_the_old_folder_comes_back_when_the_new_one_cannot_come(tmp_path, monkey
     with pytest.raises(OSError, match="no"), whole_file(store) as partial:
         write_folder(partial, "new")
     assert (store / "a").read_text() == "old" and names(tmp_path) == ["cube.zarr", "cube.zarr/a"]
+
+
+def test_a_file_never_takes_the_place_of_a_folder_nor_the_other_way(tmp_path):
+    write_folder(tmp_path / "folder", "kept")
+    with pytest.raises(OSError), whole_file(tmp_path / "folder") as partial:
+        partial.write_text("a file")
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(OSError), whole_file(tmp_path / "file") as partial:
+        write_folder(partial, "new")
+    assert names(tmp_path) == ["file", "folder", "folder/a"]
+    assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "a").read_text() == "kept"
