@@ -13,7 +13,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path``, of the same suffix, and rename it when the block ends well.
 
     When the block fails, what it wrote is removed and what stood at ``path`` before stays. It may write a folder too (a
-    Zarr store), which takes the place of an earlier one; a file never takes the place of a folder, nor a folder that of a
+    Zarr store), which takes the place of an earlier one. A file never takes that of a folder, nor a folder that of a
     file. The folder of ``path`` is made where it is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
