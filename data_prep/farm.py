@@ -4,7 +4,6 @@ A task that is done has a marker file, written after everything it made and unde
 killed, the next run does exactly the tasks without a marker. Memory holds a few tasks and never the list's results.
 """
 
-import fcntl
 import functools
 import json
 import logging
@@ -12,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+
+from filelock import FileLock, Timeout
 
 from data_prep.sources import SourceError
 from fusion.data.store import write_json
@@ -74,12 +75,15 @@ def write_marker(folder: Path, task: NamedTask, told: dict[str, Any]) -> None:
 def only_run(folder: Path) -> Iterator[None]:
     """Refuse a second run on the same folder; the lock falls with the process, also when that is killed."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise SourceError(f"another run is writing to {folder}; wait for it or name another place") from error
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise SourceError(f"another run is writing to {folder}; wait for it or name another place") from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def run_all(

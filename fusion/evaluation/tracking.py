@@ -1,13 +1,14 @@
 """An evaluation in MLflow: its settings, its main figures as metrics, all files as artifacts."""
 
-import fcntl
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 from pydantic import Field
 
 from fusion.evaluation.report import Evaluation, slug
@@ -31,23 +32,24 @@ class Tracking(Rules):
     run_name: str | None = Field(None, description="name of the run; null: the output folder's name")
 
 
-def prepare_store(uri: str, experiment: str) -> None:
-    """Make an sqlite store and the experiment in it where they are missing; other stores are left to their servers.
+def open_experiment(uri: str, name: str) -> str:
+    """The id of an experiment, which is made where it is missing, and with it an sqlite store.
 
-    Files of runs go beside the store. Two runs that begin together would both build its tables, and one would fail, so
-    they wait for each other.
+    Files of runs go beside an sqlite store. Two runs that begin together would both build its tables, and one would
+    fail, so they wait for each other.
     """
     import mlflow
 
-    if not uri.startswith("sqlite:///"):
-        return
-    folder = Path(uri.removeprefix("sqlite:///")).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".mlflow.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    files: str | None = None
+    turn: AbstractContextManager[Any] = nullcontext()
+    if uri.startswith("sqlite:///"):
+        folder = Path(uri.removeprefix("sqlite:///")).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        files, turn = (folder / "mlartifacts").resolve().as_uri(), FileLock(folder / ".mlflow.lock")
+    with turn:
         client = mlflow.MlflowClient(tracking_uri=uri)
-        if client.get_experiment_by_name(experiment) is None:
-            client.create_experiment(experiment, artifact_location=(folder / "mlartifacts").resolve().as_uri())
+        known = client.get_experiment_by_name(name)
+        return client.create_experiment(name, artifact_location=files) if known is None else known.experiment_id
 
 
 def record(evaluation: Evaluation, settings: Mapping[str, Any], tracking: Tracking, out: Path) -> str | None:
@@ -57,11 +59,9 @@ def record(evaluation: Evaluation, settings: Mapping[str, Any], tracking: Tracki
     import mlflow
 
     uri = tracking.uri or default_tracking_uri()
-    prepare_store(uri, tracking.experiment)
+    experiment = open_experiment(uri, tracking.experiment)
     client = mlflow.MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name(tracking.experiment)
-    identity = client.create_experiment(tracking.experiment) if experiment is None else experiment.experiment_id
-    run = client.create_run(identity, run_name=tracking.run_name or out.name)
+    run = client.create_run(experiment, run_name=tracking.run_name or out.name)
     for key, value in parameters(settings).items():
         client.log_param(run.info.run_id, key, value)
     for key, score in metric_values(evaluation).items():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import MLFlowLogger
 
-from fusion.evaluation.tracking import parameters, prepare_store
+from fusion.evaluation.tracking import open_experiment, parameters
 from fusion.inference.locate import default_tracking_uri
 from fusion.training.module import FusionModule
 from fusion.training.settings import TrainSettings
@@ -27,7 +27,7 @@ def open_logger(settings: TrainSettings) -> MLFlowLogger | None:
     run_file = settings.out / "mlflow_run_id.txt"
     run_id = run_file.read_text().strip() if settings.resume and run_file.is_file() else None
     uri = tracking_uri(settings)
-    prepare_store(uri, settings.tracking.experiment)
+    open_experiment(uri, settings.tracking.experiment)
     logger = MLFlowLogger(
         experiment_name=settings.tracking.experiment,
         run_name=settings.out.name,
