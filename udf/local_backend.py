@@ -5,7 +5,6 @@ Dask (a ``dask.distributed`` client is used when one is active), and writes what
 """
 
 import logging
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from openeo.local.processing import PROCESS_REGISTRY
 from openeo_pg_parser_networkx.graph import OpenEOProcessGraph
 from openeo_pg_parser_networkx.process_registry import Process
 
+from fusion.whole_file import whole_file
 from udf.local import cubes, dimension, loading, neighborhood, saving, udf_call
 from udf.local.saving import SavedResult, output_folder
 
@@ -70,15 +70,15 @@ class LocalBackend(LocalConnection):
         if outputfile is None:
             raise ValueError("download to memory is not offered here; give a file name, or call execute()")
         target = Path(outputfile)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
+        with (
+            whole_file(target) as partial,
+            tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch,
+        ):
             saved = execute_graph(graph, scratch)
             if not isinstance(saved, SavedResult) or len(saved.files) != 1:
                 found = len(saved.files) if isinstance(saved, SavedResult) else 0
                 raise ValueError(f"the graph saves {found} files, download takes one; reduce t, or call execute_graph")
-            if target.is_dir():
-                shutil.rmtree(target)
-            saved.files[0].replace(target)
+            saved.files[0].replace(partial)
 
 
 def connect(folder: str | Path = ".") -> LocalBackend:

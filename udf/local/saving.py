@@ -56,7 +56,6 @@ def save_result(data: xr.DataArray, format: str, options: dict | None = None) ->
     if 0 in data.shape:
         raise ValueError(f"the cube is empty (shape {data.shape}); nothing to save as {kind}")
     folder = _OUTPUT.get() or Path.cwd()
-    folder.mkdir(parents=True, exist_ok=True)
     prefix = str((plain(options) or {}).get("filename_prefix", "openEO"))
     write = {"GTiff": _write_geotiffs, "NetCDF": _write_netcdf, "Zarr": _write_zarr}[kind]
     with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB):

@@ -622,6 +622,18 @@ def test_download_as_from_a_back_end(stored: Path, tmp_path: Path) -> None:
         loaded.download(format="NetCDF")
 
 
+def test_download_replaces_its_like_and_nothing_else(stored: Path, tmp_path: Path) -> None:
+    loaded = connect(stored.parent).load_collection(str(stored), bands=["a"])
+    target = tmp_path / "cube.zarr"
+    for factor in (1, 2):
+        (loaded * factor).download(target, format="Zarr")
+    np.testing.assert_allclose(xr.open_zarr(target).a.values, cube().values[:, 0] * 2)
+    with pytest.raises(IsADirectoryError):
+        loaded.download(target, format="NetCDF")
+    assert [f.name for f in tmp_path.iterdir()] == ["cube.zarr"]
+    np.testing.assert_allclose(xr.open_zarr(target).a.values, cube().values[:, 0] * 2)
+
+
 def test_distributed_client_is_used(stored: Path, tmp_path: Path) -> None:
     from dask.distributed import Client
 
