@@ -1,12 +1,16 @@
 import numpy as np
 import pytest
 
+from data_prep.simulator.growth import AUTUMN_OVER_SPRING
+from data_prep.simulator.settings import PhenologySettings
 from fusion.series.features import (
+    AUTUMN_LAG_D,
     CONTEXT_RADIUS_PX,
     DB_UNIT,
     FEATURE_NAMES,
     NDVI_UNIT,
     SPECKLE_RADIUS_PX,
+    SPRING_LAG_D,
     compute_features,
     look_oddity,
     time_of_year,
@@ -151,6 +155,11 @@ def test_the_season_follows_the_latitude():
     np.testing.assert_allclose(turned(autumn, 57.0) - turned(autumn, 50.0), 7 * 0.84, rtol=0.4)
     for latitude in (45.0, -71.0):
         assert (np.diff(turned(np.arange(0, 800, 5), latitude)) > 0).all()  # time never runs backwards
+
+
+def test_lags_are_the_middle_of_what_training_draws() -> None:
+    assert pytest.approx(np.mean(PhenologySettings().latitude_shift_d)) == SPRING_LAG_D
+    assert pytest.approx(-AUTUMN_OVER_SPRING * SPRING_LAG_D) == AUTUMN_LAG_D
 
 
 def test_a_shifted_calendar_moves_the_season_only(looks):
