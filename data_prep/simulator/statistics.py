@@ -78,7 +78,9 @@ class LookStatistics:
                 _append(self.noise, f"{name} change correlation at {20 * step} m", np.nansum(a * b) / np.nansum(a * a))
 
     def _together(self, looks: Observations, rng: np.random.Generator, pixels: int) -> None:
-        """Correlation over space (each clear date) and over time (each pixel) of NDVI with smoothed radar."""
+        """Correlation of NDVI with smoothed radar over space (each clear date) and over time (each pixel), and that of
+        their changes within about a month from field to field, which is what the network sees of radar.
+        """
         flat = looks.s2_ndvi.reshape(len(looks.s2_days), -1)
         clear = np.flatnonzero(np.isfinite(flat).mean(axis=1) > 0.6)
         if len(clear) < 4:
@@ -87,11 +89,17 @@ class LookStatistics:
         vv, vh = (np.stack([band[n].mean(axis=0).ravel() for n in near]) for band in (looks.vv_db, looks.vh_db))
         ndvi = flat[clear]
         columns = rng.permutation(flat.shape[1])[:pixels]
+        later = looks.s2_days[clear][None, :] - looks.s2_days[clear][:, None]
+        apart = (later >= 18) & (later <= 42)
         for name, band in (("VV", vv), ("VH", vh), ("VH-VV", vh - vv)):
             for a, b in zip(ndvi, band, strict=True):
                 _append(self.correlation, f"{name} over space", _correlation(a, b))
             for a, b in zip(ndvi[:, columns].T, band[:, columns].T, strict=True):
                 _append(self.correlation, f"{name} over time", _correlation(a, b))
+            for i, j in zip(*np.nonzero(apart), strict=True):
+                _append(
+                    self.correlation, f"{name}, change in a month", _correlation(ndvi[j] - ndvi[i], band[j] - band[i])
+                )
 
     def distances(self, other: "LookStatistics") -> list[dict]:
         """One row a statistic: this value, the other's, and their distance (Wasserstein for distributions)."""

@@ -13,6 +13,7 @@ from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
 from data_prep.simulator.statistics import LookStatistics
 from fusion.data.cube_files import write_cube
+from fusion.series.observations import Observations
 
 
 def test_linear_difficulty_against_a_slow_oracle():
@@ -59,6 +60,21 @@ def test_a_shift_of_levels_is_seen(settings):
     rows = {row["statistic"]: row["distance"] for row in pools[0].distances(pools[1])}
     assert rows["VV level, dB"] == pytest.approx(3.0, abs=1e-3)
     assert rows["VH level, dB"] == 0 and rows["VH-VV level, dB"] == pytest.approx(3.0, abs=1e-3)
+
+
+def test_changes_are_compared_from_field_to_field():
+    """VV that rises with NDVI and VH that falls with it, both under a common wetness that says nothing."""
+    rng = np.random.default_rng(4)
+    days = np.arange(0, 60, 5)
+    rise = rng.normal(0, 0.004, (8, 8)) * days[:, None, None]
+    wet = rng.normal(0, 3, (len(days), 1, 1))
+    looks = Observations(days, 0.5 + rise, days, 9 * rise + wet - 10, wet - 5 * rise - 17, days[:0], rise[:0])
+    pool = LookStatistics()
+    pool.add(looks, rng)
+    changes = {name: values for name, values in pool.correlation.items() if name.endswith("change in a month")}
+    assert len(changes) == 3
+    np.testing.assert_allclose(changes["VV, change in a month"], 1, atol=1e-6)
+    np.testing.assert_allclose(changes["VH, change in a month"], -1, atol=1e-6)
 
 
 def test_command_matches_the_cube_and_writes_both_files(tmp_path):
