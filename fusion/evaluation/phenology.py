@@ -10,7 +10,7 @@ from pydantic import Field
 
 from fusion.contract import STEP_DAYS
 from fusion.evaluation.hiding import hide_s2
-from fusion.evaluation.predictor import Predictor, s2_looks
+from fusion.evaluation.predictor import Predictor, Target, s2_looks
 from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
 from fusion.series.season_blocks import SEASON_LAYERS, extract_seasons
@@ -20,6 +20,7 @@ EVENTS = {"SOS": "SOSD", "peak": "MAXD", "EOS": "EOSD"}
 LOOKS = "looks"  # the extractor on the gappy S2 series itself
 SEASONS_A_SERIES = 4
 MATCH_DAYS = 60  # a season counts as the true one when its maximum lies this near to the true maximum
+Z_90 = 1.645  # standard deviations on each side of a central 90 % interval
 CENTRED_DAYS = 7  # pixels whose event lies this near to the middle of the gap are scored
 UNUSABLE = SEASON_FLAGS["no_data"] | SEASON_FLAGS["no_season"] | SEASON_FLAGS["start_cut"] | SEASON_FLAGS["end_cut"]
 
@@ -30,6 +31,9 @@ class PhenologyRules(Rules):
     gaps_days: tuple[int, ...] = Field((0, 30, 60, 90), min_length=1, description="length of the gap over the event")
     scenes: int = Field(6, ge=0, description="scenes scored this way, at most (0: none)")
     pixels: int = Field(256, ge=1, description="pixels a scene, at most, evenly spread")
+    sigma: Target = Field(
+        "signal", description="which NDVI_SIGMA the extractor gets: of the clean signal, or of a look"
+    )
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class SeasonDates:
     """Seasons of P series, at most S each, NaN where there is none; dates are days since 1970, float64 (S, P)."""
 
     dates: dict[str, np.ndarray]
+    sigmas: dict[str, np.ndarray]  # one standard deviation of each date, days
     maximum: np.ndarray
     amplitude: np.ndarray
     usable: np.ndarray
@@ -57,9 +62,8 @@ class SeasonDates:
         def pick(values: np.ndarray) -> np.ndarray:
             return np.where(found, np.take_along_axis(values, index, axis=0), np.nan)
 
-        return SeasonDates(
-            {event: pick(dates) for event, dates in self.dates.items()}, pick(self.maximum), pick(self.amplitude), found
-        )
+        dates, sigmas = ({event: pick(days) for event, days in of.items()} for of in (self.dates, self.sigmas))
+        return SeasonDates(dates, sigmas, pick(self.maximum), pick(self.amplitude), found)
 
 
 def season_dates(days: np.ndarray, ndvi: np.ndarray, sigma: np.ndarray | None = None) -> SeasonDates:
@@ -73,7 +77,8 @@ def season_dates(days: np.ndarray, ndvi: np.ndarray, sigma: np.ndarray | None = 
     flags = np.nan_to_num(layer["FLAG"], nan=float(UNUSABLE)).astype(int)
     dates = {event: layer[name] + origin for event, name in EVENTS.items()}
     usable = (flags & UNUSABLE == 0) & np.isfinite(layer["SOSD"]) & np.isfinite(layer["EOSD"])
-    return SeasonDates(dates, layer["MAXD"] + origin, layer["AMPL"], usable)
+    sigmas = {event: layer[f"{name}_SIGMA"] for event, name in EVENTS.items()}
+    return SeasonDates(dates, sigmas, layer["MAXD"] + origin, layer["AMPL"], usable)
 
 
 @dataclass(frozen=True)
@@ -120,24 +125,25 @@ def season_cases(scene: TruthScene, truth: SeasonTruth, rules: PhenologyRules) -
 
 
 def score_seasons(scene: TruthScene, predictor: Predictor | None, rules: PhenologyRules) -> pd.DataFrame:
-    """Errors of season dates, one row a pixel: ``scene, predictor, event, gap_days, pixel, error_days``.
+    """Errors of season dates, one row a pixel: ``scene, predictor, event, gap_days, pixel, error_days, sigma_days``.
 
     ``predictor=None`` extracts from the S2 looks themselves. ``error_days`` is NaN where no season near the true one
-    was found.
+    was found, ``sigma_days`` is the standard deviation that the extractor gives the date.
     """
     truth = season_truth(scene, rules)
     grid = np.arange(scene.truth_days[0], scene.truth_days[-1] + 1, STEP_DAYS)
     parts, whole = [], None
     for case in season_cases(scene, truth, rules):
         if case.gap_days or whole is None:
-            days, ndvi, sigma = series_of(case.cube, predictor, grid, truth.pixels)
+            days, ndvi, sigma = series_of(case.cube, predictor, grid, truth.pixels, rules.sigma)
             found = season_dates(days, ndvi, sigma).nearest(truth.season.maximum[0])
             whole = whole if case.gap_days else found
         else:
             found = whole  # without a gap both events come from the same series
         error = (found.dates[case.event] - truth.season.dates[case.event])[0][case.scored]
         columns = {"event": case.event, "gap_days": case.gap_days, "pixel": truth.pixels[case.scored]}
-        parts.append(pd.DataFrame({**columns, "error_days": error}))
+        sigma = found.sigmas[case.event][0][case.scored]
+        parts.append(pd.DataFrame({**columns, "error_days": error, "sigma_days": sigma}))
     if not parts:
         return pd.DataFrame()
     name = LOOKS if predictor is None else predictor.name
@@ -145,13 +151,13 @@ def score_seasons(scene: TruthScene, predictor: Predictor | None, rules: Phenolo
 
 
 def series_of(
-    cube: xr.DataArray, predictor: Predictor | None, grid: np.ndarray, pixels: np.ndarray
+    cube: xr.DataArray, predictor: Predictor | None, grid: np.ndarray, pixels: np.ndarray, target: Target
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Days (n,), NDVI (n, P) and sigma of the sampled pixels: the looks, or a prediction on the grid."""
     if predictor is None:
         days, looks = s2_looks(cube)
         return days, looks.reshape(len(days), -1)[:, pixels], None
-    ndvi, sigma = predictor.predict(cube, grid.astype("datetime64[D]"), target="signal")
+    ndvi, sigma = predictor.predict(cube, grid.astype("datetime64[D]"), target=target)
     flat = ndvi.reshape(len(grid), -1)[:, pixels]
     return grid, flat, None if sigma is None else sigma.reshape(len(grid), -1)[:, pixels]
 
@@ -172,13 +178,16 @@ def season_table(rows: pd.DataFrame) -> pd.DataFrame:
         if error.size:
             row |= {"rmse_days": root_mean_square(error), "bias_days": float(error.mean())}
             row |= {"median_absolute_days": float(np.median(np.abs(error)))}
+            inside = np.abs(group.error_days) <= Z_90 * group.sigma_days
+            row |= {"coverage_90": 100 * float(inside[group.error_days.notna()].mean())}
         both = group.dropna(subset=["error_days", "looks_error_days"])
         row |= {"n_both": len(both)}
         if len(both):
             beside = root_mean_square(both.looks_error_days.to_numpy())
             row |= {"looks_rmse_ratio": root_mean_square(both.error_days.to_numpy()) / beside if beside else np.nan}
         out.append(row | {"missed_percent": 100 * float(group.error_days.isna().mean())})
-    columns = ["rmse_days", "median_absolute_days", "bias_days", "missed_percent", "n_both", "looks_rmse_ratio"]
+    columns = ["rmse_days", "median_absolute_days", "bias_days", "coverage_90"]
+    columns += ["missed_percent", "n_both", "looks_rmse_ratio"]
     return pd.DataFrame(out).reindex(columns=["predictor", "event", "gap_days", "n", *columns])
 
 

@@ -96,19 +96,24 @@ def test_no_season_gives_no_row():
 
 def test_the_nearest_season_within_reach_is_taken():
     dates = {"SOS": np.array([[10.0], [200.0]]), "EOS": np.array([[90.0], [300.0]])}
-    both = SeasonDates(dates, np.array([[50.0], [250.0]]), np.array([[0.3], [0.6]]), np.ones((2, 1), bool))
+    sigmas = {event: np.array([[1.0], [2.0]]) for event in dates}
+    both = SeasonDates(dates, sigmas, np.array([[50.0], [250.0]]), np.array([[0.3], [0.6]]), np.ones((2, 1), bool))
     assert both.main().dates["SOS"].item() == 200.0  # the larger amplitude
+    assert both.main().sigmas["SOS"].item() == 2.0
     assert both.nearest(np.array([60.0])).dates["SOS"].item() == 10.0
     assert np.isnan(both.nearest(np.array([150.0])).dates["SOS"].item())  # 100 days from either
 
 
 def test_table_by_hand():
     case = {"scene": "a", "event": "SOS", "gap_days": 60, "pixel": range(4)}
-    rows = pd.DataFrame({"predictor": "p", **case, "error_days": [3.0, -4.0, 5.0, np.nan]})
-    looks = pd.DataFrame({"predictor": LOOKS, **case, "error_days": [np.nan, 8.0, -10.0, 20.0]})
+    rows = pd.DataFrame(
+        {"predictor": "p", **case, "error_days": [3.0, -4.0, 5.0, np.nan], "sigma_days": [2.0, 2.0, 4.0, 1.0]}
+    )
+    looks = pd.DataFrame({"predictor": LOOKS, **case, "error_days": [np.nan, 8.0, -10.0, 20.0], "sigma_days": 1.0})
     table = season_table(pd.concat([rows, looks])).iloc[0]
     assert table.rmse_days == pytest.approx(np.sqrt(50 / 3)) and table.median_absolute_days == 4.0
     assert table.bias_days == pytest.approx(4 / 3) and table.missed_percent == 25.0 and table.n == 4
+    assert table.coverage_90 == pytest.approx(200 / 3)  # 4 days lie outside +-1.645 x 2
     assert table.n_both == 2 and table.looks_rmse_ratio == pytest.approx(0.5)  # only pixels 1 and 2 have both
 
 
