@@ -50,7 +50,8 @@ def fuse(
         season; without it, and below 45 degrees, the network does without.
     sigma : {"look", "signal"}
         ``NDVI_SIGMA`` is one standard deviation of what a single Sentinel-2 look would measure ("look"), or of clean
-        NDVI without the look's own error ("signal", smaller; use it to propagate into season dates).
+        NDVI without the look's own error ("signal", smaller). Season dates are a little better with the latter,
+        their intervals with the former.
     tile : int, optional
         Tile side in pixels; does not change the answer.
     threads : int, optional
