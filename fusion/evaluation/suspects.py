@@ -1,4 +1,4 @@
-"""How well the "suspect look" flag finds looks that cloud, haze or shadow touched although the mask kept them."""
+"""How well the "suspect look" flag finds looks that lie far too low although the mask kept them, and why they do."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
 from fusion.suspect import THRESHOLD, suspect_looks
 
-HARM_NDVI = 0.1  # a touched look this far below the clean NDVI does harm
+HARM_NDVI = 0.1  # a look this far below the clean NDVI does harm, be it by cloud, shadow, snow, haze or the sun
 
 
 class SuspectRules(Rules):
@@ -39,7 +39,7 @@ def score_suspects(scene: TruthScene, predictor: Predictor, rules: SuspectRules)
     fused = xr.DataArray(np.stack([ndvi, sigma], axis=1), dims=DIMS, coords=coords, attrs={"sigma_of": "look"})
     rows_of_looks = np.isin(to_days(scene.cube.t.values), days)
     touched, seen = scene.suspect[rows_of_looks], np.isfinite(looks)
-    harmful = touched & (scene.truth_at(days) - looks > HARM_NDVI)
+    harmful = scene.truth_at(days) - looks > HARM_NDVI
     rows = []
     for threshold in rules.thresholds:
         flagged = suspect_looks(scene.cube, fused, threshold=threshold).values[rows_of_looks]
@@ -58,7 +58,7 @@ def score_suspects(scene: TruthScene, predictor: Predictor, rules: SuspectRules)
 
 
 def suspect_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Precision and recall in percent: of looks that were touched, and of those that lie far below the clean NDVI."""
+    """Precision and recall in percent: of looks touched by cloud, shadow or snow, and of those far below clean NDVI."""
     out = []
     for (predictor, threshold), group in rows.groupby(["predictor", "threshold"], sort=False):
         sums = group.drop(columns=["predictor", "threshold", "scene"]).sum()
@@ -72,6 +72,7 @@ def suspect_table(rows: pd.DataFrame) -> pd.DataFrame:
                 "flagged_percent": 100 * divide(sums.flagged, sums.looks),
                 "precision": 100 * divide(sums.flagged_touched, sums.flagged),
                 "recall": 100 * divide(sums.flagged_touched, sums.touched),
+                "precision_harmful": 100 * divide(sums.flagged_harmful, sums.flagged),
                 "recall_harmful": 100 * divide(sums.flagged_harmful, sums.harmful),
             }
         )

@@ -310,7 +310,7 @@ def test_a_radar_shift_is_seen_band_by_band():
 
 def test_suspect_looks_are_counted_by_hand():
     # truth 0.5, sigma 0.1. Of four dates with 2 x 2 looks: one look far below and touched (found), one a little below
-    # and touched (missed), one far below though clear (false alarm)
+    # and touched (missed), one far below though no cloud is there (harmful all the same)
     truth = np.full((16, 2, 2), 0.5, np.float32)
     looks = truth[::5].copy()
     looks[1, 0, 0], looks[2, 0, 0], looks[3, 1, 1] = 0.1, 0.45, 0.1
@@ -323,6 +323,7 @@ def test_suspect_looks_are_counted_by_hand():
     assert table.looks.tolist() == [16, 16] and table.touched_percent[2.5] == pytest.approx(100 * 2 / 16)
     assert table.flagged_percent[2.5] == pytest.approx(100 * 2 / 16)
     assert table.precision[2.5] == 50.0 and table.recall[2.5] == 50.0 and table.recall_harmful[2.5] == 100.0
+    assert table.precision_harmful[2.5] == 100.0 and table.recall_harmful[10.0] == 0.0
     assert table.recall[10.0] == 0.0 and np.isnan(table.precision[10.0])
     assert score_suspects(scene, Recorder(0.5), SuspectRules()).empty  # no sigma
     assert score_suspects(TruthScene("s", cube, scene.truth_days, truth), Recorder(0.5, 0.1), SuspectRules()).empty
