@@ -75,15 +75,12 @@ def write_marker(folder: Path, task: NamedTask, told: dict[str, Any]) -> None:
 def only_run(folder: Path) -> Iterator[None]:
     """Refuse a second run on the same folder; the lock falls with the process, also when that is killed."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0)
     try:
-        lock.acquire()
+        lock = FileLock(folder / ".lock", timeout=0).acquire()
     except Timeout as error:
         raise SourceError(f"another run is writing to {folder}; wait for it or name another place") from error
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()
 
 
 def run_all(

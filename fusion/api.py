@@ -50,8 +50,7 @@ def fuse(
         season; without it, and below 45 degrees, the network does without.
     sigma : {"look", "signal"}
         ``NDVI_SIGMA`` is one standard deviation of what a single Sentinel-2 look would measure ("look"), or of clean
-        NDVI without the look's own error ("signal", smaller). Season dates are a little better with the latter,
-        their intervals with the former.
+        NDVI without the look's own error ("signal", smaller: better season dates, but too narrow intervals of them).
     tile : int, optional
         Tile side in pixels; does not change the answer.
     threads : int, optional

@@ -10,6 +10,7 @@ from fusion.series.observations import Observations
 
 LAGS_D = ((1, 7), (8, 12), (13, 22), (23, 35), (36, 55), (56, 90))
 LAGS_PX = (1, 2, 4, 8, 16, 32)
+MONTH_D = (18, 42)  # dates this far apart show changes of about a month
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -90,7 +91,7 @@ class LookStatistics:
         ndvi = flat[clear]
         columns = rng.permutation(flat.shape[1])[:pixels]
         later = looks.s2_days[clear][None, :] - looks.s2_days[clear][:, None]
-        apart = (later >= 18) & (later <= 42)
+        apart = (later >= MONTH_D[0]) & (later <= MONTH_D[1])
         for name, band in (("VV", vv), ("VH", vh), ("VH-VV", vh - vv)):
             for a, b in zip(ndvi, band, strict=True):
                 _append(self.correlation, f"{name} over space", _correlation(a, b))

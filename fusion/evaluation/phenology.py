@@ -10,6 +10,7 @@ from pydantic import Field
 
 from fusion.contract import STEP_DAYS
 from fusion.evaluation.hiding import hide_s2
+from fusion.evaluation.metrics import HALF_WIDTHS
 from fusion.evaluation.predictor import Predictor, Target, s2_looks
 from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
@@ -20,7 +21,6 @@ EVENTS = {"SOS": "SOSD", "peak": "MAXD", "EOS": "EOSD"}
 LOOKS = "looks"  # the extractor on the gappy S2 series itself
 SEASONS_A_SERIES = 4
 MATCH_DAYS = 60  # a season counts as the true one when its maximum lies this near to the true maximum
-Z_90 = 1.645  # standard deviations on each side of a central 90 % interval
 CENTRED_DAYS = 7  # pixels whose event lies this near to the middle of the gap are scored
 UNUSABLE = SEASON_FLAGS["no_data"] | SEASON_FLAGS["no_season"] | SEASON_FLAGS["start_cut"] | SEASON_FLAGS["end_cut"]
 
@@ -142,8 +142,8 @@ def score_seasons(scene: TruthScene, predictor: Predictor | None, rules: Phenolo
             found = whole  # without a gap both events come from the same series
         error = (found.dates[case.event] - truth.season.dates[case.event])[0][case.scored]
         columns = {"event": case.event, "gap_days": case.gap_days, "pixel": truth.pixels[case.scored]}
-        sigma = found.sigmas[case.event][0][case.scored]
-        parts.append(pd.DataFrame({**columns, "error_days": error, "sigma_days": sigma}))
+        columns |= {"error_days": error, "sigma_days": found.sigmas[case.event][0][case.scored]}
+        parts.append(pd.DataFrame(columns))
     if not parts:
         return pd.DataFrame()
     name = LOOKS if predictor is None else predictor.name
@@ -178,7 +178,7 @@ def season_table(rows: pd.DataFrame) -> pd.DataFrame:
         if error.size:
             row |= {"rmse_days": root_mean_square(error), "bias_days": float(error.mean())}
             row |= {"median_absolute_days": float(np.median(np.abs(error)))}
-            inside = np.abs(group.error_days) <= Z_90 * group.sigma_days
+            inside = np.abs(group.error_days) <= HALF_WIDTHS["gaussian"][90] * group.sigma_days
             row |= {"coverage_90": 100 * float(inside[group.error_days.notna()].mean())}
         both = group.dropna(subset=["error_days", "looks_error_days"])
         row |= {"n_both": len(both)}
