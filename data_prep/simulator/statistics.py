@@ -43,9 +43,8 @@ class LookStatistics:
         for month in np.unique(months):
             values = some[months == month]
             self.month_ndvi.setdefault(int(month), []).append(values[np.isfinite(values)])
-        lag = days[None, :] - days[:, None]
         for low, high in LAGS_D:
-            for i, j in np.argwhere((lag >= low) & (lag <= high)):
+            for i, j in _apart(days, low, high):
                 change = np.abs(some[j] - some[i])
                 if np.isfinite(change).mean() > 0.5:
                     _append(self.lag_change, f"{low}-{high} d", np.nanmean(change))
@@ -90,17 +89,15 @@ class LookStatistics:
         vv, vh = (np.stack([band[n].mean(axis=0).ravel() for n in near]) for band in (looks.vv_db, looks.vh_db))
         ndvi = flat[clear]
         columns = rng.permutation(flat.shape[1])[:pixels]
-        later = looks.s2_days[clear][None, :] - looks.s2_days[clear][:, None]
-        apart = (later >= MONTH_D[0]) & (later <= MONTH_D[1])
+        month = _apart(looks.s2_days[clear], *MONTH_D)
         for name, band in (("VV", vv), ("VH", vh), ("VH-VV", vh - vv)):
             for a, b in zip(ndvi, band, strict=True):
                 _append(self.correlation, f"{name} over space", _correlation(a, b))
             for a, b in zip(ndvi[:, columns].T, band[:, columns].T, strict=True):
                 _append(self.correlation, f"{name} over time", _correlation(a, b))
-            for i, j in zip(*np.nonzero(apart), strict=True):
-                _append(
-                    self.correlation, f"{name}, change in a month", _correlation(ndvi[j] - ndvi[i], band[j] - band[i])
-                )
+            for i, j in month:
+                changes = _correlation(ndvi[j] - ndvi[i], band[j] - band[i])
+                _append(self.correlation, f"{name}, change in a month", changes)
 
     def distances(self, other: "LookStatistics") -> list[dict]:
         """One row a statistic: this value, the other's, and their distance (Wasserstein for distributions)."""
@@ -120,6 +117,12 @@ class LookStatistics:
                 rows.append(_scalars(f"{title} {name}", mine[name], yours[name]))
         rows.append(_scalars("clear looks a 5 days", self.clear_share, other.clear_share))
         return rows
+
+
+def _apart(days: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Pairs of dates, int64 (n, 2), of which the second comes ``low`` to ``high`` days after the first."""
+    lag = days[None, :] - days[:, None]
+    return np.argwhere((lag >= low) & (lag <= high))
 
 
 def _append(pool: dict[str, list], key: str, value: float) -> None:
