@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import MLFlowLogger
 
-from fusion.checkpoint import TrainedGenerator, WeightsError, load_weights, save_weights
+from fusion.checkpoint import GeneratorSettings, TrainedGenerator, WeightsError, load_weights, save_weights, widened
 from fusion.data.stream import SceneDataModule
 from fusion.export import export_generator
 from fusion.training.calibrate import calibrate
@@ -45,7 +45,7 @@ def run(settings: TrainSettings) -> Path:
     if resumed is not None:
         _take_up(module, resumed)
     if settings.start_from is not None and resumed is None:
-        module.generator.load_state_dict(mean_weights(settings.start_from))
+        module.generator.load_state_dict(mean_weights(settings.start_from, settings.generator))
         module.averaged_generator().load_state_dict(module.generator.state_dict())
     if settings.compile:
         module.generator.compile()
@@ -77,18 +77,16 @@ def run(settings: TrainSettings) -> Path:
     return folder
 
 
-def mean_weights(files: Path | tuple[Path, ...]) -> dict[str, torch.Tensor]:
-    """Weights of one checkpoint, or the mean of several that went on from the same one.
+def mean_weights(files: Path | tuple[Path, ...], shape: GeneratorSettings) -> dict[str, torch.Tensor]:
+    """Weights of one checkpoint, or the mean of several that went on from the same one, widened where ``shape`` is.
 
     Such a mean often does better than each, and more so on data unlike the training's (Wortsman et al. 2022,
     arXiv:2203.05482).
     """
     states = [
-        load_weights(file, as_start=True).generator.state_dict()
+        widened(load_weights(file, as_start=True).generator, shape).state_dict()
         for file in ((files,) if isinstance(files, Path) else files)
     ]
-    if len({tuple((name, value.shape) for name, value in state.items()) for state in states}) > 1:
-        raise WeightsError(f"start_from names networks of different shapes ({files}); give checkpoints of one shape")
     return {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
 
 

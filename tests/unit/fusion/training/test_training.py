@@ -321,16 +321,40 @@ def test_a_series_that_agrees_with_the_coarse_sensor_has_a_small_coarse_loss(tmp
     assert loss["true"] < 0.25 * loss["linear"]  # what is left is the smoothing in time
 
 
+def narrow_checkpoint(folder, seed: int, width: int):
+    torch.manual_seed(seed)
+    settings = GeneratorSettings(width=width)
+    generator = build_generator(settings)
+    for parameter in generator.parameters():  # no part may be zero, as some are at first
+        torch.nn.init.normal_(parameter, std=0.1)
+    return save_weights(folder / f"{seed}.pt", TrainedGenerator(generator, settings, None, {}))
+
+
 def test_a_run_may_start_from_the_mean_of_several(tmp_path):
-    files = []
-    for seed, width in ((1, 8), (2, 8), (3, 4)):
-        torch.manual_seed(seed)
-        settings = GeneratorSettings(width=width)
-        trained = TrainedGenerator(build_generator(settings), settings, None, {})
-        files.append(save_weights(tmp_path / f"{seed}.pt", trained))
-    one, other = (mean_weights(file) for file in files[:2])
+    files = [narrow_checkpoint(tmp_path, seed, 8) for seed in (1, 2)]
+    shape = GeneratorSettings(width=8)
+    one, other = (mean_weights(file, shape) for file in files)
     assert torch.equal(one["stem.weight"], load_weights(files[0]).generator.stem.weight)
-    for name, value in mean_weights(tuple(files[:2])).items():
+    for name, value in mean_weights(tuple(files), shape).items():
         torch.testing.assert_close(value, (one[name] + other[name]) / 2)
-    with pytest.raises(WeightsError, match="networks of different shapes"):
-        mean_weights(tuple(files))
+
+
+def test_a_wider_network_starts_with_the_answer_of_the_narrow_one(tmp_path):
+    file = narrow_checkpoint(tmp_path, 1, 6)
+    shape = GeneratorSettings(width=10)
+    wide = build_generator(shape)
+    wide.load_state_dict(mean_weights(file, shape))
+    features = torch.randn(2, len(FEATURE_NAMES), 9, 5, 4)
+    for before, after in zip(load_weights(file).generator(features), wide(features), strict=True):
+        torch.testing.assert_close(before, after)
+    loss = sum(answer.abs().sum() for answer in wide(features))
+    loss.backward()
+    assert wide.blocks[0].mix.weight.grad[:6, 6:].abs().sum() > 0  # the new channels learn
+    again = mean_weights(file, shape)
+    assert all(torch.equal(value, again[name]) for name, value in wide.state_dict().items())
+
+
+@pytest.mark.parametrize("shape", [GeneratorSettings(width=4), GeneratorSettings(width=6, dilations=(1, 2))])
+def test_a_start_of_another_shape_is_refused(tmp_path, shape):
+    with pytest.raises(WeightsError, match="6 channels and 6 blocks.*generator.width"):
+        mean_weights(narrow_checkpoint(tmp_path, 1, 6), shape)
