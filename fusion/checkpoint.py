@@ -102,7 +102,7 @@ def load_weights(file: Path, *, as_start: bool = False) -> TrainedGenerator:
     return TrainedGenerator(generator.eval(), settings, content["calibration"], content["record"])
 
 
-def widened(narrow: Generator, settings: GeneratorSettings) -> Generator:
+def widened(narrow: TrainedGenerator, settings: GeneratorSettings) -> Generator:
     """A generator of more channels that gives the same answer, so that training can go on with a larger one.
 
     The new channels read what the others read, with the same starting values at every call, and nothing reads them
@@ -113,18 +113,17 @@ def widened(narrow: Generator, settings: GeneratorSettings) -> Generator:
     WeightsError
         ``settings`` ask for fewer channels or for other blocks.
     """
+    seen = narrow.settings
+    if seen.width > settings.width or settings != seen.model_copy(update={"width": settings.width}):
+        raise WeightsError(
+            f"the weights to start from have the shape {seen}, the run asks for {settings}; a start may have fewer "
+            "channels in the same blocks; set generator.width, generator.dilations and generator.spatial_every"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # networks widened apart can be averaged
         wide = build_generator(settings)
-    old = narrow.state_dict()
     state = wide.state_dict()
-    if old.keys() != state.keys() or any(b < a for name in old for a, b in zip(old[name].shape, state[name].shape)):
-        raise WeightsError(
-            f"the weights to start from have {narrow.stem.out_channels} channels and {len(narrow.blocks)} blocks, the "
-            f"run asks for {settings.width} and {len(settings.dilations)}; a start may have fewer channels in the same "
-            "blocks; set generator.width, generator.dilations and generator.spatial_every"
-        )
-    for name, value in old.items():
+    for name, value in narrow.generator.state_dict().items():
         if value.dim() == 4 and value.shape[1] > 1:
             state[name][: len(value), value.shape[1] :] = 0  # the old channels do not read the new ones
         state[name][tuple(slice(n) for n in value.shape)] = value

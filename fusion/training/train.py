@@ -84,7 +84,7 @@ def mean_weights(files: Path | tuple[Path, ...], shape: GeneratorSettings) -> di
     arXiv:2203.05482).
     """
     states = [
-        widened(load_weights(file, as_start=True).generator, shape).state_dict()
+        widened(load_weights(file, as_start=True), shape).state_dict()
         for file in ((files,) if isinstance(files, Path) else files)
     ]
     return {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}

@@ -354,7 +354,15 @@ def test_a_wider_network_starts_with_the_answer_of_the_narrow_one(tmp_path):
     assert all(torch.equal(value, again[name]) for name, value in wide.state_dict().items())
 
 
-@pytest.mark.parametrize("shape", [GeneratorSettings(width=4), GeneratorSettings(width=6, dilations=(1, 2))])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        GeneratorSettings(width=4),
+        GeneratorSettings(width=6, dilations=(1, 2)),
+        GeneratorSettings(width=6, dilations=(1, 2, 4, 8, 16, 1)),
+        GeneratorSettings(width=6, spatial_every=3),
+    ],
+)
 def test_a_start_of_another_shape_is_refused(tmp_path, shape):
-    with pytest.raises(WeightsError, match="6 channels and 6 blocks.*generator.width"):
+    with pytest.raises(WeightsError, match="width=6 .*generator.width"):
         mean_weights(narrow_checkpoint(tmp_path, 1, 6), shape)
