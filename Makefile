@@ -54,7 +54,7 @@ train-shipped: $(STAMP)  ## train a model of the shipped kind from nothing (less
 	$(BIN)/ndvi-fusion train experiment=shipped_cpu out=outputs/shipped/first $(ARGS)
 	$(BIN)/ndvi-fusion train experiment=shipped_cpu_adversarial start_from=outputs/shipped/first/generator.pt out=outputs/shipped/second $(ARGS)
 
-udf: $(STAMP)  ## generate udf/dist again after a change in fusion/series, fusion/inference or the entry shells
+udf: $(STAMP)  ## generate udf/dist again after a change in fusion/features, fusion/phenology, fusion/inference or the entry shells
 	$(BIN)/python -m udf.bundle $(ARGS)
 
 constraints: $(STAMP)  ## write constraints.txt from what .venv holds

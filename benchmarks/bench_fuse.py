@@ -15,9 +15,9 @@ import numpy as np
 from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
 from fusion.contract import STEP_DAYS
+from fusion.features.features import compute_features
 from fusion.inference.locate import SHIPPED
 from fusion.inference.session import load_session
-from fusion.series.features import compute_features
 
 REPEATS = 5
 

@@ -17,9 +17,9 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
 
 import numpy as np  # noqa: E402
 
-from fusion.series.season_blocks import extract_seasons  # noqa: E402
-from fusion.series.season_settings import SeasonSettings  # noqa: E402
-from fusion.series.whittaker import whittaker  # noqa: E402
+from fusion.phenology.extraction import extract_seasons  # noqa: E402
+from fusion.phenology.settings import SeasonSettings  # noqa: E402
+from fusion.phenology.whittaker import whittaker  # noqa: E402
 
 DAYS = np.arange(0, 365, 5)
 PERIODS = np.array([[0, 364, 0]])

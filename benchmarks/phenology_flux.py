@@ -15,8 +15,8 @@ import pandas as pd
 import xarray as xr
 
 from fusion.contract import ContractError
-from fusion.series.season_settings import SEASON_FLAGS
-from fusion.series.seasons import seasons
+from fusion.phenology.seasons import seasons
+from fusion.phenology.settings import SEASON_FLAGS
 
 MATCH_DAYS = 60
 SHARE = 0.4

@@ -25,7 +25,7 @@ import numpy as np
 import xarray as xr
 from scipy.signal import savgol_filter
 
-from fusion.series.seasons import seasons
+from fusion.phenology.seasons import seasons
 
 SEED = 20
 SEEDS = (20, 21, 22, 23)

@@ -7,8 +7,8 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_prep.grid import to_grid
-from data_prep.sources import SourceError
-from data_prep.sources.reading import RawBand
+from data_prep.raw.cubes import SourceError
+from data_prep.raw.reading import RawBand
 from fusion.contract import COARSE_OFFSET, COARSE_SCALE, NDVI_MAX, NDVI_MIN
 
 # NDVI is DN 0..250 in PROBA-V products and in Copernicus Global Land's NDVI 300 m (whose "technical characteristics"

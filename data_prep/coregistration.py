@@ -14,7 +14,7 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
-from data_prep.sources import SourceError
+from data_prep.raw.cubes import SourceError
 from fusion.contract import COARSE_NDVI, COARSE_PIXEL_M, S2NDVI, VH, VV
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from data_prep.coregistration import RegistrationSettings, check_registration
 from data_prep.grid import to_grid
 from data_prep.optical import OpticalSettings, cloud_dips, masked_ndvi
 from data_prep.radar import RadarSettings, prepare_radar
-from data_prep.sources import RawCubes, SourceError
+from data_prep.raw.cubes import RawCubes, SourceError
 from data_prep.sources.files import FilesSource, load_files
 from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, VH, VV, check_time
 from fusion.data.cube_files import is_cube_file, is_zarr, read_cube

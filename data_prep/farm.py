@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
-from data_prep.sources import SourceError
+from data_prep.raw.cubes import SourceError
 from fusion.data.store import write_json
 
 log = logging.getLogger(__name__)

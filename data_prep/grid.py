@@ -4,7 +4,7 @@ import numpy as np
 import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
-from data_prep.sources import SourceError
+from data_prep.raw.cubes import SourceError
 
 _ALIGNED = 1e-3  # pixels of the finer grid: grids whose edges differ by less are the same grid
 

@@ -9,8 +9,8 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
-from data_prep.sources import SourceError
-from data_prep.sources.reading import RawBand
+from data_prep.raw.cubes import SourceError
+from data_prep.raw.reading import RawBand
 from fusion.contract import NDVI_MAX, NDVI_MIN, SCL_CLEAR, SCL_CLOUD, SCL_INVALID
 
 log = logging.getLogger(__name__)
@@ -214,7 +214,7 @@ def _dilated(scl: np.ndarray, method: str, settings: OpticalSettings) -> np.ndar
 def _user_mask(path: Path, s2: xr.Dataset) -> xr.DataArray:
     """The user's mask on the S2 grid and dates: nonzero = cloud; days and pixels that it lacks count as clear."""
     from data_prep.grid import to_grid
-    from data_prep.sources.reading import read_bands
+    from data_prep.raw.reading import read_bands
 
     bands = [b for b in read_bands(path) if b.values.sizes["t"] > 0]
     if len(bands) != 1:

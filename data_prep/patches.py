@@ -12,16 +12,16 @@ import numpy as np
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
+from data_prep.raw.cubes import SourceError
 from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
-from data_prep.sources import SourceError
 from data_prep.split import Ground, SplitSettings, split_of_ground, split_of_name
 from fusion.contract import COARSE_PIXEL_M, S2NDVI, ContractError
 from fusion.data.cube_files import NATIVE_SUFFIX, is_cube_file, opened_cube, read_cube
 from fusion.data.patch import CoarseNative, Patch
 from fusion.data.provenance import code_hash
+from fusion.features.observations import Observations, observations_from_cube
 from fusion.place import latitude_of
-from fusion.series.observations import Observations, observations_from_cube
 
 log = logging.getLogger(__name__)
 

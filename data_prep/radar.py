@@ -9,8 +9,8 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
-from data_prep.sources import SourceError
-from data_prep.sources.reading import RawBand
+from data_prep.raw.cubes import SourceError
+from data_prep.raw.reading import RawBand
 from fusion.contract import S1_DB_MAX, S1_DB_MIN
 
 log = logging.getLogger(__name__)

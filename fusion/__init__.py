@@ -5,9 +5,9 @@ from typing import Any
 
 _PUBLIC = {
     "fuse": "fusion.api",
-    "suspect_looks": "fusion.suspect",
-    "smooth": "fusion.series.smoothing",
-    "seasons": "fusion.series.seasons",
+    "suspect_looks": "fusion.inference.suspect",
+    "smooth": "fusion.phenology.smoothing",
+    "seasons": "fusion.phenology.seasons",
 }
 __all__ = ["fuse", "seasons", "smooth", "suspect_looks"]
 

@@ -12,10 +12,10 @@ import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
 from fusion.contract import COARSE_NDVI, NDVI_MAX, NDVI_MIN, S2NDVI, VH, VV
-from fusion.series.observations import Observations, observations_from_cube
+from fusion.features.observations import Observations, observations_from_cube
 
 if TYPE_CHECKING:
-    from fusion.checkpoint import TrainedGenerator
+    from fusion.training.checkpoint import TrainedGenerator
 
 CRS = "EPSG:32631"
 ORIGIN_X, ORIGIN_Y, PIXEL_M = 640_000.0, 5_660_000.0, 10.0  # upper left corner of every fake scene, Flanders
@@ -130,7 +130,7 @@ def mock_generator(seed: int | None) -> "TrainedGenerator":
     """
     import torch
 
-    from fusion.checkpoint import GeneratorSettings, TrainedGenerator, build_generator
+    from fusion.training.checkpoint import GeneratorSettings, TrainedGenerator, build_generator
 
     settings = GeneratorSettings(width=8)
     torch.manual_seed(seed or 0)
@@ -144,7 +144,7 @@ def mock_generator(seed: int | None) -> "TrainedGenerator":
 
 def mock_model(folder: Path, seed: int | None) -> Path:
     """:func:`mock_generator` as a model folder."""
-    from fusion.export import export_generator
+    from fusion.training.export import export_generator
 
     return export_generator(mock_generator(seed), folder)
 

@@ -6,11 +6,11 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import NDVI, NDVI_SIGMA, ContractError
-from fusion.series.reference import REFERENCE_BANDS, reference_phenology, reference_smoothing
-from fusion.series.season_cube import season_cube, season_cube_bands, season_layers
-from fusion.series.season_settings import SEASON_HRVPP, SEASON_VARIABLES, SeasonSettings
-from fusion.series.smoothers import SMOOTH_LAMBDA
-from fusion.series.whittaker import whittaker
+from fusion.phenology.layers import season_cube, season_cube_bands, season_layers
+from fusion.phenology.reference import REFERENCE_BANDS, reference_phenology, reference_smoothing
+from fusion.phenology.settings import SEASON_HRVPP, SEASON_VARIABLES, SeasonSettings
+from fusion.phenology.smoothers import SMOOTH_LAMBDA
+from fusion.phenology.whittaker import whittaker
 from udf.chunk import chunk_by_day, chunk_in_order
 from udf.context import check_context, context_unknown
 

@@ -8,7 +8,7 @@ import xarray as xr
 from pydantic import Field, field_validator
 
 from data_prep.cube import PrepareSettings, build_cube
-from data_prep.sources import RawCubes, SourceError
+from data_prep.raw.cubes import RawCubes, SourceError
 from data_prep.sources.files import FilesSource
 from data_prep.sources.openeo import OpenEOSource
 from data_prep.sources.simulated import SimulatedSource

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_prep.farm import marker_of, only_run, pending, read_marker, run_all, write_marker
 from data_prep.patches import CubePatches, CutSettings, SimulatedPatches, Task, cut_patches, plan
-from data_prep.sources import SourceError
+from data_prep.raw.cubes import SourceError
 from data_prep.split import Ground, SplitSettings, leaks
 from data_prep.statistics import add, patch_statistics, summary
 from fusion.data.patch import Patch, StoreError

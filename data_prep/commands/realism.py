@@ -17,8 +17,8 @@ from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
 from data_prep.simulator.statistics import LookStatistics
 from fusion.contract import S2NDVI
+from fusion.features.observations import Observations, observations_from_cube
 from fusion.place import latitude_of
-from fusion.series.observations import Observations, observations_from_cube
 from fusion.whole_file import whole_file
 
 log = logging.getLogger(__name__)

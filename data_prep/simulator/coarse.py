@@ -16,7 +16,7 @@ from data_prep.simulator.settings import CoarseSettings
 from data_prep.simulator.truth import clipped_variation
 from data_prep.simulator.weather import Weather
 from fusion.contract import COARSE_PIXEL_M
-from fusion.series.coarse_operator import coarse_psf_weights, dekad_starts, maximum_value_composite
+from fusion.features.coarse_operator import coarse_psf_weights, dekad_starts, maximum_value_composite
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 from pyproj import Transformer
 
+from data_prep.raw.cubes import RawCubes
 from data_prep.simulator.optics import OpticalLooks
 from data_prep.simulator.scene import SceneParts, simulate_parts
 from data_prep.simulator.settings import SceneSettings
-from data_prep.sources import RawCubes
 from fusion.contract import NDVI
 
 UTM_ZONE = 31

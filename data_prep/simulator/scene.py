@@ -13,7 +13,7 @@ from data_prep.simulator.settings import SceneSettings
 from data_prep.simulator.truth import daily_truth
 from data_prep.simulator.weather import Weather, make_weather
 from fusion.data.patch import CoarseNative
-from fusion.series.observations import Observations
+from fusion.features.observations import Observations
 
 
 @dataclass(frozen=True)

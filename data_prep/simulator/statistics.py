@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 
 from data_prep.simulator.difficulty import GAPS_D, linear_difficulty
-from fusion.series.observations import Observations
+from fusion.features.observations import Observations
 
 LAGS_D = ((1, 7), (8, 12), (13, 22), (23, 35), (36, 55), (56, 90))
 LAGS_PX = (1, 2, 4, 8, 16, 32)

@@ -13,9 +13,9 @@ from data_prep.coarse import coarse_ndvi
 from data_prep.grid import nesting, overlap_share, pixel_size, to_grid
 from data_prep.optical import reflectance, scene_classes
 from data_prep.radar import backscatter, mean_power
-from data_prep.sources import RawCubes, SourceError
-from data_prep.sources.bands import role_of
-from data_prep.sources.reading import GEOTIFF, NETCDF, RawBand, read_bands
+from data_prep.raw.bands import role_of
+from data_prep.raw.cubes import RawCubes, SourceError
+from data_prep.raw.reading import GEOTIFF, NETCDF, RawBand, read_bands
 from fusion.data.cube_files import is_zarr
 
 log = logging.getLogger(__name__)

@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from data_prep.sources import RawCubes, SourceError
+from data_prep.raw.cubes import RawCubes, SourceError
+from data_prep.raw.reading import read_bands
 from data_prep.sources.files import FilesSource, S1Units, find_files, load_files
 from data_prep.sources.openeo_graphs import BBox, Sensor, download_graph, target_of
-from data_prep.sources.reading import read_bands
 from fusion.whole_file import whole_file
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ import datetime
 from importlib.resources import files
 from typing import Any, Literal
 
-from data_prep.sources import SourceError
+from data_prep.raw.cubes import SourceError
 
 BBox = tuple[float, float, float, float]
 Sensor = Literal["s2", "s1", "coarse"]

@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from data_prep.raw.cubes import RawCubes
 from data_prep.simulator.raw import simulate_raw
 from data_prep.simulator.settings import SceneSettings
-from data_prep.sources import RawCubes
 
 
 class SimulatedSource(BaseModel):

@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from data_prep.coarse import coarse_ndvi
 from data_prep.optical import BASELINE_OFFSET_DN, reflectance, scene_classes
 from data_prep.radar import backscatter
-from data_prep.sources import RawCubes, SourceError
-from data_prep.sources.bands import role_of
-from data_prep.sources.reading import RawBand
+from data_prep.raw.bands import role_of
+from data_prep.raw.cubes import RawCubes, SourceError
+from data_prep.raw.reading import RawBand
 
 log = logging.getLogger(__name__)
 

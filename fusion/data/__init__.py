@@ -1,0 +1,1 @@
+"""Patch store, cube files, training samples."""

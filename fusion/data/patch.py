@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fusion.contract import PACK_NODATA, PACK_SCALE
-from fusion.series.observations import Observations
+from fusion.features.observations import Observations
 
 RADAR_PACK_SCALE = 0.002  # dB a digital number: +-65 dB in int16, far finer than the noise of any radar look
 SPLITS = ("train", "calibration", "test")

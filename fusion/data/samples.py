@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from fusion.contract import STEP_DAYS
-from fusion.series.features import YEAR_DAYS, compute_features
-from fusion.series.observations import Observations
+from fusion.features.features import YEAR_DAYS, compute_features
+from fusion.features.observations import Observations
 
 
 class Scene(Protocol):

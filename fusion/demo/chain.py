@@ -7,7 +7,7 @@ from typing import Any
 
 def call(command: str, settings: Mapping[str, Any]) -> Any:
     """Run a command with settings given as ``{dotted key: value}``, exactly as the command line does."""
-    from fusion.cli import execute
+    from fusion.cli.app import execute
 
     return execute(command, as_overrides(settings))
 

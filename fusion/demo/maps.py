@@ -7,7 +7,7 @@ import xarray as xr
 
 from fusion.contract import NDVI
 from fusion.data.geotiff import refuse_cut_off
-from fusion.series.reference import reference_phenology, reference_smoothing
+from fusion.phenology.reference import reference_phenology, reference_smoothing
 from fusion.whole_file import whole_file
 
 

@@ -10,9 +10,9 @@ from scipy.signal import savgol_filter
 
 from fusion.contract import COARSE_NDVI, COARSE_PIXEL_M, NDVI_MAX, NDVI_MIN
 from fusion.evaluation.predictor import Prediction, Predictor, Target, s2_looks, to_days
-from fusion.series.coarse_operator import FINE_PIXEL_M
-from fusion.series.neighbours import interpolate_linear
-from fusion.series.whittaker import whittaker
+from fusion.features.coarse_operator import FINE_PIXEL_M
+from fusion.features.neighbours import interpolate_linear
+from fusion.phenology.whittaker import whittaker
 
 CLOUD_REACH = 15  # coarse pixels over which the trust in a look rises with its distance to the nearest cloud
 LEAST_SCORE = 0.01

@@ -6,14 +6,14 @@ import pandas as pd
 from fusion.contract import COARSE_PIXEL_M
 from fusion.evaluation.holdout import HiddenScene
 from fusion.evaluation.scenes import TruthScene
-from fusion.series.coarse_operator import (
+from fusion.features.coarse_operator import (
     FINE_PIXEL_M,
     coarse_aggregate,
     coarse_psf_weights,
     dekad_starts,
     maximum_value_composite,
 )
-from fusion.series.neighbours import interpolate_linear
+from fusion.features.neighbours import interpolate_linear
 
 MIN_INSIDE = 0.6  # a coarse pixel counts when this share of its point-spread function lies inside the scene
 

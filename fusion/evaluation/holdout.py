@@ -15,7 +15,7 @@ from fusion.evaluation.metrics import Distribution, tally_groups
 from fusion.evaluation.predictor import Prediction, Predictor, s2_looks
 from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
-from fusion.series.neighbours import nearest_look_gap
+from fusion.features.neighbours import nearest_look_gap
 
 GAP_EDGES_DAYS = (15, 30, 60, 100)
 GAP_BINS = ("<15", "15-30", "30-60", "60-100", ">100")

@@ -9,7 +9,7 @@ from fusion.evaluation.metrics import Distribution, tally
 from fusion.evaluation.predictor import Predictor, s2_looks
 from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
-from fusion.series.neighbours import nearest_look_gap
+from fusion.features.neighbours import nearest_look_gap
 
 
 class NearRealTime(Rules):

@@ -14,8 +14,8 @@ from fusion.evaluation.metrics import HALF_WIDTHS
 from fusion.evaluation.predictor import Predictor, Target, s2_looks
 from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
-from fusion.series.season_blocks import SEASON_LAYERS, extract_seasons
-from fusion.series.season_settings import SEASON_FLAGS, SeasonSettings
+from fusion.phenology.extraction import SEASON_LAYERS, extract_seasons
+from fusion.phenology.settings import SEASON_FLAGS, SeasonSettings
 
 EVENTS = {"SOS": "SOSD", "peak": "MAXD", "EOS": "EOSD"}
 LOOKS = "looks"  # the extractor on the gappy S2 series itself

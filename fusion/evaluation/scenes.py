@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, VH, VV, ContractError
-from fusion.series.coarse_operator import FINE_PIXEL_M
-from fusion.series.observations import Observations
+from fusion.features.coarse_operator import FINE_PIXEL_M
+from fusion.features.observations import Observations
 
 
 class SceneWithTruth(Protocol):

@@ -10,7 +10,7 @@ from fusion.evaluation.metrics import divide
 from fusion.evaluation.predictor import Predictor, s2_looks, to_days
 from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
-from fusion.suspect import THRESHOLD, suspect_looks
+from fusion.inference.suspect import THRESHOLD, suspect_looks
 
 HARM_NDVI = 0.1  # a look this far below the clean NDVI does harm, be it by cloud, shadow, snow, haze or the sun
 

@@ -1,0 +1,1 @@
+"""Model files, the ONNX session, and fusing cubes of any size."""

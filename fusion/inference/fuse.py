@@ -6,11 +6,11 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import DIMS, FUSED_BANDS, ContractError, TimeGrid, check_cube, check_time
+from fusion.features.calibration import SIGMA_KINDS
+from fusion.features.features import compute_features
+from fusion.features.observations import Observations, observations_from_cube
+from fusion.features.tiling import Tile, cut_tiles
 from fusion.inference.session import ModelSession
-from fusion.series.calibration import SIGMA_KINDS
-from fusion.series.features import compute_features
-from fusion.series.observations import Observations, observations_from_cube
-from fusion.series.tiling import Tile, cut_tiles
 
 TILE_PX = 96
 TILE_PIXEL_DATES = 1_300_000  # a tile holds at most about this many, 220 MB of features

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from fusion.series.calibration import UNCALIBRATED, Calibration
+from fusion.features.calibration import UNCALIBRATED, Calibration
 
 MANIFEST_VERSION = 1
 MODEL_FILE = "model.onnx"
@@ -24,12 +24,12 @@ class Manifest:
     Attributes
     ----------
     sha256 : hash of ``model.onnx``.
-    features, feature_version : input channels in order; computed by :func:`fusion.series.features.compute_features`.
+    features, feature_version : input channels in order; computed by :func:`fusion.features.features.compute_features`.
     step_days : days between the dates of a window.
     overlap_px : tiles must overlap by this much on each side for an invisible seam.
     context_steps : dates before and after a date that can change its answer.
     opset, ir_version, onnxruntime : ONNX levels and the range of onnxruntime versions it was tested with.
-    calibration : uncertainty tables, see :class:`fusion.series.calibration.Calibration`.
+    calibration : uncertainty tables, see :class:`fusion.features.calibration.Calibration`.
     contract : bands, units and encodings of the cube it reads.
     training : how it was made (settings, steps, minutes).
     """

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fusion.features.features import FEATURE_NAMES, FEATURE_VERSION
 from fusion.inference.manifest import MODEL_FILE, Manifest, ModelFileError, read_model_files
-from fusion.series.features import FEATURE_NAMES, FEATURE_VERSION
 
 SESSION_CACHE: dict[tuple[str, int, tuple[int, int] | None], "ModelSession"] = {}
 SESSION_LOCK = threading.Lock()

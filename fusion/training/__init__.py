@@ -1,0 +1,1 @@
+"""Training with Lightning: settings, module, calibration, tracking, export."""

@@ -8,9 +8,9 @@ import torch
 
 from fusion.contract import STEP_DAYS
 from fusion.data.samples import SampleSettings, Scene, hidden_looks_on_grid, hide_looks, season_shift, target_on_grid
+from fusion.features.calibration import CALIBRATION_EDGES, LAPLACE_STD, Calibration, covering_factor, covering_noise
+from fusion.features.features import compute_features
 from fusion.model.generator import Generator
-from fusion.series.calibration import CALIBRATION_EDGES, LAPLACE_STD, Calibration, covering_factor, covering_noise
-from fusion.series.features import compute_features
 
 log = logging.getLogger(__name__)
 ENOUGH = 500  # pixel-dates that a bin needs for a table entry of its own

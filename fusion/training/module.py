@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from fusion.checkpoint import build_generator
 from fusion.contract import STEP_DAYS
 from fusion.data.stream import Batch
+from fusion.features.coarse_operator import FINE_PIXEL_M, coarse_psf_weights
+from fusion.features.features import COARSE_DAYS, FEATURE_NAMES, NDVI_UNIT
+from fusion.features.kernels import time_kernel
 from fusion.model.discriminator import PatchDiscriminator
 from fusion.model.generator import Generator
 from fusion.model.losses import (
@@ -26,9 +28,7 @@ from fusion.model.losses import (
     patch_weights,
     r1_penalty,
 )
-from fusion.series.coarse_operator import FINE_PIXEL_M, coarse_psf_weights
-from fusion.series.features import COARSE_DAYS, FEATURE_NAMES, NDVI_UNIT
-from fusion.series.kernels import time_kernel
+from fusion.training.checkpoint import build_generator
 from fusion.training.settings import TrainSettings
 
 GAP_EDGES = (15.0, 30.0, 60.0, 100.0)

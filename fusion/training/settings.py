@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fusion.checkpoint import GeneratorSettings
 from fusion.data.samples import SampleSettings
+from fusion.training.checkpoint import GeneratorSettings
 
 COARSE_CROP_PX = 24  # a crop this wide holds most of a coarse pixel's point-spread function
 

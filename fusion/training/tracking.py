@@ -48,7 +48,7 @@ def record_model(logger: MLFlowLogger, settings: TrainSettings, model_folder: Pa
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    from fusion.series.features import FEATURE_NAMES
+    from fusion.features.features import FEATURE_NAMES
 
     mlflow.set_tracking_uri(tracking_uri(settings))
     image = (-1, -1, -1, -1)

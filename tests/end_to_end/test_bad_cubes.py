@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from fusion import cli
+from fusion.cli import app as cli
 from fusion.contract import S2NDVI
 from fusion.data.cube_files import read_cube
 from tests.factory import mock_cube, write_cube

@@ -27,7 +27,7 @@ def ndvi_fusion(folder: Path, *words: str, code: int = 0) -> subprocess.Complete
     """Run the command line in ``folder``; its exit code must be ``code`` and nothing may look like a crash."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     done = subprocess.run(
-        [sys.executable, "-m", "fusion.cli", *words],
+        [sys.executable, "-m", "fusion", *words],
         cwd=folder, capture_output=True, text=True, timeout=600, env=environment, check=False,
     )  # fmt: skip
     assert done.returncode == code, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"

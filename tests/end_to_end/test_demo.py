@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from fusion import cli
+from fusion.cli import app as cli
 from fusion.data.cube_files import read_cube
 from tests.factory import mock_cube, write_cube
 

@@ -32,7 +32,7 @@ COMMANDS = {
 }  # fmt: skip
 DRIVER = """
 import contextlib, io, json, sys
-from fusion.cli import main
+from fusion.cli.app import main
 results = {}
 for name, words in json.loads(sys.argv[1]).items():
     text = io.StringIO()

@@ -12,8 +12,8 @@ from data_prep.optical import OpticalSettings, masked_ndvi
 from fusion.contract import TimeGrid
 from fusion.inference.fuse import fuse_cube
 from fusion.inference.session import load_session
+from fusion.phenology.reference import reference_phenology, reference_smoothing
 from fusion.place import latitude_of
-from fusion.series.reference import reference_phenology, reference_smoothing
 from tests.unit.udf.fakes import fake_model
 from tests.unit.udf.raw_scene import write_raw
 from udf.commands.workflow import WorkflowSettings, run

@@ -9,9 +9,9 @@ import rasterio
 import xarray as xr
 
 from data_prep.coarse import coarse_ndvi
-from data_prep.sources import SourceError
-from data_prep.sources.reading import read_bands
-from fusion.cli import main
+from data_prep.raw.cubes import SourceError
+from data_prep.raw.reading import read_bands
+from fusion.cli.app import main
 from fusion.contract import check_cube
 from fusion.data.cube_files import read_cube
 from fusion.data.store import PatchStore

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from fusion.series.phenolopy import PHENOLOPY_DATES, phenolopy_metrics
+from fusion.phenology.phenolopy import PHENOLOPY_DATES, phenolopy_metrics
 
 FOLDER = Path(os.environ.get("NDVI_FUSION_REAL_DATA", "")) / "spain_2019"
 pytestmark = [

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from fusion.series.reference import reference_phenology, reference_smoothing
+from fusion.phenology.reference import reference_phenology, reference_smoothing
 
 FOLDER = Path(os.environ.get("NDVI_FUSION_REAL_DATA", "")) / "vito_reference"
 pytestmark = [

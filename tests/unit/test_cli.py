@@ -13,10 +13,10 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fusion import cli
-from fusion.cli_help import choices
+from fusion.cli import app as cli
+from fusion.cli.help import choices
+from fusion.cli.settings import SettingsError, compose_config, load_settings, save_settings, settings_file
 from fusion.demo.chain import call
-from fusion.settings_io import SettingsError, compose_config, load_settings, save_settings, settings_file
 
 
 class Inner(BaseModel):
@@ -60,7 +60,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (package / "__init__.py").write_text("")
     (package / "fake.yaml").write_text("out: ???\nstep_days: 5\nstart: null\nend: null\nnet:\n  width: 4\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("fusion.settings_io.CONFIG_PACKAGE", "fakeconfigs")
+    monkeypatch.setattr("fusion.cli.settings.CONFIG_PACKAGE", "fakeconfigs")
     calls: list[Fake] = []
     outcome: list[BaseException | str | None] = [None]
 
@@ -91,7 +91,7 @@ def test_no_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_overview_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from fusion.cli import main; main(['--help']); "
+        "import sys; from fusion.cli.app import main; main(['--help']); "
         "heavy = {'torch', 'xarray', 'mlflow', 'dask', 'pandas', 'onnxruntime', 'matplotlib'} & set(sys.modules); "
         "sys.exit(f'imported {sorted(heavy)}' if heavy else 0)"
     )
@@ -264,7 +264,7 @@ def test_missing_option_of_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (package / "size" / "big.yaml").write_text("# @package _global_\nwidth: 9\n")
     (package / "made.yaml").write_text("defaults:\n  - size: null\n  - _self_\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("fusion.settings_io.CONFIG_PACKAGE", "groupconfigs")
+    monkeypatch.setattr("fusion.cli.settings.CONFIG_PACKAGE", "groupconfigs")
     assert compose_config("made", ["size=big"]).values == {"width": 9}
     with pytest.raises(SettingsError, match="size/huge: no such option; size has big"):
         compose_config("made", ["size=huge"])
@@ -279,7 +279,7 @@ def test_a_setting_may_bear_the_name_of_another_commands_group(tmp_path: Path, m
     (package / "plain.yaml").write_text("source: null\nwidth: 1\n")
     (package / "none.yaml").write_text("sauce: null\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("fusion.settings_io.CONFIG_PACKAGE", "mixedconfigs")
+    monkeypatch.setattr("fusion.cli.settings.CONFIG_PACKAGE", "mixedconfigs")
     assert compose_config("grouped", ["source=files"]).values == {"source": {"kind": "files"}}
     assert compose_config("plain", ["source=/a/b c", "width=2"]).values == {"source": "/a/b c", "width": 2}
     with pytest.raises(SettingsError, match="source: unknown setting"):
@@ -308,6 +308,6 @@ def test_load_settings_reports_a_broken_reference(tmp_path: Path, monkeypatch: p
     (package / "__init__.py").write_text("")
     (package / "made.yaml").write_text("width: ${nowhere}\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("fusion.settings_io.CONFIG_PACKAGE", "brokenconfigs")
+    monkeypatch.setattr("fusion.cli.settings.CONFIG_PACKAGE", "brokenconfigs")
     with pytest.raises(SettingsError, match="nowhere"):
         load_settings("made", Inner, [])

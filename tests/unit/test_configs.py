@@ -7,9 +7,9 @@ import yaml
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
-from fusion.cli import COMMANDS
-from fusion.cli_help import group_options, setting_rows
-from fusion.settings_io import compose_config, load_settings, nested_model
+from fusion.cli.help import group_options, setting_rows
+from fusion.cli.settings import compose_config, load_settings, nested_model
+from fusion.cli.table import COMMANDS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 YAMLS = sorted(p.relative_to(CONFIGS).as_posix() for p in CONFIGS.rglob("*.yaml"))

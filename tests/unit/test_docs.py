@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fusion.cli import COMMANDS
-from fusion.settings_io import load_settings
+from fusion.cli.settings import load_settings
+from fusion.cli.table import COMMANDS
 from tests.factory import mock_cube, write_cube
 
 ROOT = Path(__file__).parents[2]

@@ -9,48 +9,46 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("fusion", "data_prep", "udf", "configs")
 
-# room -> rooms whose names it may import; longest prefix wins
+# package -> packages whose names it may import; the longest prefix wins
+GROUND = {"fusion.contract", "fusion.place", "fusion.whole_file"}  # facts and tools for everyone
+RAW_BANDS = {"data_prep.raw", "data_prep.grid"}
 ROOMS = {
     "fusion.contract": set(),
-    "fusion.series": {"fusion.contract"},
-    "fusion.inference": {"fusion.contract", "fusion.series"},
-    "fusion.data": {"fusion.contract", "fusion.series", "fusion.whole_file"},
-    "fusion.evaluation": {
-        "fusion.contract", "fusion.series", "fusion.inference", "fusion.suspect", "fusion.place", "fusion.whole_file",
-    },
     "fusion.place": set(),
     "fusion.whole_file": set(),
-    "fusion.suspect": {"fusion.contract"},
+    "fusion.features": {"fusion.contract"},
+    "fusion.phenology": {"fusion.contract"},
+    "fusion.inference": {"fusion.contract", "fusion.features"},
     "fusion.model": {"fusion.contract"},
-    "fusion.training": {
-        "fusion.contract", "fusion.series", "fusion.data", "fusion.model", "fusion.evaluation", "fusion.inference",
-        "fusion.checkpoint", "fusion.export",
+    "fusion.data": GROUND | {"fusion.features"},
+    "fusion.evaluation": GROUND | {"fusion.features", "fusion.phenology", "fusion.inference"},
+    "fusion.training": GROUND | {
+        "fusion.features", "fusion.data", "fusion.model", "fusion.inference", "fusion.evaluation",
     },
-    "fusion.checkpoint": {"fusion.series", "fusion.model", "fusion.whole_file"},
-    "fusion.export": {"fusion.contract", "fusion.series", "fusion.model", "fusion.inference", "fusion.checkpoint"},
-    "data_prep": {"fusion.contract", "fusion.series", "fusion.data", "fusion.place", "fusion.whole_file"},
-    "udf": {"fusion.contract", "fusion.series", "fusion.inference", "fusion.place", "fusion.whole_file"},
+    "data_prep.raw": GROUND | {"fusion.data"},
+    "data_prep.grid": {"data_prep.raw"},
+    "data_prep.optical": GROUND | RAW_BANDS,
+    "data_prep.radar": GROUND | RAW_BANDS,
+    "data_prep.coarse": GROUND | RAW_BANDS,
+    "data_prep.coregistration": GROUND | RAW_BANDS,
+    "data_prep.simulator": GROUND | RAW_BANDS | {"fusion.features", "fusion.data", "data_prep.optical"},
+    "data_prep.sources": GROUND | RAW_BANDS | {
+        "fusion.data", "data_prep.optical", "data_prep.radar", "data_prep.coarse", "data_prep.simulator",
+    },
+    "data_prep": GROUND | {
+        "fusion.features", "fusion.data", "data_prep.raw", "data_prep.grid", "data_prep.optical", "data_prep.radar",
+        "data_prep.coarse", "data_prep.coregistration", "data_prep.simulator", "data_prep.sources",
+    },
+    "udf": GROUND | {"fusion.features", "fusion.phenology", "fusion.inference"},
     "configs": set(),
 }  # fmt: skip
 
-# the command line and what it runs stand above the rooms
-ABOVE = (
-    "fusion.api",
-    "fusion.cli",
-    "fusion.cli_help",
-    "fusion.command_table",
-    "fusion.settings_io",
-    "fusion.demo",
-    "fusion",
-    "fusion.phenology_command",
-    "fusion.adapt",
-    "fusion.plotting",
-    "fusion.predict",
-)
+# the public calls, the command line and what it runs stand above them
+ABOVE = ("fusion", "fusion.__main__", "fusion.api", "fusion.cli", "fusion.commands", "fusion.demo")
 # a command's shell reads and writes files and may use what the command line offers for that
-COMMANDS = ("data_prep.commands", "udf.commands", "fusion.training.train", "fusion.evaluation.evaluate")  # fmt: skip
-BUNDLED = ("fusion.contract", "fusion.series", "fusion.inference")
-NOT_BUNDLED = ("fusion.inference.locate",)
+COMMANDS = ("data_prep.commands", "udf.commands")
+BUNDLED = ("fusion.contract", "fusion.features", "fusion.phenology", "fusion.inference")
+NOT_BUNDLED = ("fusion.inference.locate", "fusion.phenology.plots")
 THIRD_PARTY_IN_BUNDLE = {"numpy", "xarray", "scipy", "pandas", "onnxruntime", "numba"}
 LAZY_IN_BUNDLE = {"onnxruntime", "numba"}
 FORBIDDEN = {"utils", "helpers", "misc", "common"}
@@ -105,7 +103,7 @@ def test_imports_go_one_way(name: str) -> None:
         return
     allowed = ROOMS[room] | {room}
     if name.startswith(COMMANDS):
-        allowed = allowed | {"fusion.settings_io", "fusion.api"}
+        allowed = allowed | {"fusion.cli.settings", "fusion.api"}
     wrong = [
         f"{MODULES[name].relative_to(ROOT)}:{line} imports {target} ({room_of(target)}); {room} sees {sorted(allowed)}"
         for target, line, _ in imported(MODULES[name])

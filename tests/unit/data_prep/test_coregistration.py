@@ -9,8 +9,8 @@ import xarray as xr
 from scipy import ndimage
 
 from data_prep.coregistration import RegistrationSettings, check_registration, measure_shift
-from data_prep.sources import SourceError
-from fusion.series.coarse_operator import coarse_aggregate, coarse_psf_weights
+from data_prep.raw.cubes import SourceError
+from fusion.features.coarse_operator import coarse_aggregate, coarse_psf_weights
 from tests.unit.data_prep.raw_files import axis, dates
 
 FINE = 8  # sub-pixels a pixel: known shifts are whole sub-pixels, so no interpolation enters the truth

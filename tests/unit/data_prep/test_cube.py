@@ -11,7 +11,7 @@ from data_prep.coarse import CoarseSettings
 from data_prep.cube import PrepareSettings, build_cube, open_cube
 from data_prep.optical import OpticalSettings
 from data_prep.radar import RadarSettings
-from data_prep.sources import SourceError
+from data_prep.raw.cubes import SourceError
 from data_prep.sources.files import FilesSource, load_files
 from fusion.contract import check_cube
 from fusion.data.cube_files import read_cube, write_cube
@@ -186,7 +186,7 @@ def test_all_clouds_and_a_single_date_give_an_empty_but_whole_cube(tmp_path):
 def test_large_files_are_read_in_bounded_chunks_and_give_the_same_cube(tmp_path, monkeypatch):
     gee_like(tmp_path)
     whole = open_cube(tmp_path, PrepareSettings())
-    monkeypatch.setattr("data_prep.sources.reading._CHUNK_BYTES", 2 * 16 * 16 * 4)
+    monkeypatch.setattr("data_prep.raw.reading._CHUNK_BYTES", 2 * 16 * 16 * 4)
     monkeypatch.setattr("data_prep.cube._IN_MEMORY_BYTES", 0)
     raw = load_files(FilesSource(folder=tmp_path))
     assert max(raw.s2.B04.chunks[0]) <= 2

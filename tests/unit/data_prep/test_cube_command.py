@@ -12,9 +12,9 @@ from data_prep.commands.cube import CubeSettings, run
 from data_prep.commands.patches import PatchesSettings
 from data_prep.commands.patches import run as make_patches
 from data_prep.patches import CubePatches, CutSettings
+from data_prep.raw.cubes import SourceError
 from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
-from data_prep.sources import SourceError
 from data_prep.sources.files import FilesSource
 from data_prep.sources.simulated import SimulatedSource
 from data_prep.split import SplitSettings
@@ -30,7 +30,7 @@ def test_a_folder_of_files_to_a_cube_through_the_command_line(tmp_path):
     (tmp_path / "raw").mkdir()
     truth = gee_like(tmp_path / "raw")
     command = [
-        sys.executable, "-m", "fusion.cli", "cube", f"input={tmp_path / 'raw'}", f"out={tmp_path / 'c.nc'}",
+        sys.executable, "-m", "fusion", "cube", f"input={tmp_path / 'raw'}", f"out={tmp_path / 'c.nc'}",
         "optical.mask=none", "registration.check=off",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from data_prep.cube import PrepareSettings, build_cube
 from data_prep.optical import OpticalSettings
-from data_prep.sources import SourceError
+from data_prep.raw.cubes import SourceError
 from data_prep.sources.openeo import OpenEOSource, fetch
 from data_prep.sources.openeo_graphs import download_graph, utm_of
 from tests.unit.data_prep.openeo_server import Backend, serve

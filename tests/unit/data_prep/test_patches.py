@@ -13,10 +13,10 @@ import pytest
 from data_prep.commands.patches import PatchesSettings, run
 from data_prep.farm import only_run
 from data_prep.patches import CubePatches, CutSettings, SimulatedPatches, plan
+from data_prep.raw.cubes import SourceError
 from data_prep.simulator.raw import simulate_raw
 from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import CoarseSettings, SceneSettings
-from data_prep.sources import SourceError
 from data_prep.split import SplitSettings
 from data_prep.statistics import gap_histogram
 from fusion.data.cube_files import write_cube
@@ -243,7 +243,7 @@ def test_killed_at_any_moment_it_resumes_and_gives_the_same_store(tmp_path, work
     """SIGKILL to the process group, several times at different moments, then one run to the end."""
     file = cube_file(tmp_path, size=64, t=20)
     command = [
-        sys.executable, "-m", "fusion.cli", "-q", "patches", f"out={tmp_path / 'p.zarr'}", f"workers={workers}",
+        sys.executable, "-m", "fusion", "-q", "patches", f"out={tmp_path / 'p.zarr'}", f"workers={workers}",
         "source=cubes", f"source.cubes=[{file}]", "cut.patch_px=8", "cut.tile_px=8", "cut.min_looks=2",
         "+split.sites.area=train",
     ]  # fmt: skip

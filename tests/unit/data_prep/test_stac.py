@@ -13,7 +13,7 @@ from rasterio.warp import transform_bounds
 from data_prep.cube import PrepareSettings, build_cube
 from data_prep.optical import OpticalSettings
 from data_prep.radar import RadarSettings
-from data_prep.sources import SourceError
+from data_prep.raw.cubes import SourceError
 from data_prep.sources.stac import StacSource, area_grid, pending_offset
 
 pystac = pytest.importorskip("pystac")

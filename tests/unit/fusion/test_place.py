@@ -1,8 +1,8 @@
 import pytest
 
 from fusion.contract import ContractError
+from fusion.features.observations import observations_from_cube
 from fusion.place import latitude_of
-from fusion.series.observations import observations_from_cube
 from tests.factory import mock_cube
 
 

@@ -10,8 +10,8 @@ from openeo.udf import UdfData, XarrayDataCube
 from openeo.udf.run_code import run_udf_code
 
 from fusion.contract import STEP_DAYS
+from fusion.features.features import FEATURE_NAMES, FEATURE_VERSION
 from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, sha256_of
-from fusion.series.features import FEATURE_NAMES, FEATURE_VERSION
 from udf.workflow import udf_source
 
 PERIOD = {"start": "2019-03-01", "end": "2019-06-30"}

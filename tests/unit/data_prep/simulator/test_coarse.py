@@ -5,7 +5,7 @@ import numpy as np
 from data_prep.simulator import coarse
 from data_prep.simulator.scene import simulate_parts
 from data_prep.simulator.settings import CoarseSettings, SceneSettings
-from fusion.series.coarse_operator import coarse_aggregate, coarse_psf_weights
+from fusion.features.coarse_operator import coarse_aggregate, coarse_psf_weights
 
 
 def test_parcel_shares_equal_the_blurred_image(parts):

@@ -13,7 +13,7 @@ from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
 from data_prep.simulator.statistics import LookStatistics
 from fusion.data.cube_files import write_cube
-from fusion.series.observations import Observations
+from fusion.features.observations import Observations
 
 
 def test_linear_difficulty_against_a_slow_oracle():

@@ -14,8 +14,8 @@ from fusion.data.samples import (
     target_on_grid,
     visit_scene,
 )
-from fusion.series.features import FEATURE_NAMES, NDVI_UNIT
-from fusion.series.observations import Observations
+from fusion.features.features import FEATURE_NAMES, NDVI_UNIT
+from fusion.features.observations import Observations
 from tests.factory import mock_observations, mock_truth
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fusion.data.store import CoarseNative, Patch, PatchStore, StoreError, create_store, read_patch, write_patch
-from fusion.series.observations import Observations
+from fusion.features.observations import Observations
 
 
 def make_patch(key="a_2020_r0_c0", *, split="train", size=8, seed=0, **changes) -> Patch:

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from fusion.commands.evaluate import EvaluateSettings, run
 from fusion.contract import COARSE_NDVI, S2NDVI
 from fusion.evaluation.baselines import Linear
-from fusion.evaluation.evaluate import EvaluateSettings, run
 from fusion.evaluation.leave_gap_out import LeaveGapOut, leave_gap_out
 from fusion.evaluation.predictor import ModelPredictor, ablations, s2_looks, to_days
 from tests.factory import mock_cube, mock_model

@@ -28,7 +28,7 @@ from fusion.evaluation.radar_level import RadarLevel, radar_level_table, score_r
 from fusion.evaluation.scenes import TruthScene, cube_from_observations, on_dates_of, truth_scenes
 from fusion.evaluation.summaries import Bootstrap, coarse_table, lag_curve, pooled, seed_table
 from fusion.evaluation.suspects import SuspectRules, score_suspects, suspect_table
-from fusion.series.observations import Observations
+from fusion.features.observations import Observations
 from tests.unit.fusion.evaluation.cubes import Recorder, cube_of
 
 DAY0 = int(np.datetime64("2020-01-01", "D").astype(int))
@@ -189,7 +189,7 @@ def test_coarse_error_of_an_offset_is_the_offset():
 
 
 def test_observations_become_a_cube_and_back():
-    from fusion.series.observations import observations_from_cube
+    from fusion.features.observations import observations_from_cube
 
     random = np.random.default_rng(0)
     looks = Observations(

@@ -6,15 +6,15 @@ import pytest
 import xarray as xr
 
 import fusion
-from fusion.checkpoint import GeneratorSettings, TrainedGenerator, load_weights, save_weights
 from fusion.contract import ContractError
-from fusion.export import ExportError, export_generator
+from fusion.features.features import FEATURE_NAMES
+from fusion.features.neighbours import interpolate_linear
 from fusion.inference.manifest import ModelFileError, read_model_files
 from fusion.inference.session import load_session
 from fusion.model.generator import Generator
 from fusion.place import latitude_of
-from fusion.series.features import FEATURE_NAMES
-from fusion.series.neighbours import interpolate_linear
+from fusion.training.checkpoint import GeneratorSettings, TrainedGenerator, load_weights, save_weights
+from fusion.training.export import ExportError, export_generator
 from tests.factory import mock_cube, mock_model
 
 

@@ -10,8 +10,20 @@ import xarray as xr
 from pydantic import ValidationError
 
 from data_prep.simulator.stream import SimulatedScenes
-from fusion import predict
-from fusion.checkpoint import (
+from fusion.cli.settings import load_settings
+from fusion.commands import predict
+from fusion.commands.train import mean_weights, run
+from fusion.data.cube_files import read_cube
+from fusion.data.samples import SampleSettings
+from fusion.data.stream import SceneDataModule
+from fusion.demo.real import RealDemo
+from fusion.demo.settings import DemoSettings
+from fusion.demo.steps import StepRunner
+from fusion.features.features import FEATURE_NAMES, NDVI_UNIT
+from fusion.inference.locate import ModelNotFoundError, locate_model
+from fusion.inference.session import load_session
+from fusion.training.calibrate import calibrate
+from fusion.training.checkpoint import (
     GeneratorSettings,
     TrainedGenerator,
     WeightsError,
@@ -19,21 +31,9 @@ from fusion.checkpoint import (
     load_weights,
     save_weights,
 )
-from fusion.data.cube_files import read_cube
-from fusion.data.samples import SampleSettings
-from fusion.data.stream import SceneDataModule
-from fusion.demo.real import RealDemo
-from fusion.demo.settings import DemoSettings
-from fusion.demo.steps import StepRunner
-from fusion.inference.locate import ModelNotFoundError, locate_model
-from fusion.inference.session import load_session
-from fusion.series.features import FEATURE_NAMES, NDVI_UNIT
-from fusion.settings_io import load_settings
-from fusion.training.calibrate import calibrate
 from fusion.training.module import FusionModule
 from fusion.training.settings import TrainSettings
 from fusion.training.sources import data_manifest
-from fusion.training.train import mean_weights, run
 from tests.factory import write_cube
 from udf.commands import package
 
@@ -222,7 +222,7 @@ def test_adversarial_training_moves_both_nets(tmp_path, trained):
 def test_two_devices_learn_together_and_leave_one_model(tmp_path, more):
     asked = ["debug=tiny", f"out={tmp_path}/run", "progress=false", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"]
     asked += ["accelerator=cpu", "devices=2", *more]
-    command = [sys.executable, "-m", "fusion.cli", "train", *asked]
+    command = [sys.executable, "-m", "fusion", "train", *asked]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     record = load_weights(tmp_path / "run" / "generator.pt").record

@@ -1,0 +1,272 @@
+"""Open one raster file of any layout as bands with dims (t, y, x): decoded numbers, plain dims, a CRS, day dates.
+
+Integer bands are decoded here and not by xarray: files in the wild use NaN as the fill value of integers, store
+unsigned numbers in signed types, or put the CRS in a variable of its own.
+"""
+
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rioxarray
+import xarray as xr
+
+from data_prep.raw.cubes import SourceError
+from fusion.data.cube_files import is_zarr
+
+log = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 64 * 2**20
+NETCDF = (".nc", ".nc4", ".h5", ".hdf5", ".cdf")
+GEOTIFF = (".tif", ".tiff")
+_DIM_NAMES = {
+    "t": ("t", "time", "timestamp", "date", "dates", "valid_time"),
+    "y": ("y", "lat", "latitude", "northing"),
+    "x": ("x", "lon", "longitude", "easting"),
+    "bands": ("bands", "band", "variable"),
+}
+_ORBIT_NAMES = {  # what files call the pass of an image; "orbit" is what this program writes
+    "orbit": "orbit",
+    "orbit_state": "state",
+    "orbit_direction": "state",
+    "pass": "state",
+    "orbitproperties_pass": "state",
+    "relative_orbit": "number",
+    "relative_orbit_number": "number",
+    "relativeorbitnumber_start": "number",
+}
+_DATE = re.compile(r"(?<!\d)((?:19|20)\d{2})[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
+_DATE_BEFORE_TIME = re.compile(r"(?<!\d)((?:19|20)\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])T\d{6}")
+
+
+@dataclass(frozen=True)
+class RawBand:
+    """One band of one file.
+
+    ``values`` has dims (t, y, x), y descending, CRS written, ``t`` still with hours. ``dtype`` is the type on disk
+    after the unsigned rule; ``scaled`` is True if the file said a scale or an offset and it was applied. ``orbit`` (t,)
+    names the pass of each image where the file says so (see :func:`orbit_labels`), else None.
+    """
+
+    name: str
+    file: Path
+    values: xr.DataArray
+    dtype: np.dtype
+    scaled: bool
+    attrs: dict[str, Any]
+    orbit: np.ndarray | None = None
+
+    @property
+    def pixel_m(self) -> float:
+        """Pixel size in metres (degrees are turned into metres along the meridian)."""
+        x = self.values.x.values
+        size = abs(float(x[-1] - x[0])) / (len(x) - 1) if len(x) > 1 else abs(float(self.values.rio.resolution()[0]))
+        return size * (111_320.0 if self.values.rio.crs.is_geographic else 1.0)
+
+
+def read_bands(path: Path) -> list[RawBand]:
+    """All raster bands of one file.
+
+    Raises
+    ------
+    SourceError
+        Unreadable or partial file, no CRS, no raster in it; the file is named.
+    """
+    try:
+        dataset = _open(path)
+    except SourceError:
+        raise
+    except Exception as error:
+        raise SourceError(
+            f"{path} cannot be opened ({type(error).__name__}: {error}); it is damaged, incomplete or of another "
+            "format; fetch it again or remove it"
+        ) from error
+    crs = _find_crs(dataset)
+    dataset = _plain_dims(dataset)
+    orbit = orbit_labels(dataset)
+    bands = []
+    for name, variable in _variables(dataset).items():
+        if not {"y", "x"} <= set(variable.dims) or variable.dtype.kind not in "fiub":
+            continue
+        if crs is None:
+            raise SourceError(f"{path} names no CRS; write one into it (gdal_edit -a_srs, or rio.write_crs)")
+        bands.append(_band(name, variable, path, crs, dataset.attrs, orbit))
+    if not bands:
+        raise SourceError(
+            f"{path} holds no raster with two spatial dimensions; it has {sorted(map(str, dataset.variables))[:8]}"
+        )
+    return bands
+
+
+def _open(path: Path) -> xr.Dataset:
+    if path.is_dir() or path.suffix == ".zarr":
+        if not is_zarr(path):
+            raise SourceError(f"{path} is a folder without Zarr metadata; an incomplete copy? fetch it again")
+        return xr.open_zarr(path, mask_and_scale=False, chunks=None, consolidated=(path / ".zmetadata").is_file())
+    if path.suffix.lower() in NETCDF:
+        return xr.open_dataset(path, mask_and_scale=False, chunks=None)
+    if path.suffix.lower() in GEOTIFF:
+        return _open_geotiff(path)
+    raise SourceError(f"{path} ends in {path.suffix!r}; expected one of {(*NETCDF, '.zarr', *GEOTIFF)}")
+
+
+def _open_geotiff(path: Path) -> xr.Dataset:
+    image = rioxarray.open_rasterio(path, masked=False, chunks={})
+    if not isinstance(image, xr.DataArray):  # several grids in one file
+        raise SourceError(f"{path} holds images of different size; save each as a file of its own")
+    names = image.attrs.get("long_name", ())
+    names = (names,) if isinstance(names, str) else tuple(names)
+    if len(names) != image.sizes["band"]:
+        count = image.sizes["band"]
+        names = (path.stem,) if count == 1 else tuple(f"{path.stem}_{k + 1}" for k in range(count))
+    attrs = {k: v for k, v in image.attrs.items() if k in ("_FillValue",)}
+    scales = np.broadcast_to(np.asarray(image.attrs.get("scales", image.attrs.get("scale_factor", 1.0))), len(names))
+    offsets = np.broadcast_to(np.asarray(image.attrs.get("offsets", image.attrs.get("add_offset", 0.0))), len(names))
+    variables = {}
+    for k, name in enumerate(names):
+        band = image.isel(band=k, drop=True)
+        band.attrs = dict(attrs)
+        if scales[k] != 1.0 or offsets[k] != 0.0:
+            band.attrs |= {"scale_factor": float(scales[k]), "add_offset": float(offsets[k])}
+        variables[name] = band
+    tags = {k: v for k, v in image.attrs.items() if isinstance(v, str | int | float)}
+    return xr.Dataset(variables, attrs=tags)
+
+
+def _find_crs(dataset: xr.Dataset) -> Any:
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    candidates: list[Any] = []
+    for variable in dataset.variables.values():
+        candidates += [variable.attrs.get("crs_wkt"), variable.attrs.get("spatial_ref")]
+    candidates += [dataset.attrs.get("crs_wkt"), dataset.attrs.get("epsg"), dataset.attrs.get("crs")]
+    if any(str(d).lower() in ("lat", "latitude") for d in dataset.dims):
+        candidates.append(4326)
+    for candidate in candidates:
+        if candidate in (None, ""):
+            continue
+        text = str(candidate)
+        try:
+            return CRS.from_epsg(int(text)) if text.isdigit() else CRS.from_user_input(text.replace("+init=", ""))
+        except (CRSError, ValueError):
+            continue
+    return None
+
+
+def _plain_dims(dataset: xr.Dataset) -> xr.Dataset:
+    names = {}
+    for plain, known in _DIM_NAMES.items():
+        for dim in dataset.dims:
+            if str(dim).lower() in known and plain not in dataset.dims:
+                names[dim] = plain
+                break
+    return dataset.rename(names)
+
+
+def _variables(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
+    found = {}
+    for name, variable in dataset.data_vars.items():
+        if "bands" in variable.dims:
+            labels = [str(b) for b in variable.bands.values] if "bands" in variable.coords else None
+            for k in range(variable.sizes["bands"]):
+                found[labels[k] if labels else f"{name}_{k + 1}"] = variable.isel(bands=k, drop=True)
+        else:
+            found[str(name)] = variable
+    return found
+
+
+def orbit_labels(dataset: xr.Dataset) -> np.ndarray | None:
+    """The pass of each image: state ("ascending") and relative orbit number, as far as variables along t tell them.
+
+    >>> orbit_labels(xr.Dataset({"orbit_state": ("t", ["ASCENDING"]), "relative_orbit": ("t", [88])}))
+    array(['ascending 88'], dtype='<U12')
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, variable in dataset.variables.items():
+        kind = _ORBIT_NAMES.get(str(name).lower().removeprefix("sat:"))
+        if kind is not None and variable.dims == ("t",):
+            found[kind] = np.char.lower(np.char.strip(variable.values.astype(str)))
+    if "orbit" in found:
+        return found["orbit"]
+    parts = [found[kind] for kind in ("state", "number") if kind in found]
+    if not parts:
+        return None
+    return np.array([" ".join(words) for words in zip(*(part.tolist() for part in parts), strict=True)])
+
+
+def _band(
+    name: str, variable: xr.DataArray, path: Path, crs: Any, attrs: dict[str, Any], orbit: np.ndarray | None
+) -> RawBand:
+    if "t" not in variable.dims:
+        scalar = variable.coords.get("t")
+        date = np.asarray(scalar.values if scalar is not None else _date_of(path, attrs)).astype("datetime64[ns]")
+        variable = variable.drop_vars("t", errors="ignore").expand_dims(t=[date])
+    variable = variable.transpose("t", "y", "x")
+    if not np.issubdtype(variable.t.dtype, np.datetime64):
+        raise SourceError(
+            f"{path}: dates of {name} are {variable.t.dtype}; expected times with 'units: days since ...'"
+        )
+    for axis in ("y", "x"):
+        if axis not in variable.coords:
+            raise SourceError(f"{path}: dimension {axis!r} of {name} has no coordinate; write pixel centres into it")
+    values, dtype, scaled = decode(_bounded(variable))
+    if values.sizes["y"] > 1 and float(values.y[0]) < float(values.y[-1]):
+        values = values.isel(y=slice(None, None, -1))
+    if values.sizes["x"] > 1 and float(values.x[0]) > float(values.x[-1]):
+        values = values.isel(x=slice(None, None, -1))
+    keep = values.reset_coords(drop=True)
+    keep.attrs, keep.encoding, keep.name = {}, {}, name
+    keep = keep.rio.write_crs(crs)
+    return RawBand(name, path, keep, dtype, scaled, {**attrs, **variable.attrs}, orbit)
+
+
+def _bounded(variable: xr.DataArray) -> xr.DataArray:
+    """Dask chunks of whole images and at most ``_CHUNK_BYTES``, however the file is laid out: memory stays bounded."""
+    stored = variable.encoding.get("chunksizes") or variable.shape
+    t_stored = int(stored[0]) if len(stored) == variable.ndim else 1
+    fits = max(1, _CHUNK_BYTES // max(1, 4 * variable.sizes["y"] * variable.sizes["x"]))
+    if fits > t_stored:
+        fits = fits // t_stored * t_stored  # whole chunks of the file, so that none is read twice
+    return variable.chunk({"t": min(fits, variable.sizes["t"]), "y": -1, "x": -1})
+
+
+def decode(variable: xr.DataArray) -> tuple[xr.DataArray, np.dtype, bool]:
+    """Numbers of a band: unsigned rule, fill value to NaN, scale and offset as the file says them.
+
+    Returns float32 values, the integer or float type that is really stored, and whether a scale was applied.
+    A fill value of NaN on an integer band means that there is none.
+    """
+    attrs, dtype = variable.attrs, variable.dtype
+    if str(attrs.get("_Unsigned", "false")).lower() == "true" and dtype.kind == "i":
+        dtype = np.dtype(f"u{dtype.itemsize}")
+        variable = variable.astype(dtype)
+    values = variable.astype(np.float32 if dtype.itemsize <= 2 or dtype.kind == "f" else np.float64)
+    for key in ("_FillValue", "missing_value"):
+        fill = attrs.get(key, variable.encoding.get(key))
+        if fill is not None and np.all(np.isfinite(np.asarray(fill, np.float64))):
+            fills = np.atleast_1d(np.asarray(fill, np.float64))
+            if dtype.kind == "u":
+                fills = fills % 2.0 ** (8 * dtype.itemsize)
+            for one in fills:
+                values = values.where(values != one)
+    scale = float(np.ravel(attrs.get("scale_factor", 1.0))[0])
+    offset = float(np.ravel(attrs.get("add_offset", 0.0))[0])
+    scaled = scale != 1.0 or offset != 0.0
+    return (values * scale + offset if scaled else values).astype(np.float32), dtype, scaled
+
+
+def _date_of(path: Path, attrs: dict[str, Any]) -> np.datetime64:
+    """Acquisition date of a file without a time dimension: its tags, else the first date in its name."""
+    for key in ("datetime", "TIFFTAG_DATETIME", "time_coverage_start", "date", "start_date"):
+        if key in attrs:
+            match = _DATE.search(str(attrs[key]).replace(":", "-"))
+            if match:
+                return np.datetime64("-".join(match.groups()))
+    match = _DATE_BEFORE_TIME.search(path.name) or _DATE.search(path.name)
+    if match is None:
+        raise SourceError(f"{path} has no time dimension and no date (YYYYMMDD or YYYY-MM-DD) in its name; rename it")
+    return np.datetime64("-".join(match.groups()))

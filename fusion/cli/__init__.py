@@ -1,0 +1,1 @@
+"""The command line `ndvi-fusion COMMAND key=value ...`."""

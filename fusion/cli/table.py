@@ -1,0 +1,145 @@
+"""The table of commands: what each does, where it lives, how it is called. Imports nothing of what it names."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+@dataclass(frozen=True)
+class Command:
+    """A row of the table: what it does, where it lives, how it is called.
+
+    ``own_progress`` says that the command shows by itself how far it is; the others get a clock while they run.
+    """
+
+    summary: str
+    module: str
+    settings: str
+    examples: tuple[str, ...]
+    own_progress: bool = False
+
+    def settings_class(self) -> "type[BaseModel]":
+        """The pydantic class of the settings; imports the command's module."""
+        return getattr(self._load(), self.settings)
+
+    def run(self) -> Callable[[Any], Any]:
+        """The function that does the work."""
+        return self._load().run
+
+    def _load(self) -> Any:
+        return importlib.import_module(self.module)
+
+
+COMMANDS: dict[str, Command] = {
+    "simulate": Command(
+        "Simulate scenes with known truth: raw Sentinel-2, Sentinel-1 and coarse NDVI, georeferenced",
+        "data_prep.commands.simulate",
+        "SimulateSettings",
+        ("out=outputs/scene seed=7", "out=outputs/scenes count=10 scene.height=128 scene.width=128"),
+    ),
+    "cube": Command(
+        "Make the merged cube (t, bands, y, x) out of raw Sentinel-2, Sentinel-1 and coarse NDVI files",
+        "data_prep.commands.cube",
+        "CubeSettings",
+        (
+            "input=outputs/scene out=outputs/cube.nc",
+            "source=files source.s2=[s2.nc] source.s1=[s1.nc] optical.mask=disk out=outputs/cube.zarr",
+        ),
+    ),
+    "patches": Command(
+        "Cut cubes or simulated scenes into a patch store for training",
+        "data_prep.commands.patches",
+        "PatchesSettings",
+        ("out=outputs/patches.zarr",),
+        own_progress=True,
+    ),
+    "inspect": Command(
+        "Validate a patch store or a cube, and print what a person wants to know about it",
+        "data_prep.commands.inspect",
+        "InspectSettings",
+        ("store=outputs/patches.zarr",),
+    ),
+    "realism": Command(
+        "Compare simulated with real cubes: histograms, gaps, correlations, noise",
+        "data_prep.commands.realism",
+        "RealismSettings",
+        ("real=outputs/cube.nc out=outputs/realism",),
+    ),
+    "train": Command(
+        "Train the generator; records the run with MLflow",
+        "fusion.commands.train",
+        "TrainSettings",
+        (
+            "experiment=shipped_cpu out=outputs/training",
+            "store=outputs/patches.zarr out=outputs/training",
+            "debug=tiny out=outputs/tiny",
+        ),
+        own_progress=True,
+    ),
+    "evaluate": Command(
+        "Score a model beside linear interpolation and Whittaker, on simulated truth or by hiding looks of a real cube",
+        "fusion.commands.evaluate",
+        "EvaluateSettings",
+        (
+            "out=outputs/evaluation",
+            "cube=outputs/cube.nc out=outputs/evaluation_real",
+            "model=outputs/adversarial/model without_adversarial=outputs/plain/model out=outputs/gate",
+            "model=ndvi-fusion@newest seeds=[run:1a2b,run:3c4d] scenes=12 out=outputs/seeds",
+        ),
+        own_progress=True,
+    ),
+    "export": Command(
+        "Checkpoint -> one ONNX file with manifest; parity with torch is asserted",
+        "fusion.commands.export",
+        "ExportSettings",
+        ("checkpoint=outputs/training/generator.pt out=outputs/model",),
+    ),
+    "package": Command(
+        "Write what an openEO back-end needs: the UDF files, the model archive and the dependency archive",
+        "udf.commands.package",
+        "PackageSettings",
+        ("out=outputs/package", "model=ndvi-fusion@newest dependencies=false out=outputs/package"),
+    ),
+    "predict": Command(
+        "Merged cube -> dense NDVI with uncertainty, as NetCDF, Zarr or GeoTIFF",
+        "fusion.commands.predict",
+        "PredictSettings",
+        (
+            "cube=outputs/cube.nc out=outputs/ndvi.nc start=2019-03-01 end=2019-10-31",
+            "cube=path/to/folder out=outputs/ndvi.tif step_days=10 model=ndvi-fusion@newest",
+        ),
+        own_progress=True,
+    ),
+    "adapt": Command(
+        "Rescale a model's uncertainty with hidden looks of your own area",
+        "fusion.commands.adapt",
+        "AdaptSettings",
+        ("cube=outputs/cube.zarr out=outputs/adapted",),
+    ),
+    "phenology": Command(
+        "NDVI series -> smoothed series and season dates",
+        "fusion.commands.phenology",
+        "PhenologySettings",
+        (
+            "cube=outputs/ndvi.nc out=outputs/seasons",
+            "cube=outputs/cube.nc out=outputs/seasons method=first_derivative smoother=whittaker year=2019",
+        ),
+    ),
+    "workflow": Command(
+        "Build the openEO process graph; run it on this machine, or write it for a back-end",
+        "udf.commands.workflow",
+        "WorkflowSettings",
+        ("target=local source=outputs/scene out=outputs/workflow", "target=cdse out=outputs/workflow"),
+    ),
+    "demo": Command(
+        "From nothing to season maps out of clouds, with a report; or the same on a real cube",
+        "fusion.commands.demo",
+        "DemoSettings",
+        ("", "cube=path/to/folder out=outputs/demo_real", "model=run:1a2b out=outputs/demo_run"),
+        own_progress=True,
+    ),
+}

@@ -1,0 +1,1 @@
+"""One module a command: its settings and its `run`; `fusion.cli` imports them when they are requested."""

@@ -1,0 +1,127 @@
+"""``ndvi-fusion adapt``: rescale a model's uncertainty with the looks of a user's own area.
+
+Looks are hidden, predicted, and compared: one factor on sigma makes the 90 % interval cover 90 % of them. The NDVI
+itself is unchanged. To move the NDVI too, fine-tune with ``ndvi-fusion train experiment=fine_tune``.
+"""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from pydantic import BaseModel, ConfigDict, Field
+
+from fusion.contract import NDVI, NDVI_SIGMA, S2NDVI, ContractError, TimeGrid
+from fusion.features.calibration import covering_factor
+from fusion.inference.fuse import fuse_cube
+from fusion.inference.locate import locate_model
+from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, read_model_files
+from fusion.inference.session import ModelSession, load_session
+from fusion.place import latitude_of
+from fusion.whole_file import whole_file
+
+ENOUGH_LOOKS = 500  # pixel-looks below which a factor would be chance
+
+
+class AdaptSettings(BaseModel):
+    """``ndvi-fusion adapt``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    cube: Path = Field(description="merged cube (.nc or .zarr) of the area, or a folder of raw files")
+    out: Path = Field(description="model folder to write; use it as model=FOLDER")
+    model: str | None = Field(None, description="model to adapt; the shipped one when empty")
+    s1_units: Literal["dB", "linear"] | None = Field(None, description="radar units, where the cube does not say them")
+    hidden_days: tuple[int, ...] = Field((5, 20, 40), description="lengths of the windows hidden in turn, days")
+    folds: int = Field(4, ge=1, description="hidden dates a window length, spread over the cube's looks")
+    side_px: int = Field(96, ge=1, description="at most this many pixels a side are used, from the middle")
+    opener: dict[str, Any] = Field(
+        default_factory=lambda: {"_target_": "data_prep.cube.open_cube"}, description="how cube= is opened"
+    )
+
+
+def run(settings: AdaptSettings) -> str:
+    """Adapt and write; returns a line for the terminal."""
+    from hydra.utils import instantiate
+
+    cube = instantiate(settings.opener, settings.cube)
+    source = locate_model(settings.model)
+    session = load_session(source, threads=os.cpu_count() or 1)
+    factor, looks = sigma_factor(
+        cube,
+        session,
+        hidden_days=settings.hidden_days,
+        folds=settings.folds,
+        side_px=settings.side_px,
+        s1_units=settings.s1_units,
+    )
+    write_rescaled(source, settings.out, factor, looks)
+    return f"{settings.out}: sigma times {factor:.3f}, from {looks} hidden pixel-looks"
+
+
+def sigma_factor(
+    cube: xr.DataArray,
+    session: ModelSession,
+    *,
+    hidden_days: tuple[int, ...] = (5, 20, 40),
+    folds: int = 4,
+    side_px: int = 96,
+    s1_units: str | None = None,
+) -> tuple[float, int]:
+    """Factor on ``NDVI_SIGMA`` (of a look) so that 90 % intervals cover 90 % of hidden looks; and their number.
+
+    Raises
+    ------
+    ContractError
+        Fewer than 500 pixel-looks could be hidden and predicted.
+    """
+    rows, columns = (slice(*_middle(cube.sizes[axis], side_px)) for axis in ("y", "x"))
+    cube, latitude = cube.isel(y=rows, x=columns).load(), latitude_of(cube)
+    ndvi = cube.sel(bands=S2NDVI)
+    days = cube.t.values.astype("datetime64[D]").astype("int64")
+    seen = np.flatnonzero(np.isfinite(ndvi.values).any(axis=(1, 2)))
+    errors, sigmas = [], []
+    for length in hidden_days:
+        for centre in seen[np.linspace(1, len(seen) - 2, folds).round().astype(int)] if len(seen) > 2 else []:
+            hidden = np.abs(days - days[centre]) <= length // 2
+            visible = cube.where(~xr.DataArray(hidden, dims="t", coords={"t": cube.t}) | (cube.bands != S2NDVI))
+            visible.attrs = cube.attrs
+            day = np.datetime64(int(days[centre]), "D")
+            grid = TimeGrid(day, day, session.manifest.step_days)
+            fused = fuse_cube(visible, session, grid, s1_units=s1_units, latitude=latitude)
+            error = (fused.sel(bands=NDVI).values[0] - ndvi.values[centre]).ravel()
+            known = np.isfinite(error)
+            errors.append(error[known])
+            sigmas.append(fused.sel(bands=NDVI_SIGMA).values[0].ravel()[known])
+    count = sum(map(len, errors))
+    if count < ENOUGH_LOOKS:
+        raise ContractError(
+            f"only {count} pixel-looks could be hidden and predicted; {ENOUGH_LOOKS} are needed; give a larger "
+            "area or a longer period"
+        )
+    return covering_factor(np.concatenate(errors), np.concatenate(sigmas)), count
+
+
+def _middle(size: int, side: int) -> tuple[int, int]:
+    start = max(size - side, 0) // 2
+    return start, min(start + side, size)
+
+
+def write_rescaled(source: Path, out: Path, factor: float, looks: int) -> Path:
+    """A copy of a model whose uncertainty tables are multiplied by ``factor``."""
+    model, manifest = read_model_files(source)
+    tables = manifest.calibration
+    rescaled = replace(
+        manifest,
+        calibration=replace(
+            tables,
+            signal_factor=tuple(round(v * factor, 4) for v in tables.signal_factor),
+            look_noise=tuple(round(v * factor, 4) for v in tables.look_noise),
+        ),
+        training={**manifest.training, "adapted": {"sigma_factor": round(factor, 4), "pixel_looks": looks}},
+    )
+    for name, content in ((MODEL_FILE, model), (MANIFEST_FILE, rescaled.to_json().encode())):
+        with whole_file(out / name) as partial:
+            partial.write_bytes(content)
+    return out

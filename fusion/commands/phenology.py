@@ -1,0 +1,174 @@
+"""``ndvi-fusion phenology``: NDVI series -> season dates and parameters as NetCDF, GeoTIFF and maps."""
+
+import logging
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fusion.contract import NDVI, ContractError
+from fusion.data.cube_files import read_cube, write_cube
+from fusion.data.geotiff import refuse_cut_off
+from fusion.phenology.plots import plot_parameter
+from fusion.phenology.seasons import seasons
+from fusion.phenology.settings import SEASON_VARIABLES, SeasonSettings
+from fusion.phenology.smoothing import smooth
+from fusion.whole_file import whole_file
+
+log = logging.getLogger(__name__)
+SEASON_FILE = "seasons.nc"
+SMOOTHED_FILE = "smoothed.nc"
+MAPPED = ("SOSD", "EOSD", "LENGTH", "MAXV")
+Method = Literal[
+    "relative_amplitude", "absolute", "first_derivative", "max_curvature", "gu", "zhang", "median_slope",
+    "reference", "phenolopy",
+]  # fmt: skip
+Curve = Literal["double_logistic", "whittaker", "savitzky_golay", "spline", "hants", "none"]
+
+
+class PhenologySettings(BaseModel):
+    """``ndvi-fusion phenology``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    cube: Path = Field(description="NDVI series (.nc or .zarr), fused (NDVI, NDVI_SIGMA) or a merged cube (S2NDVI)")
+    out: Path = Field(description="folder for seasons.nc, one GeoTIFF a year and season, and maps")
+    method: Method = Field("relative_amplitude", description="how start and end are read from the curve")
+    start: float = Field(0.25, description="threshold of the start: share of the amplitude, or NDVI for absolute")
+    end: float = Field(0.15, description="threshold of the end")
+    curve: Curve = Field("double_logistic", description="what is fitted to the looks")
+    year: int | list[int] | None = Field(None, description="year(s) of the season's maximum; by the dates when empty")
+    max_seasons: int = Field(2, ge=1, le=10, description="seasons kept per year, the largest ones")
+    min_amplitude: float = Field(0.1, gt=0, lt=1, description="NDVI; a smaller swing is no season")
+    yydoy: bool = Field(False, description="add the dates as YYDOY, as HR-VPP writes them")
+    sigma: float | None = Field(
+        None, gt=0, description="NDVI error where the cube has no NDVI_SIGMA; by residuals when empty"
+    )
+    smoother: Curve | None = Field(None, description="also write the smoothed series by this smoother")
+    smooth_step_days: int = Field(5, ge=1, le=366, description="days between the dates of the smoothed series")
+    geotiff: bool = Field(True, description="write GeoTIFFs")
+    maps: bool = Field(True, description="write maps of SOSD, EOSD, LENGTH and MAXV as PNG")
+
+    @model_validator(mode="after")
+    def _valid_options(self) -> "PhenologySettings":
+        self.season_settings()
+        return self
+
+    def season_settings(self) -> SeasonSettings:
+        """The same, checked by the library."""
+        return SeasonSettings(
+            method=self.method, start=self.start, end=self.end, curve=self.curve, max_seasons=self.max_seasons,
+            min_amplitude=self.min_amplitude,
+        )  # fmt: skip
+
+
+def run(settings: PhenologySettings) -> str:
+    """Compute and write; returns a line for the terminal."""
+    cube = read_cube(settings.cube)
+    settings.out.mkdir(parents=True, exist_ok=True)
+    data = seasons(
+        cube, sigma=settings.sigma, method=settings.method, start=settings.start, end=settings.end,
+        curve=settings.curve, year=settings.year, max_seasons=settings.max_seasons,
+        min_amplitude=settings.min_amplitude, yydoy=settings.yydoy,
+    )  # fmt: skip
+    if cube.rio.crs is not None:
+        data = data.rio.write_crs(cube.rio.crs)
+        for name in data.data_vars:  # as an attribute: the encoding given on writing would replace it
+            data[name].encoding.pop("grid_mapping", None)
+            data[name].attrs["grid_mapping"] = "spatial_ref"
+    files = [write_seasons(data, settings.out / SEASON_FILE)]
+    if settings.geotiff and "season" in data.dims:
+        files += write_season_geotiffs(data, settings.out)
+    if settings.maps and "season" in data.dims:
+        files += write_season_maps(data, settings.out)
+    if settings.smoother is not None:
+        curve = smooth(cube, method=settings.smoother, sigma=settings.sigma, step_days=settings.smooth_step_days)
+        curve = curve.expand_dims(bands=[NDVI]).transpose("t", "bands", "y", "x")
+        curve = curve if cube.rio.crs is None else curve.rio.write_crs(cube.rio.crs)
+        files.append(write_cube(curve, settings.out / SMOOTHED_FILE, title="smoothed NDVI"))
+    return f"{len(files)} files in {settings.out}: {season_summary(data)}"
+
+
+def season_summary(data: xr.Dataset) -> str:
+    """What was found, in a line."""
+    if "SOSD" not in data:
+        return f"{len(data.data_vars)} metrics"
+    first = data.SOSD.isel(season=0)
+    parts = [f"{100 * float(np.isfinite(first).mean()):.0f} % of the pixels have a dated first season"]
+    for name in ("SOSD", "EOSD"):
+        middle = float(data[name].isel(season=0).median())
+        if np.isfinite(middle):
+            parts.append(f"median {name} day {middle:.0f}")
+    return ", ".join(parts)
+
+
+def write_seasons(data: xr.Dataset, file: Path) -> Path:
+    """NetCDF, compressed, whole or not at all."""
+    encoding = {name: {"zlib": True, "complevel": 4} for name in data.data_vars if data[name].ndim > 1}
+    try:
+        with whole_file(file) as partial:
+            data.to_netcdf(partial, engine="netcdf4", encoding=encoding)
+    except (OSError, RuntimeError) as error:
+        raise ContractError(
+            f"{file} could not be written ({error}); check the permission and the free space"
+        ) from error
+    return file
+
+
+def write_season_geotiffs(data: xr.Dataset, folder: Path) -> list[Path]:
+    """One float32 GeoTIFF a year and season, ``seasons_2019_s1.tif``; band descriptions are the parameters' names."""
+    if data.rio.crs is None:
+        log.warning("the cube has no CRS, so no GeoTIFF is written; call cube.rio.write_crs(...)")
+        return []
+    files = []
+    names = [n for n in (*SEASON_VARIABLES, "COUNT") if n in data]
+    by_year = data if "year" in data.dims else data.expand_dims("year")
+    for y, year in enumerate(by_year.year.values):
+        for k, season in enumerate(by_year.season.values):
+            one = by_year.isel(year=y, season=k)
+            layers = [one[n].transpose("y", "x").values.astype(np.float32) for n in names]
+            units = [str(data[n].attrs.get("units", "1")) for n in names]
+            file = folder / f"seasons_{int(year)}_s{int(season)}.tif"
+            _write_layers(np.stack(layers), names, units, data, file)
+            files.append(file)
+    return files
+
+
+def _write_layers(layers: np.ndarray, names: list[str], units: list[str], data: xr.Dataset, file: Path) -> None:
+    import rasterio
+
+    count, height, width = layers.shape
+    profile = {
+        "driver": "GTiff", "dtype": "float32", "count": count, "height": height, "width": width, "crs": data.rio.crs,
+        "transform": data.rio.transform(recalc=True), "nodata": float("nan"), "compress": "deflate", "predictor": 3,
+        "BIGTIFF": "IF_SAFER",
+    }  # fmt: skip
+    with whole_file(file) as partial:
+        with rasterio.open(partial, "w", **profile) as out:
+            out.write(layers)
+            out.units = tuple(units)
+            for i, name in enumerate(names, start=1):
+                out.set_band_description(i, name)
+        refuse_cut_off(partial, file, layers)
+
+
+def write_season_maps(data: xr.Dataset, folder: Path) -> list[Path]:
+    """PNG maps of the first season of every year."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    files = []
+    by_year = data if "year" in data.dims else data.expand_dims("year")
+    for y, year in enumerate(by_year.year.values):
+        for name in MAPPED:
+            if name not in data or not np.isfinite(by_year[name].isel(year=y, season=0)).any():
+                continue
+            figure, axes = plt.subplots(figsize=(6, 5), layout="constrained")
+            plot_parameter(by_year.isel(year=y), name, ax=axes)
+            files.append(folder / f"{name}_{int(year)}_s1.png")
+            figure.savefig(files[-1], dpi=110)
+            plt.close(figure)
+    return files

@@ -1,0 +1,173 @@
+"""``ndvi-fusion train``: learn, calibrate, export, record."""
+
+import logging
+import os
+import pickle
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import MLFlowLogger
+
+from fusion.data.stream import SceneDataModule
+from fusion.training.calibrate import calibrate
+from fusion.training.checkpoint import (
+    GeneratorSettings,
+    TrainedGenerator,
+    WeightsError,
+    load_weights,
+    save_weights,
+    widened,
+)
+from fusion.training.export import export_generator
+from fusion.training.figures import write_examples
+from fusion.training.module import FusionModule
+from fusion.training.settings import TrainSettings
+from fusion.training.sources import data_manifest, scene_source
+from fusion.training.tracking import CurveFile, open_logger, record_model
+
+__all__ = ["TrainSettings", "run"]
+
+log = logging.getLogger(__name__)
+LAST = "last.ckpt"
+EXAMPLE_SCENES = 4  # of the validation split, tried in turn for the example figures
+
+
+def run(settings: TrainSettings) -> Path:
+    """Train; returns the folder with ``model.onnx`` and its manifest.
+
+    The output folder gets ``last.ckpt`` (to resume), ``generator.pt`` (tensors and plain settings), ``curve.csv``,
+    ``model/`` and ``figures/``. Interrupted, the same command goes on where it stopped.
+    """
+    settings.out.mkdir(parents=True, exist_ok=True)
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(settings.threads or os.cpu_count() or 1)
+    pl.seed_everything(settings.seed, workers=True, verbose=False)
+    last = settings.out / LAST
+    resumed = last if settings.resume and last.is_file() else None
+    module = FusionModule(settings)
+    if resumed is not None:
+        _take_up(module, resumed)
+    if settings.start_from is not None and resumed is None:
+        module.generator.load_state_dict(mean_weights(settings.start_from, settings.generator))
+        module.averaged_generator().load_state_dict(module.generator.state_dict())
+    if settings.compile:
+        module.generator.compile()
+    data = SceneDataModule(
+        scene_source(settings, "train"),
+        scene_source(settings, "validation"),
+        settings.samples,
+        batch_size=settings.batch_size,
+        validation_batches=settings.validation_batches,
+        workers=settings.workers,
+        seed=settings.seed + 7919 * module.generator_steps,  # a resumed run sees new scenes
+    )
+    logger = open_logger(settings)
+    trainer = _trainer(settings, logger)
+    if module.progress() < 1.0:
+        trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        trainer.save_checkpoint(last)  # the last step, too, when the run ends between two checkpoints
+    if not trainer.is_global_zero:
+        return settings.out / "model"  # the first of several devices does the rest
+    trained = _finish(module, settings, trainer.world_size)
+    folder = export_generator(trained, settings.out / "model")
+    scenes = islice(scene_source(settings, "validation")(settings.seed), EXAMPLE_SCENES)
+    figures = write_examples(folder, scenes, settings.out / "figures")
+    if logger is not None:
+        record_model(logger, settings, folder, figures)
+    log.info("model: %s", folder)
+    return folder
+
+
+def mean_weights(files: Path | tuple[Path, ...], shape: GeneratorSettings) -> dict[str, torch.Tensor]:
+    """Weights of one checkpoint, or the mean of several that went on from the same one, widened where ``shape`` is.
+
+    Such a mean often does better than each, and more so on data unlike the training's (Wortsman et al. 2022,
+    arXiv:2203.05482).
+    """
+    states = [
+        widened(load_weights(file, as_start=True), shape).state_dict()
+        for file in ((files,) if isinstance(files, Path) else files)
+    ]
+    return {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
+
+
+def _take_up(module: FusionModule, checkpoint: Path) -> None:
+    """Weights and counters of a checkpoint; a run that is over by them is not trained again, only finished again."""
+    try:
+        content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        module.load_state_dict(content["state_dict"])
+        module.on_load_checkpoint(content)
+    except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise WeightsError(
+            f"{checkpoint} cannot be resumed with these settings ({reason}); name another out=FOLDER, or start anew "
+            "with resume=false"
+        ) from error
+
+
+def _trainer(settings: TrainSettings, logger: MLFlowLogger | None) -> pl.Trainer:
+    callbacks: list[pl.Callback] = [
+        ModelCheckpoint(
+            settings.out,
+            filename="step",
+            every_n_train_steps=settings.checkpoint_every,
+            save_top_k=0,
+            save_last=True,
+            enable_version_counter=False,
+        ),
+        CurveFile(settings.out / "curve.csv"),
+    ]
+    if settings.progress:
+        callbacks.append(RichProgressBar(refresh_rate=5))
+    return pl.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        strategy="ddp_find_unused_parameters_true" if _several_devices(settings) else "auto",
+        use_distributed_sampler=False,  # every rank draws its own crops, and validates on the same few
+        precision=settings.precision,
+        max_steps=-1,  # the module stops itself: Lightning's counter counts both optimisers
+        max_epochs=-1,
+        val_check_interval=settings.validate_every,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        log_every_n_steps=50,
+        logger=logger if logger is not None else False,
+        callbacks=callbacks,
+        enable_progress_bar=settings.progress,
+        enable_model_summary=False,
+        default_root_dir=settings.out,
+    )
+
+
+def _several_devices(settings: TrainSettings) -> bool:
+    if settings.devices == "auto":
+        return settings.accelerator != "cpu" and torch.cuda.device_count() > 1
+    return settings.devices > 1
+
+
+def _finish(module: FusionModule, settings: TrainSettings, devices: int) -> TrainedGenerator:
+    """Averaged weights, calibrated on scenes of their own split, written as plain tensors."""
+    generator = module.averaged_generator().to("cpu").eval()
+    scenes = scene_source(settings, "calibration")(settings.seed)
+    visits = settings.calibration_batches
+    calibration = calibrate(generator, scenes, settings.samples, visits=visits, seed=settings.seed)
+    trained = TrainedGenerator(
+        generator,
+        settings.generator,
+        {k: list(v) for k, v in vars(calibration).items()},
+        {
+            "steps": module.generator_steps,
+            "minutes": round(module.seconds / 60, 2),
+            "devices": devices,
+            "data_sha256": data_manifest(settings)["sha256"],
+            "settings": settings.model_dump(mode="json", exclude={"out", "store", "start_from"}),
+        },
+    )
+    save_weights(settings.out / "generator.pt", trained)
+    return trained

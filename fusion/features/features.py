@@ -1,0 +1,294 @@
+"""What the generator is told about every pixel and date: one function for training, inference and the UDF.
+
+All inputs but the level of NDVI and the time of year are relative: radar to its own level at the looks and over the
+season (so that an offset in dB cancels), coarse NDVI and looks to the linear interpolation. Absent information is 0 and
+has a support channel beside it.
+Scene context enters as box means of radius ``CONTEXT_RADIUS_PX``, never as a mean over the whole chunk, so that tiles
+with enough overlap agree.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fusion.features.kernels import box_mean, smooth_in_time
+from fusion.features.neighbours import (
+    blend_linearly,
+    find_neighbours,
+    gather_rows,
+    strictly_before_and_after,
+)
+from fusion.features.observations import Observations
+
+FEATURE_VERSION = 2  # 2: the time of year follows the season at the latitude, not the date
+CONTEXT_RADIUS_PX = 12  # box means of scene context: 250 m on the 10 m grid, about one coarse pixel
+SPECKLE_RADIUS_PX = 1  # radar is averaged over 3 x 3 pixels before smoothing in time
+S2_SIGMAS_DAYS = (6.0, 16.0, 45.0)
+S1_SHORT_DAYS, S1_DAYS, S1_LONG_DAYS = 3.0, 8.0, 60.0
+COARSE_DAYS = 8.0
+COARSE_LABEL_SHIFT_DAYS = 5  # composites are labelled by their first day; their content lies about here
+NDVI_UNIT = np.float32(0.2)  # one network unit of NDVI difference
+DB_UNIT = np.float32(2.0)  # one network unit of backscatter difference
+TEMPERATE_DEG = 45.0  # nearer to the equator dry summers and irrigation let neighbours keep opposite calendars
+MIDWINTER_DAY = -10.0  # the December solstice of 1969, days since 1970-01-01
+YEAR_DAYS = 365.2425
+SEASON_LATITUDE_DEG = 50.0  # where season and date agree
+SPRING_LAG_D, AUTUMN_LAG_D = 2.4, -0.84  # how much later spring and autumn come with each degree poleward, days
+MID_SPRING_D = 120.0  # days from midwinter to 20 April; mid-autumn lies half a year on
+
+FEATURE_NAMES = (
+    "linear",
+    "before",
+    "after",
+    "before2",
+    "after2",
+    "near_before",
+    "near_after",
+    "mid_before",
+    "mid_after",
+    "far_before",
+    "far_after",
+    "near_before2",
+    "near_after2",
+    "s2_mean_6d",
+    "s2_mean_16d",
+    "s2_mean_45d",
+    "s2_support_6d",
+    "s2_support_16d",
+    "s2_support_45d",
+    "oddity_before",
+    "oddity_after",
+    "date_oddity_before",
+    "date_oddity_after",
+    "clear_before",
+    "clear_after",
+    "context_ndvi",
+    "vv_since_before",
+    "vv_since_after",
+    "cr_since_before",
+    "cr_since_after",
+    "vv_season",
+    "cr_season",
+    "vv_now",
+    "cr_now",
+    "vv_context",
+    "cr_context",
+    "s1_support",
+    "coarse_since_before",
+    "coarse_since_after",
+    "coarse_level",
+    "coarse_context",
+    "coarse_support",
+    "season_cos",
+    "season_sin",
+)
+
+
+@dataclass(frozen=True)
+class FeatureStack:
+    """Network input and what is needed to read its answer.
+
+    ``stack`` float32 (C, T, H, W); ``linear`` float32 (T, H, W) in NDVI, NaN for a pixel without any look;
+    ``gap_days`` float32 (T, H, W), distance to the nearest look.
+    """
+
+    stack: np.ndarray
+    linear: np.ndarray
+    gap_days: np.ndarray
+
+
+def compute_features(
+    looks: Observations,
+    grid_days: np.ndarray,
+    rows: slice = slice(None),
+    columns: slice = slice(None),
+    *,
+    season_shift_days: float = 0.0,
+) -> FeatureStack:
+    """Features of a window of the area at every grid date.
+
+    Parameters
+    ----------
+    looks : Observations
+        Whole area known; context is taken from it.
+    grid_days : int64 (T,)
+        Dates asked for, days since 1970-01-01, sorted.
+    rows, columns : slice
+        The window to compute; the whole area by default.
+    season_shift_days : float
+        Moves the calendar, so that training can teach how far calendars differ from place to place.
+
+    Returns
+    -------
+    FeatureStack
+    """
+    inner = looks.window(rows, columns)
+    height, width = inner.shape
+    flat = inner.s2_ndvi.reshape(len(looks.s2_days), height * width)
+    valid = np.isfinite(flat)
+    near = find_neighbours(valid, looks.s2_days, grid_days)
+    filled = np.where(valid, flat, np.float32(0))
+    linear = blend_linearly(
+        gather_rows(filled, near.before, 0), gather_rows(filled, near.after, 0), near.gap_before, near.gap_after
+    )
+    base = np.nan_to_num(linear)
+    seen_before, seen_after = near.before < len(flat), near.after < len(flat)
+
+    def at_looks(rows_of_looks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return gather_rows(rows_of_looks, near.before, 0), gather_rows(rows_of_looks, near.after, 0)
+
+    channels: list[np.ndarray] = [(base - np.float32(0.5)) / NDVI_UNIT]
+    channels += _optical_channels(filled, valid, near, base, looks.s2_days, grid_days)
+    channels += _look_quality_channels(looks, rows, columns, filled, valid, at_looks)
+    around, around_known = _context_ndvi(looks, rows, columns, grid_days)
+    channels.append(np.where(around_known, around - base, np.float32(0)) / NDVI_UNIT)
+    channels += _radar_channels(looks, rows, columns, grid_days, at_looks, seen_before, seen_after)
+    level, since, coarse_known, support = _coarse_level(looks, inner, grid_days, at_looks, seen_before, seen_after)
+    channels += since
+    channels.append(np.where(coarse_known, level - base, np.float32(0)) / NDVI_UNIT)
+    channels.append(np.where(coarse_known & around_known, level - around, np.float32(0)) / NDVI_UNIT)
+    channels.append(support)
+    for channel in time_of_year(grid_days - season_shift_days, looks.latitude):
+        channels.append(np.broadcast_to(channel[:, None], base.shape))
+    stack = np.stack([c.reshape(len(grid_days), height, width) for c in channels]).astype(np.float32, copy=False)
+    stack[:, ~np.isfinite(linear).reshape(stack.shape[1:])] = 0
+    shape = (len(grid_days), height, width)
+    return FeatureStack(stack, linear.reshape(shape), near.nearest.reshape(shape))
+
+
+def time_of_year(days: np.ndarray, latitude: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Cosine and sine of the time of year, float32 (T,), counted from midwinter of the hemisphere.
+
+    The year is that of plants at 50 degrees: nearer to the pole the same stage of spring comes later and that of
+    autumn earlier (Hopkins 1918, Monthly Weather Review Supplement 9: four days a degree; less is usual today).
+    Both are 0 where the latitude is not known or below ``TEMPERATE_DEG``, where the date says little about a field.
+    """
+    if latitude is None or abs(latitude) < TEMPERATE_DEG:
+        return np.zeros(len(days), np.float32), np.zeros(len(days), np.float32)
+    midwinter = MIDWINTER_DAY if latitude > 0 else MIDWINTER_DAY + YEAR_DAYS / 2
+    since = np.asarray(days, np.float64) - midwinter
+    poleward = abs(latitude) - SEASON_LATITUDE_DEG
+    spring = np.cos(2 * np.pi * (since - MID_SPRING_D) / YEAR_DAYS)  # 1 in mid-spring, -1 in mid-autumn
+    lag = poleward * ((SPRING_LAG_D + AUTUMN_LAG_D) / 2 + (SPRING_LAG_D - AUTUMN_LAG_D) / 2 * spring)
+    angle = 2 * np.pi * (since - lag) / YEAR_DAYS
+    return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+
+
+def _optical_channels(filled, valid, near, base, look_days, grid_days) -> list[np.ndarray]:
+    n = len(filled)
+    out = []
+    for index in (near.before, near.after, near.before2, near.after2):
+        out.append(np.where(index < n, gather_rows(filled, index, 0) - base, np.float32(0)) / NDVI_UNIT)
+    for scale in (5.0, 20.0, 80.0):
+        out += [np.exp(-near.gap_before / np.float32(scale)), np.exp(-near.gap_after / np.float32(scale))]
+    days = np.broadcast_to(look_days.astype(np.float32)[:, None], filled.shape)
+    grid = grid_days.astype(np.float32)[:, None]
+    for index in (near.before2, near.after2):
+        distance = np.abs(grid - gather_rows(days, index, 1e9))
+        out.append(np.exp(-distance / np.float32(30.0)))
+    weight = valid.astype(np.float32)
+    supports = []
+    for sigma in S2_SIGMAS_DAYS:
+        mean, support = smooth_in_time(filled, weight, look_days, grid_days, sigma)
+        out.append(np.where(support > 1e-3, mean - base, np.float32(0)) / NDVI_UNIT)
+        supports.append(np.log1p(support))
+    return out + supports
+
+
+def look_oddity(filled: np.ndarray, valid: np.ndarray, look_days: np.ndarray) -> np.ndarray:
+    """How far each look lies from the line between its neighbours, shrunk where those are far; (n, P), 0 if unknown.
+
+    Residual cloud and haze pull NDVI down for one date, so a strongly negative oddity marks a suspect look.
+    """
+    n = len(filled)
+    if n == 0:
+        return filled
+    earlier, later = strictly_before_and_after(valid)
+    days = np.broadcast_to(look_days.astype(np.float32)[:, None], filled.shape)
+    gap_before = days - gather_rows(days, earlier, -1e6)
+    gap_after = gather_rows(days, later, 1e6) - days
+    both = valid & (earlier < n) & (later < n)
+    line = gather_rows(filled, earlier, 0) * gap_after + gather_rows(filled, later, 0) * gap_before
+    line /= np.maximum(gap_before + gap_after, np.float32(1))
+    trust = np.exp(-np.minimum(gap_before, gap_after) / np.float32(15)) * np.exp(
+        -np.maximum(gap_before, gap_after) / np.float32(60)
+    )
+    return np.where(both, (filled - line) * trust, np.float32(0)).astype(np.float32)
+
+
+def _window_rows(images: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+    part = images[:, rows, columns]
+    return part.reshape(len(images), part.shape[1] * part.shape[2])
+
+
+def _look_quality_channels(looks, rows, columns, filled, valid, at_looks) -> list[np.ndarray]:
+    ndvi = looks.s2_ndvi.reshape(len(looks.s2_days), looks.shape[0] * looks.shape[1])
+    seen = np.isfinite(ndvi)
+    oddity = look_oddity(np.where(seen, ndvi, np.float32(0)), seen, looks.s2_days).reshape(looks.s2_ndvi.shape)
+    local = np.where(np.isfinite(looks.s2_ndvi), oddity, np.float32(np.nan))
+    date_oddity, clear = box_mean(local, CONTEXT_RADIUS_PX)
+    out = []
+    for field in (oddity / NDVI_UNIT, date_oddity / NDVI_UNIT, clear):
+        out += at_looks(np.ascontiguousarray(_window_rows(field, rows, columns)))
+    return out
+
+
+def _context_ndvi(looks, rows, columns, grid_days) -> tuple[np.ndarray, np.ndarray]:
+    """Local average of the looks at every grid date, (T, P), and where it is known."""
+    mean, share = box_mean(looks.s2_ndvi, CONTEXT_RADIUS_PX)
+    mean, share = _window_rows(mean, rows, columns), _window_rows(share, rows, columns)
+    smooth, support = smooth_in_time(mean * share, share, looks.s2_days, grid_days, S2_SIGMAS_DAYS[1])
+    return smooth, support > 1e-3
+
+
+def _radar_channels(looks, rows, columns, grid_days, at_looks, seen_before, seen_after) -> list[np.ndarray]:
+    shape = seen_before.shape
+    if len(looks.s1_days) == 0:
+        return [np.zeros(shape, np.float32) for _ in range(11)]
+    polarisations = (looks.vv_db, looks.vh_db - looks.vv_db)  # VV and the cross ratio, dB
+    since, season, now, context, supports = [], [], [], [], []
+    for images in polarisations:
+        speckled, share = box_mean(images, SPECKLE_RADIUS_PX)
+        weight = (_window_rows(share, rows, columns) > 0).astype(np.float32)
+        filled = _window_rows(speckled, rows, columns) * weight
+        around, around_share = box_mean(images, CONTEXT_RADIUS_PX)
+        around_weight = (_window_rows(around_share, rows, columns) > 0).astype(np.float32)
+        around = _window_rows(around, rows, columns) * around_weight
+        level, support = smooth_in_time(filled, weight, looks.s1_days, grid_days, S1_DAYS)
+        long, _ = smooth_in_time(filled, weight, looks.s1_days, grid_days, S1_LONG_DAYS)
+        short, short_support = smooth_in_time(filled, weight, looks.s1_days, grid_days, S1_SHORT_DAYS)
+        wide, _ = smooth_in_time(around, around_weight, looks.s1_days, grid_days, S1_DAYS)
+        wide_long, _ = smooth_in_time(around, around_weight, looks.s1_days, grid_days, S1_LONG_DAYS)
+        known = support > 1e-2
+        level_at, support_at = smooth_in_time(filled, weight, looks.s1_days, looks.s2_days, S1_DAYS)
+        known_before, known_after = at_looks((support_at > 1e-2).astype(np.float32))
+        before, after = at_looks(level_at)
+        since.append(np.where(known & seen_before & (known_before > 0), level - before, np.float32(0)) / DB_UNIT)
+        since.append(np.where(known & seen_after & (known_after > 0), level - after, np.float32(0)) / DB_UNIT)
+        season.append(np.where(known, level - long, np.float32(0)) / DB_UNIT)
+        now.append(np.where(short_support > 1e-2, short - long, np.float32(0)) / DB_UNIT)
+        context.append(np.where(known, wide - wide_long, np.float32(0)) / DB_UNIT)
+        supports.append(np.log1p(support))
+    return [*since, *season, *now, *context, supports[0]]
+
+
+def _coarse_level(looks, inner, grid_days, at_looks, seen_before, seen_after):
+    """Smoothed coarse NDVI (T, P), its change since the looks around, where it is known, and its support."""
+    shape = seen_before.shape
+    none = np.zeros(shape, np.float32)
+    if len(looks.coarse_days) == 0:
+        return none, [none, none], np.zeros(shape, bool), none
+    coarse_days = looks.coarse_days + COARSE_LABEL_SHIFT_DAYS
+    flat = inner.coarse_ndvi.reshape((len(looks.coarse_days), shape[1]))
+    valid = np.isfinite(flat).astype(np.float32)
+    filled = np.where(valid > 0, flat, np.float32(0))
+    level, support = smooth_in_time(filled, valid, coarse_days, grid_days, COARSE_DAYS)
+    level_at, support_at = smooth_in_time(filled, valid, coarse_days, looks.s2_days, COARSE_DAYS)
+    known = support > 1e-2
+    before, after = at_looks(level_at)
+    known_before, known_after = at_looks((support_at > 1e-2).astype(np.float32))
+    since = [
+        np.where(known & seen_before & (known_before > 0), level - before, np.float32(0)) / NDVI_UNIT,
+        np.where(known & seen_after & (known_after > 0), level - after, np.float32(0)) / NDVI_UNIT,
+    ]
+    return level, since, known, np.log1p(support)

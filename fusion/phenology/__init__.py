@@ -1,0 +1,1 @@
+"""Smoothing of NDVI series and season parameters."""

@@ -1,0 +1,201 @@
+"""From looks of one block of pixels to fitted seasons: axis, detection curve, robust double-logistic fit."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from fusion.phenology.detection import detect_seasons, season_starts
+from fusion.phenology.double_logistic import double_logistic, fit_double_logistic
+from fusion.phenology.settings import SeasonSettings
+from fusion.phenology.whittaker import robust_weights, whittaker, whittaker_penalty
+
+SEASON_LAMBDA = 20.0  # smoothness of the detection curve on a 5-day axis: half power at a period of 66 d
+SEASON_LOOKS_LAMBDA = 30.0  # the same for noisy, gappy looks: 74 d
+SEASON_ROBUST = 2  # reweighting passes of the detection curve of looks, against undetected clouds
+SEASON_MIN_LOOKS = 5
+SEASON_ERROR_DAYS = 14.0  # correlation time of the errors of a fused series (rho = 0.7 at 5 d)
+SEASON_TUKEY = 4.0  # standard deviations beyond which a look has no weight
+SEASON_ROUNDS = 4  # robust rounds
+SEASON_SCALE_LOOKS = 4.0  # the assumed error of a look counts like so many residuals
+SEASON_FOLLOWS = (0.04, 0.12)  # a curve follows the looks while their scatter stays below 0.04 + 12 % of its rise
+SEASON_MISFIT = 3.0  # weighted squared residual per sample beyond which a fused series is fitted robustly too
+
+
+@dataclass(frozen=True)
+class SeasonAxis:
+    """Regular axis that holds all dates: ``first + step * k``, and the position of every date on it."""
+
+    first: int
+    step: int
+    length: int
+    position: np.ndarray
+
+    @property
+    def days(self) -> np.ndarray:
+        """Days since 1970-01-01, (length,)."""
+        return self.first + self.step * np.arange(self.length)
+
+
+@dataclass(frozen=True)
+class FittedSeasons:
+    """One row a season; windows and parameters count from the window's first sample."""
+
+    pixel: np.ndarray  # (M,)
+    window: np.ndarray  # (M, 2) samples, inclusive
+    open_edge: np.ndarray  # (M, 2) bool, the window ends at the series' edge
+    theta: np.ndarray  # (M, 7)
+    chol: np.ndarray  # (M, 7, 7)
+    error: np.ndarray  # (M,) NDVI, standard deviation of a look
+    follows: np.ndarray  # (M,) bool, the curve follows the looks
+
+
+def season_axis(days: np.ndarray) -> SeasonAxis:
+    """The coarsest regular axis through all (sorted) dates."""
+    gaps = np.diff(days)
+    step = int(np.gcd.reduce(gaps[gaps > 0])) if (gaps > 0).any() else 1
+    position = (days - days[0]) // step
+    return SeasonAxis(int(days[0]), step, int(position[-1]) + 1, position.astype(np.int64))
+
+
+def place_looks(axis: SeasonAxis, values: np.ndarray, sigma: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Values (N, length) on the axis, NaN = missing, and their sigma; looks of one day become their mean."""
+    if axis.length == values.shape[1] and (np.diff(axis.position) == 1).all():
+        return np.ascontiguousarray(values), None if sigma is None else np.ascontiguousarray(sigma)
+    seen = np.isfinite(values)
+    parts = [np.where(seen, values, 0.0), seen] + ([] if sigma is None else [np.where(seen, sigma, 0.0)])
+    sums = [np.zeros((axis.length, len(values))) for _ in parts]
+    for total, part in zip(sums, parts, strict=True):
+        np.add.at(total, axis.position, part.T)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = [np.ascontiguousarray((total / sums[1]).T) for total in (sums[0], sums[-1])]
+    return means[0], None if sigma is None else means[1]
+
+
+def detection_curve(axis: SeasonAxis, looks: np.ndarray, fused: bool, use_numba: bool | None) -> np.ndarray:
+    """Smooth, gap-free curve (N, length); flat outside a pixel's first and last look; all NaN without looks."""
+    per_step = len(np.unique(axis.position)) / axis.length
+    lam = (SEASON_LAMBDA if fused else SEASON_LOOKS_LAMBDA) * (5.0 / axis.step) ** 4 * per_step
+    if fused and np.isfinite(looks).all() and axis.length > 2:
+        return looks.astype(np.float32, copy=False) @ season_smoother(axis.length, lam).astype(np.float32)
+    values, weights = looks.T, None
+    for _ in range(0 if fused else SEASON_ROBUST):
+        weights = robust_weights(values, whittaker(values, weights, lam=lam, use_numba=use_numba), None)
+    curve = whittaker(values, weights, lam=lam, use_numba=use_numba).T.copy()
+    seen = np.isfinite(looks)
+    index, rows = np.arange(axis.length), np.arange(len(looks))
+    first, last = seen.argmax(1), axis.length - 1 - seen[:, ::-1].argmax(1)
+    curve = np.where(index < first[:, None], curve[rows, first][:, None], curve)
+    return np.where(index > last[:, None], curve[rows, last][:, None], curve)
+
+
+@lru_cache(maxsize=8)
+def season_smoother(length: int, lam: float) -> np.ndarray:
+    """Whittaker smoothing of a gap-free series as one symmetric matrix."""
+    bands = lam * whittaker_penalty(length, 2)
+    matrix = np.diag(1.0 + bands[0])
+    for k in (1, 2):
+        matrix += np.diag(bands[k, : length - k], k) + np.diag(bands[k, : length - k], -k)
+    return np.linalg.inv(matrix)
+
+
+def find_seasons(curve: np.ndarray, slots: int, settings: SeasonSettings) -> tuple:
+    """Seasons as rows (pixel, left, peak, right), swing and top of every curve, and whether an edge cuts it.
+
+    Peaks on the very edge are dropped.
+    """
+    valid = np.isfinite(curve[:, 0])
+    safe = curve if valid.all() else np.where(valid[:, None], curve, 0.0)
+    top = safe.max(1)
+    swing = top - safe.min(1)
+    delta = np.maximum(settings.min_amplitude, settings.min_swing * swing)
+    left, peak, right, _ = detect_seasons(safe, delta, slots, use_numba=settings.use_numba)
+    pixel, slot = np.nonzero(peak >= 0)
+    left, peak, right = left[pixel, slot], peak[pixel, slot], right[pixel, slot]
+    early, late = peak <= 1, peak >= curve.shape[1] - 2
+    cut = np.zeros(len(curve), bool), np.zeros(len(curve), bool)
+    cut[0][pixel[early]], cut[1][pixel[late]] = True, True
+    inside = np.flatnonzero(~early & ~late)
+    rows = pixel[inside], left[inside], peak[inside], right[inside]
+    return rows, (swing, np.where(valid, top, np.nan)), cut
+
+
+def fit_seasons(
+    axis: SeasonAxis,
+    looks: np.ndarray,
+    sigma: np.ndarray | None,
+    curve: np.ndarray,
+    rows: tuple,
+    settings: SeasonSettings,
+) -> FittedSeasons:
+    """Fit a double logistic to every season found on the detection curve."""
+    pixel, left, peak, right = rows
+    step, use_numba = float(axis.step), settings.use_numba
+    window, start = season_starts(curve, pixel, left, peak, right, step, use_numba=use_numba)
+    error_days = settings.error_days
+    if error_days is None:
+        error_days = SEASON_ERROR_DAYS if sigma is not None else 0.0
+    rho = float(np.exp(-axis.step / error_days)) if error_days > 0 else 0.0
+    if sigma is not None:
+        theta, chol, chi2, typical = fit_double_logistic(
+            looks, sigma, pixel, window, start, step=step, rho=rho, use_numba=use_numba
+        )
+        scale = np.ones(len(pixel))
+        poor = np.flatnonzero(chi2 > SEASON_MISFIT)
+    else:
+        theta, chol, scale = start.copy(), np.empty((len(pixel), 7, 7)), np.ones(len(pixel))
+        typical, poor = np.full(len(pixel), settings.looks_sigma), np.arange(len(pixel))
+    if len(poor):
+        z, spread = season_windows(looks, sigma, pixel[poor], window[poor], settings)
+        floor = 0.1 if sigma is None else 1.0
+        fitted = robust_double_logistic(z, spread, window[poor], start[poor], rho, floor, step, use_numba)
+        theta[poor], chol[poor], scale[poor] = fitted
+    error = scale * typical
+    follows = error <= SEASON_FOLLOWS[0] + SEASON_FOLLOWS[1] * np.abs(theta[:, 1]) + (
+        typical if sigma is not None else 0
+    )
+    edge = np.stack([window[:, 0] == 0, window[:, 1] == axis.length - 1], axis=1)
+    return FittedSeasons(pixel, window, edge, theta, chol, error, follows)
+
+
+def season_windows(looks, sigma, pixel, window, settings) -> tuple[np.ndarray, np.ndarray]:
+    """Looks (0 where missing) and sigma (infinite where missing or outside) of every window, (M, L)."""
+    length = int((window[:, 1] - window[:, 0]).max(initial=0)) + 1
+    at = np.minimum(window[:, :1] + np.arange(length), looks.shape[1] - 1)
+    z = looks[pixel[:, None], at].astype(float)
+    spread = np.full(z.shape, settings.looks_sigma) if sigma is None else sigma[pixel[:, None], at].astype(float)
+    seen = np.isfinite(z) & np.isfinite(spread) & (spread > 0)
+    seen &= np.arange(length) <= (window[:, 1] - window[:, 0])[:, None]
+    return np.where(seen, z, 0.0), np.where(seen, spread, np.inf)
+
+
+def robust_double_logistic(z, spread, window, theta, rho, floor, step: float, use_numba: bool | None) -> tuple:
+    """Reweighted fit (Tukey's biweight on residuals over a per-season scale); returns also the scale of the errors."""
+    t = step * np.arange(z.shape[1])
+    seen = np.isfinite(spread)
+    count, rows = seen.sum(1), np.arange(len(z))
+    window = np.stack([0 * rows, window[:, 1] - window[:, 0]], axis=1)
+    scale = np.full(len(z), 2.0)
+    for round_number in range(SEASON_ROUNDS):
+        u = np.abs(z - season_curve(t, theta)) / spread
+        if round_number:
+            scale = season_scale(u, seen, count, floor)
+        robust = np.maximum(1 - np.square(u / (SEASON_TUKEY * scale[:, None])), 0.0)
+        with np.errstate(divide="ignore"):
+            weighted = spread * scale[:, None] / robust
+        theta, chol, *_ = fit_double_logistic(z, weighted, rows, window, theta, step=step, rho=rho, use_numba=use_numba)
+    return theta, chol, scale
+
+
+def season_scale(u: np.ndarray, seen: np.ndarray, count: np.ndarray, floor: float) -> np.ndarray:
+    """Robust standard deviation of weighted residuals, from their median size, shrunk to 1 where looks are few."""
+    ordered = np.sort(np.where(seen, u, np.inf), axis=1)
+    middle = np.take_along_axis(ordered, np.maximum(count // 2, 0)[:, None], axis=1)[:, 0]
+    middle = np.where(np.isfinite(middle), middle, 1.0)
+    variance = np.square(1.4826 * middle) * count / np.maximum(count - 5.0, 1.0)
+    return np.maximum(np.sqrt((count * variance + SEASON_SCALE_LOOKS) / (count + SEASON_SCALE_LOOKS)), floor)
+
+
+def season_curve(t: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """Double-logistic values (M, len(t))."""
+    return double_logistic(t[:, None], theta).T

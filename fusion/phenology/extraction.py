@@ -1,0 +1,235 @@
+"""Season parameters of a block of pixels as plain arrays: detection, fit, dates, counts, one slot a year and season."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+
+from fusion.phenology.curve_fit import (
+    SEASON_MIN_LOOKS,
+    SEASON_ROBUST,
+    FittedSeasons,
+    SeasonAxis,
+    detection_curve,
+    find_seasons,
+    fit_seasons,
+    place_looks,
+    season_axis,
+    season_curve,
+)
+from fusion.phenology.curve_metrics import check_curve_method, curve_metrics
+from fusion.phenology.fit_metrics import analytic_metrics
+from fusion.phenology.reference import fill_gaps_linear, interpolation_matrix
+from fusion.phenology.settings import SEASON_FLAGS, SEASON_VARIABLES, SeasonSettings
+from fusion.phenology.whittaker import robust_weights, whittaker
+
+SEASON_BLOCK_SAMPLES = 292_000  # pixels times dates at once: 4000 pixels of a 5-daily year, fewer of a longer series
+SEASON_WATER_MAX = 0.1  # NDVI
+SEASON_CURVE_LAMBDA = 2500.0  # smoothness of curves that are not fitted, on the daily axis for one look a day
+SEASON_LAYERS = (*SEASON_VARIABLES, "COUNT")
+
+
+def extract_seasons(
+    values: np.ndarray,
+    sigma: np.ndarray | None,
+    days: np.ndarray,
+    periods: np.ndarray,
+    settings: SeasonSettings,
+    looks: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:
+    """All season layers of many series.
+
+    Parameters
+    ----------
+    values, sigma : ndarray, (N, T)
+        NDVI and its standard deviation, NaN = missing.
+    days : int ndarray, (T,)
+        Sorted days since 1970-01-01.
+    periods : int ndarray, (Y, 3)
+        For every output year the first and last day of the season's maximum, and the day that dates count from.
+    looks : (days (K,), seen (N, K) bool), optional
+        Real looks for the gap statistics; default: the finite values.
+
+    Returns
+    -------
+    ndarray, float32, (len(SEASON_LAYERS), Y, max_seasons, N)
+    """
+    out = np.full((len(SEASON_LAYERS), len(periods), settings.max_seasons, len(values)), np.nan, np.float32)
+    axis = season_axis(days)
+    block = max(SEASON_BLOCK_SAMPLES // axis.length, 32)
+    for first in range(0, len(values), block):
+        part = slice(first, first + block)
+        spread = None if sigma is None else sigma[part]
+        seen = (days, np.isfinite(values[part])) if looks is None else (looks[0], looks[1][part])
+        season_block(axis, values[part], spread, periods, settings, seen, out[..., part])
+    return out
+
+
+def season_block(axis, values, sigma, periods, settings, looks, out) -> None:
+    """Fill the layers of one block of pixels in place."""
+    placed, spread = place_looks(axis, values, sigma)
+    seen = np.isfinite(placed)
+    enough = np.full(len(placed), axis.length >= SEASON_MIN_LOOKS)
+    if not (seen.all() and enough.all()):
+        enough = seen.sum(1) >= SEASON_MIN_LOOKS
+        placed = np.where(enough[:, None], placed, np.nan)
+    curve = detection_curve(axis, placed, sigma is not None, settings.use_numba)
+    slots = 4 + 3 * (1 + axis.length * axis.step // 366)
+    rows, (swing, top), cut = find_seasons(curve, slots, settings)
+    layer = {name: out[i] for i, name in enumerate(SEASON_LAYERS)}
+    base_flag = season_pixel_flags(enough, top, swing, cut, settings)
+    for name in ("FLAG", "QFLAG", "COUNT", "LOOKS_UP", "LOOKS_PEAK", "LOOKS_DOWN"):
+        layer[name][:] = 0
+    layer["FLAG"][:, 0] = base_flag
+    if len(rows[0]) == 0:
+        return
+    fit = fit_seasons(axis, placed, spread, curve, rows, settings)
+    metrics = season_metrics(axis, placed, spread, fit, settings)
+    origin = axis.first + axis.step * fit.window[:, 0]
+    season_counts(metrics, fit.pixel, origin, looks)
+    small = ~(metrics["AMPL"] >= settings.min_amplitude)
+    season_scatter(layer, metrics, fit.pixel, origin, axis.first + axis.step * rows[2], periods, small)
+
+
+def season_pixel_flags(enough, top, swing, cut, settings) -> np.ndarray:
+    """Flag of a pixel's first slot as long as no season fills it."""
+    flag = np.where(enough, SEASON_FLAGS["no_season"], SEASON_FLAGS["no_data"])
+    with np.errstate(invalid="ignore"):
+        flag = flag | np.where(enough & (top < SEASON_WATER_MAX), SEASON_FLAGS["water"], 0)
+    swings = enough & (swing >= settings.min_amplitude)
+    flag = flag | np.where(swings & cut[0], SEASON_FLAGS["start_cut"], 0)
+    return flag | np.where(swings & cut[1], SEASON_FLAGS["end_cut"], 0)
+
+
+def season_metrics(axis: SeasonAxis, placed, spread, fit: FittedSeasons, settings: SeasonSettings) -> dict:
+    """Parameters of all seasons from the fitted curve, or from the smoother where that was chosen or fits better."""
+    fitted = settings.curve == "double_logistic"
+    if fitted and settings.method in ("relative_amplitude", "absolute"):
+        metrics = analytic_metrics(fit, float(axis.step), settings)
+    else:
+        check_curve_method(settings.method)
+        metrics = daily_metrics(axis, placed, spread, fit, settings)
+    poor = np.flatnonzero(~fit.follows) if fitted else np.arange(0)
+    if len(poor):
+        other = daily_metrics(axis, placed, spread, season_rows(fit, poor), replace(settings, curve="whittaker"))
+        other["FLAG"] |= SEASON_FLAGS["curve_fallback"]
+        for name in metrics:
+            metrics[name][poor] = other[name]
+    return metrics
+
+
+def season_rows(fit: FittedSeasons, rows: np.ndarray) -> FittedSeasons:
+    """Some of the seasons."""
+    return FittedSeasons(*(getattr(fit, field.name)[rows] for field in fields(fit)))
+
+
+def daily_metrics(axis: SeasonAxis, placed, spread, fit: FittedSeasons, settings: SeasonSettings) -> dict:
+    """Parameters read from daily curves."""
+    length = axis.step * (fit.window[:, 1] - fit.window[:, 0])
+    day = np.arange(int(length.max(initial=0)) + 1)
+    if settings.curve == "double_logistic":
+        curve = season_curve(day.astype(float), fit.theta)
+        level_sigma = 0.35 * fit.error
+    else:
+        pixels, row = np.unique(fit.pixel, return_inverse=True)
+        grid = np.arange(axis.days[0], axis.days[-1] + 1)
+        looks = placed[pixels].T
+        if settings.curve == "whittaker":
+            weights = None if spread is None else (1.0 / np.square(spread[pixels])).T
+            weights = None if weights is None else weights / np.nanmean(weights)
+            whole = season_whittaker(axis, looks, weights, grid, settings.use_numba)
+        else:
+            whole = interpolation_matrix(axis.days, grid) @ fill_gaps_linear(axis.days, looks)
+        at = np.minimum(axis.step * fit.window[:, :1] + day, len(grid) - 1)
+        curve = whole.T[row.ravel()[:, None], at]
+        level_sigma = 0.5 * fit.error
+    curve = np.where(day <= length[:, None], curve, np.nan)
+    return curve_metrics(curve, fit.open_edge, level_sigma, settings)
+
+
+def season_whittaker(axis: SeasonAxis, looks, weights, grid, use_numba) -> np.ndarray:
+    """Daily Whittaker curve of looks (T, N); robust where their errors are unknown."""
+    options = {"lam": SEASON_CURVE_LAMBDA * axis.length / len(grid), "days": axis.days, "use_numba": use_numba}
+    if weights is None:
+        for _ in range(SEASON_ROBUST):
+            weights = robust_weights(looks, whittaker(looks, weights, **options), None)
+    return whittaker(looks, weights, grid_days=grid, **options)
+
+
+def season_counts(metrics: dict, pixel: np.ndarray, origin: np.ndarray, looks: tuple) -> None:
+    """Looks in green-up, peak and green-down, the longest gap between them, and QFLAG; added to ``metrics``."""
+    look_days, seen = looks
+    borders = [origin + metrics[name] for name in ("UP", "TOP", "DOWN", "OFF")]
+    at = [looks_before(look_days, b) for b in borders]
+    if seen.all():
+        counts = [at[k + 1] - at[k] for k in range(3)]
+        widest = float(np.diff(look_days).max(initial=0))
+        gap = np.full(len(pixel), widest)
+    else:
+        total = np.zeros((len(seen), len(look_days) + 1), np.int32)
+        np.cumsum(seen, axis=1, out=total[:, 1:])
+        passed = [total[pixel, a] for a in at]
+        counts = [passed[k + 1] - passed[k] for k in range(3)]
+        inside = seen[pixel] & (look_days >= borders[0][:, None]) & (look_days <= borders[3][:, None])
+        last = np.maximum.accumulate(np.where(inside, look_days, borders[0][:, None]), axis=1)
+        steps = np.where(inside[:, 1:], look_days[1:] - last[:, :-1], 0.0)
+        gap = np.maximum(steps.max(1, initial=0.0), borders[3] - last[:, -1])
+        gap = np.maximum(gap, np.where(inside[:, 0], look_days[0] - borders[0], 0.0))
+    metrics["LOOKS_UP"], metrics["LOOKS_PEAK"], metrics["LOOKS_DOWN"] = counts
+    metrics["LONGEST_GAP"] = gap
+    up, top, down = (c > 2 for c in counts)
+    any_looks = np.minimum(np.minimum(counts[0], counts[1]), counts[2]) > 0
+    score = np.where(any_looks, 3, np.where(sum(counts) > 0, 2, 1))
+    for value, mask in ((4, up), (5, down), (6, top), (7, up & top), (8, up & down), (9, top & down)):
+        score = np.where(mask, value, score)
+    metrics["QFLAG"] = np.where(up & top & down, 10, score)
+    metrics["FLAG"] = metrics["FLAG"] | np.where(metrics["QFLAG"] < 7, SEASON_FLAGS["few_looks"], 0)
+
+
+def looks_before(look_days: np.ndarray, border: np.ndarray) -> np.ndarray:
+    """Number of looks before each border; by arithmetic where the looks are equidistant."""
+    steps = np.diff(look_days)
+    if len(steps) == 0 or (steps != steps[0]).any() or steps[0] == 0:
+        return np.searchsorted(look_days, border)
+    place = np.ceil((border - look_days[0]) / float(steps[0]))
+    return np.clip(np.where(np.isnan(place), len(look_days), place), 0, len(look_days)).astype(np.int64)
+
+
+def season_scatter(layer, metrics, pixel, origin, peak_day, periods, small) -> None:
+    """Put every season into the slot of its year; the largest ones where there are too many, in order of time."""
+    slots = layer["SOSD"].shape[1]
+    peak = np.where(np.isfinite(metrics["MAXD"]), origin + metrics["MAXD"], peak_day)
+    for name in ("SOSD", "EOSD", "MAXD"):
+        metrics[name] = metrics[name] + origin
+    for year, (first, last, zero) in enumerate(periods):
+        row = np.flatnonzero((peak >= first) & (peak < last + 1) & ~small)
+        if len(row) == 0:
+            continue
+        where = pixel[row]
+        if (np.diff(where) > 0).all():
+            slot = None
+            layer["COUNT"][year][:, where] = 1
+        else:
+            count = np.bincount(where, minlength=layer["COUNT"].shape[-1])
+            layer["COUNT"][year] = count
+            row = row[np.lexsort((-metrics["AMPL"][row], where))]
+            row = row[season_rank(pixel[row]) < slots]
+            row = row[np.lexsort((peak[row], pixel[row]))]
+            where, slot = pixel[row], season_rank(pixel[row])
+            more = count[where] > slots
+            metrics["FLAG"][row] |= np.where(more, SEASON_FLAGS["more_seasons"], 0)
+        whole = slot is None and len(where) == layer["COUNT"].shape[-1] == len(pixel)
+        for name in SEASON_VARIABLES:
+            value = metrics[name] if whole else metrics[name][row]
+            value = value - zero if name in ("SOSD", "EOSD", "MAXD") else value
+            if whole:
+                layer[name][year, 0] = value
+            elif slot is None:
+                layer[name][year, 0][where] = value
+            else:
+                layer[name][year, slot, where] = value
+
+
+def season_rank(group: np.ndarray) -> np.ndarray:
+    """Position of every row within its run of equal numbers."""
+    starts = np.flatnonzero(np.diff(group, prepend=-1))
+    return np.arange(len(group)) - np.repeat(starts, np.diff(starts, append=len(group)))

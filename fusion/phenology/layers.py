@@ -1,0 +1,170 @@
+"""Season layers of an NDVI cube: input checks, years, lazy computation, and the bands of an openEO cube."""
+
+from functools import partial
+
+import numpy as np
+import xarray as xr
+
+from fusion.contract import NDVI, NDVI_SIGMA, S2NDVI, ContractError, check_ndvi
+from fusion.phenology.extraction import SEASON_LAYERS, extract_seasons
+from fusion.phenology.settings import SEASON_HRVPP, SeasonSettings
+
+SEASON_SPAN_DAYS = 550  # a longer series is taken apart into calendar years
+SEASON_EPOCH = np.datetime64("1970-01-01", "D")
+
+
+def season_layers(
+    cube: xr.DataArray,
+    settings: SeasonSettings,
+    *,
+    sigma: xr.DataArray | float | None = None,
+    looks: xr.DataArray | None = None,
+    year: int | list[int] | None = None,
+) -> tuple[xr.DataArray, np.ndarray | int]:
+    """All season layers, dims (layer, year, season, ...), and the year label(s); lazy where the cube is.
+
+    The arguments are those of :func:`fusion.phenology.seasons.seasons`; ``layer`` follows ``SEASON_LAYERS``.
+    """
+    ndvi, spread = season_inputs(cube, sigma)
+    years, periods = season_periods(ndvi.t.values.astype("datetime64[D]").astype("int64"), year)
+    return season_compute(ndvi, spread, looks, periods, settings), years
+
+
+def season_inputs(cube: xr.DataArray, sigma) -> tuple[xr.DataArray, xr.DataArray | None]:
+    """NDVI and sigma without a bands dim, checked."""
+    if not isinstance(cube, xr.DataArray):
+        raise ContractError(f"the cube is a {type(cube).__name__}; expected an xarray.DataArray with dims t, y, x")
+    if "t" not in cube.dims or "t" not in cube.coords:
+        raise ContractError(
+            f"the cube has dims {cube.dims} and coords {tuple(cube.coords)}; expected dim and coord 't'"
+        )
+    if not np.issubdtype(cube.t.dtype, np.datetime64):
+        raise ContractError(f"coordinate 't' has dtype {cube.t.dtype}; expected datetime64; decode the times first")
+    if cube.sizes["t"] == 0 or np.isnat(cube.t.values).any() or (np.diff(cube.t.values.astype("int64")) < 0).any():
+        raise ContractError("coordinate 't' is empty, holds NaT or is not sorted; drop NaT and call cube.sortby('t')")
+    ndvi, band = season_band(cube)
+    if not season_is_lazy(ndvi):
+        check_ndvi(ndvi, band)
+    if sigma is None and "bands" in cube.dims and NDVI_SIGMA in [str(b) for b in cube.bands.values]:
+        sigma = cube.sel(bands=NDVI_SIGMA, drop=True)
+    if sigma is None:
+        return ndvi, None
+    if isinstance(sigma, xr.DataArray):
+        if "bands" in sigma.dims:
+            sigma = sigma.isel(bands=0, drop=True)
+        if sigma.sizes.get("t") != ndvi.sizes["t"]:
+            raise ContractError(f"sigma has {sigma.sizes.get('t')} dates; expected the cube's {ndvi.sizes['t']}")
+        return ndvi, sigma
+    if not np.isfinite(sigma) or sigma <= 0:
+        raise ContractError(f"sigma is {sigma}; expected a positive standard deviation of NDVI")
+    return ndvi, xr.full_like(ndvi, float(sigma), dtype=np.float32)
+
+
+def season_band(cube: xr.DataArray) -> tuple[xr.DataArray, str]:
+    """The NDVI band and its name."""
+    if "bands" not in cube.dims:
+        return cube, str(cube.name or NDVI)
+    bands = [str(b) for b in cube.bands.values] if "bands" in cube.coords else []
+    for name in (NDVI, S2NDVI, "ndvi"):
+        if name in bands:
+            return cube.isel(bands=bands.index(name), drop=True), name
+    if cube.sizes["bands"] == 1:
+        return cube.isel(bands=0, drop=True), bands[0] if bands else NDVI
+    raise ContractError(f"the cube has bands {bands}; expected one band, or one of them named {NDVI!r} or {S2NDVI!r}")
+
+
+def season_is_lazy(array: xr.DataArray) -> bool:
+    """Whether the values are still to be computed."""
+    return array.chunks is not None
+
+
+def season_periods(days: np.ndarray, year: int | list[int] | None) -> tuple[np.ndarray | int, np.ndarray]:
+    """Label and (first, last, zero) days of every output year; a single number where there is no year dim."""
+    middle = int(days[0] + (days[-1] - days[0]) // 2)
+    if year is None and days[-1] - days[0] <= SEASON_SPAN_DAYS:
+        label = season_year_of(middle)
+        half = 183 if days[-1] - days[0] > 366 else SEASON_SPAN_DAYS
+        return label, np.array([[middle - half, middle + half, season_first_day(label)]])
+    if year is None:
+        years = np.arange(season_year_of(days[0]), season_year_of(days[-1]) + 1)
+    else:
+        years = np.atleast_1d(np.asarray(year))
+        if not np.issubdtype(years.dtype, np.integer) or len(np.unique(years)) != len(years) or len(years) == 0:
+            raise ContractError(f"year is {year!r}; expected a calendar year such as 2019 or a list of different ones")
+        covered = season_year_of(days[0]), season_year_of(days[-1])
+        if (years < covered[0]).any() or (years > covered[1]).any():
+            raise ContractError(f"year is {year}; the cube covers {covered[0]} to {covered[1]}")
+    rows = [(season_first_day(int(y)), season_first_day(int(y) + 1) - 1, season_first_day(int(y))) for y in years]
+    return (int(years[0]) if isinstance(year, int | np.integer) else years), np.array(rows)
+
+
+def season_year_of(day: int) -> int:
+    """Calendar year of a day since 1970-01-01."""
+    return int((SEASON_EPOCH + int(day)).astype("datetime64[Y]").astype("int64")) + 1970
+
+
+def season_first_day(year: int) -> int:
+    """1 January as days since 1970-01-01."""
+    return int(np.datetime64(f"{year:04d}-01-01", "D").astype("int64"))
+
+
+def season_compute(ndvi, spread, looks, periods, settings) -> xr.DataArray:
+    """All layers, lazily where the input is lazy."""
+    inputs, core = [ndvi], [["t"]]
+    days = ndvi.t.values.astype("datetime64[D]").astype("int64")
+    if spread is not None:
+        inputs.append(spread.drop_vars("t", errors="ignore"))
+        core.append(["t"])
+        inputs[0] = ndvi.drop_vars("t")
+    look_days = None
+    if looks is not None:
+        seen, _ = season_band(looks)
+        look_days = seen.t.values.astype("datetime64[D]").astype("int64")
+        inputs.append(seen.rename(t="t_looks").drop_vars("t_looks"))
+        core.append(["t_looks"])
+    inputs = [a.chunk({d[0]: -1}) if season_is_lazy(a) else a for a, d in zip(inputs, core, strict=True)]
+    run = partial(
+        season_values, days=days, periods=periods, settings=settings, has_sigma=spread is not None, look_days=look_days
+    )
+    sizes = {"layer": len(SEASON_LAYERS), "year": len(periods), "season": settings.max_seasons}
+    out = xr.apply_ufunc(
+        run, *inputs, input_core_dims=core, output_core_dims=[list(sizes)], dask="parallelized",
+        output_dtypes=[np.float32], dask_gufunc_kwargs={"output_sizes": sizes},
+    )  # fmt: skip
+    return out.transpose(*sizes, *[d for d in ndvi.dims if d != "t"])
+
+
+def season_values(ndvi, *others, days, periods, settings, has_sigma, look_days) -> np.ndarray:
+    """One chunk as numpy: core dims last in, (layer, year, season) last out."""
+    shape = ndvi.shape[:-1]
+    flat = np.asarray(ndvi).reshape(-1, ndvi.shape[-1])
+    check_ndvi(xr.DataArray(flat), NDVI)
+    sigma = np.asarray(others[0]).reshape(flat.shape) if has_sigma else None
+    looks = None
+    if look_days is not None:
+        looks = look_days, np.isfinite(np.asarray(others[-1]).reshape(len(flat), -1))
+    layers = extract_seasons(flat, sigma, days, periods, settings, looks)
+    return np.moveaxis(layers, -1, 0).reshape(*shape, *layers.shape[:-1])
+
+
+def season_cube(
+    layers: xr.DataArray, years: np.ndarray | int, variables: tuple[str, ...] = SEASON_HRVPP
+) -> xr.DataArray:
+    """Layers as an openEO cube (t, bands, ...): ``t`` = 1 January of each year, bands ``SOSD_s1`` ..., ``COUNT``.
+
+    Band names depend on the variables and the number of seasons only (:func:`season_cube_bands`), labels on ``t`` on
+    the years only, so that every chunk of a job gives the same.
+    """
+    at = [SEASON_LAYERS.index(name) for name in variables]
+    slots = layers.sizes["season"]
+    parts = [layers.isel(season=k, layer=at) for k in range(slots)]
+    parts.append(layers.isel(season=0, layer=[SEASON_LAYERS.index("COUNT")]))
+    cube = xr.concat([part.rename(layer="bands") for part in parts], dim="bands").rename(year="t")
+    labels = np.array([f"{int(y):04d}-01-01" for y in np.atleast_1d(years)], "datetime64[ns]")
+    cube = cube.assign_coords(bands=season_cube_bands(slots, variables), t=labels)
+    return cube.transpose("t", "bands", *[d for d in cube.dims if d not in ("t", "bands")])
+
+
+def season_cube_bands(max_seasons: int = 2, variables: tuple[str, ...] = SEASON_HRVPP) -> list[str]:
+    """Band labels of :func:`season_cube`: ``SOSD_s1``, ..., ``SOSD_s2``, ..., ``COUNT``."""
+    return [f"{name}_s{k}" for k in range(1, max_seasons + 1) for name in variables] + ["COUNT"]

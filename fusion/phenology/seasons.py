@@ -1,0 +1,208 @@
+"""Season dates and parameters of an NDVI cube: the public call."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from fusion.contract import ContractError
+from fusion.phenology.extraction import SEASON_LAYERS
+from fusion.phenology.layers import season_inputs, season_layers
+from fusion.phenology.phenolopy import phenolopy_metrics
+from fusion.phenology.reference import reference_phenology, reference_smoothing, reference_year
+from fusion.phenology.settings import SEASON_DATES, SEASON_FLAGS, SeasonSettings
+from fusion.phenology.smoothing import smooth
+
+# name: (units, long name)
+SEASON_ATTRIBUTES = {
+    "SOSD": ("days since {year}-01-01", "start of season"),
+    "EOSD": ("days since {year}-01-01", "end of season"),
+    "MAXD": ("days since {year}-01-01", "date of the season's maximum"),
+    "SOSV": ("1", "NDVI at the start of season"),
+    "EOSV": ("1", "NDVI at the end of season"),
+    "MINV": ("1", "mean of the minima left and right of the season"),
+    "MAXV": ("1", "NDVI at the season's maximum"),
+    "AMPL": ("1", "season amplitude, MAXV - MINV"),
+    "LENGTH": ("days", "length of season, EOSD - SOSD"),
+    "LSLOPE": ("1/day", "rate of green-up at SOSD"),
+    "RSLOPE": ("1/day", "rate of senescence at EOSD, positive"),
+    "SPROD": ("day", "seasonal productivity, daily sum of NDVI - MINV from SOSD to EOSD"),
+    "TPROD": ("day", "total productivity, daily sum of NDVI from SOSD to EOSD"),
+    "QFLAG": ("1", "looks in green-up, peak and green-down: 10 = more than two in each, 0 = no season"),
+    "SOSD_SIGMA": ("days", "standard deviation of SOSD"),
+    "EOSD_SIGMA": ("days", "standard deviation of EOSD"),
+    "MAXD_SIGMA": ("days", "standard deviation of MAXD"),
+    "LOOKS_UP": ("1", "looks during green-up"),
+    "LOOKS_PEAK": ("1", "looks around the peak"),
+    "LOOKS_DOWN": ("1", "looks during green-down"),
+    "LONGEST_GAP": ("days", "longest gap between looks from green-up to green-down"),
+    "FLAG": ("1", "sum of season flags"),
+}
+SEASON_INTEGERS = ("QFLAG", "LOOKS_UP", "LOOKS_PEAK", "LOOKS_DOWN", "FLAG", "COUNT")
+SEASON_PRESMOOTHED = (
+    "savitzky_golay",
+    "spline",
+    "hants",
+)  # smoothed first, to a 5-daily series that is then dated as it is
+
+
+def seasons(
+    cube: xr.DataArray,
+    *,
+    sigma: xr.DataArray | float | None = None,
+    looks: xr.DataArray | None = None,
+    method: str = "relative_amplitude",
+    start: float = 0.25,
+    end: float = 0.15,
+    curve: str = "double_logistic",
+    year: int | list[int] | None = None,
+    max_seasons: int = 2,
+    min_amplitude: float = 0.1,
+    error_days: float | None = None,
+    yydoy: bool = False,
+    use_numba: bool | None = None,
+) -> xr.Dataset:
+    """Start, end, peak and productivity of every season, with standard deviations in days, counts and flags.
+
+    Parameters
+    ----------
+    cube : xarray.DataArray
+        NDVI with a dim ``t`` (datetime, sorted, any step, gaps and duplicates allowed) and any others, in any order;
+        of ``bands`` the NDVI is ``NDVI``, ``S2NDVI`` or the only one. NaN = no look. Dask arrays stay lazy.
+    sigma : DataArray or float, optional
+        Standard deviation of the values, default the band ``NDVI_SIGMA``. Without any, looks are taken as independent
+        and their error is found from the residuals, robustly (undetected clouds).
+    looks : DataArray, optional
+        Real observations (same pixels, own dates) for the looks counts, gaps and QFLAG of a fused series.
+    method, start, end, curve, max_seasons, min_amplitude, error_days, use_numba
+        See :class:`fusion.phenology.settings.SeasonSettings`. ``method="reference"`` and ``"phenolopy"`` give the
+        dates of the original use case and of phenolopy, each with its own faults.
+    year : int or list of int, optional
+        Seasons whose maximum lies in these calendar years. Default: a series up to 18 months gives the seasons around
+        its middle, counted from 1 January of the middle's year; a longer one gives every calendar year.
+    yydoy : bool
+        Add ``SOSD_YYDOY`` ... as HR-VPP writes dates.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dims ``(season, y, x)``, or ``(year, season, y, x)`` for several years. Dates are days since 1 January of the
+        season's year: negative or above 365 across New Year. NaN = none; ``FLAG`` says why.
+
+    Raises
+    ------
+    ContractError
+        Wrong dims, time axis, values that are no NDVI, unknown method or option; the message lists what is possible.
+    """
+    settings = SeasonSettings(
+        method=method, start=start, end=end, curve=curve, max_seasons=max_seasons, min_amplitude=min_amplitude,
+        error_days=error_days, use_numba=use_numba,
+    )  # fmt: skip
+    if method in SEASON_COMPATIBLE:
+        return SEASON_COMPATIBLE[method](season_inputs(cube, sigma)[0], year)
+    if curve in SEASON_PRESMOOTHED:
+        looks = season_inputs(cube, None)[0] if looks is None else looks
+        cube, sigma = smooth(cube, method=curve, sigma=sigma, step_days=5, use_numba=use_numba), None
+    data = season_dataset(*season_layers(cube, settings, sigma=sigma, looks=looks, year=year), settings)
+    return data.assign({f"{n}_YYDOY": season_yydoy(data[n], data.year) for n in SEASON_DATES}) if yydoy else data
+
+
+def season_yydoy(date: xr.DataArray, year: xr.DataArray) -> xr.DataArray:
+    """Dates as YYDOY, for example 19121 for 1 May 2019; 0 = none."""
+
+    def convert(value, zero):
+        whole = np.where(np.isfinite(value), np.floor(value), 0).astype(np.int64)
+        dates = zero.astype("datetime64[D]") + whole
+        first = dates.astype("datetime64[Y]")
+        doy = (dates - first.astype("datetime64[D]")).astype(np.int64) + 1
+        return np.where(np.isfinite(value), (first.astype(np.int64) + 1970) % 100 * 1000 + doy, 0).astype(np.int32)
+
+    zero = xr.DataArray(
+        np.array([np.datetime64(f"{int(y):04d}-01-01") for y in np.atleast_1d(year.values)]).reshape(year.shape)
+        .astype("datetime64[ns]"), dims=year.dims, coords=year.coords,
+    )  # fmt: skip
+    out = xr.apply_ufunc(convert, date, zero, dask="parallelized", output_dtypes=[np.int32])
+    out = out.transpose(*date.dims)
+    out.attrs = {"units": "1", "long_name": f"{date.attrs['long_name']} as YYDOY (0 = none)"}
+    return out
+
+
+def reference_seasons(ndvi: xr.DataArray, wanted: int | list[int] | None) -> xr.Dataset:
+    """The original's dates as a season dataset; FLAG marks those that its search window capped."""
+    year = reference_year(ndvi.t.values.astype("datetime64[D]").astype("int64"))
+    if wanted is not None and np.atleast_1d(wanted).tolist() != [year]:
+        raise ContractError(
+            f"year is {wanted}, but method 'reference' dates the year of the series' middle, {year}; "
+            "select that year's dates from the cube first, or use another method"
+        )
+    dates = reference_phenology(reference_smoothing(ndvi)).isel(t=0, drop=True)
+    data, flag = {}, None
+    window = {"SOSD": ("sos", ("04-02", "06-10"), "start_cut"), "EOSD": ("eos", ("09-01", "12-31"), "end_cut")}
+    for name, (band, edges, label) in window.items():
+        doy = dates.sel(bands=band, drop=True).expand_dims(season=[1])
+        data[name] = (doy - 1).where(doy > 0).astype(np.float32)
+        data[name].attrs = season_attributes(name)
+        ends = [pd.Timestamp(f"{year}-{edge}").dayofyear for edge in edges]
+        capped = xr.where(doy.isin(ends), SEASON_FLAGS[label], 0)
+        flag = capped if flag is None else flag + capped
+    data["FLAG"] = (flag + xr.where(doy == 0, SEASON_FLAGS["no_data"], 0)).astype(np.int16)
+    data["FLAG"].attrs = season_attributes("FLAG")
+    return xr.Dataset(data, attrs={"method": "reference"}).assign_coords(year=year)
+
+
+def phenolopy_seasons(ndvi: xr.DataArray, wanted: int | list[int] | None) -> xr.Dataset:
+    """phenolopy's 18 metrics; it knows no years."""
+    if wanted is not None:
+        raise ContractError(
+            f"year is {wanted}, but method 'phenolopy' takes the whole series as one year; select the dates first"
+        )
+    return phenolopy_metrics(ndvi)
+
+
+SEASON_COMPATIBLE = {"reference": reference_seasons, "phenolopy": phenolopy_seasons}
+
+
+def season_dataset(layers: xr.DataArray, years, settings: SeasonSettings) -> xr.Dataset:
+    """Variables with CF attributes; ``year`` is a dim for several years, else a scalar coordinate."""
+    single = np.ndim(years) == 0
+    layers = layers.assign_coords(season=np.arange(1, settings.max_seasons + 1))
+    layers = layers.isel(year=0).assign_coords(year=years) if single else layers.assign_coords(year=years)
+    data = {}
+    for i, name in enumerate(SEASON_LAYERS):
+        layer = layers.isel(layer=i)
+        if name == "COUNT":
+            layer = layer.isel(season=0, drop=True)
+        if name in SEASON_INTEGERS:
+            layer = layer.astype(np.int16)
+        layer.attrs = season_attributes(name)
+        data[name] = layer
+    out = xr.Dataset(data)
+    out.season.attrs = {"long_name": "season of the year, in order of time"}
+    out.year.attrs = {"long_name": "calendar year of the season's maximum; dates count from its 1 January"}
+    out.attrs = {
+        "Conventions": "CF-1.11",
+        "title": "Vegetation phenology and productivity",
+        "method": settings.method,
+        "start_threshold": settings.start,
+        "end_threshold": settings.end,
+        "curve": settings.curve,
+    }
+    return out
+
+
+def season_attributes(name: str) -> dict:
+    """CF attributes of a variable."""
+    if name == "COUNT":
+        return {"units": "1", "long_name": "number of seasons of the year"}
+    units, long_name = SEASON_ATTRIBUTES[name]
+    attrs: dict[str, object] = {
+        "units": "d" if units.startswith("day") else units.replace("/day", " d-1").replace("1 d", "d"),
+        "long_name": long_name,
+    }
+    if name in SEASON_DATES:
+        attrs["comment"] = (
+            "days since 1 January of the season's year (0 = 1 January); negative or above 365 across New Year"
+        )
+    if name == "FLAG":
+        attrs["flag_masks"] = np.array(list(SEASON_FLAGS.values()), np.int16)
+        attrs["flag_meanings"] = " ".join(SEASON_FLAGS)
+    return attrs

@@ -1,0 +1,154 @@
+"""Smoothing of an NDVI cube: the public call, every smoother behind one interface."""
+
+from functools import partial
+
+import numpy as np
+import xarray as xr
+
+from fusion.contract import NDVI_SIGMA, ContractError, TimeGrid
+from fusion.phenology.curve_fit import (
+    SEASON_MIN_LOOKS,
+    detection_curve,
+    find_seasons,
+    fit_seasons,
+    place_looks,
+    season_axis,
+    season_curve,
+)
+from fusion.phenology.layers import season_inputs, season_is_lazy
+from fusion.phenology.settings import SeasonSettings
+from fusion.phenology.smoothers import (
+    SMOOTH_HARMONICS,
+    SMOOTH_LAMBDA,
+    SMOOTH_POLYORDER,
+    SMOOTH_WINDOW_DAYS,
+    SMOOTHERS,
+    smooth_values,
+)
+
+SMOOTH_BLOCK_SAMPLES = 750_000  # series times days at once: 2000 series of a year, fewer of a longer span
+
+
+def smooth(
+    cube: xr.DataArray,
+    *,
+    method: str = "whittaker",
+    sigma: xr.DataArray | float | None = None,
+    start: str | np.datetime64 | None = None,
+    end: str | np.datetime64 | None = None,
+    step_days: int | None = None,
+    lam: float = SMOOTH_LAMBDA,
+    window_days: int = SMOOTH_WINDOW_DAYS,
+    polyorder: int = SMOOTH_POLYORDER,
+    harmonics: int = SMOOTH_HARMONICS,
+    envelope_iterations: int = 0,
+    robust_iterations: int = 0,
+    use_numba: bool | None = None,
+) -> xr.DataArray:
+    """A smooth, gap-free curve per pixel.
+
+    Parameters
+    ----------
+    cube : xarray.DataArray
+        NDVI with a dim ``t`` and any others, in any order; with ``bands`` the NDVI band is taken. NaN = no look, dates
+        may be irregular or doubled. Dask arrays stay lazy.
+    method : str
+        ``whittaker`` (``lam``, ``envelope_iterations``, ``robust_iterations``), ``savitzky_golay`` (``window_days``,
+        ``polyorder``; with a sigma a weighted local polynomial), ``double_logistic`` (season by season, robust),
+        ``spline`` (``lam``), ``hants`` (``harmonics``) or ``none`` (straight lines).
+    sigma : DataArray or float, optional
+        Standard deviation of the looks; default: the band ``NDVI_SIGMA`` if there is one. Looks weigh ``1 / sigma**2``.
+    start, end, step_days
+        Dates of the curve; default: the cube's own dates, or every ``step_days`` between its first and last.
+
+    Returns
+    -------
+    xarray.DataArray
+        float32, dims of the input without ``bands``; a series without a look stays NaN.
+
+    Raises
+    ------
+    ContractError
+        Wrong dims, dates, values that are no NDVI, unknown method; the message lists what is possible.
+    """
+    if method not in SMOOTHERS:
+        raise ContractError(f"method is {method!r}; expected one of {', '.join(SMOOTHERS)}")
+    ndvi, spread = season_inputs(cube, sigma)
+    days = ndvi.t.values.astype("datetime64[D]").astype("int64")
+    grid_days = smooth_grid(days, start, end, step_days)
+    options = {
+        "method": method, "lam": lam, "window_days": window_days, "polyorder": polyorder, "harmonics": harmonics,
+        "envelope_iterations": envelope_iterations, "robust_iterations": robust_iterations, "use_numba": use_numba,
+    }  # fmt: skip
+    out = smooth_lazily(ndvi, spread, days, grid_days, options).transpose(*ndvi.dims)
+    out = out.assign_coords(t=grid_days.astype("datetime64[D]").astype("datetime64[ns]"))
+    out.attrs = {k: v for k, v in ndvi.attrs.items() if k != NDVI_SIGMA} | {"smoothing": method, "units": "1"}
+    return out
+
+
+def smooth_lazily(
+    ndvi: xr.DataArray, spread: xr.DataArray | None, days: np.ndarray, grid_days: np.ndarray, options: dict
+) -> xr.DataArray:
+    """Chunk after chunk where the input is lazy."""
+    inputs = [a.drop_vars("t", errors="ignore") for a in (ndvi, spread) if a is not None]
+    inputs = [a.chunk({"t": -1}) if season_is_lazy(a) else a for a in inputs]
+    return xr.apply_ufunc(
+        partial(smooth_chunk, days=days, grid_days=grid_days, options=options), *inputs,
+        input_core_dims=[["t"]] * len(inputs), output_core_dims=[["t"]], exclude_dims={"t"}, dask="parallelized",
+        output_dtypes=[np.float32], dask_gufunc_kwargs={"output_sizes": {"t": len(grid_days)}},
+    )  # fmt: skip
+
+
+def smooth_grid(days: np.ndarray, start, end, step_days: int | None) -> np.ndarray:
+    """Dates of the curve as days since 1970-01-01."""
+    if start is None and end is None and step_days is None:
+        return np.unique(days)
+    first = np.datetime64(start, "D") if start is not None else np.datetime64(int(days[0]), "D")
+    last = np.datetime64(end, "D") if end is not None else np.datetime64(int(days[-1]), "D")
+    return TimeGrid(first, last, 1 if step_days is None else step_days).days
+
+
+def smooth_chunk(ndvi, *sigma, days, grid_days, options) -> np.ndarray:
+    """One chunk as numpy, time last in and out."""
+    shape = ndvi.shape[:-1]
+    values = np.asarray(ndvi).reshape(-1, ndvi.shape[-1])
+    spread = np.asarray(sigma[0]).reshape(values.shape) if sigma else None
+    out = np.empty((len(values), len(grid_days)), np.float32)
+    block = max(SMOOTH_BLOCK_SAMPLES // int(days[-1] - days[0] + 1), 32)
+    for first in range(0, len(values), block):
+        part = slice(first, first + block)
+        noise = None if spread is None else spread[part]
+        if options["method"] == "double_logistic":
+            out[part] = smooth_seasons(values[part], noise, days, grid_days, options["use_numba"])
+            continue
+        weights = None
+        if noise is not None:
+            weights = np.where(np.isfinite(noise) & (noise > 0), 1.0 / np.square(noise.astype(float)), 0.0).T
+            weights = weights / max(weights.mean(), 1e-30)
+        out[part] = smooth_values(days, values[part].T, grid_days, weights=weights, **options).T
+    return out.reshape(*shape, len(grid_days))
+
+
+def smooth_seasons(values, sigma, days, grid_days, use_numba) -> np.ndarray:
+    """Double-logistic curve of every season, the mean where two windows meet; between them the detection curve.
+
+    Series with too few looks for a season get straight lines.
+    """
+    settings = SeasonSettings(use_numba=use_numba)
+    axis = season_axis(days)
+    placed, spread = place_looks(axis, values, sigma)
+    placed = np.where((np.isfinite(placed).sum(1) >= SEASON_MIN_LOOKS)[:, None], placed, np.nan)
+    curve = detection_curve(axis, placed, sigma is not None, use_numba)
+    curve_or_looks = np.where(np.isfinite(curve), curve, place_looks(axis, values, None)[0])
+    out = smooth_values(axis.days, curve_or_looks.T, grid_days, method="none").T
+    rows, *_ = find_seasons(curve, 4 + 3 * (1 + axis.length * axis.step // 366), settings)
+    if len(rows[0]) == 0:
+        return out
+    fit = fit_seasons(axis, placed, spread, curve, rows, settings)
+    total, number = np.zeros(out.shape), np.zeros(out.shape)
+    for m in np.flatnonzero(fit.follows):
+        first, last = axis.days[fit.window[m]]
+        inside = (grid_days >= first) & (grid_days <= last)
+        total[fit.pixel[m], inside] += season_curve(grid_days[inside] - float(first), fit.theta[m : m + 1])[0]
+        number[fit.pixel[m], inside] += 1
+    return np.where(number > 0, total / np.maximum(number, 1), out)

@@ -1,0 +1,131 @@
+"""Trained generators as files that hold tensors and plain settings only."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from fusion.features.features import FEATURE_NAMES, FEATURE_VERSION
+from fusion.model.generator import Generator
+from fusion.whole_file import whole_file
+
+WEIGHTS_FORMAT = 1
+
+
+class GeneratorSettings(BaseModel):
+    """Shape of the generator; stored in the checkpoint and in the manifest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    width: int = Field(32, ge=4, description="channels of the trunk")
+    dilations: tuple[int, ...] = Field((1, 2, 4, 8, 4, 1), description="one residual block each, in time steps")
+    spatial_every: int = Field(2, ge=1, description="every n-th block looks at the 3 x 3 neighbours")
+
+
+def build_generator(settings: GeneratorSettings) -> Generator:
+    """The generator that these settings describe, fed by the current features."""
+    return Generator(len(FEATURE_NAMES), settings.width, tuple(settings.dilations), settings.spatial_every)
+
+
+class WeightsError(ValueError):
+    """A checkpoint cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class TrainedGenerator:
+    """Averaged weights with what is needed to use them."""
+
+    generator: Generator
+    settings: GeneratorSettings
+    calibration: dict[str, list[float]] | None
+    record: dict[str, Any]
+
+
+def save_weights(file: Path, trained: TrainedGenerator) -> Path:
+    """Write the weights, whole or not at all."""
+    content = {
+        "format": WEIGHTS_FORMAT,
+        "feature_version": FEATURE_VERSION,
+        "features": list(FEATURE_NAMES),
+        "generator": trained.settings.model_dump(mode="json"),
+        "calibration": trained.calibration,
+        "record": trained.record,
+        "state": {k: v.detach().cpu().contiguous() for k, v in trained.generator.state_dict().items()},
+    }
+    with whole_file(file) as partial:
+        torch.save(content, partial)
+    return file
+
+
+def load_weights(file: Path, *, as_start: bool = False) -> TrainedGenerator:
+    """Read weights; refuses anything but tensors and plain settings.
+
+    Weights from before the last features were added are widened: they give the same answer as before. With
+    ``as_start`` an earlier feature version will do: training goes on from there with the features of today.
+
+    Raises
+    ------
+    WeightsError
+        Missing, corrupted, another format, or made for other features.
+    """
+    if not file.is_file():
+        raise WeightsError(f"there is no checkpoint {file}; give the generator.pt of a training run")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a bad file
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(
+            f"{file} cannot be read as tensors and plain settings ({reason}); it is damaged or not a generator.pt; "
+            "train again or fetch it again"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != WEIGHTS_FORMAT:
+        seen = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise WeightsError(f"{file} has format {seen!r}; expected {WEIGHTS_FORMAT}; give the generator.pt of a run")
+    known = tuple(content["features"])
+    version = content["feature_version"]
+    if (
+        version > FEATURE_VERSION
+        or (version < FEATURE_VERSION and not as_start)
+        or FEATURE_NAMES[: len(known)] != known
+    ):
+        raise WeightsError(
+            f"{file} was trained on feature version {version} "
+            f"({len(known)} features); this package computes version {FEATURE_VERSION} "
+            f"({len(FEATURE_NAMES)}); train again or use the package version that made it"
+        )
+    settings = GeneratorSettings.model_validate(content["generator"])
+    generator = build_generator(settings)
+    added = len(FEATURE_NAMES) - len(known)  # features that came later start without effect
+    stem = torch.nn.functional.pad(content["state"]["stem.weight"], (0, 0, 0, 0, 0, added))
+    generator.load_state_dict({**content["state"], "stem.weight": stem})
+    return TrainedGenerator(generator.eval(), settings, content["calibration"], content["record"])
+
+
+def widened(narrow: TrainedGenerator, settings: GeneratorSettings) -> Generator:
+    """A generator of more channels that gives the same answer, so that training can go on with a larger one.
+
+    The new channels read what the others read, with the same starting values at every call, and nothing reads them
+    yet (Chen et al. 2016, Net2Net, arXiv:1511.05641).
+
+    Raises
+    ------
+    WeightsError
+        ``settings`` ask for fewer channels or for other blocks.
+    """
+    seen = narrow.settings
+    if seen.width > settings.width or settings != seen.model_copy(update={"width": settings.width}):
+        raise WeightsError(
+            f"the weights to start from have the shape {seen}, the run asks for {settings}; a start may have fewer "
+            "channels in the same blocks; set generator.width, generator.dilations and generator.spatial_every"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # networks widened apart can be averaged
+        wide = build_generator(settings)
+    state = wide.state_dict()
+    for name, value in narrow.generator.state_dict().items():
+        if value.dim() == 4 and value.shape[1] > 1:
+            state[name][: len(value), value.shape[1] :] = 0  # the old channels do not read the new ones
+        state[name][tuple(slice(n) for n in value.shape)] = value
+    wide.load_state_dict(state)
+    return wide

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+import fusion
+from fusion.commands.adapt import sigma_factor, write_rescaled
+from fusion.contract import NDVI_SIGMA, S2NDVI, ContractError
+from fusion.inference.session import load_session
+from tests.factory import mock_cube, mock_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return mock_model(tmp_path_factory.mktemp("adapt") / "linear", None)
+
+
+@pytest.fixture(scope="module")
+def cube():
+    return mock_cube(y=20, x=20, seed=4)
+
+
+def test_rescaling_is_exact_and_leaves_the_ndvi(cube, model, tmp_path):
+    factor, looks = sigma_factor(cube, load_session(model))
+    assert looks >= 500
+    adapted = write_rescaled(model, tmp_path / "adapted", factor, looks)
+    again, _ = sigma_factor(cube, load_session(adapted))
+    assert again == pytest.approx(1.0, abs=2e-3)
+    period = {"start": cube.t.values[0], "end": cube.t.values[-1]}
+    before, after = fusion.fuse(cube, model=model, **period), fusion.fuse(cube, model=adapted, **period)
+    np.testing.assert_array_equal(before.sel(bands="NDVI"), after.sel(bands="NDVI"))
+    ratio = after.sel(bands=NDVI_SIGMA) / before.sel(bands=NDVI_SIGMA)
+    np.testing.assert_allclose(ratio, factor, rtol=2e-3)
+
+
+def test_too_few_looks_to_rescale(cube, model):
+    with pytest.raises(ContractError, match="500 are needed"):
+        sigma_factor(cube.isel(y=slice(0, 2), x=slice(0, 2)), load_session(model))
+
+
+def test_a_dip_is_suspect_and_a_rise_is_not(cube, model):
+    fused = fusion.fuse(cube, model=model, start=cube.t.values[0], end=cube.t.values[-1])
+    dipped = cube.copy()
+    row = 5
+    sigma = fused.sel(bands=NDVI_SIGMA).interp(t=cube.t[row]).values
+    level = fused.sel(bands="NDVI").interp(t=cube.t[row]).values
+    values = np.where(np.arange(20)[:, None] < 10, level - 3 * sigma, level + 3 * sigma)
+    dipped.loc[{"bands": S2NDVI, "t": cube.t[row]}] = values
+    flags = fusion.suspect_looks(dipped, fused)
+    assert flags.dims == ("t", "y", "x") and flags.dtype == bool
+    assert flags[row, :10].all() and not flags[row, 10:].any()
+    gone = dipped.where(dipped.bands != S2NDVI)
+    assert not fusion.suspect_looks(gone, fused).any()
+
+
+def test_suspect_needs_the_sigma_of_a_look(cube, model):
+    fused = fusion.fuse(cube, model=model, start=cube.t.values[0], end=cube.t.values[-1], sigma="signal")
+    with pytest.raises(ContractError, match="sigma='look'"):
+        fusion.suspect_looks(cube, fused)
+    look = fusion.fuse(cube, model=model, start=cube.t.values[0], end=cube.t.values[-1])
+    with pytest.raises(ContractError, match="same pixels"):
+        fusion.suspect_looks(cube.isel(y=slice(1, None)), look)
+    assert isinstance(look, xr.DataArray)

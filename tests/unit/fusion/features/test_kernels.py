@@ -1,0 +1,35 @@
+import numpy as np
+
+from fusion.features.kernels import box_mean, smooth_in_time, time_kernel
+
+
+def test_kernel_is_one_at_zero_and_gaussian_beside_it():
+    weights = time_kernel(np.array([0, 10, 100]), np.array([0]), 10.0)
+    np.testing.assert_allclose(weights, [[1.0, np.exp(-0.5), 0.0]], rtol=1e-6)
+
+
+def test_smoothing_is_blind_to_missing_values():
+    days = np.array([0, 5, 10])
+    mean, support = smooth_in_time(
+        np.array([[0.2], [0.0], [0.2]], np.float32), np.array([[1], [0], [1]], np.float32), days, np.array([5]), 6.0
+    )
+    np.testing.assert_allclose(mean, 0.2, atol=1e-6)
+    np.testing.assert_allclose(support, 2 * np.exp(-0.5 * (5 / 6) ** 2), rtol=1e-6)
+
+
+def test_box_mean_equals_a_slow_loop():
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0, 1, (3, 9, 7)).astype(np.float32)
+    images[rng.random(images.shape) < 0.4] = np.nan
+    mean, share = box_mean(images, 2)
+    for n, r, c in np.ndindex(images.shape):
+        window = images[n, max(r - 2, 0) : r + 3, max(c - 2, 0) : c + 3]
+        seen = window[np.isfinite(window)]
+        assert abs(mean[n, r, c] - (seen.mean() if seen.size else 0)) < 1e-5
+        assert abs(share[n, r, c] - seen.size / window.size) < 1e-5
+
+
+def test_box_mean_of_complete_images_takes_the_short_way_to_the_same_answer():
+    images = np.random.default_rng(1).uniform(0, 1, (2, 8, 8)).astype(np.float32)
+    holey = np.concatenate([images, np.full((1, 8, 8), np.nan, np.float32)])
+    np.testing.assert_allclose(box_mean(images, 3)[0], box_mean(holey, 3)[0][:2], atol=1e-6)
