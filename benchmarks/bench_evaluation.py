@@ -15,7 +15,7 @@ import pandas as pd
 
 from data_prep.simulator.stream import SimulatedScenes
 from fusion.evaluation.baselines import EfastLike, Linear, SavitzkyGolay, Whittaker
-from fusion.evaluation.holdout import GAP_BINS, Holdout, hide_scene, score_scene
+from fusion.evaluation.holdout import GAP_BINS, Holdout, score_scene, withhold_scene
 from fusion.evaluation.leave_gap_out import LeaveGapOut, leave_gap_out
 from fusion.evaluation.scenes import truth_scenes
 from fusion.evaluation.summaries import Bootstrap, pooled
@@ -29,9 +29,9 @@ def tune(scenes: int) -> pd.DataFrame:
     rows = []
     source = SimulatedScenes({"height": 32, "width": 32}, seed=TUNING_SEED)
     for index, scene in enumerate(truth_scenes(source, scenes)):
-        hidden = hide_scene(scene, Holdout(), index)
+        withheld = withhold_scene(scene, Holdout(), index)
         for predictor in (Linear(), *(Whittaker(lam) for lam in LAMBDAS)):
-            sums, _, _ = score_scene(hidden, predictor, Holdout(frames=0))
+            sums, _, _ = score_scene(withheld, predictor, Holdout(frames=0))
             rows.append(sums[sums.unit == "pixel"])
     table = pooled(pd.concat(rows), ["predictor", "bin"], unit="scene", bootstrap=Bootstrap(draws=10))
     everything = pooled(pd.concat(rows), ["predictor"], unit="scene", bootstrap=Bootstrap(draws=10))
@@ -72,7 +72,7 @@ def main() -> None:
     settings = parser.parse_args()
     machine = {"cpus": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version()}
     tuning, seconds = tune(settings.scenes), time_baselines()
-    print(f"{machine}\n\nWhittaker: MAE (NDVI) against simulated truth by days to the nearest look,")
+    print(f"{machine}\n\nWhittaker: MAE (NDVI) against simulated truth by days to the nearest observation,")
     print(f"{settings.scenes} scenes of 32 x 32 px\n\n{markdown(tuning, 4)}\n")
     print(f"Seconds a method, 64 x 64 px, 480 days\n\n{markdown(seconds, 2)}")
     if settings.out is not None:

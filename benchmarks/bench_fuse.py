@@ -2,7 +2,8 @@
 
     python benchmarks/bench_fuse.py [--threads 2]
 
-Simulated looks of one square kilometre (100 x 100 px, 10 m) over 365 days, three sensors, shipped model, 5-day steps.
+Simulated observations of one square kilometre (100 x 100 px, 10 m) over 365 days, three sensors, shipped model, 5-day
+steps.
 """
 
 import argparse
@@ -39,14 +40,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    looks = simulate_observations(SceneSettings(height=100, width=100, n_days=365), seed=1).observations
-    first = int(looks.s2_days[0])
+    obs = simulate_observations(SceneSettings(height=100, width=100, n_days=365), seed=1).observations
+    first = int(obs.s2_days[0])
     grid = first + STEP_DAYS * np.arange(73)
     session = load_session(SHIPPED, threads=arguments.threads)
     features_s, network_s = [], []
     for _ in range(REPEATS + 1):
         start = time.perf_counter()
-        features = compute_features(looks, grid)
+        features = compute_features(obs, grid)
         middle = time.perf_counter()
         session.run(features.stack)
         features_s.append(middle - start)

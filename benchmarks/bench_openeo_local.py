@@ -1,8 +1,8 @@
 """The workflow's graph on this machine through Dask: wall time and peak memory for scenes of several sizes.
 
 ``python benchmarks/bench_openeo_local.py [sizes=500,2000] [days=365] [output=seasons] [window=256] [workers=2]
-[out=FILE.json]`` writes raw files of each size (cheap synthetic looks; the data do not matter to speed), runs the
-graph in a process of its own, and prints what it took. Peak memory is that of the process and must not grow with
+[out=FILE.json]`` writes raw files of each size (cheap synthetic observations; the data do not matter to speed), runs
+the graph in a process of its own, and prints what it took. Peak memory is that of the process and must not grow with
 the area.
 """
 

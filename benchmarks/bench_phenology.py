@@ -54,7 +54,7 @@ def season_rates(count: int, repeats: int) -> dict[str, float]:
     """All 13 parameters, flags, counts and sigmas of a 5-daily year."""
     fused = series(count)
     sigma = np.full(fused.shape, 0.02, np.float32)
-    looks = np.where(np.random.default_rng(2).random(fused.shape) < CLEAR, fused, np.float32(np.nan))
+    obs = np.where(np.random.default_rng(2).random(fused.shape) < CLEAR, fused, np.float32(np.nan))
     numba, numpy = SeasonSettings(), SeasonSettings(use_numba=False)
     few = min(count, 4096)
     return {
@@ -64,11 +64,11 @@ def season_rates(count: int, repeats: int) -> dict[str, float]:
         "seasons, fused series, numpy": rate(
             few, lambda: extract_seasons(fused[:few], sigma[:few], DAYS, PERIODS, numpy), 2
         ),
-        "seasons, 60 % clear looks, numba": rate(
-            few, lambda: extract_seasons(looks[:few], None, DAYS, PERIODS, numba), repeats
+        "seasons, 60 % clear observations, numba": rate(
+            few, lambda: extract_seasons(obs[:few], None, DAYS, PERIODS, numba), repeats
         ),
-        "seasons, 60 % clear looks, numpy": rate(
-            few, lambda: extract_seasons(looks[:few], None, DAYS, PERIODS, numpy), 1
+        "seasons, 60 % clear observations, numpy": rate(
+            few, lambda: extract_seasons(obs[:few], None, DAYS, PERIODS, numpy), 1
         ),
     }
 

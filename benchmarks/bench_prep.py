@@ -179,7 +179,7 @@ def _cut(folder: Path, size: int, dates: int):
 
     settings = PatchesSettings(
         source=CubePatches(cubes=(str(folder / "cube.nc"),)), out=folder / "p.zarr", workers=0,
-        cut=CutSettings(min_looks=1, min_clear=0.01), split=SplitSettings(sites={"cube": "train"}),
+        cut=CutSettings(min_observations=1, min_clear=0.01), split=SplitSettings(sites={"cube": "train"}),
     )  # fmt: skip
     return lambda: run(settings), read_cube(folder / "cube.nc", lazy=True).nbytes / 1e6
 

@@ -55,13 +55,13 @@ def measure(size: int, days: int, scenes: int) -> dict:
 
 
 def difficulty(scenes: int) -> dict:
-    """Linear interpolation against looks by the leave-gap-out protocol, beside the figures of real looks."""
+    """Linear interpolation against observations by the leave-gap-out protocol, beside those of real ones."""
     errors, dates = scene_difficulty(SceneSettings(), seed=1_000, count=scenes)
     mine = np.nanmean(errors, axis=0)
     return {
         "scenes": scenes,
         "scored_dates": int(dates.sum()),
-        "hidden_d": list(GAPS_D),
+        "withheld_d": list(GAPS_D),
         "linear_mae": mine.round(4).tolist(),
         "real": list(REAL_LINEAR_MAE),
         "ratio": (mine / REAL_LINEAR_MAE).round(3).tolist(),

@@ -4,7 +4,7 @@
 [onnxruntime=1.20.1] [numpy=numpy] [python=PATH] [out=FILE.json]`` builds a virtual environment that holds openeo,
 numpy, pandas, xarray and scipy only (or takes one that is there already), unpacks the archives beside the UDFs,
 and prints seconds a chunk, sessions opened and peak memory at one thread. 288 px is a window of 256 with its
-overlap; looks reach 60 days beyond the period, as the graph loads them.
+overlap; observations reach 60 days beyond the period, as the graph loads them.
 """
 
 import json

@@ -17,7 +17,7 @@ from rich.progress import track
 from scipy.ndimage import uniform_filter
 
 from data_prep.simulator.stream import SimulatedScenes
-from fusion.evaluation.holdout import Holdout, hide_scene
+from fusion.evaluation.holdout import Holdout, withhold_scene
 from fusion.evaluation.predictor import ModelPredictor, Predictor, ablations
 from fusion.evaluation.scenes import truth_scenes
 
@@ -33,11 +33,11 @@ def coarse_bound(scenes: int, model: str | None) -> pd.DataFrame:
     sums = pd.DataFrame(0.0, index=[p.name for p in predictors], columns=["n", "error", "left", "mean"])
     source = SimulatedScenes({"height": 64, "width": 64}, seed=BOUND_SEED)
     for index, scene in enumerate(track(truth_scenes(source, scenes), total=scenes, description="scenes")):
-        hidden = hide_scene(scene, Holdout(lengths_days=(150, 180, 210, 240)), index)
-        far = np.isfinite(hidden.gap_days) & (hidden.gap_days >= FAR_DAYS)
+        withheld = withhold_scene(scene, Holdout(lengths_days=(150, 180, 210, 240)), index)
+        far = np.isfinite(withheld.gap_days) & (withheld.gap_days >= FAR_DAYS)
         for predictor in predictors:
-            ndvi, _ = predictor.predict(hidden.cube, hidden.days.astype("datetime64[D]"))
-            error = np.where(far, ndvi - scene.truth_at(hidden.days), 0.0)
+            ndvi, _ = predictor.predict(withheld.cube, withheld.days.astype("datetime64[D]"))
+            error = np.where(far, ndvi - scene.truth_at(withheld.days), 0.0)
             mean = uniform_filter(error, (0, SURROUNDINGS_PX, SURROUNDINGS_PX))
             values = [far.sum(), *(np.abs(e[far]).sum() for e in (error, error - mean, mean))]
             sums.loc[predictor.name] += values

@@ -23,7 +23,7 @@ SHARE = 0.4
 
 
 def site_ndvi(file: Path) -> xr.DataArray:
-    """The site's NDVI as a cube of one pixel; out-of-range values are no looks."""
+    """The site's NDVI as a cube of one pixel; out-of-range values are no observations."""
     table = pd.read_csv(file, parse_dates=["t"]).sort_values("t")
     values = table["NDVI"].to_numpy(float)
     values = np.where(np.isfinite(values) & (values >= -0.2) & (values <= 1.0), values, np.nan)
@@ -73,7 +73,7 @@ def original_seasons(cube: xr.DataArray, maxima: pd.DataFrame) -> pd.DataFrame:
         part = cube.sel(t=slice(f"{year - 1}-12-15", f"{year + 1}-01-15"))
         try:
             one = seasons(part, method="reference", year=int(year)).isel(y=0, x=0, season=0)
-        except ContractError:  # the looks begin or end in the middle of the year
+        except ContractError:  # the observations begin or end in the middle of the year
             continue
         if np.isfinite(one.SOSD):
             zero = np.datetime64(f"{year}-01-01", "D").astype(int)

@@ -5,12 +5,12 @@ and writes ``benchmarks/results/phenology_protocol.json``. It exits 0 also where
 
 Truth: 1024 double-logistic pixels, 5-daily, SOS at 25 % and EOS at 15 % of the amplitude above the mean of both
 minima, read from the noise-free curve on a 0.1-day grid. Inputs: clean; fused = AR(1) errors of rho 0.7 with their
-sigma given; Sentinel-2 = clouds as a Markov chain, noise 0.03, 8 % of the looks lowered by undetected cloud, no sigma.
-The distributions of curve and cloud parameters (``PIXELS``) were chosen once so that plain Savitzky-Golay (91 days,
-order 3, on the linearly bridged daily series) reproduces published errors of that method (``PLAIN_PUBLISHED``); no
-parameter of the season method took part.
+sigma given; Sentinel-2 = clouds as a Markov chain, noise 0.03, 8 % of the observations lowered by undetected cloud, no
+sigma. The distributions of curve and cloud parameters (``PIXELS``) were chosen once so that plain Savitzky-Golay (91
+days, order 3, on the linearly bridged daily series) reproduces published errors of that method (``PLAIN_PUBLISHED``);
+no parameter of the season method took part.
 
-Which seed is what: the weights of the detection curve (``SEASON_LAMBDA``, ``SEASON_LOOKS_LAMBDA``) were chosen on
+Which seed is what: the weights of the detection curve (``SEASON_LAMBDA``, ``SEASON_OBS_LAMBDA``) were chosen on
 seed 20 among five variants, so 20 is no hold-out; 21 and 22 were looked at while the fit was made faster (first
 guesses, end of the iteration), without a setting chosen on them; 23 was run once, after the last change of the method.
 """
@@ -33,7 +33,7 @@ COUNT = 1024
 STEP = 5
 START, END = 0.25, 0.15
 RHO = 0.7
-LOOK_NOISE = 0.03
+OBS_NOISE = 0.03
 UNDETECTED = 0.08
 PLAIN_PUBLISHED = {
     "clean": (3.3, 2.9),
@@ -61,7 +61,7 @@ class PixelRanges:
     k1: tuple[float, float] = (7.0, 13.0)
     t2: tuple[float, float] = (235, 290)
     k2: tuple[float, float] = (9.5, 18.0)
-    cloud_share: tuple[float, float] = (0.4, 0.95)  # mixing of an undetected cloud of NDVI 0.05 into a look
+    cloud_share: tuple[float, float] = (0.4, 0.95)  # mixing of an undetected cloud of NDVI 0.05 into an observation
     cloud_memory: float = 0.5  # probability that the sky stays as it was 5 days before
 
 
@@ -120,16 +120,18 @@ def autocorrelated(rng: np.random.Generator, shape: tuple[int, int], sigma: floa
     return sigma * out
 
 
-def cloudy_looks(rng: np.random.Generator, curve: np.ndarray, clear: float, ranges: PixelRanges = PIXELS) -> np.ndarray:
-    """Sentinel-2 looks: noise, undetected clouds, NaN under detected ones."""
+def cloudy_observations(
+    rng: np.random.Generator, curve: np.ndarray, clear: float, ranges: PixelRanges = PIXELS
+) -> np.ndarray:
+    """Sentinel-2 observations: noise, undetected clouds, NaN under detected ones."""
     sky = np.empty(curve.shape, bool)
     sky[0] = rng.random(curve.shape[1]) < clear
     for i in range(1, len(curve)):
         stays = rng.random(curve.shape[1]) < ranges.cloud_memory
         sky[i] = np.where(stays, sky[i - 1], rng.random(curve.shape[1]) < clear)
     share = np.where(rng.random(curve.shape) < UNDETECTED, rng.uniform(*ranges.cloud_share, curve.shape), 0.0)
-    looks = (1 - share) * curve + share * 0.05 + LOOK_NOISE * rng.normal(size=curve.shape)
-    return np.where(sky, looks, np.nan)
+    obs = (1 - share) * curve + share * 0.05 + OBS_NOISE * rng.normal(size=curve.shape)
+    return np.where(sky, obs, np.nan)
 
 
 def inputs_of(rng: np.random.Generator, curve: np.ndarray) -> dict[str, tuple[np.ndarray, float | None]]:
@@ -138,8 +140,8 @@ def inputs_of(rng: np.random.Generator, curve: np.ndarray) -> dict[str, tuple[np
         "clean": (curve, None),
         "fused 0.02": (curve + autocorrelated(rng, curve.shape, 0.02), 0.02),
         "fused 0.04": (curve + autocorrelated(rng, curve.shape, 0.04), 0.04),
-        "S2 60 % clear": (cloudy_looks(rng, curve, 0.60), None),
-        "S2 35 % clear": (cloudy_looks(rng, curve, 0.35), None),
+        "S2 60 % clear": (cloudy_observations(rng, curve, 0.60), None),
+        "S2 35 % clear": (cloudy_observations(rng, curve, 0.35), None),
     }
 
 
@@ -218,7 +220,7 @@ def main_rows(seed: int = SEED, count: int = COUNT) -> dict[str, dict[str, Score
 
 
 def special_rows(seed: int = SEED, count: int = COUNT) -> dict[str, dict[str, Score]]:
-    """Double crops, seasons across New Year and southern seasons, each clean, fused and as Sentinel-2 looks."""
+    """Double crops, seasons across New Year and southern seasons, each clean, fused and as Sentinel-2 observations."""
     rows = {}
     for label, days, shift, first in (
         ("across New Year", 730, 170.0, "2018-01-01"),
@@ -242,10 +244,10 @@ def season_rows(rng, label: str, crops: list[dict], days: int, first: str) -> di
     """Rows of one kind of land; with two crops each is scored on its own half, split at the trough between them."""
     fine = np.arange(0, days, 0.1)
     noiseless = sum(curve_of(fine, crop) for crop in crops)
-    looks = sum(curve_of(np.arange(0, days, STEP), crop) for crop in crops)
+    obs = sum(curve_of(np.arange(0, days, STEP), crop) for crop in crops)
     split = [0.0, *(0.5 * (a["t2"].mean() + b["t1"].mean()) for a, b in pairwise(crops)), days]
     rows = {}
-    for name, (values, sigma) in inputs_of(rng, looks).items():
+    for name, (values, sigma) in inputs_of(rng, obs).items():
         if name in ("fused 0.04", "S2 35 % clear"):
             continue
         found = default_dates(values, sigma, first)

@@ -17,11 +17,11 @@ from openeo.udf import UdfData, XarrayDataCube
 from openeo.udf.run_code import load_module_from_string, run_udf_code
 
 START = np.datetime64("2019-01-01")
-MARGIN_DAYS = 60  # looks before and after the period, as the graph loads them
+MARGIN_DAYS = 60  # observations before and after the period, as the graph loads them
 
 
 def chunk(pixels: int, days: int, every: int, seed: int) -> xr.DataArray:
-    """A chunk with looks every ``every`` days, radar every 6, coarse every 10; dates differ with the seed."""
+    """A chunk with observations every ``every`` days, radar every 6, coarse every 10; dates differ with the seed."""
     rng = np.random.default_rng(seed)
     start = START - MARGIN_DAYS + np.timedelta64(seed % 5, "D")
     steps = sorted({*range(0, days, every), *range(1, days, 6), *range(0, days, 10)})

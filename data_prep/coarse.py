@@ -70,6 +70,6 @@ def _clear(status: RawBand, values: xr.DataArray) -> xr.DataArray:
 
 
 def coarse_on_grid(coarse: xr.Dataset, grid: xr.Dataset, settings: CoarseSettings) -> xr.DataArray:
-    """The coarse series at the pixels of the S2 grid, (t, y, x) float32, NaN = no look."""
+    """The coarse series at the pixels of the S2 grid, (t, y, x) float32, NaN = no observation."""
     values = to_grid(coarse.NDVI, grid, settings.resampling, "the coarse series")
     return values.clip(NDVI_MIN, NDVI_MAX).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A picture of patches: dates across, sensors down, clouds grey, and the gaps between looks below."""
+"""A picture of patches: dates across, sensors down, clouds grey, and the gaps between observations below."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -22,8 +22,8 @@ _ROWS = (
 def contact_sheet(patches: list[Patch], path: Path, title: str) -> Path:
     """Draw the patches one below the other as PNG; nothing is random, equal patches give an equal picture.
 
-    Columns are ``_COLUMNS`` dates spread evenly over the patch; each sensor shows its look nearest to that date, with
-    its own date written above. Grey is no data: cloud, shadow, or outside.
+    Columns are ``_COLUMNS`` dates spread evenly over the patch; each sensor shows its observation nearest to that date,
+    with its own date written above. Grey is no data: cloud, shadow, or outside.
     """
     import matplotlib
 
@@ -45,12 +45,12 @@ def contact_sheet(patches: list[Patch], path: Path, title: str) -> Path:
 
 
 def _draw_patch(axes: np.ndarray, patch: Patch) -> None:
-    looks = patch.observations
-    every = np.concatenate([looks.s2_days, looks.s1_days, looks.coarse_days])
+    obs = patch.observations
+    every = np.concatenate([obs.s2_days, obs.s1_days, obs.coarse_days])
     dates = np.linspace(every.min(), every.max(), _COLUMNS)
     truth = ("truth", "truth_days", "truth", (0.0, 0.95), "RdYlGn")
     for row, (name, days_name, values_name, limits, colours) in zip(axes, (*_ROWS, truth), strict=True):
-        owner = patch if name == "truth" else looks
+        owner = patch if name == "truth" else obs
         days, values = getattr(owner, days_name), getattr(owner, values_name)
         for column, axis in enumerate(row):
             axis.set_xticks([])
@@ -76,15 +76,15 @@ def _draw_gaps(figure: object, patches: list[Patch]) -> None:
     left, right = figure.subplots(1, 2)  # type: ignore[attr-defined]
     counts = np.zeros(len(GAP_EDGES_D) - 1)
     for patch in patches:
-        looks = patch.observations
-        clear = np.isfinite(looks.s2_ndvi)
-        counts += gap_histogram(looks.s2_days, clear)
+        obs = patch.observations
+        clear = np.isfinite(obs.s2_ndvi)
+        counts += gap_histogram(obs.s2_days, clear)
         share = clear.mean(axis=(1, 2))
-        right.plot(looks.s2_days.astype("datetime64[D]"), share, ".-", lw=0.6, ms=3, label=patch.key)
+        right.plot(obs.s2_days.astype("datetime64[D]"), share, ".-", lw=0.6, ms=3, label=patch.key)
     labels = [f"{a}-{b}" for a, b in pairwise(GAP_EDGES_D)]
     left.bar(range(len(counts)), counts / max(1.0, counts.sum()))
     left.set_xticks(range(len(counts)), labels, fontsize=6, rotation=45)
-    left.set_xlabel("days between clear looks of a pixel", fontsize=7)
+    left.set_xlabel("days between clear observations of a pixel", fontsize=7)
     left.set_ylabel("share of gaps", fontsize=7)
     right.set_ylabel("clear share of the patch", fontsize=7)
     right.set_ylim(NDVI_MIN * 0, 1.02)

@@ -145,7 +145,7 @@ def _measure(
     still = [image for image in _mean_images(reference, 2) if image is not None]
     others = [image for band in moved for image in _mean_images(band, 2) if image is not None]
     if len(still) < 2 or len(others) < 2 * len(moved):
-        return f"{what}: shift not measurable, too few looks", None
+        return f"{what}: shift not measurable, too few observations", None
     sharpen = (lambda image: image) if blur else edges
     soften = (lambda image: ndimage.gaussian_filter(_filled(image), blur)) if blur else edges
     shifts = np.array(
@@ -168,7 +168,7 @@ def _measure(
 
 
 def _mean_images(values: xr.DataArray, parts: int) -> list[np.ndarray | None]:
-    """Temporal means of a central crop, of all dates or of alternating dates; None without a look."""
+    """Temporal means of a central crop, of all dates or of alternating dates; None without an observation."""
     crop = {}
     for axis in ("y", "x"):
         extra = max(0, values.sizes[axis] - _MAX_PIXELS) // 2

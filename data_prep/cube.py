@@ -22,7 +22,9 @@ from fusion.place import latitude_of
 
 log = logging.getLogger(__name__)
 
-SUSPECT = "S2_SUSPECT"  # optional extra band: 1 = the look dips like undetected cloud, 0 = it does not, NaN = no look
+SUSPECT = (
+    "S2_SUSPECT"  # optional extra band: 1 = the observation dips like undetected cloud, 0 = it does not, NaN = none
+)
 _IN_MEMORY_BYTES = 512 * 2**20
 
 
@@ -40,7 +42,8 @@ class PrepareSettings(BaseModel):
 
 
 def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.DataArray:
-    """The merged cube (t, bands, y, x) on the Sentinel-2 grid, float32, NaN = no look, lazy where ``raw`` is lazy.
+    """The merged cube (t, bands, y, x) on the Sentinel-2 grid, float32, NaN = no observation, lazy where ``raw`` is
+    lazy.
 
     ``t`` is the sorted union of the days of all sensors. ``attrs``: ``s1_units``, ``latitude``, ``source``,
     ``notes`` (what was decided or dropped, a text a line), ``registration`` where a shift was measured.
@@ -53,7 +56,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     settings = settings or PrepareSettings()
     notes = list(raw.notes)
     raw = _held(raw)
-    s2 = _one_look_a_day(raw.s2)
+    s2 = _one_image_per_day(raw.s2)
     s2 = _period(s2, settings, "Sentinel-2")
     ndvi = masked_ndvi(s2, settings.optical)
     bands = {S2NDVI: ndvi}
@@ -67,7 +70,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
         bands[COARSE_NDVI] = coarse_on_grid(coarse, s2, settings.coarse)
     for name, band in bands.items():
         if band.sizes["t"] == 0:
-            notes.append(f"{name} has no look in the period; it stays empty")
+            notes.append(f"{name} has no observation in the period; it stays empty")
     if settings.optical.flag_dips:
         bands[SUSPECT] = _suspects(ndvi, s2, settings.optical)
     shifts = check_registration(bands, settings.registration)
@@ -84,7 +87,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
 def _radar_bands(
     s1: xr.Dataset, s2: xr.Dataset, settings: PrepareSettings, notes: list[str]
 ) -> dict[str, xr.DataArray]:
-    """VV and VH prepared and on the S2 grid; without a look in the period two series without dates."""
+    """VV and VH prepared and on the S2 grid; without an observation in the period two series without dates."""
     if s1.sizes["t"] == 0:
         return {band: s2.B04.isel(t=slice(0, 0)) for band in (VV, VH)}
     prepared, more = prepare_radar(s1, settings.radar)
@@ -127,8 +130,8 @@ def _days(cube: xr.Dataset | xr.DataArray) -> np.ndarray:
     return cube.t.values.astype("datetime64[D]").astype("datetime64[ns]")
 
 
-def _one_look_a_day(s2: xr.Dataset) -> xr.Dataset:
-    """Days as dates, sorted; of several looks on a day the first valid pixel counts (SCL 0 = not valid)."""
+def _one_image_per_day(s2: xr.Dataset) -> xr.Dataset:
+    """Days as dates, sorted; of several observations on a day the first valid pixel counts (SCL 0 = not valid)."""
     days = _days(s2)
     attrs = s2.attrs
     unique, first, counts = np.unique(days, return_index=True, return_counts=True)
@@ -158,7 +161,7 @@ def _period(cube: xr.Dataset, settings: PrepareSettings, what: str, *, required:
     if required and not keep.any():
         have = f"{days.min()}..{days.max()}" if len(days) else "none"
         raise SourceError(
-            f"{what} has no look from {settings.start or '(open)'} to {settings.end or '(open)'}; it has {have}; "
+            f"{what} has no observation from {settings.start or '(open)'} to {settings.end or '(open)'}; it has {have}; "
             "change start and end"
         )
     return cube.isel(t=np.flatnonzero(keep))

@@ -39,9 +39,9 @@ class OpticalSettings(BaseModel):
     dilation_px: int = Field(5, ge=0, le=200, description="radius of disk and square, pixels of the S2 grid")
     user_mask: Path | None = Field(None, description="your own cloud mask: a file with one band, nonzero = cloud")
     user_mask_role: Literal["instead", "on_top"] = Field("on_top", description="use it instead of SCL or on top of it")
-    flag_dips: bool = Field(False, description="add band S2_SUSPECT: 1 where a look dips like undetected cloud")
+    flag_dips: bool = Field(False, description="add band S2_SUSPECT: 1 where an observation dips like undetected cloud")
     dip_ndvi: float = Field(0.12, gt=0, description="drop below both neighbours that counts as a dip, NDVI")
-    dip_window_d: int = Field(25, ge=2, description="farthest neighbour look used by the dip search, days")
+    dip_window_d: int = Field(25, ge=2, description="farthest neighbour observation used by the dip search, days")
 
 
 def reflectance(band: RawBand, *, scale: float | None, offset_dn: int | str, notes: list[str]) -> xr.DataArray:
@@ -238,12 +238,12 @@ def masked_ndvi(s2: xr.Dataset, settings: OpticalSettings) -> xr.DataArray:
 
 
 def cloud_dips(ndvi: np.ndarray, red: np.ndarray, days: np.ndarray, settings: OpticalSettings) -> np.ndarray:
-    """Looks that dip like undetected cloud, bool (n, H, W); they are flagged, never deleted.
+    """Observations that dip like undetected cloud, bool (n, H, W); they are flagged, never deleted.
 
-    A look is suspect where its NDVI lies more than ``dip_ndvi`` below BOTH the previous and the next clear look, those
-    lie within ``dip_window_d`` days, and its red reflectance is brighter than both by 0.02: cloud and haze brighten red
-    and go away, harvest and ploughing do not recover within days, shadow darkens red. (Idea: Hagolle et al. 2010,
-    multi-temporal cloud detection, doi:10.1016/j.rse.2010.03.002.)
+    An observation is suspect where its NDVI lies more than ``dip_ndvi`` below BOTH the previous and the next clear
+    observation, those lie within ``dip_window_d`` days, and its red reflectance is brighter than both by 0.02: cloud
+    and haze brighten red and go away, harvest and ploughing do not recover within days, shadow darkens red. (Idea:
+    Hagolle et al. 2010, multi-temporal cloud detection, doi:10.1016/j.rse.2010.03.002.)
     """
     before, after = _neighbours(ndvi, days), _neighbours(ndvi[::-1], -days[::-1])
     previous = np.where(before >= 0, before, 0)
@@ -261,7 +261,7 @@ def cloud_dips(ndvi: np.ndarray, red: np.ndarray, days: np.ndarray, settings: Op
 
 
 def _neighbours(ndvi: np.ndarray, days: np.ndarray) -> np.ndarray:
-    """Index of the previous clear look at each look, -1 where there is none; (n, H, W)."""
+    """Index of the previous clear observation at each observation, -1 where there is none; (n, H, W)."""
     clear = np.isfinite(ndvi)
     index = np.where(clear, np.arange(len(days))[:, None, None], -1)
     seen = np.maximum.accumulate(index, axis=0)

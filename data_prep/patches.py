@@ -34,7 +34,7 @@ class CutSettings(BaseModel):
     patch_px: int = Field(64, ge=8, le=1024, description="height and width, pixels")
     window_days: int = Field(480, ge=30, description="length of a patch in time, days; a shorter cube gives one window")
     window_step_days: int = Field(365, ge=1, description="distance between the starts of windows, days")
-    min_looks: int = Field(8, ge=1, description="least number of S2 dates with min_clear of the patch seen")
+    min_observations: int = Field(8, ge=1, description="least number of S2 dates with min_clear of the patch seen")
     min_clear: float = Field(0.2, gt=0, le=1, description="share of a patch that a date must show to count")
     truth_step_days: int = Field(5, ge=1, description="step of the kept truth of simulated scenes, days; 1 = daily")
     tile_px: int = Field(256, ge=8, description="pixels of a cube that a worker holds at once, along an axis")
@@ -193,13 +193,13 @@ def _cut_scene(task: SceneTask, cut: CutSettings, split: SplitSettings) -> Itera
     for row in range(0, task.scene.height - side + 1, side):
         for column in range(0, task.scene.width - side + 1, side):
             rows, columns = slice(row, row + side), slice(column, column + side)
-            looks = scene.observations.window(rows, columns)
-            seen, reason = _worth_keeping(looks, cut)
+            obs = scene.observations.window(rows, columns)
+            seen, reason = _worth_keeping(obs, cut)
             if reason is not None:
                 yield reason
                 continue
             yield Patch(
-                observations=looks if seen.all() else _drop_empty(looks, seen),
+                observations=obs if seen.all() else _drop_empty(obs, seen),
                 split=split_of_name(task.name, split),
                 site=task.name,
                 year=year,
@@ -214,16 +214,16 @@ def _cut_scene(task: SceneTask, cut: CutSettings, split: SplitSettings) -> Itera
             )
 
 
-def _worth_keeping(looks: Observations, cut: CutSettings) -> tuple[np.ndarray, str | None]:
-    share = np.isfinite(looks.s2_ndvi).mean(axis=(1, 2)) if len(looks.s2_days) else np.zeros(0)
+def _worth_keeping(obs: Observations, cut: CutSettings) -> tuple[np.ndarray, str | None]:
+    share = np.isfinite(obs.s2_ndvi).mean(axis=(1, 2)) if len(obs.s2_days) else np.zeros(0)
     good = int((share >= cut.min_clear).sum())
-    if good < cut.min_looks:
-        return share > 0, f"too few looks ({'<' + str(cut.min_looks)})"
+    if good < cut.min_observations:
+        return share > 0, f"too few observations ({'<' + str(cut.min_observations)})"
     return share > 0, None
 
 
-def _drop_empty(looks: Observations, seen: np.ndarray) -> Observations:
-    return looks.hide(s2=~seen)
+def _drop_empty(obs: Observations, seen: np.ndarray) -> Observations:
+    return obs.withhold(s2=~seen)
 
 
 def _cut_tile(task: TileTask, cut: CutSettings, split: SplitSettings) -> Iterator[Patch | str]:
@@ -261,20 +261,20 @@ def _cut_window(
     if chosen is None:
         return "on a border between splits or in a held-out year"
     try:
-        looks = observations_from_cube(window, latitude=latitude_of(window))
+        obs = observations_from_cube(window, latitude=latitude_of(window))
     except ContractError as error:
         raise SourceError(f"{task.cube}: {error}") from error
-    _, reason = _worth_keeping(looks, cut)
+    _, reason = _worth_keeping(obs, cut)
     if reason is not None:
         return reason
     year = ground.years[0]
     return Patch(
-        observations=looks,
+        observations=obs,
         split=chosen,
         site=task.site,
         year=year,
         key=f"{task.site}_{days[0]}_r{at[0]:06d}_c{at[1]:06d}",
-        coarse_native=_native_of(native, window, looks.coarse_days),
+        coarse_native=_native_of(native, window, obs.coarse_days),
         extra={
             "source": task.cube.name,
             "row": at[0],

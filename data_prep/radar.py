@@ -27,7 +27,7 @@ class RadarSettings(BaseModel):
 
     units: Literal["dB", "linear"] = Field("dB", description="units of VV and VH in the merged cube")
     passes: Literal["merge", "most", "ascending", "descending"] = Field(
-        "merge", description="merge: every pass on its own dates, looks of one day averaged; else only that pass"
+        "merge", description="merge: every pass on its own dates, observations of one day averaged; else only that pass"
     )
     orbit_offset: Literal["none", "scene", "pixel"] = Field(
         "scene", description="level other passes to the one with most dates: not, by one number a band, or per pixel"
@@ -43,7 +43,7 @@ class RadarSettings(BaseModel):
 
 
 def backscatter(band: RawBand, units: str) -> tuple[xr.DataArray, str]:
-    """Backscatter of one band as it is stored, decoded, with its units ("dB" or "linear"); NaN = no look.
+    """Backscatter of one band as it is stored, decoded, with its units ("dB" or "linear"); NaN = no observation.
 
     ``units`` "auto" follows evidence and never a guess: unsigned 16-bit integers without a scale are openeo-gfmap's
     encoding; a units attribute counts; negative values prove dB, since power has no negative values. Otherwise the
@@ -110,12 +110,12 @@ def mean_power(values: xr.DataArray, units: str, labels: np.ndarray) -> xr.DataA
 
 
 def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, list[str]]:
-    """Chosen passes, border noise removed, passes levelled, one look a day, filtered, in the units asked for.
+    """Chosen passes, border noise removed, passes levelled, one observation a day, filtered, in the units asked for.
 
     Order and rule of merging: border noise is removed per image; passes are told apart by coordinate ``orbit``;
     ``passes="merge"`` keeps every pass on its own dates after levelling it to the pass with the most dates (median
-    difference of temporal means in dB); looks of one day are averaged in power. Without the coordinate the passes
-    cannot be told apart: they are merged unlevelled, which is noted.
+    difference of temporal means in dB); observations of one day are averaged in power. Without the coordinate the
+    passes cannot be told apart: they are merged unlevelled, which is noted.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, 
     orbits = _orbits(s1)
     if orbits is None and settings.passes in ("ascending", "descending"):
         raise SourceError(
-            f"radar.passes={settings.passes} but the source does not say which pass a look belongs to; use merge"
+            f"radar.passes={settings.passes} but the source does not say the pass of each acquisition; use merge"
         )
     if orbits is not None:
         bands, orbits = _choose(bands, orbits, settings.passes, notes)
@@ -190,9 +190,9 @@ def _choose(
     keep = np.flatnonzero((orbits == wanted) | (states == wanted))
     if keep.size == 0:
         raise SourceError(
-            f"no Sentinel-1 look of pass {wanted!r}; passes found: {dict(zip(names, counts, strict=True))}"
+            f"no Sentinel-1 acquisition of pass {wanted!r}; passes found: {dict(zip(names, counts, strict=True))}"
         )
-    notes.append(f"Sentinel-1: kept pass {wanted}, {keep.size} of {len(orbits)} looks")
+    notes.append(f"Sentinel-1: kept pass {wanted}, {keep.size} of {len(orbits)} observations")
     return {n: v.isel(t=keep) for n, v in bands.items()}, orbits[keep]
 
 

@@ -24,7 +24,7 @@ class SplitSettings(BaseModel):
     calibration: float = Field(0.1, ge=0, le=1, description="share of the blocks that calibrate; the rest tests")
     block_deg: float = Field(0.05, gt=0, le=10, description="size of a spatial block, degrees")
     margin_m: float = Field(300.0, ge=0, description="ground kept free between splits: the reach of the coarse sensor")
-    holdout_years: tuple[int, ...] = Field((), description="years that never train; their looks only test")
+    holdout_years: tuple[int, ...] = Field((), description="years that never train; their observations only test")
     sites: dict[str, str] = Field({}, description="site name -> split, against the blocks' choice")
     seed: int = Field(0, description="another seed, another choice of blocks")
 

@@ -5,11 +5,11 @@ from typing import Any
 
 _PUBLIC = {
     "fuse": "fusion.api",
-    "suspect_looks": "fusion.inference.suspect",
+    "suspect_observations": "fusion.inference.suspect",
     "smooth": "fusion.phenology.smoothing",
     "seasons": "fusion.phenology.seasons",
 }
-__all__ = ["fuse", "seasons", "smooth", "suspect_looks"]
+__all__ = ["fuse", "seasons", "smooth", "suspect_observations"]
 
 
 def __getattr__(name: str) -> Any:

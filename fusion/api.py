@@ -25,7 +25,7 @@ def fuse(
     step_days: int = STEP_DAYS,
     s1_units: Literal["dB", "linear"] | None = None,
     latitude: float | None = None,
-    sigma: Literal["look", "signal"] = "look",
+    sigma: Literal["observation", "ndvi"] = "observation",
     tile: int | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -35,8 +35,8 @@ def fuse(
     Parameters
     ----------
     cube : xarray.DataArray
-        Merged cube, dims ``(t, bands, y, x)`` in any order, float, NaN = no look. Band ``S2NDVI`` must exist; ``VV``,
-        ``VH`` and ``COARSE_NDVI`` may be absent or all NaN. Any number of dates and any size.
+        Merged cube, dims ``(t, bands, y, x)`` in any order, float, NaN = no observation. Band ``S2NDVI`` must exist;
+        ``VV``, ``VH`` and ``COARSE_NDVI`` may be absent or all NaN. Any number of dates and any size.
     start, end : date
         First and last date of the answer (``end`` itself where the step hits it).
     model : path or str, optional
@@ -48,9 +48,10 @@ def fuse(
     latitude : float, optional
         Degrees north, when neither the cube's CRS nor ``cube.attrs["latitude"]`` says it. It tells the network the
         season; without it, and below 45 degrees, the network does without.
-    sigma : {"look", "signal"}
-        ``NDVI_SIGMA`` is one standard deviation of what a single Sentinel-2 look would measure ("look"), or of clean
-        NDVI without the look's own error ("signal", smaller: better season dates, but too narrow intervals of them).
+    sigma : {"observation", "ndvi"}
+        ``NDVI_SIGMA`` is one standard deviation of what a single Sentinel-2 observation would measure ("observation"),
+        or of clean NDVI without the observation's own error ("ndvi", smaller: better season dates, but too narrow
+        intervals of them).
     tile : int, optional
         Tile side in pixels; does not change the answer.
     threads : int, optional
@@ -62,7 +63,7 @@ def fuse(
     -------
     xarray.DataArray
         float32, dims ``(t, bands, y, x)``, bands ``NDVI`` and ``NDVI_SIGMA``; CRS and pixel coordinates kept; NaN for
-        pixels without a single look.
+        pixels without a single observation.
 
     Raises
     ------

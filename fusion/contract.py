@@ -136,7 +136,7 @@ def check_time(cube: xr.DataArray) -> None:
     if (np.diff(days) == 0).any():
         first = int(np.argmax(np.diff(days) == 0))
         raise ContractError(
-            f"date {np.datetime64(int(days[first]), 'D')} stands twice; merge the looks of one day, for example "
+            f"date {np.datetime64(int(days[first]), 'D')} stands twice; merge the observations of one day, for example "
             "cube.groupby(cube.t.dt.floor('D')).first()"
         )
 

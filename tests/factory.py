@@ -60,7 +60,8 @@ def mock_cube(
     coarse: bool = True,
     s1_units: str = "dB",
 ) -> xr.DataArray:
-    """A merged cube of the contract: dims (t, bands, y, x), float32, NaN = no look, CRS EPSG:32631, y descending.
+    """A merged cube of the contract: dims (t, bands, y, x), float32, NaN = no observation, CRS EPSG:32631, y
+    descending.
 
     Date k is ``start + k * every_days``. Sentinel-2 looks at every date, with whole and half-image clouds on about
     the share ``cloud`` of them (never on the first and last date); radar looks at even k, the coarse series at odd k.
@@ -69,14 +70,14 @@ def mock_cube(
     rng = np.random.default_rng([seed, 2])
     dates = np.datetime64(start, "D") + np.arange(t) * every_days
     truth = mock_truth(dates.astype("int64"), y, x, seed)
-    look = truth + rng.normal(0, noise, truth.shape)
+    observation = truth + rng.normal(0, noise, truth.shape)
     draw = rng.uniform(size=t)
     for k in range(1, t - 1):
         if draw[k] < cloud / 2:
-            look[k] = np.nan
+            observation[k] = np.nan
         elif draw[k] < cloud:
-            look[k, :, : max(1, x // 2)] = np.nan
-    images = {S2NDVI: np.clip(look, NDVI_MIN, NDVI_MAX)}
+            observation[k, :, : max(1, x // 2)] = np.nan
+    images = {S2NDVI: np.clip(observation, NDVI_MIN, NDVI_MAX)}
     even = (np.arange(t) % 2 == 0)[:, None, None]
     if radar:
         vv = -13 + 3 * truth + rng.normal(0, 0.6, truth.shape)
@@ -109,24 +110,24 @@ def mock_observations(**settings: object) -> Observations:
 def mock_store(path: Path, splits: dict[str, str], *, truth: bool = True, **settings: object) -> Path:
     """A patch store of fake scenes, one a key of ``splits`` (key -> split); ``settings`` go to :func:`mock_cube`.
 
-    The truth is daily, from the first to the last look.
+    The truth is daily, from the first to the last observation.
     """
     from fusion.data.patch import Patch
     from fusion.data.store import create_store, write_patch
 
     store = create_store(path)
     for seed, (key, split) in enumerate(splits.items()):
-        looks = mock_observations(**{"seed": seed, **settings})
-        days = np.arange(looks.s2_days[0], looks.s2_days[-1] + 1)
-        known = {"truth_days": days, "truth": mock_truth(days, *looks.shape, seed)} if truth else {}
-        write_patch(store, Patch(looks, split, "site", 2019, key, **known))
+        obs = mock_observations(**{"seed": seed, **settings})
+        days = np.arange(obs.s2_days[0], obs.s2_days[-1] + 1)
+        known = {"truth_days": days, "truth": mock_truth(days, *obs.shape, seed)} if truth else {}
+        write_patch(store, Patch(obs, split, "site", 2019, key, **known))
     return store
 
 
 def mock_generator(seed: int | None) -> "TrainedGenerator":
     """A narrow generator with random weights, or (None) an untrained one, which answers with linear interpolation.
 
-    Its calibration doubles the sigma of the signal beyond 60 days and adds a look's error of 0.03.
+    Its calibration doubles the sigma of the signal beyond 60 days and adds an observation's error of 0.03.
     """
     import torch
 
@@ -138,7 +139,7 @@ def mock_generator(seed: int | None) -> "TrainedGenerator":
     if seed is not None:
         for parameter in generator.parameters():
             torch.nn.init.normal_(parameter, 0, 0.08)
-    calibration = {"gap_days": [0.0, 60.0], "signal_factor": [1.0, 2.0], "look_noise": [0.03, 0.03]}
+    calibration = {"gap_days": [0.0, 60.0], "ndvi_factor": [1.0, 2.0], "observation_noise": [0.03, 0.03]}
     return TrainedGenerator(generator.eval(), settings, calibration, {"steps": 0})
 
 

@@ -41,7 +41,7 @@ def chunk_in_order(cube: xr.DataArray) -> xr.DataArray:
 
 
 def chunk_by_day(cube: xr.DataArray) -> xr.DataArray:
-    """Dates floored to days, sorted, each once; looks of one day are merged (per pixel and band the first with
+    """Dates floored to days, sorted, each once; observations of one day are merged (per pixel and band the first with
     data).
     """
     if "t" not in cube.coords:

@@ -50,12 +50,12 @@ CONTEXT_KEYS = {
         "factor that turns the cube's COARSE_NDVI into NDVI (PROBA-V digital numbers: 0.004)",
     ),
     "coarse_offset": ((int, float), 0.0, None, "added after the factor, COARSE_NDVI (PROBA-V digital numbers: -0.08)"),
-    "min_looks": ((int,), 1, (0, 100000), "clear Sentinel-2 looks that a pixel needs"),
+    "min_observations": ((int,), 1, (0, 100000), "clear Sentinel-2 observations that a pixel needs"),
     "insufficient": (
         (str,), "nan", ("nan", "keep", "error"),
-        "pixels with fewer looks than min_looks: nan = no data, keep = the model's guess, error = stop",
+        "pixels with fewer observations than min_observations: nan = no data, keep = the model's guess, error = stop",
     ),
-    "sigma": ((str,), "look", ("look", "signal"), "what NDVI_SIGMA describes: the next look, or the clean signal"),
+    "sigma": ((str,), "observation", ("observation", "ndvi"), "standard deviation of one observation or of the NDVI itself"),
     "threads": ((int,), 1, (1, 64), "onnxruntime threads of one call; back-ends give one core a task"),
     "method": (
         (str,), "relative_amplitude", None,

@@ -24,45 +24,45 @@ def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
             "the context lacks start and end; set both (YYYY-MM-DD), so that every chunk answers with the same dates"
         )
     grid = TimeGrid(np.datetime64(options["start"]), np.datetime64(options["end"]), options["step_days"])
-    looks = chunk_by_role(chunk_by_day(chunk_in_order(cube)), options)
+    obs = chunk_by_role(chunk_by_day(chunk_in_order(cube)), options)
     session = runtime_session(options)
-    frame = fuse_frame(looks)
-    inner = looks.isel(y=frame[0], x=frame[1])
+    frame = fuse_frame(obs)
+    inner = obs.isel(y=frame[0], x=frame[1])
     fused = fuse_cube(
         inner, session, grid, s1_units=options["s1_units"], latitude=options["latitude"], sigma=options["sigma"]
     )
-    fused = fuse_few_looks(fused, inner, options)
-    values = np.full((*fused.shape[:2], looks.sizes["y"], looks.sizes["x"]), np.nan, np.float32)
+    fused = fuse_few_obs(fused, inner, options)
+    values = np.full((*fused.shape[:2], obs.sizes["y"], obs.sizes["x"]), np.nan, np.float32)
     values[:, :, frame[0], frame[1]] = fused.values
-    kept = {name: c.values for name, c in looks.coords.items() if name in ("y", "x")}
+    kept = {name: c.values for name, c in obs.coords.items() if name in ("y", "x")}
     return xr.DataArray(values, dims=fused.dims, coords={**kept, "t": fused.t.values, "bands": fused.bands.values})
 
 
-def fuse_frame(looks: xr.DataArray) -> tuple[slice, slice]:
+def fuse_frame(obs: xr.DataArray) -> tuple[slice, slice]:
     """Rows and columns without the frame of no data that back-ends put around the border of a cube.
 
     The border of the data then is an image border to the network, as it is when the whole cube is fused at once. A
     chunk without any data is kept whole.
     """
-    seen = np.isfinite(looks.values).any(axis=(0, 1))
+    seen = np.isfinite(obs.values).any(axis=(0, 1))
     if not seen.any():
         return slice(0, seen.shape[0]), slice(0, seen.shape[1])
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def fuse_few_looks(fused: xr.DataArray, looks: xr.DataArray, options: dict) -> xr.DataArray:
-    """Pixels with fewer clear Sentinel-2 looks than asked for: no data, kept, or an error, as the context says."""
-    if options["insufficient"] == "keep" or options["min_looks"] == 0:
+def fuse_few_obs(fused: xr.DataArray, obs: xr.DataArray, options: dict) -> xr.DataArray:
+    """Pixels with fewer clear Sentinel-2 observations than requested: no data, kept, or an error (context)."""
+    if options["insufficient"] == "keep" or options["min_observations"] == 0:
         return fused
-    count = np.isfinite(looks.sel(bands=S2NDVI).values).sum(axis=0)
-    few = count < options["min_looks"]
+    count = np.isfinite(obs.sel(bands=S2NDVI).values).sum(axis=0)
+    few = count < options["min_observations"]
     if not few.any():
         return fused
     if options["insufficient"] == "error":
         raise ContractError(
-            f"{int(few.sum())} of {few.size} pixels have fewer than {options['min_looks']} clear Sentinel-2 "
-            "looks; widen "
+            f"{int(few.sum())} of {few.size} pixels have fewer than {options['min_observations']} clear Sentinel-2 "
+            "observations; widen "
             "the period, or set insufficient to 'nan' or 'keep'"
         )
     return fused.where(xr.DataArray(~few, dims=("y", "x")))

@@ -17,7 +17,7 @@ from udf.context import check_context, context_unknown
 SEASON_NOT_IN_UDF = ("phenolopy",)  # metrics of another kind; they are in the package only
 # the smoother of the UDF is Whittaker; the others are in the package (fusion.smooth): a UDF has to stay small
 SEASON_SMOOTHING = {"lam": SMOOTH_LAMBDA, "envelope_iterations": 0, "step_days": 1}
-SEASON_LOOK_SIGMA = 0.03  # NDVI; a look of this error has weight 1
+SEASON_OBS_SIGMA = 0.03  # NDVI; an observation of this error has weight 1
 # A UDF is compiled anew in every process (source from a string has no file to cache beside): about 6 s, against 15 to
 # 27 us a pixel that numba saves. After about this many pixels without numba the compilation pays.
 SEASON_NUMBA_PIXELS = 225_000
@@ -79,7 +79,7 @@ def season_compiled(pixels: int, asked: bool | None) -> bool | None:
 
 def season_smoothed(series: xr.DataArray, smoothing: dict) -> xr.DataArray:
     """Whittaker's curve of NDVI between the first and last date, weighed by NDVI_SIGMA where there is one; NaN =
-    no look.
+    no observation.
     """
     chosen = {**SEASON_SMOOTHING, **season_checked(smoothing, tuple(SEASON_SMOOTHING), "smoothing")}
     bands = [str(b) for b in series.bands.values]
@@ -87,7 +87,7 @@ def season_smoothed(series: xr.DataArray, smoothing: dict) -> xr.DataArray:
     weights = None
     if NDVI_SIGMA in bands:
         spread = series.isel(bands=bands.index(NDVI_SIGMA)).values
-        weights = np.where(spread > 0, (SEASON_LOOK_SIGMA / np.maximum(spread, 1e-4)) ** 2, 0.0)
+        weights = np.where(spread > 0, (SEASON_OBS_SIGMA / np.maximum(spread, 1e-4)) ** 2, 0.0)
     days = series.t.values.astype("datetime64[D]").astype("int64")
     grid = np.arange(days[0], days[-1] + 1, chosen["step_days"])
     curve = whittaker(

@@ -27,7 +27,7 @@ from udf.targets import CoarseSource, TargetSettings
 UDF_RUNTIME, UDF_RUNTIME_VERSION = "Python", "3.11"
 CONTEXT_PARAMETER = {"from_parameter": "context"}  # a UDF sees the parent's context only through this reference
 OVERLAP_PX = 16  # what the shipped model's manifest asks for
-MARGIN_DAYS = 60  # looks before and after the period, so that its ends are not blind
+MARGIN_DAYS = 60  # observations before and after the period, so that its ends are not blind
 MASK_REACH_M = 820.0  # half of the wide dilation kernel: 40 cells of 20 m, and one to be safe
 
 

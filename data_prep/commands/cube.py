@@ -90,6 +90,6 @@ def native_coarse(coarse: xr.Dataset) -> xr.DataArray:
 
 
 def clear_share(cube: xr.DataArray) -> float:
-    """Share of pixels with a Sentinel-2 look, over the dates that have any."""
+    """Share of pixels with a Sentinel-2 observation, over the dates that have any."""
     seen = cube.sel(bands=S2NDVI).notnull().mean(("y", "x")).values
     return float(seen[seen > 0].mean()) if (seen > 0).any() else 0.0

@@ -145,7 +145,9 @@ def _finish(store: Path, settings: PatchesSettings, tasks: list[Task], failed: l
     if not len(opened):
         why = "; ".join(f"{n} windows: {reason}" for reason, n in left_out.most_common(4))
         more = f"; {len(failed)} inputs failed, the first: {': '.join(failed[0])}" if failed else ""
-        raise SourceError(f"{store} got no patch ({why or 'nothing was cut'}{more}); relax cut.min_looks or the split")
+        raise SourceError(
+            f"{store} got no patch ({why or 'nothing was cut'}{more}); relax cut.min_observations or the split"
+        )
     placed = zip(opened.keys, opened.facts, strict=True)
     found = leaks((key, fact["split"], ground) for key, fact in placed if (ground := _ground(fact)))
     if found:

@@ -15,7 +15,7 @@ from data_prep.cube import PrepareSettings, open_cube
 from data_prep.simulator.difficulty import GAPS_D, linear_difficulty
 from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
-from data_prep.simulator.statistics import LookStatistics
+from data_prep.simulator.statistics import SeriesStatistics
 from fusion.contract import S2NDVI
 from fusion.features.observations import Observations, observations_from_cube
 from fusion.place import latitude_of
@@ -23,7 +23,7 @@ from fusion.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 
-_MIN_LOOKS = 4  # a scene with fewer S2 dates says nothing about change
+_MIN_OBS = 4  # a scene with fewer S2 dates says nothing about change
 
 
 class RealismSettings(BaseModel):
@@ -47,10 +47,10 @@ def run(settings: RealismSettings) -> Table:
     cube = open_cube(settings.real, settings.prepare)
     cube = cube.sel(t=slice(settings.start, settings.end))
     dates = int(cube.sel(bands=S2NDVI).notnull().any(("y", "x")).sum()) if cube.sizes["t"] else 0
-    if dates < _MIN_LOOKS:
+    if dates < _MIN_OBS:
         raise ValueError(
             f"{settings.real} has {dates} Sentinel-2 dates from {settings.start} to {settings.end}; "
-            f"at least {_MIN_LOOKS} are needed; widen start and end"
+            f"at least {_MIN_OBS} are needed; widen start and end"
         )
     real = observations_from_cube(cube, latitude=latitude_of(cube))
     scene = matched(settings.scene, cube, real) if settings.match else settings.scene
@@ -94,25 +94,25 @@ def matched(scene: SceneSettings, cube: xr.DataArray, real: Observations) -> Sce
 def compare(real: Observations, scene: SceneSettings, seed: int, count: int) -> list[dict]:
     """Rows of statistic, simulated, real, distance; then linear interpolation by the leave-gap-out protocol."""
     rng = np.random.default_rng(seed)
-    of_real, of_simulated = LookStatistics(), LookStatistics()
+    of_real, of_simulated = SeriesStatistics(), SeriesStatistics()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(Mean of empty slice|All-NaN slice|Degrees of freedom)", RuntimeWarning)
         of_real.add(real, rng)
         for k in tqdm(range(count), desc="scenes"):
-            looks = simulate_observations(scene, seed + k).observations
-            if len(looks.s2_days) >= _MIN_LOOKS:
-                of_simulated.add(looks, rng)
+            obs = simulate_observations(scene, seed + k).observations
+            if len(obs.s2_days) >= _MIN_OBS:
+                of_simulated.add(obs, rng)
     return of_simulated.distances(of_real) + difficulty_rows(of_simulated, of_real)
 
 
-def difficulty_rows(simulated: LookStatistics, real: LookStatistics) -> list[dict]:
+def difficulty_rows(simulated: SeriesStatistics, real: SeriesStatistics) -> list[dict]:
     """Mean absolute error of linear interpolation on both sides, pooled over scored dates."""
     mine, yours = (np.concatenate(s.linear) for s in (simulated, real))
     rows = []
     for k, gap in enumerate(GAPS_D):
         if len(mine) and len(yours):
             a, b = float(np.nanmean(mine[:, k])), float(np.nanmean(yours[:, k]))
-            name = f"linear interpolation, MAE, looks within {gap} d hidden"
+            name = f"linear interpolation, MAE, observations within {gap} d hidden"
             rows.append(
                 {"statistic": name, "simulated": round(a, 4), "real": round(b, 4), "distance": round(abs(a - b), 4)}
             )
@@ -126,9 +126,9 @@ def scene_difficulty(scene: SceneSettings, seed: int, count: int) -> tuple[np.nd
     """
     errors = []
     for k in range(count):
-        looks = simulate_observations(scene, seed + k).observations
-        if len(looks.s2_days):
-            errors.append(linear_difficulty(looks.s2_days, looks.s2_ndvi)[1])
+        obs = simulate_observations(scene, seed + k).observations
+        if len(obs.s2_days):
+            errors.append(linear_difficulty(obs.s2_days, obs.s2_ndvi)[1])
     return np.concatenate(errors), np.array([len(e) for e in errors])
 
 

@@ -1,8 +1,9 @@
-"""PROBA-V S10 at 300 m: daily looks through the point-spread function, cloud, bidirectional noise, 10-day maxima.
+"""PROBA-V S10 at 300 m: daily observations through the point-spread function, cloud, bidirectional noise, 10-day
+maxima.
 
-Noise levels, set before any training: two processings of the same PROBA-V looks differ in NDVI by a root mean square
-below 0.02, and the cloud detection is right in 89.0 % of the cases with very few clouds left in (Toté et al.
-2018, doi:10.3390/rs10091375). So a daily look carries 0.01-0.03 of noise (angles, atmosphere), a scene a
+Noise levels, set before any training: two processings of the same PROBA-V observations differ in NDVI by a root mean
+square below 0.02, and the cloud detection is right in 89.0 % of the cases with very few clouds left in (Toté et al.
+2018, doi:10.3390/rs10091375). So a daily observation carries 0.01-0.03 of noise (angles, atmosphere), a scene a
 difference of the sensors' bands of a few hundredths, and 1-6 % of the composites hold cloud.
 """
 
@@ -20,7 +21,7 @@ from fusion.features.coarse_operator import coarse_psf_weights, dekad_starts, ma
 
 
 @dataclass(frozen=True)
-class CoarseLooks:
+class CoarseObservations:
     """Composites on the native grid; positions in metres from the outer corner of the scene's first pixel."""
 
     days: np.ndarray  # int64 (n,), first day of each dekad
@@ -31,7 +32,7 @@ class CoarseLooks:
     resample: str
 
 
-def look(
+def observe(
     settings: CoarseSettings,
     land: Landscape,
     curves: np.ndarray,
@@ -39,7 +40,7 @@ def look(
     threshold: np.ndarray,
     resolution_m: float,
     rng: np.random.Generator,
-) -> CoarseLooks:
+) -> CoarseObservations:
     """Composites of all coarse pixels that touch the scene."""
     m = land.margin
     height, width = land.parcel.shape[0] - 2 * m, land.parcel.shape[1] - 2 * m
@@ -63,17 +64,17 @@ def look(
     ndvi[rng.random(ndvi.shape) < draw(rng, settings.missing)] = np.nan
     ndvi = np.clip(np.round((ndvi + 0.08) / 0.004) * 0.004 - 0.08, -0.08, 0.92)
     resample = settings.resample if settings.resample != "random" else ("nearest", "bilinear")[rng.integers(2)]
-    return CoarseLooks(starts, ndvi.astype(np.float32), rows_m, columns_m, clean.astype(np.float32), resample)
+    return CoarseObservations(starts, ndvi.astype(np.float32), rows_m, columns_m, clean.astype(np.float32), resample)
 
 
-def resampled(looks: CoarseLooks, height: int, width: int, resolution_m: float) -> np.ndarray:
+def resampled(obs: CoarseObservations, height: int, width: int, resolution_m: float) -> np.ndarray:
     """Composites on the 10 m grid, float32 (n, H, W); NaN stays where a nearest composite is missing."""
     matrices = [
-        _resampling((np.arange(size) + 0.5) * resolution_m, centres, looks.resample)
-        for size, centres in ((height, looks.rows_m), (width, looks.columns_m))
+        _resampling((np.arange(size) + 0.5) * resolution_m, centres, obs.resample)
+        for size, centres in ((height, obs.rows_m), (width, obs.columns_m))
     ]
-    seen = np.isfinite(looks.ndvi)
-    value = matrices[0] @ np.where(seen, looks.ndvi, 0).astype(np.float32) @ matrices[1].T
+    seen = np.isfinite(obs.ndvi)
+    value = matrices[0] @ np.where(seen, obs.ndvi, 0).astype(np.float32) @ matrices[1].T
     if seen.all():
         return value
     share = matrices[0] @ seen.astype(np.float32) @ matrices[1].T

@@ -1,31 +1,31 @@
-"""How hard a series is: linear interpolation scored by the leave-gap-out protocol against looks, not against truth."""
+"""How hard a series is: linear interpolation scored by leave-gap-out against observations, not truth."""
 
 import numpy as np
 
 GAPS_D = (2, 10, 20, 30)
 REAL_LINEAR_MAE = (0.0704, 0.0977, 0.1149, 0.1370)  # belgium_2019, published with the data set of the protocol
 CLEAR_SHARE = 0.8  # scored dates have at least this share of clear pixels
-EDGE_D = 45  # and lie at least this far from the first and last look
+EDGE_D = 45  # and lie at least this far from the first and last observation
 
 
 def linear_difficulty(
     days: np.ndarray, ndvi: np.ndarray, gaps_d: tuple[int, ...] = GAPS_D, *, clear_share: float = CLEAR_SHARE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean absolute error of per-pixel linear interpolation on each scored date, with looks within +-gap hidden.
+    """Mean absolute error of per-pixel linear interpolation on each scored date, with observations within +-gap hidden.
 
     Parameters
     ----------
     days : numpy.ndarray
         Sorted days, (n,).
     ndvi : numpy.ndarray
-        Masked looks, (n, H, W), NaN = no look.
+        Masked observations, (n, H, W), NaN = no observation.
 
     Returns
     -------
     scored : numpy.ndarray
         Days that were scored, (m,).
     error : numpy.ndarray
-        (m, number of gaps); NaN where no pixel of a date has a look left.
+        (m, number of gaps); NaN where no pixel of a date has an observation left.
     """
     n = len(days)
     flat = ndvi.reshape(n, -1)

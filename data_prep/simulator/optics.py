@@ -1,4 +1,5 @@
-"""Sentinel-2: when it looks, what clouds hide, what the mask misses, and how far a look lies from the truth.
+"""Sentinel-2: when it observations, what clouds hide, what the mask misses, and how far an observation lies from the
+truth.
 
 Dates follow the 5-day repeat of the pair on each relative orbit (ESA Sentinel-2 User Handbook). Errors act on the red
 and near-infrared reflectance, so NDVI errors come out as they do in nature: thin cloud and haze are a white layer
@@ -25,10 +26,10 @@ SNOW_REFLECTANCE = (0.75, 0.72)
 
 
 @dataclass(frozen=True)
-class OpticalLooks:
+class OpticalObservations:
     """Sentinel-2 on its dates: bands with all errors, what the mask says, and what really is disturbed."""
 
-    index: np.ndarray  # int64 (n,), day index of each look
+    index: np.ndarray  # int64 (n,), day index of each observation
     red: np.ndarray  # float32 (n, H, W)
     nir: np.ndarray
     cloud: np.ndarray  # bool (n, H, W): the scene classification says cloud or shadow (before dilation)
@@ -58,7 +59,7 @@ def cloud_threshold(settings: OpticsSettings, weather: Weather, rng: np.random.G
     return -ndtri(np.clip(mean + swing * weather.winter, 0.2, 0.95))
 
 
-def look_days(settings: OpticsSettings, n_days: int, rng: np.random.Generator) -> np.ndarray:
+def obs_days(settings: OpticsSettings, n_days: int, rng: np.random.Generator) -> np.ndarray:
     """Day indices of the overpasses, sorted, int64."""
     orbits = int(rng.integers(settings.orbits[0], settings.orbits[1] + 1))
     first = rng.permutation(5)[:orbits]
@@ -67,7 +68,7 @@ def look_days(settings: OpticsSettings, n_days: int, rng: np.random.Generator) -
     return np.unique(days[~lost])
 
 
-def look(
+def observe(
     settings: OpticsSettings,
     truth: np.ndarray,
     bright: np.ndarray,
@@ -75,8 +76,8 @@ def look(
     weather: Weather,
     threshold: np.ndarray,
     rng: np.random.Generator,
-) -> OpticalLooks:
-    """All Sentinel-2 looks with at least one pixel that the mask keeps.
+) -> OpticalObservations:
+    """All Sentinel-2 observations with at least one pixel that the mask keeps.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ def look(
     built : numpy.ndarray
         Bright artificial surfaces, which masks tend to call cloud, bool (H, W).
     """
-    days = look_days(settings, len(truth), rng)
+    days = obs_days(settings, len(truth), rng)
     spread = rng.uniform(0.25, 0.6)
     missed = rng.random(len(days)) < draw(rng, settings.missed_cloud_probability)
     detection = rng.normal(0.03, 0.08, len(days)) + np.where(missed, rng.uniform(0.2, 0.9, len(days)), 0)
@@ -109,7 +110,7 @@ def look(
     says_cloud = says_cloud | finds_shade | _false_alarms(len(days), built, rng)
     dilation = int(rng.integers(settings.dilation_px[0], settings.dilation_px[1] + 1))
     mask = "gaussian" if rng.random() < settings.gaussian_mask_probability else "square"
-    return OpticalLooks(days, red, nir, says_cloud, finds_shade, snow, disturbed, mask, dilation)
+    return OpticalObservations(days, red, nir, says_cloud, finds_shade, snow, disturbed, mask, dilation)
 
 
 def dilate(mask: np.ndarray, radius: int) -> np.ndarray:

@@ -71,7 +71,7 @@ _RELEASE = (0.015, 0.02, 0.04, 0.01, 0.12, 0.05)  # daily release of standing st
 
 
 @dataclass(frozen=True)
-class RadarLooks:
+class RadarObservations:
     """Sentinel-1 on its dates, dB."""
 
     index: np.ndarray  # int64 (n,), day index
@@ -122,7 +122,7 @@ def _mature(canopy):
     return out
 
 
-def look_days(settings: RadarSettings, n_days: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def obs_days(settings: RadarSettings, n_days: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Day indices and orbit number of the passes, sorted by day, one pass a day."""
     orbits = int(rng.integers(settings.orbits[0], settings.orbits[1] + 1))
     revisit = int(rng.choice(settings.revisit_d))
@@ -134,11 +134,11 @@ def look_days(settings: RadarSettings, n_days: int, rng: np.random.Generator) ->
     return days[keep][order], orbit[keep][order].astype(np.int8)
 
 
-def look(
+def observe(
     settings: RadarSettings, land: Landscape, vegetation: Vegetation, weather: Weather, rng: np.random.Generator
-) -> RadarLooks:
+) -> RadarObservations:
     """VV and VH of every pass in dB."""
-    index, orbit = look_days(settings, len(weather.days), rng)
+    index, orbit = obs_days(settings, len(weather.days), rng)
     vv, vh = _parcel_backscatter(settings, vegetation, weather, index, orbit, rng)
     m = land.margin
     inner = (slice(m, land.parcel.shape[0] - m), slice(m, land.parcel.shape[1] - m))
@@ -150,21 +150,21 @@ def look(
     static = texture * smooth_fields(rng, 2, rows, columns, 1.2 if half else 2.4)
     common = 0.4 * variation[:: 2 if half else 1, :: 2 if half else 1]
     enl = float(np.exp(draw(rng, tuple(np.log(settings.enl)))))
-    vh_looks = rng.uniform(0.4, 1.0)  # VH lies near the noise floor, which adds to its scatter
+    vh_obs = rng.uniform(0.4, 1.0)  # VH lies near the noise floor, which adds to its scatter
     out = []
     for band, image in enumerate(images):
         image = image + static[band] + texture * common
-        image += speckle_db(rng, image.shape, enl if band == 0 else enl * vh_looks, passes=1 if half else 2)
+        image += speckle_db(rng, image.shape, enl if band == 0 else enl * vh_obs, passes=1 if half else 2)
         if half:
             image = image.repeat(2, axis=1).repeat(2, axis=2)[:, : parcel.shape[0], : parcel.shape[1]]
         out.append(np.clip(image, -45, 15).astype(np.float32))
-    return RadarLooks(index, out[0], out[1], orbit)
+    return RadarObservations(index, out[0], out[1], orbit)
 
 
 def speckle_db(rng: np.random.Generator, shape: tuple[int, ...], enl: float, *, passes: int) -> np.ndarray:
     """Multiplicative gamma speckle of unit mean and ``enl`` looks, in dB.
 
-    Gamma quantiles by Wilson and Hilferty 1931 (error of the dB standard deviation below 2 % from 3 looks on).
+    Gamma quantiles by Wilson and Hilferty 1931 (error of the dB standard deviation below 2 % from 3 observations on).
     Each pass lets neighbours share speckle, as where pixels are finer than the resolution; the variance stays.
     """
     z = rng.standard_normal(shape, dtype=np.float32)

@@ -9,7 +9,7 @@ import xarray as xr
 from pyproj import Transformer
 
 from data_prep.raw.cubes import RawCubes
-from data_prep.simulator.optics import OpticalLooks
+from data_prep.simulator.optics import OpticalObservations
 from data_prep.simulator.scene import SceneParts, simulate_parts
 from data_prep.simulator.settings import SceneSettings
 from fusion.contract import NDVI
@@ -23,7 +23,7 @@ class RawScene:
     """Raw cubes and what was really there.
 
     ``truth``: ``NDVI`` float32 (t, y, x) of every day, with the coordinates ``cover`` and ``parcel`` (y, x).
-    ``cloud_mask`` says with which mask of the cube step ("square" with ``dilation_px``, or "gaussian") the looks
+    ``cloud_mask`` says with which mask of the cube step ("square" with ``dilation_px``, or "gaussian") the observations
     equal those of :func:`data_prep.simulator.scene.simulate_observations` for the same settings and seed.
     """
 
@@ -62,7 +62,7 @@ def simulate_raw(settings: SceneSettings, seed: int) -> RawScene:
     return RawScene(raw, _truth(parts, cube), optical.mask, optical.dilation_px)
 
 
-def scene_classes(optical: OpticalLooks) -> np.ndarray:
+def scene_classes(optical: OpticalObservations) -> np.ndarray:
     """Scene classification as Sen2Cor would write it, uint8: cloud, shadow and snow as the mask errs, else by NDVI."""
     ndvi = (optical.nir - optical.red) / (optical.nir + optical.red)
     classes = np.where(ndvi > 0.3, _VEGETATION, np.where(optical.nir < 0.07, _WATER, _BARE)).astype(np.uint8)

@@ -21,7 +21,7 @@ class SimulatedScene:
     """What the sensors saw and what was really there.
 
     ``truth`` is the clean NDVI of every day, float32 (n, H, W), on ``truth_days`` (int64, since 1970). ``suspect``
-    flags looks that the cloud mask kept although cloud, shadow or snow touches them, bool (n_s2, H, W).
+    flags observations that the cloud mask kept although cloud, shadow or snow touches them, bool (n_s2, H, W).
     ``coarse_native`` is the coarse series of ``observations`` on its own 300 m cells, None without that sensor.
     """
 
@@ -44,9 +44,9 @@ class SceneParts:
     weather: Weather
     vegetation: Vegetation
     truth: np.ndarray
-    optical: optics.OpticalLooks
-    radar: radar.RadarLooks | None
-    coarse: coarse.CoarseLooks | None
+    optical: optics.OpticalObservations
+    radar: radar.RadarObservations | None
+    coarse: coarse.CoarseObservations | None
     cover: np.ndarray
     parcel: np.ndarray
 
@@ -68,21 +68,21 @@ def simulate_parts(settings: SceneSettings, seed: int) -> SceneParts:
         0.08 * smooth_fields(streams[3], 1, height, width, 5.0)[0]
     )
     bright = bright.astype(np.float32) * streams[3].uniform(0.75, 1.25)
-    optical = optics.look(settings.optics, truth, bright.astype(np.float32), built, weather, threshold, streams[3])
+    optical = optics.observe(settings.optics, truth, bright.astype(np.float32), built, weather, threshold, streams[3])
     dropout = streams[6].random(2)
     sar = None
     if dropout[0] >= settings.radar.dropout:
-        sar = radar.look(settings.radar, land, vegetation, weather, streams[4])
+        sar = radar.observe(settings.radar, land, vegetation, weather, streams[4])
     broad = None
     if dropout[1] >= settings.coarse.dropout:
-        broad = coarse.look(
+        broad = coarse.observe(
             settings.coarse, land, vegetation.ndvi, weather, threshold, settings.resolution_m, streams[5]
         )
     return SceneParts(land, weather, vegetation, truth, optical, sar, broad, cover, parcel)
 
 
 def simulate_observations(settings: SceneSettings, seed: int) -> SimulatedScene:
-    """The scene of ``seed`` as training takes it: looks masked and on one grid, beside the clean truth.
+    """The scene of ``seed`` as training takes it: observations masked and on one grid, beside the clean truth.
 
     Parameters
     ----------

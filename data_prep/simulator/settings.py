@@ -57,7 +57,7 @@ class PhenologySettings(_Settings):
 
 
 class OpticsSettings(_Settings):
-    """Sentinel-2 looks."""
+    """Sentinel-2 observations."""
 
     orbits: tuple[int, int] = Field((1, 3), description="fewest and most relative orbits over the scene")
     cloudiness: Range = Field((0.4, 0.8), description="mean cloud share over the year")
@@ -103,12 +103,12 @@ class CoarseSettings(_Settings):
     """PROBA-V 300 m composites."""
 
     psf_sigma_m: Range = Field((70.0, 150.0), description="blur of the sensor beside its 300 m box")
-    noise: Range = Field((0.01, 0.03), description="std of a daily look: bidirectional and atmospheric, NDVI")
+    noise: Range = Field((0.01, 0.03), description="std of a daily observation: bidirectional and atmospheric, NDVI")
     bias: Range = Field((-0.04, 0.04), description="spectral band difference to Sentinel-2, NDVI offset")
     gain: Range = Field((0.92, 1.06), description="spectral band difference to Sentinel-2, factor")
     residual_cloud: Range = Field((0.01, 0.06), description="chance that a composite holds cloud")
     missing: Range = Field((0.0, 0.06), description="chance that a composite pixel is missing")
-    resample: Literal["nearest", "bilinear", "random"] = Field("random", description="how coarse looks reach 10 m")
+    resample: Literal["nearest", "bilinear", "random"] = Field("random", description="how coarse composites reach 10 m")
     dropout: float = Field(0.0, ge=0, le=1, description="share of scenes without the coarse series")
 
 

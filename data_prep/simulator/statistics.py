@@ -1,4 +1,4 @@
-"""Statistics of looks that tell whether simulated scenes resemble real ones: the same function for both sides."""
+"""Statistics of observations that show whether simulated scenes resemble real ones: one function for both sides."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass
-class LookStatistics:
+class SeriesStatistics:
     """Pools of numbers gathered over scenes; :meth:`summary` makes them comparable."""
 
     month_ndvi: dict[int, list] = field(default_factory=dict)
@@ -28,15 +28,15 @@ class LookStatistics:
     noise: dict[str, list] = field(default_factory=dict)
     linear: list = field(default_factory=list)
 
-    def add(self, looks: Observations, rng: np.random.Generator, pixels: int = 200) -> None:
+    def add(self, obs: Observations, rng: np.random.Generator, pixels: int = 200) -> None:
         """Gather from one scene; temporal statistics use ``pixels`` random pixels."""
-        self._optical(looks, rng, pixels)
-        if len(looks.s1_days):
-            self._radar(looks)
-            self._together(looks, rng, pixels)
+        self._optical(obs, rng, pixels)
+        if len(obs.s1_days):
+            self._radar(obs)
+            self._together(obs, rng, pixels)
 
-    def _optical(self, looks: Observations, rng: np.random.Generator, pixels: int) -> None:
-        days, ndvi = looks.s2_days, looks.s2_ndvi
+    def _optical(self, obs: Observations, rng: np.random.Generator, pixels: int) -> None:
+        days, ndvi = obs.s2_days, obs.s2_ndvi
         months = days.astype("datetime64[D]").astype("datetime64[M]").astype(int) % 12 + 1
         flat = ndvi.reshape(len(days), -1)
         some = flat[:, rng.permutation(flat.shape[1])[:pixels]]
@@ -62,8 +62,8 @@ class LookStatistics:
         laplace = image[:-2, 1:-1] + image[2:, 1:-1] + image[1:-1, :-2] + image[1:-1, 2:] - 4 * image[1:-1, 1:-1]
         _append(self.noise, "S2 4-neighbour residual", 1.4826 * np.nanmedian(np.abs(laplace)) / np.sqrt(20))
 
-    def _radar(self, looks: Observations) -> None:
-        for name, stack in (("VV", looks.vv_db), ("VH", looks.vh_db), ("VH-VV", looks.vh_db - looks.vv_db)):
+    def _radar(self, obs: Observations) -> None:
+        for name, stack in (("VV", obs.vv_db), ("VH", obs.vh_db), ("VH-VV", obs.vh_db - obs.vv_db)):
             self.level.setdefault(name, []).append(stack[:: max(1, len(stack) // 20), ::5, ::5].ravel())
             mean = np.nanmean(stack, axis=(1, 2))
             _append(self.noise, f"{name} scene mean over dates", float(np.nanstd(mean)))
@@ -72,24 +72,24 @@ class LookStatistics:
                 continue
             change = np.diff(stack[:, ::2, ::2], axis=0)
             change = change - np.nanmedian(change, axis=(1, 2), keepdims=True)
-            _append(self.noise, f"{name} look to look", 1.4826 * np.nanmedian(np.abs(change)))
+            _append(self.noise, f"{name} observation to look", 1.4826 * np.nanmedian(np.abs(change)))
             for step in (1, 2):
                 a, b = change[:, :, :-step], change[:, :, step:]
                 _append(self.noise, f"{name} change correlation at {20 * step} m", np.nansum(a * b) / np.nansum(a * a))
 
-    def _together(self, looks: Observations, rng: np.random.Generator, pixels: int) -> None:
+    def _together(self, obs: Observations, rng: np.random.Generator, pixels: int) -> None:
         """Correlation of NDVI with smoothed radar over space (each clear date) and over time (each pixel), and that of
         their changes within about a month from field to field, which is what the network sees of radar.
         """
-        flat = looks.s2_ndvi.reshape(len(looks.s2_days), -1)
+        flat = obs.s2_ndvi.reshape(len(obs.s2_days), -1)
         clear = np.flatnonzero(np.isfinite(flat).mean(axis=1) > 0.6)
         if len(clear) < 4:
             return
-        near = [np.argsort(np.abs(looks.s1_days - looks.s2_days[k]))[:3] for k in clear]
-        vv, vh = (np.stack([band[n].mean(axis=0).ravel() for n in near]) for band in (looks.vv_db, looks.vh_db))
+        near = [np.argsort(np.abs(obs.s1_days - obs.s2_days[k]))[:3] for k in clear]
+        vv, vh = (np.stack([band[n].mean(axis=0).ravel() for n in near]) for band in (obs.vv_db, obs.vh_db))
         ndvi = flat[clear]
         columns = rng.permutation(flat.shape[1])[:pixels]
-        month = _apart(looks.s2_days[clear], *MONTH_D)
+        month = _apart(obs.s2_days[clear], *MONTH_D)
         for name, band in (("VV", vv), ("VH", vh), ("VH-VV", vh - vv)):
             for a, b in zip(ndvi, band, strict=True):
                 _append(self.correlation, f"{name} over space", _correlation(a, b))
@@ -99,12 +99,12 @@ class LookStatistics:
                 changes = _correlation(ndvi[j] - ndvi[i], band[j] - band[i])
                 _append(self.correlation, f"{name}, change in a month", changes)
 
-    def distances(self, other: "LookStatistics") -> list[dict]:
+    def distances(self, other: "SeriesStatistics") -> list[dict]:
         """One row a statistic: this value, the other's, and their distance (Wasserstein for distributions)."""
         rows = []
         for month in sorted(set(self.month_ndvi) & set(other.month_ndvi)):
             rows.append(_distribution(f"NDVI in month {month}", self.month_ndvi[month], other.month_ndvi[month]))
-        rows.append(_distribution("days between clear looks", [self.gaps_d], [other.gaps_d]))
+        rows.append(_distribution("days between clear observations", [self.gaps_d], [other.gaps_d]))
         for name in sorted(set(self.level) & set(other.level)):
             rows.append(_distribution(f"{name} level, dB", self.level[name], other.level[name]))
         for title, mine, yours in (
@@ -115,7 +115,7 @@ class LookStatistics:
         ):
             for name in [key for key in mine if key in yours]:
                 rows.append(_scalars(f"{title} {name}", mine[name], yours[name]))
-        rows.append(_scalars("clear looks a 5 days", self.clear_share, other.clear_share))
+        rows.append(_scalars("clear observations a 5 days", self.clear_share, other.clear_share))
         return rows
 
 

@@ -59,8 +59,9 @@ class FilesSource(BaseModel):
 def load_files(settings: FilesSource) -> RawCubes:
     """Read, tell apart, decode and align the bands of each sensor.
 
-    Rules: a file that cannot be read stops the run, or is skipped and noted with ``on_error="skip"``; looks of one day
-    are merged (S2 and coarse: the first valid pixel in the order of file and hour; S1: mean power); dates are sorted.
+    Rules: a file that cannot be read stops the run, or is skipped and noted with ``on_error="skip"``; observations of
+    one day are merged (S2 and coarse: the first valid pixel in the order of file and hour; S1: mean power); dates are
+    sorted.
 
     Raises
     ------

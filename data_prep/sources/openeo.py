@@ -42,7 +42,7 @@ class OpenEOSource(BaseModel):
     folder: Path = Field(description="downloads and job state; name the same folder to resume")
     sensors: tuple[Sensor, ...] = Field(("s2", "s1", "coarse"), description="what to fetch; s2 is required")
     parallel_jobs: int = Field(2, ge=1, le=20, description="jobs that may run at once")
-    poll_s: float = Field(60.0, gt=0, description="seconds between looks at the jobs")
+    poll_s: float = Field(60.0, gt=0, description="seconds between two queries of the jobs' state")
     on_error: Literal["stop", "skip"] = Field("stop", description="a failed job: stop at the end, or go on without it")
 
     @field_validator("areas")

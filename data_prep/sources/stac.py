@@ -68,7 +68,7 @@ def load_stac(settings: StacSource) -> RawCubes:
     """Find the items, check that they can be read, and open them lazily.
 
     Sentinel-2 items whose digital numbers still hold the offset of baseline 04.00 are told from the others by their
-    metadata (see :func:`pending_offset`) and corrected apart. Looks of one day and one pass are mosaicked.
+    metadata (see :func:`pending_offset`) and corrected apart. Observations of one day and one pass are mosaicked.
 
     Raises
     ------

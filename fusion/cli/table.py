@@ -81,7 +81,7 @@ COMMANDS: dict[str, Command] = {
         own_progress=True,
     ),
     "evaluate": Command(
-        "Score a model beside linear interpolation and Whittaker, on simulated truth or by hiding looks of a real cube",
+        "Score a model beside linear interpolation and Whittaker, on simulated truth or on withheld real observations",
         "fusion.commands.evaluate",
         "EvaluateSettings",
         (
@@ -115,7 +115,7 @@ COMMANDS: dict[str, Command] = {
         own_progress=True,
     ),
     "adapt": Command(
-        "Rescale a model's uncertainty with hidden looks of your own area",
+        "Rescale a model's uncertainty with withheld observations of your own area",
         "fusion.commands.adapt",
         "AdaptSettings",
         ("cube=outputs/cube.zarr out=outputs/adapted",),

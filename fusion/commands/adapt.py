@@ -1,7 +1,7 @@
-"""``ndvi-fusion adapt``: rescale a model's uncertainty with the looks of a user's own area.
+"""``ndvi-fusion adapt``: rescale a model's uncertainty with the observations of a user's own area.
 
-Looks are hidden, predicted, and compared: one factor on sigma makes the 90 % interval cover 90 % of them. The NDVI
-itself is unchanged. To move the NDVI too, fine-tune with ``ndvi-fusion train experiment=fine_tune``.
+Observations are withheld, predicted, and compared: one factor on sigma makes the 90 % interval cover 90 % of them. The
+NDVI itself is unchanged. To move the NDVI too, fine-tune with ``ndvi-fusion train experiment=fine_tune``.
 """
 
 import os
@@ -22,7 +22,7 @@ from fusion.inference.session import ModelSession, load_session
 from fusion.place import latitude_of
 from fusion.whole_file import whole_file
 
-ENOUGH_LOOKS = 500  # pixel-looks below which a factor would be chance
+ENOUGH_OBS = 500  # pixel-observations below which a factor would be chance
 
 
 class AdaptSettings(BaseModel):
@@ -33,8 +33,8 @@ class AdaptSettings(BaseModel):
     out: Path = Field(description="model folder to write; use it as model=FOLDER")
     model: str | None = Field(None, description="model to adapt; the shipped one when empty")
     s1_units: Literal["dB", "linear"] | None = Field(None, description="radar units, where the cube does not say them")
-    hidden_days: tuple[int, ...] = Field((5, 20, 40), description="lengths of the windows hidden in turn, days")
-    folds: int = Field(4, ge=1, description="hidden dates a window length, spread over the cube's looks")
+    withheld_days: tuple[int, ...] = Field((5, 20, 40), description="lengths of the windows withheld in turn, days")
+    folds: int = Field(4, ge=1, description="withheld dates a window length, spread over the cube's observations")
     side_px: int = Field(96, ge=1, description="at most this many pixels a side are used, from the middle")
     opener: dict[str, Any] = Field(
         default_factory=lambda: {"_target_": "data_prep.cube.open_cube"}, description="how cube= is opened"
@@ -48,33 +48,34 @@ def run(settings: AdaptSettings) -> str:
     cube = instantiate(settings.opener, settings.cube)
     source = locate_model(settings.model)
     session = load_session(source, threads=os.cpu_count() or 1)
-    factor, looks = sigma_factor(
+    factor, obs = sigma_factor(
         cube,
         session,
-        hidden_days=settings.hidden_days,
+        withheld_days=settings.withheld_days,
         folds=settings.folds,
         side_px=settings.side_px,
         s1_units=settings.s1_units,
     )
-    write_rescaled(source, settings.out, factor, looks)
-    return f"{settings.out}: sigma times {factor:.3f}, from {looks} hidden pixel-looks"
+    write_rescaled(source, settings.out, factor, obs)
+    return f"{settings.out}: sigma times {factor:.3f}, from {obs} withheld pixel-observations"
 
 
 def sigma_factor(
     cube: xr.DataArray,
     session: ModelSession,
     *,
-    hidden_days: tuple[int, ...] = (5, 20, 40),
+    withheld_days: tuple[int, ...] = (5, 20, 40),
     folds: int = 4,
     side_px: int = 96,
     s1_units: str | None = None,
 ) -> tuple[float, int]:
-    """Factor on ``NDVI_SIGMA`` (of a look) so that 90 % intervals cover 90 % of hidden looks; and their number.
+    """Factor on ``NDVI_SIGMA`` (of an observation) so that 90 % intervals cover 90 % of withheld observations; and
+    their number.
 
     Raises
     ------
     ContractError
-        Fewer than 500 pixel-looks could be hidden and predicted.
+        Fewer than 500 pixel-observations could be withheld and predicted.
     """
     rows, columns = (slice(*_middle(cube.sizes[axis], side_px)) for axis in ("y", "x"))
     cube, latitude = cube.isel(y=rows, x=columns).load(), latitude_of(cube)
@@ -82,10 +83,10 @@ def sigma_factor(
     days = cube.t.values.astype("datetime64[D]").astype("int64")
     seen = np.flatnonzero(np.isfinite(ndvi.values).any(axis=(1, 2)))
     errors, sigmas = [], []
-    for length in hidden_days:
+    for length in withheld_days:
         for centre in seen[np.linspace(1, len(seen) - 2, folds).round().astype(int)] if len(seen) > 2 else []:
-            hidden = np.abs(days - days[centre]) <= length // 2
-            visible = cube.where(~xr.DataArray(hidden, dims="t", coords={"t": cube.t}) | (cube.bands != S2NDVI))
+            withheld = np.abs(days - days[centre]) <= length // 2
+            visible = cube.where(~xr.DataArray(withheld, dims="t", coords={"t": cube.t}) | (cube.bands != S2NDVI))
             visible.attrs = cube.attrs
             day = np.datetime64(int(days[centre]), "D")
             grid = TimeGrid(day, day, session.manifest.step_days)
@@ -95,9 +96,9 @@ def sigma_factor(
             errors.append(error[known])
             sigmas.append(fused.sel(bands=NDVI_SIGMA).values[0].ravel()[known])
     count = sum(map(len, errors))
-    if count < ENOUGH_LOOKS:
+    if count < ENOUGH_OBS:
         raise ContractError(
-            f"only {count} pixel-looks could be hidden and predicted; {ENOUGH_LOOKS} are needed; give a larger "
+            f"only {count} pixel-observations could be withheld and predicted; {ENOUGH_OBS} are needed; give a larger "
             "area or a longer period"
         )
     return covering_factor(np.concatenate(errors), np.concatenate(sigmas)), count
@@ -108,7 +109,7 @@ def _middle(size: int, side: int) -> tuple[int, int]:
     return start, min(start + side, size)
 
 
-def write_rescaled(source: Path, out: Path, factor: float, looks: int) -> Path:
+def write_rescaled(source: Path, out: Path, factor: float, obs: int) -> Path:
     """A copy of a model whose uncertainty tables are multiplied by ``factor``."""
     model, manifest = read_model_files(source)
     tables = manifest.calibration
@@ -116,10 +117,10 @@ def write_rescaled(source: Path, out: Path, factor: float, looks: int) -> Path:
         manifest,
         calibration=replace(
             tables,
-            signal_factor=tuple(round(v * factor, 4) for v in tables.signal_factor),
-            look_noise=tuple(round(v * factor, 4) for v in tables.look_noise),
+            ndvi_factor=tuple(round(v * factor, 4) for v in tables.ndvi_factor),
+            observation_noise=tuple(round(v * factor, 4) for v in tables.observation_noise),
         ),
-        training={**manifest.training, "adapted": {"sigma_factor": round(factor, 4), "pixel_looks": looks}},
+        training={**manifest.training, "adapted": {"sigma_factor": round(factor, 4), "pixel_obs": obs}},
     )
     for name, content in ((MODEL_FILE, model), (MANIFEST_FILE, rescaled.to_json().encode())):
         with whole_file(out / name) as partial:

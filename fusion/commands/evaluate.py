@@ -60,20 +60,24 @@ class EvaluateSettings(BaseModel):
 
     cube: Path | tuple[Path, ...] | None = Field(None, description="real cube(s): files, folders of raw files, or CSVs")
     reader: dict[str, Any] = Field({}, description="how a cube is opened, a Hydra _target_ called with the path")
-    leave_gap_out: LeaveGapOut = Field(LeaveGapOut(), description="protocol on real looks")
+    leave_gap_out: LeaveGapOut = Field(LeaveGapOut(), description="protocol on real observations")
 
     store: Path | None = Field(None, description="patch store with truth, instead of scenes made here")
     split: str = Field("test", description="split of the store that is scored")
     open_store: dict[str, Any] = Field({}, description="how a store is opened, a Hydra _target_ called with the path")
     truth: dict[str, Any] = Field({}, description="where scenes with truth come from, a Hydra _target_")
     scenes: int = Field(24, ge=1, description="scenes scored, at most")
-    holdout: Holdout = Field(Holdout(), description="hidden windows against the truth")
+    holdout: Holdout = Field(Holdout(), description="withheld windows against the truth")
     near_real_time: NearRealTime = Field(NearRealTime(), description="error by lag")
     phenology: PhenologyRules = Field(PhenologyRules(), description="error of season dates")
     radar_level: RadarLevel = Field(RadarLevel(), description="what a constant shift of the radar changes")
-    suspects: SuspectRules = Field(SuspectRules(), description="finding looks that the cloud mask missed")
-    looks_scenes: int = Field(8, ge=0, description="scenes also scored against their own looks (leave-gap-out)")
-    looks_linear: dict[int, float] = Field({}, description="MAE of linear on real looks by gap, to compare scenes with")
+    suspects: SuspectRules = Field(SuspectRules(), description="finding observations that the cloud mask missed")
+    observation_scenes: int = Field(
+        8, ge=0, description="scenes also scored against their own observations (leave-gap-out)"
+    )
+    observation_linear: dict[int, float] = Field(
+        {}, description="MAE of linear on real observations by gap, to compare scenes with"
+    )
 
     distribution: Literal["gaussian", "laplace"] = Field("gaussian", description="shape of the predictive distribution")
     bootstrap: Bootstrap = Field(Bootstrap(), description="intervals over dates or scenes")
@@ -85,7 +89,7 @@ class EvaluateSettings(BaseModel):
     @model_validator(mode="after")
     def _one_input(self) -> "EvaluateSettings":
         if self.cube is not None and self.store is not None:
-            raise ValueError("give either cube=PATH (real looks) or store=PATH (simulated truth), not both")
+            raise ValueError("give either cube=PATH (real observations) or store=PATH (simulated truth), not both")
         nets = self.without_adversarial or self.others or self.seeds or self.s2_only_net
         if self.model == NO_MODEL and (nets or not self.baselines):
             raise ValueError("model=none leaves nothing to compare; give a model, or baselines only")
@@ -177,8 +181,8 @@ def evaluate_truth(settings: EvaluateSettings, predictors: list[Predictor], base
         phenology=settings.phenology,
         radar_level=settings.radar_level,
         suspects=settings.suspects,
-        looks=settings.leave_gap_out,
-        looks_scenes=settings.looks_scenes,
+        observations=settings.leave_gap_out,
+        observation_scenes=settings.observation_scenes,
         distribution=settings.distribution,
     )
     with progress(settings.scenes * len(predictors)) as step:
@@ -186,7 +190,7 @@ def evaluate_truth(settings: EvaluateSettings, predictors: list[Predictor], base
     tables = simulated_tables(rows, settings.bootstrap)
     tables |= seed_spread(settings, pd.concat([tables["overall"].assign(bin="all"), tables["by_bin"]]), "bin")
     if settings.model != NO_MODEL:
-        tables["checks"] = simulated_checks(tables, rows, MODEL, baselines, settings.looks_linear)
+        tables["checks"] = simulated_checks(tables, rows, MODEL, baselines, settings.observation_linear)
     if settings.without_adversarial and "images" in tables:
         tables["gate"] = gate_table(tables["overall"], tables["images"], MODEL, WITHOUT_ADVERSARIAL)
     known = facts(settings, predictors) | {"scenes": list(dict.fromkeys(rows["holdout"].scene))}

@@ -37,7 +37,7 @@ class PhenologySettings(BaseModel):
     method: Method = Field("relative_amplitude", description="how start and end are read from the curve")
     start: float = Field(0.25, description="threshold of the start: share of the amplitude, or NDVI for absolute")
     end: float = Field(0.15, description="threshold of the end")
-    curve: Curve = Field("double_logistic", description="what is fitted to the looks")
+    curve: Curve = Field("double_logistic", description="what is fitted to the observations")
     year: int | list[int] | None = Field(None, description="year(s) of the season's maximum; by the dates when empty")
     max_seasons: int = Field(2, ge=1, le=10, description="seasons kept per year, the largest ones")
     min_amplitude: float = Field(0.1, gt=0, lt=1, description="NDVI; a smaller swing is no season")

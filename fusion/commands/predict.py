@@ -29,7 +29,9 @@ class PredictSettings(BaseModel):
     latitude: float | None = Field(
         None, ge=-90, le=90, description="degrees north, where neither the cube nor its CRS says it; tells the season"
     )
-    sigma: Literal["look", "signal"] = Field("look", description="NDVI_SIGMA of a single look, or of clean NDVI")
+    sigma: Literal["observation", "ndvi"] = Field(
+        "observation", description="NDVI_SIGMA of a single observation, or of clean NDVI"
+    )
     tile: int | None = Field(None, ge=8, description="tile side in pixels; by memory when empty")
     threads: int | None = Field(None, ge=1, description="CPU threads; all cores when empty")
     opener: dict[str, Any] = Field(

@@ -1,4 +1,4 @@
-"""A training patch and its packing: looks and truth to int16 frames plus JSON attributes, and back."""
+"""A training patch and its packing: observations and truth to int16 frames plus JSON attributes, and back."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ import numpy as np
 from fusion.contract import PACK_NODATA, PACK_SCALE
 from fusion.features.observations import Observations
 
-RADAR_PACK_SCALE = 0.002  # dB a digital number: +-65 dB in int16, far finer than the noise of any radar look
+RADAR_PACK_SCALE = 0.002  # dB a digital number: +-65 dB in int16, far finer than the noise of any radar acquisition
 SPLITS = ("train", "calibration", "test")
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,180}")
 # name of a layer -> scale of its digital numbers (0: whole numbers, kept as they are)
@@ -35,8 +35,8 @@ class StoreError(ValueError):
 class CoarseNative:
     """The coarse series on its own grid, for a loss that compares at 300 m.
 
-    ``ndvi`` float32 (n, h, w), NaN = no look, dates as in ``Observations.coarse_days``. ``rows``/``columns``: centre
-    of each coarse cell in pixels of the patch (0 = centre of the first pixel), float64 (h,) and (w,).
+    ``ndvi`` float32 (n, h, w), NaN = no observation, dates as in ``Observations.coarse_days``. ``rows``/``columns``:
+    centre of each coarse cell in pixels of the patch (0 = centre of the first pixel), float64 (h,) and (w,).
     """
 
     ndvi: np.ndarray
@@ -55,7 +55,7 @@ class CoarseNative:
 
 @dataclass(frozen=True)
 class Patch:
-    """One training window: the looks of the three sensors, and the truth where it is simulated.
+    """One training window: the observations of the three sensors, and the truth where it is simulated.
 
     ``truth_days`` int64 (n,) days since 1970 and ``truth`` float32 (n, H, W) clean NDVI; None on real data.
     ``cover``, ``parcel`` int16 (H, W) and ``suspect`` bool (n_s2, H, W): from the simulator, else None.
@@ -77,13 +77,13 @@ class Patch:
 
 
 def check_patch(patch: Patch) -> None:
-    """Refuse a patch that cannot be stored: bad key or split, no look, truth without days."""
+    """Refuse a patch that cannot be stored: bad key or split, no observation, truth without days."""
     if not _KEY.fullmatch(patch.key):
         raise StoreError(f"patch key is {patch.key!r}; expected letters, digits, '.', '_' and '-' only")
     if patch.split not in SPLITS:
         raise StoreError(f"split of patch {patch.key} is {patch.split!r}; expected one of {SPLITS}")
     if patch.observations.s2_ndvi.size == 0:
-        raise StoreError(f"patch {patch.key} holds no Sentinel-2 look; drop such windows before writing")
+        raise StoreError(f"patch {patch.key} holds no Sentinel-2 observation; drop such windows before writing")
     if (patch.truth is None) != (patch.truth_days is None):
         raise StoreError(f"patch {patch.key} has truth without days or days without truth; give both or neither")
 

@@ -1,4 +1,4 @@
-"""From scenes to training samples: hide looks, compute features, cut small crops, mix many scenes."""
+"""From scenes to training samples: withhold observations, compute features, cut small crops, mix many scenes."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -17,7 +17,7 @@ class Scene(Protocol):
 
     @property
     def observations(self) -> Observations:
-        """The looks of the three sensors."""
+        """The observations of the three sensors."""
         ...
 
     @property
@@ -32,20 +32,22 @@ class Scene(Protocol):
 
     @property
     def suspect(self) -> np.ndarray | None:
-        """Looks that cloud, shadow or snow touches unseen, bool (n_s2, H, W); None where nobody knows."""
+        """Observations that cloud, shadow or snow touches unseen, bool (n_s2, H, W); None where nobody knows."""
         ...
 
 
-class HidingSettings(BaseModel):
-    """How looks and sensors are taken away so that the network learns to do without them."""
+class WithholdingSettings(BaseModel):
+    """How observations and sensors are taken away so that the network learns to do without them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    windows: tuple[int, int] = Field((1, 6), description="number of hidden windows a sample, inclusive range")
-    window_days: tuple[int, int] = Field((5, 65), description="length of a hidden window, days")
+    windows: tuple[int, int] = Field((1, 6), description="number of withheld windows a sample, inclusive range")
+    window_days: tuple[int, int] = Field((5, 65), description="length of a withheld window, days")
     long_share: float = Field(0.2, ge=0, le=1, description="share of samples with one long blackout")
     long_days: tuple[int, int] = Field((60, 140), description="length of a long blackout, days")
-    trailing_share: float = Field(0.2, ge=0, le=1, description="share of samples whose last 5-90 days are hidden")
-    thinning_share: float = Field(0.3, ge=0, le=1, description="share of samples that lose looks at random dates")
+    trailing_share: float = Field(0.2, ge=0, le=1, description="share of samples whose last 5-90 days are withheld")
+    thinning_share: float = Field(
+        0.3, ge=0, le=1, description="share of samples that lose observations at random dates"
+    )
     borrowed_share: float = Field(0.25, ge=0, le=1, description="share of samples under another scene's clouds too")
     no_radar_share: float = Field(0.2, ge=0, le=1, description="share of samples without any radar")
     no_coarse_share: float = Field(0.5, ge=0, le=1, description="share of samples without the coarse series")
@@ -61,13 +63,15 @@ class SampleSettings(BaseModel):
     steps: int = Field(96, ge=8, description="dates of a sample, STEP_DAYS apart")
     crop_px: int = Field(8, ge=4, description="side of a crop")
     crops_a_side: int = Field(3, ge=1, description="crops cut side by side from one scene visit, along each axis")
-    visits: int = Field(6, ge=1, description="times a scene is used, each time with other hidden looks")
+    visits: int = Field(6, ge=1, description="times a scene is used, each time with other withheld observations")
     scenes_in_memory: int = Field(16, ge=1, description="scenes kept at once")
     crops_in_memory: int = Field(192, ge=1, description="crops mixed before they are handed out")
-    look_target_share: float = Field(0.3, ge=0, le=1, description="share of samples scored against hidden noisy looks")
+    observation_target_share: float = Field(
+        0.3, ge=0, le=1, description="share of samples scored against withheld noisy observations"
+    )
     lone_share: float = Field(0.1, ge=0, le=1, description="share of visits whose crops are areas of a few pixels")
     screened_share: float = Field(0.2, ge=0, le=1, description="share of visits without undetected cloud or shadow")
-    hiding: HidingSettings = Field(default_factory=HidingSettings)
+    withholding: WithholdingSettings = Field(default_factory=WithholdingSettings)
 
 
 class Sample(NamedTuple):
@@ -75,55 +79,57 @@ class Sample(NamedTuple):
 
     features: np.ndarray
     target: np.ndarray  # NDVI, NaN where there is nothing to score
-    gap_days: np.ndarray  # distance to the nearest visible look
+    gap_days: np.ndarray  # distance to the nearest visible observation
 
 
-def hidden_dates(days: np.ndarray, settings: HidingSettings, rng: np.random.Generator) -> np.ndarray:
-    """Which S2 dates a sample loses, bool (n,); at least two looks stay."""
-    hidden = np.zeros(len(days), bool)
+def withheld_dates(days: np.ndarray, settings: WithholdingSettings, rng: np.random.Generator) -> np.ndarray:
+    """Which S2 dates a sample loses, bool (n,); at least two observations stay."""
+    withheld = np.zeros(len(days), bool)
     if len(days) < 3:
-        return hidden
+        return withheld
     first, last = days[0], days[-1]
     low, high = settings.windows
     for _ in range(rng.integers(low, high + 1)):
         start = rng.integers(first - 10, last + 1)
-        hidden |= (days >= start) & (days < start + rng.integers(settings.window_days[0], settings.window_days[1] + 1))
+        withheld |= (days >= start) & (
+            days < start + rng.integers(settings.window_days[0], settings.window_days[1] + 1)
+        )
     if rng.random() < settings.long_share:
         start = rng.integers(first - 30, last + 1)
-        hidden |= (days >= start) & (days < start + rng.integers(settings.long_days[0], settings.long_days[1] + 1))
+        withheld |= (days >= start) & (days < start + rng.integers(settings.long_days[0], settings.long_days[1] + 1))
     if rng.random() < settings.trailing_share:
-        hidden |= days > last - rng.integers(5, 91)
+        withheld |= days > last - rng.integers(5, 91)
     if rng.random() < settings.thinning_share:
-        hidden |= rng.random(len(days)) < rng.uniform(0.1, 0.7)
-    if (~hidden).sum() < 2:
-        hidden[rng.choice(len(days), 2, replace=False)] = False
-    return hidden
+        withheld |= rng.random(len(days)) < rng.uniform(0.1, 0.7)
+    if (~withheld).sum() < 2:
+        withheld[rng.choice(len(days), 2, replace=False)] = False
+    return withheld
 
 
-def borrow_clouds(looks: Observations, other: Observations, rng: np.random.Generator) -> np.ndarray:
+def borrow_clouds(obs: Observations, other: Observations, rng: np.random.Generator) -> np.ndarray:
     """Another scene's missing pixels laid over this one's dates, bool (n, H, W)."""
-    n = len(looks.s2_days)
-    height, width = looks.shape
+    n = len(obs.s2_days)
+    height, width = obs.shape
     if len(other.s2_days) == 0 or other.shape[0] < height or other.shape[1] < width:
         return np.zeros((n, height, width), bool)
     pick = (np.arange(n) + rng.integers(len(other.s2_days))) % len(other.s2_days)
     return ~np.isfinite(other.s2_ndvi[pick, :height, :width])
 
 
-def hide_looks(
-    looks: Observations, other: Observations, settings: HidingSettings, rng: np.random.Generator
+def withhold(
+    obs: Observations, other: Observations, settings: WithholdingSettings, rng: np.random.Generator
 ) -> Observations:
-    """A copy of the looks with dates, pixels and sensors taken away."""
-    gone = np.broadcast_to(hidden_dates(looks.s2_days, settings, rng)[:, None, None], looks.s2_ndvi.shape)
+    """A copy of the observations with dates, pixels and sensors taken away."""
+    gone = np.broadcast_to(withheld_dates(obs.s2_days, settings, rng)[:, None, None], obs.s2_ndvi.shape)
     if rng.random() < settings.borrowed_share:
-        gone = gone | borrow_clouds(looks, other, rng)
-    visible = looks.hide(
+        gone = gone | borrow_clouds(obs, other, rng)
+    visible = obs.withhold(
         s2=gone, s1=bool(rng.random() < settings.no_radar_share), coarse=bool(rng.random() < settings.no_coarse_share)
     )
     return replace(visible, latitude=None) if rng.random() < settings.no_latitude_share else visible
 
 
-def season_shift(settings: HidingSettings, rng: np.random.Generator) -> float:
+def season_shift(settings: WithholdingSettings, rng: np.random.Generator) -> float:
     """How far off the calendar of a sample is, days.
 
     Crops keep other dates from place to place: spring comes about 4 days later with each degree of latitude (Hopkins
@@ -134,13 +140,13 @@ def season_shift(settings: HidingSettings, rng: np.random.Generator) -> float:
 
 
 def target_on_grid(
-    scene: Scene, looks: Observations, visible: Observations, grid_days: np.ndarray, *, use_looks: bool
+    scene: Scene, obs: Observations, visible: Observations, grid_days: np.ndarray, *, use_obs: bool
 ) -> np.ndarray:
     """What a sample is scored against, float32 (T, H, W), NaN where unknown.
 
-    The clean truth where the scene has it. With ``use_looks``, or without truth, those of ``looks`` that ``visible``
-    lacks take its place, within a day of a grid date: real archives know nothing better, and it teaches the level of a
-    typical look.
+    The clean truth where the scene has it. With ``use_obs``, or without truth, those of ``observations`` that
+    ``visible`` lacks take its place, within a day of a grid date: real archives know nothing better, and it teaches the
+    level of a typical observation.
     """
     if scene.truth is not None and scene.truth_days is not None:
         index = np.searchsorted(scene.truth_days, grid_days)
@@ -149,47 +155,47 @@ def target_on_grid(
             inside[:, None, None], scene.truth[np.clip(index, 0, len(scene.truth_days) - 1)], np.float32(np.nan)
         ).astype(np.float32)
     else:
-        target = np.full((len(grid_days), *looks.shape), np.nan, np.float32)
-        use_looks = True
-    if use_looks:
-        hidden = hidden_looks_on_grid(looks, visible, grid_days)
-        target = np.where(np.isfinite(hidden), hidden, target)
+        target = np.full((len(grid_days), *obs.shape), np.nan, np.float32)
+        use_obs = True
+    if use_obs:
+        withheld = withheld_on_grid(obs, visible, grid_days)
+        target = np.where(np.isfinite(withheld), withheld, target)
     return target
 
 
-def hidden_looks_on_grid(looks: Observations, visible: Observations, grid_days: np.ndarray) -> np.ndarray:
-    """The looks that ``visible`` lacks, each on the grid date within a day of it, float32 (T, H, W), else NaN."""
-    out = np.full((len(grid_days), *looks.shape), np.nan, np.float32)
-    hidden = np.isfinite(looks.s2_ndvi)
-    hidden[np.searchsorted(looks.s2_days, visible.s2_days)] &= ~np.isfinite(visible.s2_ndvi)
-    for row, day in enumerate(looks.s2_days):
+def withheld_on_grid(obs: Observations, visible: Observations, grid_days: np.ndarray) -> np.ndarray:
+    """The observations that ``visible`` lacks, each on the grid date within a day, float32 (T, H, W), else NaN."""
+    out = np.full((len(grid_days), *obs.shape), np.nan, np.float32)
+    withheld = np.isfinite(obs.s2_ndvi)
+    withheld[np.searchsorted(obs.s2_days, visible.s2_days)] &= ~np.isfinite(visible.s2_ndvi)
+    for row, day in enumerate(obs.s2_days):
         step = int(np.argmin(np.abs(grid_days - day)))
         if abs(int(grid_days[step]) - int(day)) <= 1:
-            out[step] = np.where(hidden[row], looks.s2_ndvi[row], out[step])
+            out[step] = np.where(withheld[row], obs.s2_ndvi[row], out[step])
     return out
 
 
 def visit_scene(scene: Scene, other: Scene, settings: SampleSettings, rng: np.random.Generator) -> list[Sample]:
-    """Hide looks of a scene once and cut crops from a random place of it."""
-    looks = scene.observations
+    """Withhold observations of a scene once and cut crops from a random place of it."""
+    obs = scene.observations
     if scene.suspect is not None and rng.random() < settings.screened_share:  # as archives that somebody cleaned
-        looks = looks.hide(s2=scene.suspect)
-    visible = hide_looks(looks, other.observations, settings.hiding, rng)
-    shift = season_shift(settings.hiding, rng)
-    days = scene.truth_days if scene.truth_days is not None else looks.s2_days
+        obs = obs.withhold(s2=scene.suspect)
+    visible = withhold(obs, other.observations, settings.withholding, rng)
+    shift = season_shift(settings.withholding, rng)
+    days = scene.truth_days if scene.truth_days is not None else obs.s2_days
     slack = int(days[-1] - days[0]) - (settings.steps - 1) * STEP_DAYS
     start = int(days[0]) + (int(rng.integers(0, slack + 1)) if slack > 0 else int(rng.integers(-STEP_DAYS, 1)))
-    use_looks = scene.truth is None or bool(rng.random() < settings.look_target_share)
-    if use_looks:  # let the grid meet the looks of an orbit, which come STEP_DAYS apart
-        start -= (start - int(rng.choice(looks.s2_days))) % STEP_DAYS
+    use_obs = scene.truth is None or bool(rng.random() < settings.observation_target_share)
+    if use_obs:  # let the grid meet the observations of an orbit, which come STEP_DAYS apart
+        start -= (start - int(rng.choice(obs.s2_days))) % STEP_DAYS
     grid_days = start + STEP_DAYS * np.arange(settings.steps)
     side = settings.crop_px * settings.crops_a_side
-    height, width = looks.shape
+    height, width = obs.shape
     if min(height, width) < side:
         raise ValueError(f"a scene of {height} x {width} px is smaller than the crops asked for ({side} px a side)")
     top, left = int(rng.integers(0, height - side + 1)), int(rng.integers(0, width - side + 1))
     rows, columns = slice(top, top + side), slice(left, left + side)
-    target = target_on_grid(scene, looks, visible, grid_days, use_looks=use_looks)[:, rows, columns]
+    target = target_on_grid(scene, obs, visible, grid_days, use_obs=use_obs)[:, rows, columns]
     if rng.random() < settings.lone_share:
         return _lone_samples(visible.window(rows, columns), target, grid_days, settings, shift, rng)
     features = compute_features(visible, grid_days, rows, columns, season_shift_days=shift)
@@ -205,7 +211,7 @@ def visit_scene(scene: Scene, other: Scene, settings: SampleSettings, rng: np.ra
 
 
 def _lone_samples(
-    looks: Observations,
+    obs: Observations,
     target: np.ndarray,
     grid_days: np.ndarray,
     settings: SampleSettings,
@@ -223,7 +229,7 @@ def _lone_samples(
             side = int(rng.choice(sizes))
             top, left = (k * settings.crop_px + int(rng.integers(0, settings.crop_px - side + 1)) for k in (i, j))
             area = (slice(top, top + side), slice(left, left + side))
-            features = compute_features(looks.window(*area), grid_days, season_shift_days=shift)
+            features = compute_features(obs.window(*area), grid_days, season_shift_days=shift)
             known = np.where(np.isfinite(features.linear), target[:, *area], np.float32(np.nan))
             wider = [(0, 0), *[(0, settings.crop_px - side)] * 2]
             stack = np.pad(np.moveaxis(features.stack, 0, -1), [*wider, (0, 0)], mode="edge")  # (T, H, W, C)

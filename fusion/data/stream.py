@@ -86,7 +86,7 @@ class SceneDataModule(pl.LightningDataModule):
         if self._validation is None:
             settings = self.samples.model_copy(
                 update={
-                    "look_target_share": 0.0,
+                    "observation_target_share": 0.0,
                     "visits": 1,
                     "crops_in_memory": max(self.batch_size * self.validation_batches, 32),
                 }

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from fusion.contract import COARSE_NDVI, NDVI, NDVI_SIGMA, S2NDVI, VH
 
 INK, MUTED, GRID = "#22312b", "#6b7d74", "#dfe6e2"
-FUSED, LOOK, TRUTH, BASELINE = "#1b7f4d", "#d1495b", "#22312b", "#8f8f8f"
+FUSED, OBS, TRUTH, BASELINE = "#1b7f4d", "#d1495b", "#22312b", "#8f8f8f"
 CLOUD = "#c9ced1"
 _STYLE: Any = {
     "figure.dpi": 110,
@@ -45,9 +45,9 @@ def date_text(date: Any) -> str:
 
 
 def strip_dates(cube: xr.DataArray, start: str, end: str, n: int = 6) -> list[np.datetime64]:
-    """Dates for a strip of pictures: spread over the period, the cloudy ones included, each with some look."""
-    looks = cube.sel(bands=S2NDVI)
-    share = np.isfinite(looks.values).mean(axis=(1, 2))
+    """Dates for a strip of pictures: spread over the period, the cloudy ones included, each with some observation."""
+    obs = cube.sel(bands=S2NDVI)
+    share = np.isfinite(obs.values).mean(axis=(1, 2))
     inside = (cube.t.values >= np.datetime64(start)) & (cube.t.values <= np.datetime64(end))
     candidates = np.flatnonzero(inside & (share > 0.02))
     if candidates.size == 0:
@@ -105,7 +105,7 @@ def series_panel(
     truth: xr.DataArray | None = None,
     seasons: Mapping[tuple[int, int], Sequence[tuple[str, np.datetime64]]] | None = None,
 ) -> bytes:
-    """NDVI of single pixels over time: looks, fused curve with its 90 % band, linear interpolation, truth, seasons."""
+    """NDVI of single pixels: observations, fused curve with its 90 % band, linear interpolation, truth, seasons."""
     with plt.rc_context(_STYLE):
         figure, axes = plt.subplots(
             len(pixels), 1, figsize=(10.2, 2.1 * len(pixels)), sharex=True, squeeze=False, layout="constrained"
@@ -127,11 +127,11 @@ def series_panel(
         return _png(figure)
 
 
-def _draw_series(axis: Any, looks: xr.DataArray, fused: xr.DataArray, truth: Any, pixel: tuple[int, int]) -> None:
+def _draw_series(axis: Any, obs: xr.DataArray, fused: xr.DataArray, truth: Any, pixel: tuple[int, int]) -> None:
     ndvi, sigma = fused.sel(bands=NDVI), fused.sel(bands=NDVI_SIGMA)
     band = 1.645 * sigma
     axis.fill_between(fused.t.values, ndvi - band, ndvi + band, color=FUSED, alpha=0.16, lw=0, label="90 % band")
-    observed = looks.sel(bands=S2NDVI).dropna("t")
+    observed = obs.sel(bands=S2NDVI).dropna("t")
     inside = (observed.t >= fused.t[0]) & (observed.t <= fused.t[-1])
     observed = observed.sel(t=observed.t[inside])
     if truth is not None:
@@ -139,7 +139,7 @@ def _draw_series(axis: Any, looks: xr.DataArray, fused: xr.DataArray, truth: Any
         axis.plot(true.t.values, true.values, color=TRUTH, lw=1.1, label="truth")
     axis.plot(observed.t.values, observed.values, color=BASELINE, lw=1, ls="--", label="linear")
     axis.plot(fused.t.values, ndvi.values, color=FUSED, lw=1.8, label="fused")
-    axis.plot(observed.t.values, observed.values, "o", color=LOOK, ms=3.5, label="Sentinel-2 look")
+    axis.plot(observed.t.values, observed.values, "o", color=OBS, ms=3.5, label="Sentinel-2 observation")
 
 
 def map_row(maps: Sequence[tuple[str, np.ndarray, dict[str, Any]]]) -> bytes:
@@ -163,7 +163,7 @@ def availability(cube: xr.DataArray, start: str, end: str) -> bytes:
         if str(band) in (S2NDVI, VH, COARSE_NDVI)
     }
     names = {S2NDVI: "Sentinel-2, share clear", VH: "Sentinel-1", COARSE_NDVI: "coarse NDVI"}
-    colours = {S2NDVI: LOOK, VH: "#3d6b99", COARSE_NDVI: "#c28f2c"}
+    colours = {S2NDVI: OBS, VH: "#3d6b99", COARSE_NDVI: "#c28f2c"}
     with plt.rc_context(_STYLE):
         figure, axes = plt.subplots(len(share), 1, figsize=(10.2, 0.75 * len(share) + 0.4), sharex=True, squeeze=False,
                                     layout="constrained")  # fmt: skip
@@ -184,11 +184,11 @@ def film(cube: xr.DataArray, fused: xr.DataArray, *, every: int = 1, pixels: int
     from PIL import Image, ImageDraw
 
     colours = ndvi_colours()
-    looks = cube.sel(bands=S2NDVI).dropna("t", how="all")
+    obs = cube.sel(bands=S2NDVI).dropna("t", how="all")
     frames = []
     for date in fused.t.values[::every]:
-        earlier = looks.t.values <= date
-        raw = looks.isel(t=int(earlier.sum()) - 1).values if earlier.any() else np.full(looks.shape[1:], np.nan)
+        earlier = obs.t.values <= date
+        raw = obs.isel(t=int(earlier.sum()) - 1).values if earlier.any() else np.full(obs.shape[1:], np.nan)
         pair = [raw, fused.sel(bands=NDVI, t=date).values]
         scaled = [(np.clip((np.ma.masked_invalid(p) - NDVI_LOW) / (NDVI_HIGH - NDVI_LOW), 0, 1)) for p in pair]
         images = [
@@ -212,7 +212,7 @@ def film(cube: xr.DataArray, fused: xr.DataArray, *, every: int = 1, pixels: int
 def gap_curves(rows: Sequence[Mapping[str, Any]], bins: Sequence[str], title: str) -> bytes:
     """Mean absolute error by gap length, a line a method; ``rows`` hold ``method`` and one value a bin."""
     palette = {"linear": BASELINE, "whittaker": "#c28f2c"}
-    spare = iter([FUSED, "#3d6b99", "#7b4fa0", LOOK])
+    spare = iter([FUSED, "#3d6b99", "#7b4fa0", OBS])
     with plt.rc_context(_STYLE):
         figure, axis = plt.subplots(figsize=(6.4, 3.1), layout="constrained")
         for row in rows:
@@ -221,7 +221,7 @@ def gap_curves(rows: Sequence[Mapping[str, Any]], bins: Sequence[str], title: st
             errors = [row.get(b, np.nan) for b in bins]
             axis.plot(range(len(bins)), errors, "o-", label=name, color=colour, lw=1.8, ms=4)
         axis.set_xticks(range(len(bins)), bins)
-        axis.set_xlabel("days to the nearest look")
+        axis.set_xlabel("days to the nearest observation")
         axis.set_ylabel("mean absolute error, NDVI")
         axis.set_ylim(bottom=0)
         axis.set_title(title, loc="left")

@@ -19,7 +19,9 @@ from fusion.inference.locate import SHIPPED
 BINS = ("<15", "15-30", "30-60", "60-100", ">100")
 FIRST_DAY = 273  # of the year before: the season's winter is seen, too
 N_DAYS = 520
-MARGIN_DAYS = 120  # looks before and after the year: all that the scene has, for the graph and for the direct call
+MARGIN_DAYS = (
+    120  # observations before and after the year: all that the scene has, for the graph and for the direct call
+)
 TRUTH_SIGMA = 0.01  # of the clean NDVI: next to nothing, so that its curve is followed
 
 
@@ -133,7 +135,7 @@ class SimulatedDemo:
                 "baselines": ["linear", "whittaker"],
                 "near_real_time.scenes": 0,
                 "phenology.scenes": 0,
-                "looks_scenes": 0,
+                "observation_scenes": 0,
                 "radar_level.scenes": 0,
                 "suspects.scenes": 0,
                 "figures": False,
@@ -205,9 +207,9 @@ class SimulatedDemo:
             bins=BINS,
             score_note=(
                 f"On {self.settings.evaluation_scenes} further simulated scenes, which the model has not seen, all "
-                "looks inside long windows were hidden, and the clean NDVI was compared with what each method gives. "
+                "observations inside long windows were withheld, and each method was compared with the clean NDVI. "
                 f"On the scene of this page {100 * sigma_share(fused, truth):.0f} % of the true values lie within the "
-                "90 % band, which is meant for single looks with their own error, so more than 90 % is expected."
+                "90 % band, which is meant for single observations with their own error, so more than 90 % is expected."
             ),
             openeo=openeo,
             steps=self.runner.records,

@@ -19,8 +19,8 @@ SIMULATED_NOTE = (
     "figures say nothing about real fields."
 )
 REAL_NOTE = (
-    "The input of this page is a real cube. There is no truth for it here: how the model scores on real looks that are "
-    "hidden on purpose is what `ndvi-fusion evaluate` measures."
+    "The input of this page is a real cube. There is no truth for it here: scores on real observations that are "
+    "withheld on purpose is what `ndvi-fusion evaluate` measures."
 )
 
 
@@ -82,11 +82,11 @@ def clear_share(cube: xr.DataArray, start: Any, end: Any) -> float:
 
 
 def longest_gap_days(cube: xr.DataArray, start: Any, end: Any) -> int:
-    """Longest time without any look at all, the median over the pixels, days."""
-    looks = cube.sel(bands=S2NDVI, t=slice(start, end))
-    days = looks.t.values.astype("datetime64[D]").astype("int64")
+    """Longest time without any observation at all, the median over the pixels, days."""
+    obs = cube.sel(bands=S2NDVI, t=slice(start, end))
+    days = obs.t.values.astype("datetime64[D]").astype("int64")
     edges = np.array([np.datetime64(start, "D"), np.datetime64(end, "D")]).astype("int64")
-    seen = np.isfinite(looks.values).reshape(len(days), -1)
+    seen = np.isfinite(obs.values).reshape(len(days), -1)
     gaps = [np.diff(np.concatenate([edges[:1], days[column], edges[1:]])).max() for column in seen.T]
     return int(np.median(gaps))
 
@@ -99,7 +99,10 @@ def _cards(story: Story) -> list[tuple[str, str]]:
     start, end = _period(story)
     cards = [
         (f"{100 * clear_share(story.cube, start, end):.0f} %", "of the pixels are clear on the dates with an image"),
-        (f"{longest_gap_days(story.cube, start, end)} days", "longest time without a look, median over the pixels"),
+        (
+            f"{longest_gap_days(story.cube, start, end)} days",
+            "longest time without an observation, median over the pixels",
+        ),
         (f"{story.fused.sizes['t']}", "dates out, none missing" if _complete(story) else "dates out"),
     ]
     if story.truth is not None:
@@ -147,7 +150,7 @@ def _tell_fusion(report: Report, story: Story) -> None:
     start, end = _period(story)
     report.section(
         "Dense NDVI out of them",
-        f"The model ({story.model}) reads all looks of all sensors at once and gives NDVI every "
+        f"The model ({story.model}) reads all observations of all sensors at once and gives NDVI every "
         f"{_step_days(story)} days, with one standard deviation. Grey in the first row is cloud: the fused image "
         "has no hole there, and its sigma tells how sure the model is.",
     )
@@ -185,8 +188,8 @@ def _tell_fields(report: Report, story: Story) -> None:
     pixels = example_pixels(story.fused)
     report.section(
         "Single pixels over time",
-        "Dots are the clear looks. The green curve is the fused NDVI with its 90 % band; the dashed line is what "
-        "joining the looks gives" + ("; the thin black line is the truth." if story.truth is not None else "."),
+        "Dots are the clear observations. The green curve is the fused NDVI with its 90 % band, the dashed line what "
+        "joining the observations gives" + ("; the thin black line is the truth." if story.truth is not None else "."),
     )
     report.picture(
         figures.series_panel(story.cube, story.fused, pixels, truth=story.truth, seasons=_season_marks(story, pixels)),
@@ -216,7 +219,7 @@ def _tell_scores(report: Report, story: Story) -> None:
     report.table(
         ["method", *story.bins],
         rows,
-        caption="Mean absolute error of NDVI by days to the nearest look; the least of each column is marked",
+        caption="Mean absolute error of NDVI by days to the nearest observation; the least of each column is marked",
         digits=4,
         best="min",
     )

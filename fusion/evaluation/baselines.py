@@ -9,39 +9,40 @@ from scipy.ndimage import distance_transform_edt
 from scipy.signal import savgol_filter
 
 from fusion.contract import COARSE_NDVI, COARSE_PIXEL_M, NDVI_MAX, NDVI_MIN
-from fusion.evaluation.predictor import Prediction, Predictor, Target, s2_looks, to_days
+from fusion.evaluation.predictor import Prediction, Predictor, Target, s2_obs, to_days
 from fusion.features.coarse_operator import FINE_PIXEL_M
 from fusion.features.neighbours import interpolate_linear
 from fusion.phenology.whittaker import whittaker
 
-CLOUD_REACH = 15  # coarse pixels over which the trust in a look rises with its distance to the nearest cloud
+CLOUD_REACH = 15  # coarse pixels over which the trust in an observation rises with its distance to the nearest cloud
 LEAST_SCORE = 0.01
 
 
 def nothing(cube: xr.DataArray, dates: np.ndarray) -> np.ndarray:
-    """The answer where no look is left: NaN of full shape."""
+    """The answer where no observation is left: NaN of full shape."""
     return np.full((len(dates), cube.sizes["y"], cube.sizes["x"]), np.nan, np.float32)
 
 
 @dataclass(frozen=True)
 class Linear:
-    """Linear interpolation in time, per pixel; the nearest look beyond the ends."""
+    """Linear interpolation in time, per pixel; the nearest observation beyond the ends."""
 
     name: str = "linear"
 
-    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "signal") -> Prediction:
+    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "ndvi") -> Prediction:
         """See :class:`Linear`."""
-        days, looks = s2_looks(cube)
+        days, observations = s2_obs(cube)
         if days.size == 0:
             return Prediction(nothing(cube, dates), None)
-        return Prediction(interpolate_linear(days, looks, to_days(dates)), None)
+        return Prediction(interpolate_linear(days, observations, to_days(dates)), None)
 
 
 @dataclass(frozen=True)
 class Whittaker:
     """Second-difference Whittaker smoother on a daily grid, per pixel (Eilers 2003, doi:10.1021/ac034173t).
 
-    The curve would run on as a straight line beyond the outermost look, so it is clipped to the contract's NDVI range.
+    The curve would run on as a straight line beyond the outermost observation, so it is clipped to the contract's NDVI
+    range.
     """
 
     lam: float = 1e4
@@ -50,12 +51,12 @@ class Whittaker:
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or f"whittaker {self.lam:.0e}".replace("e+0", "e"))
 
-    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "signal") -> Prediction:
+    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "ndvi") -> Prediction:
         """See :class:`Whittaker`."""
-        days, looks = s2_looks(cube)
+        days, observations = s2_obs(cube)
         if days.size == 0:
             return Prediction(nothing(cube, dates), None)
-        curve = whittaker(looks, lam=self.lam, days=days, grid_days=to_days(dates))
+        curve = whittaker(observations, lam=self.lam, days=days, grid_days=to_days(dates))
         return Prediction(np.clip(curve, NDVI_MIN, NDVI_MAX).astype(np.float32), None)
 
 
@@ -70,16 +71,16 @@ class SavitzkyGolay:
     order: int = 3
     name: str = "savitzky-golay"
 
-    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "signal") -> Prediction:
+    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "ndvi") -> Prediction:
         """See :class:`SavitzkyGolay`."""
-        days, looks = s2_looks(cube)
+        days, observations = s2_obs(cube)
         wanted = to_days(dates)
         if days.size == 0:
             return Prediction(nothing(cube, dates), None)
         half = self.window_days // 2 + 1
         first, last = wanted.min() - half, wanted.max() + half
-        daily = interpolate_linear(days, looks, np.arange(first, last + 1))
-        never = np.isnan(daily)  # pixels without any look; the filter would refuse them all
+        daily = interpolate_linear(days, observations, np.arange(first, last + 1))
+        never = np.isnan(daily)  # pixels without any observation; the filter would refuse them all
         smooth = savgol_filter(np.where(never, 0, daily), self.window_days, self.order, axis=0, mode="interp")
         smooth = np.where(never, np.nan, smooth)[wanted - first]
         return Prediction(np.clip(smooth, NDVI_MIN, NDVI_MAX).astype(np.float32), None)
@@ -87,32 +88,33 @@ class SavitzkyGolay:
 
 @dataclass(frozen=True)
 class EfastLike:
-    """Looks carried to the wanted date by the change of the coarse series, weighted in time and by distance to clouds.
+    """Observations carried to the wanted date by the change of the coarse series, weighted in time and by distance to
+    clouds.
 
-    ``ndvi(t) = sum w_i (look_i + coarse(t) - coarse(t_i)) / sum w_i`` with gaussian weights in time times a score that
-    rises with the distance to the nearest masked pixel of the look, after EFAST (Senty et al. 2024,
+    ``ndvi(t) = sum w_i (obs_i + coarse(t) - coarse(t_i)) / sum w_i`` with gaussian weights in time times a score that
+    rises with the distance to the nearest masked pixel of the observation, after EFAST (Senty et al. 2024,
     doi:10.3390/rs16111833); the coarse series is smoothed in time with a gaussian kernel. A pixel without a coarse
-    value gets the weighted mean of its looks. Not EFAST itself: pixels beside a cloud keep a small weight, so that
-    every pixel that was ever seen gets an answer, and clouds beyond the cube's border are not known.
+    value gets the weighted mean of its observations. Not EFAST itself: pixels beside a cloud keep a small weight, so
+    that every pixel that was ever seen gets an answer, and clouds beyond the cube's border are not known.
     """
 
     scale_days: float = 20.0
     coarse_scale_days: float = 10.0
     name: str = "efast-like"
 
-    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "signal") -> Prediction:
+    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "ndvi") -> Prediction:
         """See :class:`EfastLike`."""
-        days, looks = s2_looks(cube)
+        days, observations = s2_obs(cube)
         wanted = to_days(dates)
         if days.size == 0:
             return Prediction(nothing(cube, dates), None)
-        at_looks, at_dates = (self._coarse(cube, when) for when in (days, wanted))
-        scores = cloud_scores(np.isfinite(looks))
+        at_obs, at_dates = (self._coarse(cube, when) for when in (days, wanted))
+        scores = cloud_scores(np.isfinite(observations))
         out = nothing(cube, dates)
         for row, day in enumerate(wanted):
-            change = np.nan_to_num(at_dates[row][None] - at_looks, nan=0.0)
-            weight = kernel_weights(days, day, np.isfinite(looks), self.scale_days, scores)
-            total = (weight * np.nan_to_num(looks + change)).sum(axis=0)
+            change = np.nan_to_num(at_dates[row][None] - at_obs, nan=0.0)
+            weight = kernel_weights(days, day, np.isfinite(observations), self.scale_days, scores)
+            total = (weight * np.nan_to_num(observations + change)).sum(axis=0)
             out[row] = np.where(weight.any(axis=0), np.clip(total, NDVI_MIN, NDVI_MAX), np.nan)
         return Prediction(out, None)
 
@@ -133,7 +135,8 @@ class EfastLike:
 
 
 def cloud_scores(seen: np.ndarray) -> np.ndarray:
-    """Trust in each look by its distance to the nearest masked pixel of its date, (n, y, x): 1 on dates without any.
+    """Trust in each observation by its distance to the nearest masked pixel of its date, (n, y, x): 1 on dates without
+    any.
 
     EFAST's ramp, from 0 at one coarse pixel (300 m) to 1 at 16 of them, but never below :data:`LEAST_SCORE`.
     """
@@ -148,10 +151,11 @@ def cloud_scores(seen: np.ndarray) -> np.ndarray:
 def kernel_weights(
     days: np.ndarray, day: int, seen: np.ndarray, scale_days: float, scores: np.ndarray | None = None
 ) -> np.ndarray:
-    """Gaussian weights in time of the looks that exist, (n, y, x), summing to one; all zero where a pixel has none.
+    """Gaussian weights in time of the observations that exist, (n, y, x), summing to one; all zero where a pixel has
+    none.
 
-    ``scores`` multiply them. Exponents are taken relative to the nearest look, so that looks far away still share a
-    weight of one.
+    ``scores`` multiply them. Exponents are taken relative to the nearest observation, so that observations far away
+    still share a weight of one.
     """
     exponent = -0.5 * ((days - day) / scale_days) ** 2
     exponent = np.where(seen, exponent[:, None, None], -np.inf)

@@ -10,7 +10,7 @@ from fusion.evaluation.metrics import MAE, SUMS
 GATE_SPECTRUM_RATIO, GATE_MAE_RATIO = 0.8, 1.02  # the adversarial part: sharper by a fifth at 2 % cost, or it stays out
 MAE_TO_LINEAR, FAR_TO_BEST, ABLATION_GAIN = 0.55, 0.5, 1.15
 COVERAGE_LIMITS = {"simulated": (88.0, 92.0), "real": (85.0, 93.0)}
-COARSE_RMSE, LAG_RATIO, LOOKS_TOLERANCE = 0.02, 1.35, 0.15
+COARSE_RMSE, LAG_RATIO, OBS_TOLERANCE = 0.02, 1.35, 0.15
 REAL_SLACK, SEASON_SLACK, BIAS_LIMIT = 0.003, 0.005, 0.01
 PHENOLOGY_EVENTS = ("SOS", "EOS")
 PHENOLOGY_RATIO, PHENOLOGY_MEDIAN_DAYS, PHENOLOGY_GAP_DAYS = 0.4, 5.0, 60
@@ -47,7 +47,7 @@ def simulated_checks(
     rows: Mapping[str, pd.DataFrame],
     model: str,
     baselines: list[str],
-    looks_linear: Mapping[int, float],
+    observation_linear: Mapping[int, float],
 ) -> pd.DataFrame:
     """Every requirement on simulated truth that the run's tables can answer."""
     found: list[Row] = []
@@ -67,13 +67,13 @@ def simulated_checks(
             found.append(check(f"MAE beyond 60 d, {label} / full", gain, f">= {ABLATION_GAIN}", gain >= ABLATION_GAIN))
     found += coverage_checks(tables["by_bin"], "bin", model, "simulated")
     found += further_checks(tables, model)
-    if "against_looks" in tables and "linear" in set(tables["against_looks"].predictor):
-        looks = mae_by(tables["against_looks"], "gap_days").loc["linear"]
-        for gap, target in looks_linear.items():
-            if gap in looks:
-                ratio = looks[gap] / target
-                passed = abs(ratio - 1) <= LOOKS_TOLERANCE
-                found.append(check(f"linear on looks +-{gap} d / real", ratio, f"1 +- {LOOKS_TOLERANCE}", passed))
+    if "against_observations" in tables and "linear" in set(tables["against_observations"].predictor):
+        observations = mae_by(tables["against_observations"], "gap_days").loc["linear"]
+        for gap, target in observation_linear.items():
+            if gap in observations:
+                ratio = observations[gap] / target
+                passed = abs(ratio - 1) <= OBS_TOLERANCE
+                found.append(check(f"linear on observations +-{gap} d / real", ratio, f"1 +- {OBS_TOLERANCE}", passed))
     return pd.DataFrame(found)
 
 
@@ -95,11 +95,11 @@ def further_checks(tables: Mapping[str, pd.DataFrame], model: str) -> list[Row]:
 
 
 def season_date_checks(table: pd.DataFrame, model: str) -> list[Row]:
-    """SOS and EOS against the extractor on the gappy looks, without and with a gap over the event, and in days."""
+    """SOS and EOS against the extractor on the gappy observations, without and with a gap over the event."""
     found = []
     own = table[(table.predictor == model) & table.event.isin(PHENOLOGY_EVENTS)]
     for row in own[own.gap_days.isin((0, PHENOLOGY_GAP_DAYS))].itertuples():
-        name, ratio = f"{row.event} RMSE / looks, {row.gap_days} d gap", row.looks_rmse_ratio
+        name, ratio = f"{row.event} RMSE / observations, {row.gap_days} d gap", row.observations_rmse_ratio
         found.append(check(name, ratio, f"<= {PHENOLOGY_RATIO}", ratio <= PHENOLOGY_RATIO))
     for row in own[own.gap_days == PHENOLOGY_GAP_DAYS].itertuples():
         name, days = f"{row.event} median |error| (d), {row.gap_days} d gap", row.median_absolute_days
@@ -124,7 +124,7 @@ def coverage_checks(table: pd.DataFrame, group: str, model: str, kind: str) -> l
 
 
 def real_checks(tables: Mapping[str, pd.DataFrame], model: str, baselines: list[str]) -> pd.DataFrame:
-    """Every requirement on real looks that the run's tables can answer."""
+    """Every requirement on real observations that the run's tables can answer."""
     found: list[Row] = []
     gaps = mae_by(tables["by_gap"], "gap_days")
     simple = [name for name in baselines if name.startswith(("linear", "whittaker"))]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from fusion.contract import COARSE_PIXEL_M
-from fusion.evaluation.holdout import HiddenScene
+from fusion.evaluation.holdout import WithheldScene
 from fusion.evaluation.scenes import TruthScene
 from fusion.features.coarse_operator import (
     FINE_PIXEL_M,
@@ -34,20 +34,20 @@ def composite(days: np.ndarray, images: np.ndarray, starts: np.ndarray) -> np.nd
     return np.where(inside >= MIN_INSIDE, maximum_value_composite(days, seen, starts), np.nan)
 
 
-def coarse_errors(scene: TruthScene, hidden: HiddenScene, ndvi: np.ndarray, predictor: str) -> pd.DataFrame:
+def coarse_errors(scene: TruthScene, withheld: WithheldScene, ndvi: np.ndarray, predictor: str) -> pd.DataFrame:
     """Sums of squared differences between the aggregated prediction and the aggregated truth, over whole dekads.
 
     The prediction is interpolated to days before compositing, as the truth is daily. Scenes under 30 px a side hold no
     coarse pixel and give no row.
     """
-    if min(hidden.reference.shape[1:]) * FINE_PIXEL_M < COARSE_PIXEL_M:
+    if min(withheld.reference.shape[1:]) * FINE_PIXEL_M < COARSE_PIXEL_M:
         return pd.DataFrame()
-    days = np.arange(hidden.days[0], hidden.days[-1] + 1)
+    days = np.arange(withheld.days[0], withheld.days[-1] + 1)
     starts = dekad_starts(int(days[0]), int(days[-1]))
     starts = starts[starts >= days[0]][:-1]
     if starts.size == 0:
         return pd.DataFrame()
-    predicted = composite(days, interpolate_linear(hidden.days, ndvi, days), starts)
+    predicted = composite(days, interpolate_linear(withheld.days, ndvi, days), starts)
     true = composite(days, scene.truth_at(days), starts)
     error = (predicted - true)[np.isfinite(predicted) & np.isfinite(true)]
     row = {"scene": scene.key, "predictor": predictor, "n": float(error.size)}

@@ -7,9 +7,9 @@ import numpy as np
 
 from fusion.contract import NDVI_MAX, NDVI_MIN
 from fusion.evaluation.gap_example import EXAMPLES, GapExample, gap_example
-from fusion.evaluation.holdout import HiddenScene
+from fusion.evaluation.holdout import WithheldScene
 from fusion.evaluation.images import gradient_spectrum
-from fusion.evaluation.predictor import SIDE_BY_SIDE, Prediction, Predictor, s2_looks
+from fusion.evaluation.predictor import SIDE_BY_SIDE, Prediction, Predictor, s2_obs
 from fusion.evaluation.scenes import TruthScene
 
 DENSITY_BINS = 120
@@ -22,8 +22,8 @@ class Gallery:
 
     ``density``: predictor -> counts (reference, prediction) on :data:`DENSITY_BINS` equal NDVI bins each.
     ``frames``: label -> image (y, x) at ``frame_date``. ``series``: predictor -> (ndvi (n,), sigma (n,) or None) of one
-    pixel at ``series_days``; ``looks`` and ``hidden_looks`` are (days, ndvi). ``gaps``: the same date in a 60-day gap
-    as the methods of :data:`SIDE_BY_SIDE` fill it, of the first scenes that have a place for it. ``spectra``:
+    pixel at ``series_days``; ``observations`` and ``withheld`` are (days, ndvi). ``gaps``: the same date in a 60-day
+    gap as the methods of :data:`SIDE_BY_SIDE` fill it, of the first scenes that have a place for it. ``spectra``:
     "truth" or predictor -> sum of log10 radial power spectra of the gradient magnitude, and the number of frames.
     """
 
@@ -32,8 +32,8 @@ class Gallery:
     frame_date: str = ""
     series: dict[str, tuple[np.ndarray, np.ndarray | None]] = field(default_factory=dict)
     series_days: np.ndarray | None = None
-    looks: tuple[np.ndarray, np.ndarray] | None = None
-    hidden_looks: tuple[np.ndarray, np.ndarray] | None = None
+    observations: tuple[np.ndarray, np.ndarray] | None = None
+    withheld: tuple[np.ndarray, np.ndarray] | None = None
     gaps: list[GapExample] = field(default_factory=list)
     spectra: dict[str, tuple[np.ndarray, int]] = field(default_factory=dict)
     _best: float = -np.inf
@@ -48,18 +48,18 @@ class Gallery:
         self.density[predictor] = self.density.get(predictor, np.zeros_like(counts)) + counts
 
     def add(
-        self, scene: TruthScene, hidden: HiddenScene, predictor: str, prediction: Prediction, frames: np.ndarray
+        self, scene: TruthScene, withheld: WithheldScene, predictor: str, prediction: Prediction, frames: np.ndarray
     ) -> None:
-        """Count the scene's unseen pixels and the spectra of ``frames`` (rows of ``hidden.days``); keep its images if
+        """Count the scene's unseen pixels and the spectra of ``frames`` (rows of ``withheld.days``); keep its images if
         it makes a better example than the one held."""
-        unseen = np.where(hidden.gap_days > 0, hidden.reference, np.nan)
+        unseen = np.where(withheld.gap_days > 0, withheld.reference, np.nan)
         self.count(predictor, prediction.ndvi, unseen)
         self._add_spectra(predictor, prediction.ndvi[frames])
-        if self._truth_of != hidden.key:
-            self._truth_of = hidden.key
-            self._add_spectra("truth", hidden.reference[frames])
+        if self._truth_of != withheld.key:
+            self._truth_of = withheld.key
+            self._add_spectra("truth", withheld.reference[frames])
         if self._current is None or self._current[0] != scene.key:
-            self._consider(scene, hidden)
+            self._consider(scene, withheld)
         if self._current is None or self._current[0] != scene.key:
             return
         _, row, (y, x) = self._current
@@ -81,30 +81,30 @@ class Gallery:
                 continue
             self.spectra[name] = (total + spectrum if count else spectrum, count + 1)
 
-    def _consider(self, scene: TruthScene, hidden: HiddenScene) -> None:
-        """Take this scene if a date inside its windows has more texture in the truth, a month from any look."""
-        rows = np.flatnonzero(hidden.in_window & hidden.frame_missing)
+    def _consider(self, scene: TruthScene, withheld: WithheldScene) -> None:
+        """Take this scene if a date inside its windows has more texture in the truth, a month from any observation."""
+        rows = np.flatnonzero(withheld.in_window & withheld.frame_missing)
         if rows.size == 0:
             return
-        distance = np.abs(np.median(hidden.gap_days[rows].reshape(rows.size, -1), axis=1) - EXAMPLE_GAP_DAYS)
-        texture = np.nanstd(hidden.reference[rows].reshape(rows.size, -1), axis=1)
+        distance = np.abs(np.median(withheld.gap_days[rows].reshape(rows.size, -1), axis=1) - EXAMPLE_GAP_DAYS)
+        texture = np.nanstd(withheld.reference[rows].reshape(rows.size, -1), axis=1)
         merit = texture - distance / 50.0
         if merit.max() <= self._best:
             return
         self._best, row = float(merit.max()), int(rows[merit.argmax()])
-        y, x = np.unravel_index(int(np.nanstd(hidden.reference, axis=0).argmax()), hidden.reference.shape[1:])
+        y, x = np.unravel_index(int(np.nanstd(withheld.reference, axis=0).argmax()), withheld.reference.shape[1:])
         self._current = (scene.key, row, (int(y), int(x)))
-        self.frame_date = str(hidden.days[row].astype("datetime64[D]"))
-        self.frames = {"truth": hidden.reference[row]}
-        self.series = {"truth": (hidden.reference[:, y, x], None)}
-        self.series_days = hidden.days
-        self.looks, self.hidden_looks = split_looks(scene, hidden, int(y), int(x))
+        self.frame_date = str(withheld.days[row].astype("datetime64[D]"))
+        self.frames = {"truth": withheld.reference[row]}
+        self.series = {"truth": (withheld.reference[:, y, x], None)}
+        self.series_days = withheld.days
+        self.observations, self.withheld = split_obs(scene, withheld, int(y), int(x))
 
 
-def split_looks(scene: TruthScene, hidden: HiddenScene, y: int, x: int) -> tuple:
-    """The looks of one pixel that were left, and those that were hidden, each (days, ndvi)."""
-    days, looks = s2_looks(scene.cube)
-    left, _ = s2_looks(hidden.cube)
-    seen = np.isfinite(looks[:, y, x])
+def split_obs(scene: TruthScene, withheld: WithheldScene, y: int, x: int) -> tuple:
+    """The observations of one pixel that were left, and those that were withheld, each (days, ndvi)."""
+    days, observations = s2_obs(scene.cube)
+    left, _ = s2_obs(withheld.cube)
+    seen = np.isfinite(observations[:, y, x])
     kept = np.isin(days, left)
-    return tuple((days[seen & part], looks[seen & part, y, x]) for part in (kept, ~kept))
+    return tuple((days[seen & part], observations[seen & part, y, x]) for part in (kept, ~kept))

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fusion.evaluation.hiding import hide_s2
-from fusion.evaluation.predictor import Predictor, s2_looks
+from fusion.evaluation.predictor import Predictor, s2_obs
 from fusion.evaluation.scenes import TruthScene
+from fusion.evaluation.withholding import withhold_s2
 
 GAP_DAYS = 60
-SLACK_DAYS = 10  # the looks on either side of the gap lie at most so much further away
-CLEAR_SHARE = 0.5  # of a date's pixels that count as a look of the scene
+SLACK_DAYS = 10  # the observations on either side of the gap lie at most so much further away
+CLEAR_SHARE = 0.5  # of a date's pixels that count as an observation of the scene
 EXAMPLES = 3  # scenes shown
 
 
@@ -19,7 +19,7 @@ EXAMPLES = 3  # scenes shown
 class GapExample:
     """A scene and a date: ``frames`` maps "truth" and each predictor to an image (y, x).
 
-    ``gap_days`` is the distance between the last look before and the first look after the date.
+    ``gap_days`` is the distance between the last observation before and the first observation after the date.
     """
 
     scene: str
@@ -29,12 +29,13 @@ class GapExample:
 
 
 def middle_of_gap(scene: TruthScene) -> tuple[int, int] | None:
-    """The day of most texture in the truth around which 60 days can be hidden between two looks, and the gap's length.
+    """The day of most texture in the truth around which 60 days can be withheld between two observations, and the gap's
+    length.
 
     None where clouds leave no such place.
     """
-    days, looks = s2_looks(scene.cube)
-    seen = days[np.isfinite(looks).mean(axis=(1, 2)) >= CLEAR_SHARE]
+    days, observations = s2_obs(scene.cube)
+    seen = days[np.isfinite(observations).mean(axis=(1, 2)) >= CLEAR_SHARE]
     half, best = GAP_DAYS // 2, None
     for row, day in enumerate(scene.truth_days):
         before, after = seen[seen < day - half], seen[seen > day + half]
@@ -49,14 +50,14 @@ def middle_of_gap(scene: TruthScene) -> tuple[int, int] | None:
 
 
 def gap_example(scene: TruthScene, predictors: Sequence[Predictor]) -> GapExample | None:
-    """Hide the gap, predict its middle with every predictor; None where the scene has no place for it."""
+    """Withhold the gap, predict its middle with every predictor; None where the scene has no place for it."""
     found = middle_of_gap(scene)
     if found is None:
         return None
     day, gap = found
-    hidden = hide_s2(scene.cube, day - GAP_DAYS // 2, day + GAP_DAYS // 2)
+    withheld = withhold_s2(scene.cube, day - GAP_DAYS // 2, day + GAP_DAYS // 2)
     date = np.array([day]).astype("datetime64[D]")
     frames = {"truth": scene.truth_at(np.array([day]))[0]}
     for predictor in predictors:
-        frames[predictor.name] = predictor.predict(hidden, date, target="signal").ndvi[0]
+        frames[predictor.name] = predictor.predict(withheld, date, target="ndvi").ndvi[0]
     return GapExample(scene.key, str(date[0]), gap, frames)

@@ -1,4 +1,4 @@
-"""Hold-out against simulated truth: the clouds of a scene plus hidden windows, scored by distance to a look."""
+"""Hold-out against simulated truth: clouds of a scene plus withheld windows, scored by distance to observations."""
 
 from dataclasses import dataclass
 
@@ -8,35 +8,36 @@ import xarray as xr
 from pydantic import Field
 
 from fusion.contract import STEP_DAYS
-from fusion.evaluation.hiding import hide_s2
 from fusion.evaluation.images import gradient_error, gradient_spectrum_bias, gradient_spectrum_error, ssim
 from fusion.evaluation.leave_gap_out import SEASONS, season_of
 from fusion.evaluation.metrics import Distribution, tally_groups
-from fusion.evaluation.predictor import Prediction, Predictor, s2_looks
+from fusion.evaluation.predictor import Prediction, Predictor, s2_obs
 from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
-from fusion.features.neighbours import nearest_look_gap
+from fusion.evaluation.withholding import withhold_s2
+from fusion.features.neighbours import gap_to_nearest
 
 GAP_EDGES_DAYS = (15, 30, 60, 100)
 GAP_BINS = ("<15", "15-30", "30-60", "60-100", ">100")
 
 
 class Holdout(Rules):
-    """Every scene loses all S2 looks inside some windows; truth is scored where a pixel has no look that day."""
+    """Every scene loses all S2 observations inside some windows; scored where a pixel has none that day."""
 
     lengths_days: tuple[int, ...] = Field((20, 40, 60, 90, 120, 180, 240), min_length=1, description="to draw from")
-    windows: int = Field(2, ge=0, description="hidden windows a scene")
+    windows: int = Field(2, ge=0, description="withheld windows a scene")
     step_days: int = Field(STEP_DAYS, ge=1, description="distance of the scored dates")
-    frames: int = Field(6, ge=0, description="images a scene that are compared as images, inside the hidden windows")
+    frames: int = Field(6, ge=0, description="images a scene that are compared as images, inside the withheld windows")
     seed: int = Field(0, description="where the windows lie")
 
 
 @dataclass(frozen=True)
-class HiddenScene:
-    """A scene after hiding: the cube that predictors see, the dates to fill and the reference there.
+class WithheldScene:
+    """A scene after withholding: the cube that predictors see, the dates to fill and the reference there.
 
-    ``gap_days`` float32 (n, y, x): distance to the pixel's nearest visible look; ``frame_missing`` bool (n,): no pixel
-    of the scene has a look within half a step; ``in_window`` bool (n,): the date lies in a hidden window.
+    ``gap_days`` float32 (n, y, x): distance to the pixel's nearest visible observation; ``frame_missing`` bool (n,): no
+    pixel of the scene has an observation within half a step; ``in_window`` bool (n,): the date lies in a withheld
+    window.
     """
 
     key: str
@@ -54,7 +55,7 @@ def gap_bin(gap_days: np.ndarray) -> np.ndarray:
     return np.where(gap_days <= 0, -1, np.digitize(gap_days, GAP_EDGES_DAYS))
 
 
-def hidden_windows(scene: TruthScene, rules: Holdout, index: int) -> list[tuple[int, int]]:
+def withheld_windows(scene: TruthScene, rules: Holdout, index: int) -> list[tuple[int, int]]:
     """First and last day of each window of the scene; they depend on the rules' seed and the scene's index alone."""
     random = np.random.default_rng([rules.seed, index])
     first, last = int(scene.truth_days[0]), int(scene.truth_days[-1])
@@ -66,22 +67,22 @@ def hidden_windows(scene: TruthScene, rules: Holdout, index: int) -> list[tuple[
     return windows
 
 
-def hide_scene(scene: TruthScene, rules: Holdout, index: int) -> HiddenScene:
-    """The scene without the looks of its windows. Coarse composites and radar stay, as under clouds."""
+def withhold_scene(scene: TruthScene, rules: Holdout, index: int) -> WithheldScene:
+    """The scene without the observations of its windows. Coarse composites and radar stay, as under clouds."""
     cube = scene.cube
     days = np.arange(scene.truth_days[0], scene.truth_days[-1] + 1, rules.step_days)
     in_window = np.zeros(len(days), bool)
-    for first, last in hidden_windows(scene, rules, index):
-        cube = hide_s2(cube, first, last)
+    for first, last in withheld_windows(scene, rules, index):
+        cube = withhold_s2(cube, first, last)
         in_window |= (days >= first) & (days <= last)
-    look_days, looks = s2_looks(cube)
-    gap = nearest_look_gap(look_days, looks, days)
+    obs_days, observations = s2_obs(cube)
+    gap = gap_to_nearest(obs_days, observations, days)
     frame_missing = gap.reshape(len(days), -1).min(axis=1) > rules.step_days // 2
-    return HiddenScene(scene.key, cube, days, scene.truth_at(days), gap, frame_missing, in_window, scene.parcel)
+    return WithheldScene(scene.key, cube, days, scene.truth_at(days), gap, frame_missing, in_window, scene.parcel)
 
 
 def score_scene(
-    hidden: HiddenScene, predictor: Predictor, rules: Holdout, *, distribution: Distribution = "gaussian"
+    withheld: WithheldScene, predictor: Predictor, rules: Holdout, *, distribution: Distribution = "gaussian"
 ) -> tuple[pd.DataFrame, pd.DataFrame, Prediction]:
     """Score one predictor on one scene.
 
@@ -93,43 +94,43 @@ def score_scene(
         One row for each scored frame: ``gap_days`` (median), ``ssim``, ``gradient_error``, ``spectrum_error``,
         ``spectrum_bias``.
     prediction : Prediction
-        What was predicted at ``hidden.days``.
+        What was predicted at ``withheld.days``.
     """
-    prediction = predictor.predict(hidden.cube, hidden.days.astype("datetime64[D]"), target="signal")
-    rows = pixel_rows(hidden, prediction, distribution)
-    if hidden.parcel is not None:
-        rows += field_rows(hidden, prediction)
-    marks = {"scene": hidden.key, "predictor": predictor.name}
+    prediction = predictor.predict(withheld.cube, withheld.days.astype("datetime64[D]"), target="ndvi")
+    rows = pixel_rows(withheld, prediction, distribution)
+    if withheld.parcel is not None:
+        rows += field_rows(withheld, prediction)
+    marks = {"scene": withheld.key, "predictor": predictor.name}
     sums = pd.DataFrame(rows).assign(**marks)
-    images = pd.DataFrame(image_rows(hidden, prediction.ndvi, rules)).assign(**marks)
+    images = pd.DataFrame(image_rows(withheld, prediction.ndvi, rules)).assign(**marks)
     return sums, images, prediction
 
 
-def pixel_rows(hidden: HiddenScene, prediction: Prediction, distribution: Distribution) -> list[dict]:
+def pixel_rows(withheld: WithheldScene, prediction: Prediction, distribution: Distribution) -> list[dict]:
     """Sums over pixels, grouped by bin, season and missing frame."""
-    season = np.searchsorted(np.sort(SEASONS), season_of(hidden.days))
-    code = group_code(gap_bin(hidden.gap_days), season[:, None, None], hidden.frame_missing[:, None, None])
-    sums = tally_groups(prediction.ndvi, hidden.reference, prediction.sigma, code, 40, distribution=distribution)
+    season = np.searchsorted(np.sort(SEASONS), season_of(withheld.days))
+    code = group_code(gap_bin(withheld.gap_days), season[:, None, None], withheld.frame_missing[:, None, None])
+    sums = tally_groups(prediction.ndvi, withheld.reference, prediction.sigma, code, 40, distribution=distribution)
     return rows_of(sums, "pixel")
 
 
-def field_rows(hidden: HiddenScene, prediction: Prediction) -> list[dict]:
+def field_rows(withheld: WithheldScene, prediction: Prediction) -> list[dict]:
     """Sums over field means: the mean of a field's unseen pixels at a date counts as one value, without sigma."""
-    unseen = (hidden.gap_days > 0) & np.isfinite(prediction.ndvi) & np.isfinite(hidden.reference)
-    labels, parcel = np.unique(np.asarray(hidden.parcel), return_inverse=True)
-    parcel = parcel.reshape(hidden.parcel.shape)  # type: ignore[union-attr]
-    code = np.arange(len(hidden.days))[:, None, None] * labels.size + parcel
-    size = len(hidden.days) * labels.size
+    unseen = (withheld.gap_days > 0) & np.isfinite(prediction.ndvi) & np.isfinite(withheld.reference)
+    labels, parcel = np.unique(np.asarray(withheld.parcel), return_inverse=True)
+    parcel = parcel.reshape(withheld.parcel.shape)  # type: ignore[union-attr]
+    code = np.arange(len(withheld.days))[:, None, None] * labels.size + parcel
+    size = len(withheld.days) * labels.size
 
     def mean(values: np.ndarray) -> np.ndarray:
         count = np.bincount(code[unseen], minlength=size)
         total = np.bincount(code[unseen], weights=values[unseen].astype(np.float64), minlength=size)
         return np.divide(total, count, out=np.full(size, np.nan), where=count > 0).reshape(-1, labels.size)
 
-    season = np.searchsorted(np.sort(SEASONS), season_of(hidden.days))
-    gap = np.nan_to_num(mean(hidden.gap_days), nan=0.0)
-    group = group_code(gap_bin(gap), season[:, None], hidden.frame_missing[:, None])
-    return rows_of(tally_groups(mean(prediction.ndvi), mean(hidden.reference), None, group, 40), "field")
+    season = np.searchsorted(np.sort(SEASONS), season_of(withheld.days))
+    gap = np.nan_to_num(mean(withheld.gap_days), nan=0.0)
+    group = group_code(gap_bin(gap), season[:, None], withheld.frame_missing[:, None])
+    return rows_of(tally_groups(mean(prediction.ndvi), mean(withheld.reference), None, group, 40), "field")
 
 
 def group_code(bins: np.ndarray, season: np.ndarray, missing: np.ndarray) -> np.ndarray:
@@ -149,24 +150,24 @@ def rows_of(sums: dict[str, np.ndarray], unit: str) -> list[dict]:
     return rows
 
 
-def scored_frames(hidden: HiddenScene, frames: int) -> np.ndarray:
-    """Rows of ``hidden.days`` whose images are compared: missing frames inside hidden windows, evenly spread."""
-    rows = np.flatnonzero(hidden.frame_missing & hidden.in_window)
+def scored_frames(withheld: WithheldScene, frames: int) -> np.ndarray:
+    """Rows of ``withheld.days`` whose images are compared: missing frames inside withheld windows, evenly spread."""
+    rows = np.flatnonzero(withheld.frame_missing & withheld.in_window)
     if rows.size <= frames:
         return rows
     return rows[np.linspace(0, rows.size - 1, frames).round().astype(int)]
 
 
-def image_rows(hidden: HiddenScene, ndvi: np.ndarray, rules: Holdout) -> list[dict]:
+def image_rows(withheld: WithheldScene, ndvi: np.ndarray, rules: Holdout) -> list[dict]:
     """Image metrics of the scored frames."""
     return [
         {
-            "date": str(hidden.days[row].astype("datetime64[D]")),
-            "gap_days": float(np.median(hidden.gap_days[row])),
-            "ssim": ssim(ndvi[row], hidden.reference[row]),
-            "gradient_error": gradient_error(ndvi[row], hidden.reference[row]),
-            "spectrum_error": gradient_spectrum_error(ndvi[row], hidden.reference[row]),
-            "spectrum_bias": gradient_spectrum_bias(ndvi[row], hidden.reference[row]),
+            "date": str(withheld.days[row].astype("datetime64[D]")),
+            "gap_days": float(np.median(withheld.gap_days[row])),
+            "ssim": ssim(ndvi[row], withheld.reference[row]),
+            "gradient_error": gradient_error(ndvi[row], withheld.reference[row]),
+            "spectrum_error": gradient_spectrum_error(ndvi[row], withheld.reference[row]),
+            "spectrum_bias": gradient_spectrum_bias(ndvi[row], withheld.reference[row]),
         }
-        for row in scored_frames(hidden, rules.frames)
+        for row in scored_frames(withheld, rules.frames)
     ]

@@ -1,4 +1,4 @@
-"""Leave-gap-out on real looks: hide every look within g days of a well-seen date, predict it, score its pixels."""
+"""Leave-gap-out: withhold every observation within g days of a well observed date, predict it, score its pixels."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -9,11 +9,11 @@ import xarray as xr
 from pydantic import Field, field_validator
 
 from fusion.contract import S2NDVI, ContractError, check_cube
-from fusion.evaluation.hiding import hide_window
 from fusion.evaluation.images import gradient_error, ssim
 from fusion.evaluation.metrics import Distribution, tally
 from fusion.evaluation.predictor import Predictor, to_days
 from fusion.evaluation.rules import Rules
+from fusion.evaluation.withholding import withhold_window
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +24,9 @@ SEASONS = ("DJF", "MAM", "JJA", "SON")
 
 
 class LeaveGapOut(Rules):
-    """The rules of the protocol on real looks (also used against simulated looks)."""
+    """The rules of the protocol on real observations (also used against simulated observations)."""
 
-    gaps_days: tuple[int, ...] = Field((2, 10, 20, 30), min_length=1, description="hidden days each side")
+    gaps_days: tuple[int, ...] = Field((2, 10, 20, 30), min_length=1, description="withheld days each side")
     min_clear: float = Field(0.8, ge=0, le=1, description="least clear share of the pixels ever seen")
     edge_days: int = Field(45, ge=0, description="least distance of a scored date to the first and the last date")
     dates: tuple[str, ...] | None = Field(None, description="score exactly these dates (YYYY-MM-DD) instead")
@@ -55,15 +55,17 @@ def scorable_days(cube: xr.DataArray, rules: LeaveGapOut) -> np.ndarray:
         No date qualifies, or a date fixed by the rules is not in the cube; says how far the cube is from it.
     """
     days = to_days(cube.t.values)
-    looks = np.isfinite(cube.sel(bands=S2NDVI).transpose("t", "y", "x").values)
+    observations = np.isfinite(cube.sel(bands=S2NDVI).transpose("t", "y", "x").values)
     if rules.dates is not None:
         wanted = to_days(np.array(rules.dates, "datetime64[D]"))
-        absent = wanted[~np.isin(wanted, days[looks.any(axis=(1, 2))])]
+        absent = wanted[~np.isin(wanted, days[observations.any(axis=(1, 2))])]
         if absent.size:
-            raise ContractError(f"no S2 look on {absent.astype('datetime64[D]').tolist()}; remove them from 'dates'")
+            raise ContractError(
+                f"no S2 observation on {absent.astype('datetime64[D]').tolist()}; remove them from 'dates'"
+            )
         return wanted
-    ever = looks.any(axis=0)
-    clear = looks[:, ever].mean(axis=1) if ever.any() else np.zeros(len(days))
+    ever = observations.any(axis=0)
+    clear = observations[:, ever].mean(axis=1) if ever.any() else np.zeros(len(days))
     inside = (days >= days[0] + rules.edge_days) & (days <= days[-1] - rules.edge_days)
     chosen = days[inside & (clear >= rules.min_clear) & (clear > 0)]
     if chosen.size == 0:
@@ -92,7 +94,7 @@ def leave_gap_out(
     -------
     pandas.DataFrame
         One row for each predictor, gap and date: ``site, predictor, gap_days, date, season``, ``visible_gap_days``
-        (distance of the date to the nearest date left with a look), the sums of
+        (distance of the date to the nearest date left with an observation), the sums of
         :func:`fusion.evaluation.metrics.tally`, ``mae``, ``ssim`` and ``gradient_error`` of the date's image.
     """
     check_cube(cube)
@@ -102,11 +104,11 @@ def leave_gap_out(
     for day in scorable_days(cube, rules):
         reference = np.asarray(cube.isel(t=int(np.searchsorted(days, day))).sel(bands=S2NDVI).values, np.float32)
         for gap in rules.gaps_days:
-            hidden = hide_window(cube, day - gap, day + gap)
-            left = days[np.isfinite(hidden.sel(bands=S2NDVI).values).any(axis=(1, 2))]
+            withheld = withhold_window(cube, day - gap, day + gap)
+            left = days[np.isfinite(withheld.sel(bands=S2NDVI).values).any(axis=(1, 2))]
             distance = float(np.abs(left - day).min()) if left.size else float("nan")
             for predictor in predictors:
-                ndvi, sigma = predictor.predict(hidden, np.array([day]).astype("datetime64[D]"), target="look")
+                ndvi, sigma = predictor.predict(withheld, np.array([day]).astype("datetime64[D]"), target="observation")
                 if watch is not None:
                     watch(predictor.name, gap, ndvi[0], reference)
                 sums = tally(ndvi[0], reference, None if sigma is None else sigma[0], distribution=distribution)

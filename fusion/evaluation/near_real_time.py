@@ -4,19 +4,19 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from fusion.evaluation.hiding import cut_after
 from fusion.evaluation.metrics import Distribution, tally
-from fusion.evaluation.predictor import Predictor, s2_looks
+from fusion.evaluation.predictor import Predictor, s2_obs
 from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
-from fusion.features.neighbours import nearest_look_gap
+from fusion.evaluation.withholding import cut_after
+from fusion.features.neighbours import gap_to_nearest
 
 
 class NearRealTime(Rules):
     """Days are predicted with all sensors cut off some days after them (the lag), and with everything (the hindcast).
 
     A lag of 0 knows the day itself and nothing later. A coarse composite counts as known once its last day is over. The
-    pixels scored are the same at every lag: those without a look on that day.
+    pixels scored are the same at every lag: those without an observation on that day.
     """
 
     lags_days: tuple[int, ...] = Field((0, 5, 10, 20, 30, 45, 60, 90), min_length=1, description="lags to score")
@@ -38,15 +38,15 @@ def score_lags(
 ) -> pd.DataFrame:
     """One row for each date and lag, and one with ``lag_days`` NaN for the hindcast that knows everything."""
     rows = []
-    look_days, looks = s2_looks(scene.cube)
+    obs_days, observations = s2_obs(scene.cube)
     for day in issue_days(scene, rules):
-        unseen = nearest_look_gap(look_days, looks, np.array([day]))[0] > 0
+        unseen = gap_to_nearest(obs_days, observations, np.array([day]))[0] > 0
         reference = np.where(unseen, scene.truth_at(np.array([day]))[0], np.nan)
         for lag in (*rules.lags_days, None):
             known = scene.cube if lag is None else cut_after(scene.cube, int(day) + lag)
             if known.sizes["t"] == 0:
                 continue
-            ndvi, sigma = predictor.predict(known, np.array([day]).astype("datetime64[D]"), target="signal")
+            ndvi, sigma = predictor.predict(known, np.array([day]).astype("datetime64[D]"), target="ndvi")
             sums = tally(ndvi[0], reference, None if sigma is None else sigma[0], distribution=distribution)
             label = {"scene": scene.key, "predictor": predictor.name, "day": int(day)}
             rows.append(label | {"lag_days": np.nan if lag is None else lag} | sums)

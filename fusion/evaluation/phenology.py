@@ -9,16 +9,16 @@ import xarray as xr
 from pydantic import Field
 
 from fusion.contract import STEP_DAYS
-from fusion.evaluation.hiding import hide_s2
 from fusion.evaluation.metrics import HALF_WIDTHS
-from fusion.evaluation.predictor import Predictor, Target, s2_looks
+from fusion.evaluation.predictor import Predictor, Target, s2_obs
 from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
+from fusion.evaluation.withholding import withhold_s2
 from fusion.phenology.extraction import SEASON_LAYERS, extract_seasons
 from fusion.phenology.settings import SEASON_FLAGS, SeasonSettings
 
 EVENTS = {"SOS": "SOSD", "peak": "MAXD", "EOS": "EOSD"}
-LOOKS = "looks"  # the extractor on the gappy S2 series itself
+OBS = "observations"  # the extractor on the gappy S2 series itself
 SEASONS_A_SERIES = 4
 MATCH_DAYS = 60  # a season counts as the true one when its maximum lies this near to the true maximum
 CENTRED_DAYS = 7  # pixels whose event lies this near to the middle of the gap are scored
@@ -26,13 +26,13 @@ UNUSABLE = SEASON_FLAGS["no_data"] | SEASON_FLAGS["no_season"] | SEASON_FLAGS["s
 
 
 class PhenologyRules(Rules):
-    """Season dates of the truth's main season, with all S2 looks hidden around the event."""
+    """Season dates of the truth's main season, with all S2 observations withheld around the event."""
 
     gaps_days: tuple[int, ...] = Field((0, 30, 60, 90), min_length=1, description="length of the gap over the event")
     scenes: int = Field(6, ge=0, description="scenes scored this way, at most (0: none)")
     pixels: int = Field(256, ge=1, description="pixels a scene, at most, evenly spread")
     sigma: Target = Field(
-        "signal", description="which NDVI_SIGMA the extractor gets: of the clean signal, or of a look"
+        "ndvi", description="which NDVI_SIGMA the extractor gets: of the clean signal, or of an observation"
     )
 
 
@@ -67,7 +67,7 @@ class SeasonDates:
 
 
 def season_dates(days: np.ndarray, ndvi: np.ndarray, sigma: np.ndarray | None = None) -> SeasonDates:
-    """Seasons of series (n, P) on sorted days (n,), by the package's default extractor; NaN = no look."""
+    """Seasons of series (n, P) on sorted days (n,), by the package's default extractor; NaN = no observation."""
     settings = SeasonSettings(max_seasons=SEASONS_A_SERIES)
     origin = int(days[0])
     period = np.array([[origin, int(days[-1]), origin]])
@@ -118,7 +118,7 @@ def season_cases(scene: TruthScene, truth: SeasonTruth, rules: PhenologyRules) -
         centre = round(float(dates[known][near.sum(axis=1).argmax()]))
         for gap in rules.gaps_days:
             half = gap // 2
-            cube = hide_s2(scene.cube, centre - half, centre + half) if gap else scene.cube
+            cube = withhold_s2(scene.cube, centre - half, centre + half) if gap else scene.cube
             with np.errstate(invalid="ignore"):
                 scored = known & ((np.abs(dates - centre) <= CENTRED_DAYS) | (gap == 0))
             yield SeasonCase(event, gap, cube, scored)
@@ -127,8 +127,8 @@ def season_cases(scene: TruthScene, truth: SeasonTruth, rules: PhenologyRules) -
 def score_seasons(scene: TruthScene, predictor: Predictor | None, rules: PhenologyRules) -> pd.DataFrame:
     """Errors of season dates, one row a pixel: ``scene, predictor, event, gap_days, pixel, error_days, sigma_days``.
 
-    ``predictor=None`` extracts from the S2 looks themselves. ``error_days`` is NaN where no season near the true one
-    was found, ``sigma_days`` is the standard deviation that the extractor gives the date.
+    ``predictor=None`` extracts from the S2 observations themselves. ``error_days`` is NaN where no season near the true
+    one was found, ``sigma_days`` is the standard deviation that the extractor gives the date.
     """
     truth = season_truth(scene, rules)
     grid = np.arange(scene.truth_days[0], scene.truth_days[-1] + 1, STEP_DAYS)
@@ -146,17 +146,17 @@ def score_seasons(scene: TruthScene, predictor: Predictor | None, rules: Phenolo
         parts.append(pd.DataFrame(columns))
     if not parts:
         return pd.DataFrame()
-    name = LOOKS if predictor is None else predictor.name
+    name = OBS if predictor is None else predictor.name
     return pd.concat(parts, ignore_index=True).assign(scene=scene.key, predictor=name)
 
 
 def series_of(
     cube: xr.DataArray, predictor: Predictor | None, grid: np.ndarray, pixels: np.ndarray, target: Target
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Days (n,), NDVI (n, P) and sigma of the sampled pixels: the looks, or a prediction on the grid."""
+    """Days (n,), NDVI (n, P) and sigma of the sampled pixels: the observations, or a prediction on the grid."""
     if predictor is None:
-        days, looks = s2_looks(cube)
-        return days, looks.reshape(len(days), -1)[:, pixels], None
+        days, observations = s2_obs(cube)
+        return days, observations.reshape(len(days), -1)[:, pixels], None
     ndvi, sigma = predictor.predict(cube, grid.astype("datetime64[D]"), target=target)
     flat = ndvi.reshape(len(grid), -1)[:, pixels]
     return grid, flat, None if sigma is None else sigma.reshape(len(grid), -1)[:, pixels]
@@ -165,12 +165,13 @@ def series_of(
 def season_table(rows: pd.DataFrame) -> pd.DataFrame:
     """RMSE, median absolute error and bias in days where a season was found, and the share where none was.
 
-    A method that finds no season where dates are hard to tell looks better than one that does, so
-    ``looks_rmse_ratio`` divides its RMSE by that of the gappy looks on the pixels where both found the season.
+    A method that finds no season where dates are hard to tell observations better than one that does, so
+    ``observations_rmse_ratio`` divides its RMSE by that of the gappy observations on the pixels where both found the
+    season.
     """
     case = ["scene", "event", "gap_days", "pixel"]
-    looks = rows[rows.predictor == LOOKS].set_index(case).error_days.rename("looks_error_days")
-    rows = rows.join(looks, on=case)
+    observations = rows[rows.predictor == OBS].set_index(case).error_days.rename("observations_error_days")
+    rows = rows.join(observations, on=case)
     out = []
     for (predictor, event, gap), group in rows.groupby(["predictor", "event", "gap_days"], sort=False):
         error = group.error_days.dropna().to_numpy()
@@ -180,14 +181,16 @@ def season_table(rows: pd.DataFrame) -> pd.DataFrame:
             row |= {"median_absolute_days": float(np.median(np.abs(error)))}
             inside = np.abs(group.error_days) <= HALF_WIDTHS["gaussian"][90] * group.sigma_days
             row |= {"coverage_90": 100 * float(inside[group.error_days.notna()].mean())}
-        both = group.dropna(subset=["error_days", "looks_error_days"])
+        both = group.dropna(subset=["error_days", "observations_error_days"])
         row |= {"n_both": len(both)}
         if len(both):
-            beside = root_mean_square(both.looks_error_days.to_numpy())
-            row |= {"looks_rmse_ratio": root_mean_square(both.error_days.to_numpy()) / beside if beside else np.nan}
+            beside = root_mean_square(both.observations_error_days.to_numpy())
+            row |= {
+                "observations_rmse_ratio": root_mean_square(both.error_days.to_numpy()) / beside if beside else np.nan
+            }
         out.append(row | {"missed_percent": 100 * float(group.error_days.isna().mean())})
     columns = ["rmse_days", "median_absolute_days", "bias_days", "coverage_90"]
-    columns += ["missed_percent", "n_both", "looks_rmse_ratio"]
+    columns += ["missed_percent", "n_both", "observations_rmse_ratio"]
     return pd.DataFrame(out).reindex(columns=["predictor", "event", "gap_days", "n", *columns])
 
 

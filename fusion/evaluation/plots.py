@@ -120,7 +120,7 @@ def plot_density(density: dict[str, np.ndarray], predictors: Sequence[str]) -> A
 
 
 def plot_series(gallery: Gallery, predictors: Sequence[str]) -> Any:
-    """One pixel through the year: truth, visible and hidden looks, the first two predictors and their 90 % interval."""
+    """One pixel: truth, visible and withheld observations, the first two predictors with their 90 % interval."""
     figure, axis = new_figure(height=3.0)
     dates = gallery.series_days.astype("datetime64[D]")  # type: ignore[union-attr]
     axis.plot(dates, gallery.series["truth"][0], color="0.2", lw=1.2, label="truth")
@@ -131,9 +131,12 @@ def plot_series(gallery: Gallery, predictors: Sequence[str]) -> Any:
         if sigma is not None:
             half = HALF_WIDTHS["gaussian"][90] * sigma
             axis.fill_between(dates, ndvi - half, ndvi + half, color=colour, alpha=0.18, lw=0, label="90 %")
-    for looks, style, label in ((gallery.looks, "o", "looks"), (gallery.hidden_looks, "x", "hidden looks")):
-        if looks is not None:
-            axis.plot(looks[0].astype("datetime64[D]"), looks[1], style, ms=4, color="0.4", label=label)
+    for observations, style, label in (
+        (gallery.observations, "o", "observations"),
+        (gallery.withheld, "x", "withheld observations"),
+    ):
+        if observations is not None:
+            axis.plot(observations[0].astype("datetime64[D]"), observations[1], style, ms=4, color="0.4", label=label)
     axis.set(ylabel="NDVI", ylim=(-0.1, 1.05))
     axis.legend(frameon=False, fontsize=7, ncol=3)
     figure.autofmt_xdate()
@@ -141,7 +144,7 @@ def plot_series(gallery: Gallery, predictors: Sequence[str]) -> Any:
 
 
 def plot_frames(gallery: Gallery, predictors: Sequence[str]) -> Any:
-    """The same date inside a hidden gap, as images: the truth and up to four predictors, on one scale."""
+    """The same date inside a withheld gap, as images: the truth and up to four predictors, on one scale."""
     shown = ["truth", *reversed(told_apart(predictors, list(gallery.frames), 4))]
     figure, axes = new_figure(columns=len(shown), width=1.9 * len(shown) + 0.6, height=2.3)
     low, high = np.nanpercentile(gallery.frames["truth"], (1, 99))
@@ -177,7 +180,7 @@ def plot_gaps(gallery: Gallery) -> Any:
 
 
 def plot_spectra(gallery: Gallery, predictors: Sequence[str]) -> Any:
-    """Mean power spectrum of the NDVI gradient inside hidden gaps; the spectrum error scores the shaded half."""
+    """Mean power spectrum of the NDVI gradient inside withheld gaps; the spectrum error scores the shaded half."""
     figure, axis = new_figure()
     for name in ("truth", *told_apart(predictors, list(gallery.spectra), 4)):
         total, count = gallery.spectra[name]
@@ -212,7 +215,7 @@ def plot_season_dates(table: pd.DataFrame, predictors: Sequence[str]) -> Any:
     for axis, event in zip(np.atleast_1d(axes), events, strict=True):
         for name in dict.fromkeys(table.predictor):
             rows = table[(table.predictor == name) & (table.event == event)].sort_values("gap_days")
-            known = name in predictors  # the looks themselves are no predictor
+            known = name in predictors  # the observations themselves are no predictor
             style = {"color": colour_of(predictors)[name]} if known else {"color": "0.1", "ls": ":"}
             axis.plot(rows.gap_days, rows.rmse_days, marker="o", ms=3.5, label=name, **style)
         axis.set(title=event, xlabel="gap over the event (days)", ylim=(0, None))

@@ -17,7 +17,7 @@ MODEL, LINEAR, WITHOUT_ADVERSARIAL = "model", "linear", "without adversarial"
 OTHER_SENSORS = (*RADAR_BANDS, COARSE_NDVI)
 SIDE_BY_SIDE = (LINEAR, WITHOUT_ADVERSARIAL, MODEL)  # what a picture shows beside the truth, from left to right
 
-Target = Literal["look", "signal"]  # what sigma refers to: a noisy look, or the clean signal behind it
+Target = Literal["observation", "ndvi"]  # what sigma refers to: a noisy observation, or the clean signal behind it
 
 
 class Prediction(NamedTuple):
@@ -36,7 +36,7 @@ class Predictor(Protocol):
         """What the method is called in tables and figures."""
         ...
 
-    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "signal") -> Prediction:
+    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "ndvi") -> Prediction:
         """NDVI at ``dates`` (datetime64, (n,)) for a merged cube ``(t, bands, y, x)``; NaN where impossible."""
         ...
 
@@ -46,8 +46,8 @@ def to_days(dates: np.ndarray) -> np.ndarray:
     return np.asarray(dates).astype("datetime64[D]").astype(np.int64)
 
 
-def s2_looks(cube: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
-    """Days (n,) and NDVI (n, y, x) of every date of the cube that has at least one S2 look."""
+def s2_obs(cube: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
+    """Days (n,) and NDVI (n, y, x) of every date of the cube that has at least one S2 observation."""
     stack = np.asarray(cube.sel(bands=S2NDVI).transpose("t", "y", "x").values, np.float32)
     seen = np.isfinite(stack).any(axis=(1, 2))
     return to_days(cube.t.values)[seen], stack[seen]
@@ -70,7 +70,7 @@ class ModelPredictor:
         """Open the shipped model (None), a file, an MLflow run or a registered name."""
         return cls(load_session(locate_model(reference), threads=threads), name)
 
-    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "signal") -> Prediction:
+    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "ndvi") -> Prediction:
         """One pass of the network for each phase of the dates."""
         days, latitude = to_days(dates), latitude_of(cube)
         shape = (len(days), cube.sizes["y"], cube.sizes["x"])
@@ -95,7 +95,7 @@ class Without:
     bands: tuple[str, ...]
     name: str
 
-    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "signal") -> Prediction:
+    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "ndvi") -> Prediction:
         """The inner predictor on the cube without :attr:`bands`."""
         keep = [band for band in cube.bands.values if str(band) not in self.bands]
         return self.inner.predict(cube.sel(bands=keep), dates, target=target)

@@ -6,14 +6,14 @@ import xarray as xr
 from pydantic import Field
 
 from fusion.contract import RADAR_BANDS, VH, VV
-from fusion.evaluation.holdout import HiddenScene
+from fusion.evaluation.holdout import WithheldScene
 from fusion.evaluation.metrics import divide
 from fusion.evaluation.predictor import Predictor
 from fusion.evaluation.rules import Rules
 
 
 class RadarLevel(Rules):
-    """Hidden windows are predicted again with all radar of a scene shifted by a constant number of decibels."""
+    """Withheld windows are predicted again with all radar of a scene shifted by a constant number of decibels."""
 
     shift_db: float = Field(1.0, gt=0, description="size of the shift, dB, up and down, of both bands and of each")
     scenes: int = Field(4, ge=0, description="scenes scored this way, at most (0: none)")
@@ -40,32 +40,32 @@ def shift_radar(cube: xr.DataArray, by_db: dict[str, float]) -> xr.DataArray:
     return moved
 
 
-def score_radar_level(hidden: HiddenScene, predictor: Predictor, rules: RadarLevel) -> pd.DataFrame:
+def score_radar_level(withheld: WithheldScene, predictor: Predictor, rules: RadarLevel) -> pd.DataFrame:
     """Sums over the unseen pixels of a scene, one row a shift: errors with and without it, and how far it moves NDVI.
 
     A scene without radar gives no row.
     """
-    bands = [band for band in RADAR_BANDS if band in hidden.cube.bands.values]
-    if not bands or not np.isfinite(hidden.cube.sel(bands=bands).values).any():
+    bands = [band for band in RADAR_BANDS if band in withheld.cube.bands.values]
+    if not bands or not np.isfinite(withheld.cube.sel(bands=bands).values).any():
         return pd.DataFrame()
-    dates = hidden.days.astype("datetime64[D]")
-    plain = predictor.predict(hidden.cube, dates, target="signal").ndvi
-    unseen = (hidden.gap_days > 0) & np.isfinite(hidden.reference) & np.isfinite(plain)
+    dates = withheld.days.astype("datetime64[D]")
+    plain = predictor.predict(withheld.cube, dates, target="ndvi").ndvi
+    unseen = (withheld.gap_days > 0) & np.isfinite(withheld.reference) & np.isfinite(plain)
     rows = []
     for name, by_db in shifts(rules.shift_db).items():
-        ndvi = predictor.predict(shift_radar(hidden.cube, by_db), dates, target="signal").ndvi
+        ndvi = predictor.predict(shift_radar(withheld.cube, by_db), dates, target="ndvi").ndvi
         change = np.abs(ndvi - plain)[unseen]
         rows.append(
             {
                 "shift": name,
                 "n": int(unseen.sum()),
-                "absolute_error": float(np.abs(ndvi - hidden.reference)[unseen].sum()),
-                "absolute_error_unshifted": float(np.abs(plain - hidden.reference)[unseen].sum()),
+                "absolute_error": float(np.abs(ndvi - withheld.reference)[unseen].sum()),
+                "absolute_error_unshifted": float(np.abs(plain - withheld.reference)[unseen].sum()),
                 "change": float(change.sum()),
                 "largest_change": float(change.max(initial=0.0)),
             }
         )
-    return pd.DataFrame(rows).assign(scene=hidden.key, predictor=predictor.name)
+    return pd.DataFrame(rows).assign(scene=withheld.key, predictor=predictor.name)
 
 
 def radar_level_table(rows: pd.DataFrame) -> pd.DataFrame:

@@ -27,8 +27,8 @@ def open_ndvi(path: str | Path, *, variable: str = "NDVI", latitude: float | Non
     Returns
     -------
     xarray.DataArray
-        Dims (t, bands, y, x), float32. Infinite values and values outside the contract's NDVI range are no looks
-        (NaN); looks of one day are averaged.
+        Dims (t, bands, y, x), float32. Infinite values and values outside the contract's NDVI range are no observations
+        (NaN); observations of one day are averaged.
 
     Raises
     ------

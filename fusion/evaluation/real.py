@@ -1,4 +1,4 @@
-"""Everything that is scored on real cubes, where truth is only known at hidden looks."""
+"""Everything that is scored on real cubes, where truth is only known at withheld observations."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence

@@ -91,7 +91,7 @@ def write_figures(evaluation: Evaluation, folder: Path, figure_format: str = "pn
     main, group = evaluation.main
     drawn: dict[str, Any] = {}
     if main in tables:
-        label = "hidden days each side" if group == "gap_days" else "days to the nearest visible look"
+        label = "withheld days each side" if group == "gap_days" else "days to the nearest visible observation"
         drawn["mae_by_gap"] = plots.plot_mae(tables[main], group, label, names)
         for name in names:
             rows = tables[main][tables[main].predictor == name]
@@ -127,7 +127,7 @@ def show(evaluation: Evaluation) -> Group:
     parts: list[Any] = []
     if main in tables:
         unit = "dates" if evaluation.kind == "real" else "scenes"
-        label = "hidden days each side" if group == "gap_days" else "days to the nearest visible look"
+        label = "withheld days each side" if group == "gap_days" else "days to the nearest visible observation"
         title = f"MAE by {label}; bootstrap interval over {unit}"
         parts.append(pivot(tables[main], group, "mae", title, interval=True))
         if tables[main].coverage_90.notna().any():
@@ -140,17 +140,17 @@ def show(evaluation: Evaluation) -> Group:
             parts.append(pivot(rows, "gap_days", "rmse_days", f"{event} RMSE (days) by gap over the event", digits=1))
             title = f"{event} median absolute error (days)"
             parts.append(pivot(rows, "gap_days", "median_absolute_days", title, digits=1))
-            title = f"{event} RMSE over that of the gappy looks, where both found the season"
-            parts.append(pivot(rows, "gap_days", "looks_rmse_ratio", title, digits=2))
-    for name in ("images", "coarse_consistency", "radar_level", "suspect_looks", "seeds", "gate", "checks"):
+            title = f"{event} RMSE over that of the gappy observations, where both found the season"
+            parts.append(pivot(rows, "gap_days", "observations_rmse_ratio", title, digits=2))
+    for name in ("images", "coarse_consistency", "radar_level", "suspect_observations", "seeds", "gate", "checks"):
         if name in tables:
             parts.append(flat(tables[name], name.replace("_", " ")))
     if "lags" in tables:
         lags = tables["lags"].assign(lag=[("hindcast" if np.isnan(x) else int(x)) for x in tables["lags"].lag_days])
         parts.append(pivot(lags, "lag", "mae", "MAE by lag in days (near real time)", digits=3))
-    if "against_looks" in tables:
-        title = "MAE against the scenes' own looks, hidden days each side"
-        parts.append(pivot(tables["against_looks"], "gap_days", "mae", title))
+    if "against_observations" in tables:
+        title = "MAE against the scenes' own observations, withheld days each side"
+        parts.append(pivot(tables["against_observations"], "gap_days", "mae", title))
     return Group(*parts)
 
 

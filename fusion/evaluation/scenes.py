@@ -26,7 +26,7 @@ class TruthScene:
     """A cube ``(t, bands, y, x)`` with its clean NDVI: ``truth_days`` int64 (n,), ``truth`` float32 (n, y, x).
 
     ``parcel`` int (y, x) numbers the fields where they are known; ``suspect`` bool (t, y, x), on the cube's dates, says
-    where a look was touched by cloud, haze or shadow although the mask kept it, where that is known.
+    where an observation was touched by cloud, haze or shadow although the mask kept it, where that is known.
     """
 
     key: str
@@ -54,7 +54,7 @@ class TruthScene:
 
 
 def cube_from_observations(observations: Observations) -> xr.DataArray:
-    """The merged cube of a scene's looks: the union of all dates, radar in dB, a metric grid without a place."""
+    """The merged cube of a scene's observations: the union of all dates, radar in dB, a metric grid without a place."""
     parts = {
         S2NDVI: (observations.s2_days, observations.s2_ndvi),
         VV: (observations.s1_days, observations.vv_db),

@@ -10,7 +10,7 @@ import pandas as pd
 from fusion.contract import ContractError
 from fusion.evaluation.coarse_consistency import coarse_errors
 from fusion.evaluation.gallery import Gallery
-from fusion.evaluation.holdout import GAP_BINS, Holdout, hide_scene, score_scene, scored_frames
+from fusion.evaluation.holdout import GAP_BINS, Holdout, score_scene, scored_frames, withhold_scene
 from fusion.evaluation.leave_gap_out import LeaveGapOut, leave_gap_out
 from fusion.evaluation.metrics import Distribution
 from fusion.evaluation.near_real_time import NearRealTime, score_lags
@@ -45,8 +45,8 @@ class TruthProtocol:
     phenology: PhenologyRules
     radar_level: RadarLevel
     suspects: SuspectRules
-    looks: LeaveGapOut
-    looks_scenes: int
+    observations: LeaveGapOut
+    observation_scenes: int
     distribution: Distribution = "gaussian"
 
 
@@ -59,24 +59,24 @@ def score_scenes(
 ) -> tuple[dict[str, pd.DataFrame], Gallery]:
     """Rows of every part of the protocol, and what the figures need.
 
-    The tables are ``holdout``, ``images``, ``coarse``, ``lags``, ``seasons`` (phenology), ``looks`` (leave-gap-out
-    against the scenes' own noisy looks, which says how hard they are beside real ones), ``radar_level`` and
-    ``suspects``. Unscored parts are absent. All but the first three need a prediction for every date and gap, so they
-    take the middle of a scene, and no ablations; the last two take the model only.
+    The tables are ``holdout``, ``images``, ``coarse``, ``lags``, ``seasons`` (phenology), ``observations``
+    (leave-gap-out against the scenes' own noisy observations, which says how hard they are beside real ones),
+    ``radar_level`` and ``suspects``. Unscored parts are absent. All but the first three need a prediction for every
+    date and gap, so they take the middle of a scene, and no ablations; the last two take the model only.
     """
     rows: Rows = defaultdict(list)
     gallery = Gallery()
     for index, scene in enumerate(scenes):
-        hidden = hide_scene(scene, protocol.holdout, index)
+        withheld = withhold_scene(scene, protocol.holdout, index)
         for predictor in predictors:
             step(f"{scene.key}: {predictor.name}")
             sums, images, prediction = score_scene(
-                hidden, predictor, protocol.holdout, distribution=protocol.distribution
+                withheld, predictor, protocol.holdout, distribution=protocol.distribution
             )
             rows["holdout"].append(sums)
             rows["images"].append(images)
-            rows["coarse"].append(coarse_errors(scene, hidden, prediction.ndvi, predictor.name))
-            gallery.add(scene, hidden, predictor.name, prediction, scored_frames(hidden, protocol.holdout.frames))
+            rows["coarse"].append(coarse_errors(scene, withheld, prediction.ndvi, predictor.name))
+            gallery.add(scene, withheld, predictor.name, prediction, scored_frames(withheld, protocol.holdout.frames))
         gallery.add_gap(scene, predictors)
         whole = [p for p in predictors if not isinstance(p, Without)]
         score_middle(rows, scene.centre(MIDDLE_PX), whole, protocol, index)
@@ -99,16 +99,18 @@ def score_middle(
         rows["seasons"].append(score_seasons(middle, None, protocol.phenology))
     for model in [p for p in predictors if p.name == MODEL]:
         if index < protocol.radar_level.scenes:
-            hidden = hide_scene(middle, protocol.holdout, index)
-            rows["radar_level"].append(score_radar_level(hidden, model, protocol.radar_level))
+            withheld = withhold_scene(middle, protocol.holdout, index)
+            rows["radar_level"].append(score_radar_level(withheld, model, protocol.radar_level))
         if index < protocol.suspects.scenes:
             rows["suspects"].append(score_suspects(middle, model, protocol.suspects))
-    if index < protocol.looks_scenes:
+    if index < protocol.observation_scenes:
         try:
-            found = leave_gap_out(middle.cube, predictors, protocol.looks, site=middle.key, distribution=distribution)
-            rows["looks"].append(found)
+            found = leave_gap_out(
+                middle.cube, predictors, protocol.observations, site=middle.key, distribution=distribution
+            )
+            rows["observations"].append(found)
         except ContractError as error:
-            log.info("%s is not scored against its looks: %s", middle.key, error)
+            log.info("%s is not scored against its observations: %s", middle.key, error)
 
 
 def simulated_tables(rows: dict[str, pd.DataFrame], bootstrap: Bootstrap) -> dict[str, pd.DataFrame]:
@@ -138,9 +140,11 @@ def simulated_tables(rows: dict[str, pd.DataFrame], bootstrap: Bootstrap) -> dic
     if "radar_level" in rows:
         tables["radar_level"] = radar_level_table(rows["radar_level"])
     if "suspects" in rows:
-        tables["suspect_looks"] = suspect_table(rows["suspects"])
-    if "looks" in rows:
-        tables["against_looks"] = over_dates(rows["looks"], ["predictor", "gap_days"], bootstrap=bootstrap)
+        tables["suspect_observations"] = suspect_table(rows["suspects"])
+    if "observations" in rows:
+        tables["against_observations"] = over_dates(
+            rows["observations"], ["predictor", "gap_days"], bootstrap=bootstrap
+        )
     return {name: found for name, found in tables.items() if len(found)}
 
 

@@ -104,7 +104,7 @@ def coarse_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def image_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean image metrics of the frames inside hidden windows."""
+    """Mean image metrics of the frames inside withheld windows."""
     columns = ["ssim", "gradient_error", "spectrum_error", "spectrum_bias"]
     table = rows.groupby("predictor", sort=False)[columns].mean()
     return table.assign(frames=rows.groupby("predictor", sort=False).size()).reset_index()

@@ -1,4 +1,4 @@
-"""How well the "suspect look" flag finds looks that lie far too low although the mask kept them, and why they do."""
+"""How well the flag of suspect observations finds those that lie far too low although the mask kept them."""
 
 import numpy as np
 import pandas as pd
@@ -7,46 +7,46 @@ from pydantic import Field
 
 from fusion.contract import DIMS, NDVI, NDVI_SIGMA, STEP_DAYS
 from fusion.evaluation.metrics import divide
-from fusion.evaluation.predictor import Predictor, s2_looks, to_days
+from fusion.evaluation.predictor import Predictor, s2_obs, to_days
 from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
-from fusion.inference.suspect import THRESHOLD, suspect_looks
+from fusion.inference.suspect import THRESHOLD, suspect_observations
 
-HARM_NDVI = 0.1  # a look this far below the clean NDVI does harm, be it by cloud, shadow, snow, haze or the sun
+HARM_NDVI = 0.1  # an observation this far below the clean NDVI does harm, be it by cloud, shadow, snow, haze or the sun
 
 
 class SuspectRules(Rules):
-    """Looks of whole scenes, nothing hidden, are flagged as a user would flag them, and compared with the truth."""
+    """Observations of whole scenes, nothing withheld, are flagged as a user would, and compared with the truth."""
 
     thresholds: tuple[float, ...] = Field((1.5, 2.0, THRESHOLD, 3.0, 4.0), min_length=1, description="sigmas to try")
     scenes: int = Field(6, ge=0, description="scenes scored this way, at most (0: none)")
 
 
 def score_suspects(scene: TruthScene, predictor: Predictor, rules: SuspectRules) -> pd.DataFrame:
-    """Counts of looks by what was flagged and what was touched, one row a threshold.
+    """Counts of observations by what was flagged and what was touched, one row a threshold.
 
-    No row where the scene does not know which looks were touched, or the predictor gives no sigma.
+    No row where the scene does not know which observations were touched, or the predictor gives no sigma.
     """
-    days, looks = s2_looks(scene.cube)
+    days, observations = s2_obs(scene.cube)
     if scene.suspect is None or days.size < 2:
         return pd.DataFrame()
     grid = np.arange(days[0], days[-1] + STEP_DAYS, STEP_DAYS)
-    ndvi, sigma = predictor.predict(scene.cube, grid.astype("datetime64[D]"), target="look")
+    ndvi, sigma = predictor.predict(scene.cube, grid.astype("datetime64[D]"), target="observation")
     if sigma is None:
         return pd.DataFrame()
     axes = {axis: scene.cube[axis] for axis in ("y", "x")}
     coords = {"t": grid.astype("datetime64[D]").astype("datetime64[ns]"), "bands": [NDVI, NDVI_SIGMA], **axes}
-    fused = xr.DataArray(np.stack([ndvi, sigma], axis=1), dims=DIMS, coords=coords, attrs={"sigma_of": "look"})
-    rows_of_looks = np.isin(to_days(scene.cube.t.values), days)
-    touched, seen = scene.suspect[rows_of_looks], np.isfinite(looks)
-    harmful = scene.truth_at(days) - looks > HARM_NDVI
+    fused = xr.DataArray(np.stack([ndvi, sigma], axis=1), dims=DIMS, coords=coords, attrs={"sigma_of": "observation"})
+    rows_of_observations = np.isin(to_days(scene.cube.t.values), days)
+    touched, seen = scene.suspect[rows_of_observations], np.isfinite(observations)
+    harmful = scene.truth_at(days) - observations > HARM_NDVI
     rows = []
     for threshold in rules.thresholds:
-        flagged = suspect_looks(scene.cube, fused, threshold=threshold).values[rows_of_looks]
+        flagged = suspect_observations(scene.cube, fused, threshold=threshold).values[rows_of_observations]
         rows.append(
             {
                 "threshold": float(threshold),
-                "looks": int(seen.sum()),
+                "observations": int(seen.sum()),
                 "touched": int((touched & seen).sum()),
                 "harmful": int((harmful & seen).sum()),
                 "flagged": int((flagged & seen).sum()),
@@ -58,7 +58,7 @@ def score_suspects(scene: TruthScene, predictor: Predictor, rules: SuspectRules)
 
 
 def suspect_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Precision and recall in percent: of looks touched by cloud, shadow or snow, and of those far below clean NDVI."""
+    """Precision and recall in percent: of observations touched by cloud, shadow or snow, and of those far too low."""
     out = []
     for (predictor, threshold), group in rows.groupby(["predictor", "threshold"], sort=False):
         sums = group.drop(columns=["predictor", "threshold", "scene"]).sum()
@@ -66,10 +66,10 @@ def suspect_table(rows: pd.DataFrame) -> pd.DataFrame:
             {
                 "predictor": predictor,
                 "threshold": threshold,
-                "looks": int(sums.looks),
-                "touched_percent": 100 * divide(sums.touched, sums.looks),
-                "harmful_percent": 100 * divide(sums.harmful, sums.looks),
-                "flagged_percent": 100 * divide(sums.flagged, sums.looks),
+                "observations": int(sums.observations),
+                "touched_percent": 100 * divide(sums.touched, sums.observations),
+                "harmful_percent": 100 * divide(sums.harmful, sums.observations),
+                "flagged_percent": 100 * divide(sums.flagged, sums.observations),
                 "precision": 100 * divide(sums.flagged_touched, sums.flagged),
                 "recall": 100 * divide(sums.flagged_touched, sums.touched),
                 "precision_harmful": 100 * divide(sums.flagged_harmful, sums.flagged),

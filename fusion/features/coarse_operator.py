@@ -48,7 +48,7 @@ def coarse_psf_weights(
         Shapes (h, H) and (w, W), each row summing to 1 (over the part of the function inside the fine grid).
     inside : numpy.ndarray
         Share of each coarse pixel's point-spread function that the fine grid holds, shape (h, w), 0..1. Compare
-        coarse looks with aggregated fine values only where it is close to 1.
+        coarse composites with aggregated fine values only where it is close to 1.
     """
     weights, shares = [], []
     for fine, coarse in ((rows_m, coarse_rows_m), (columns_m, coarse_columns_m)):
@@ -83,27 +83,27 @@ def dekad_starts(first_day: int, last_day: int) -> np.ndarray:
     return starts[begin:].astype(np.int64)
 
 
-def maximum_value_composite(days: np.ndarray, looks: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Largest look of each dekad, NaN where a dekad has none.
+def maximum_value_composite(days: np.ndarray, obs: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Largest observation of each dekad, NaN where a dekad has none.
 
     Parameters
     ----------
     days : numpy.ndarray
-        Sorted days of the looks, shape (n,).
-    looks : numpy.ndarray
-        NDVI, NaN = no look, shape (n, ...).
+        Sorted days of the observations, shape (n,).
+    observations : numpy.ndarray
+        NDVI, NaN = no observation, shape (n, ...).
     starts : numpy.ndarray
-        First day of each dekad, shape (m,); the last one ends with the last look.
+        First day of each dekad, shape (m,); the last one ends with the last observation.
 
     Returns
     -------
     numpy.ndarray
         Shape (m, ...).
     """
-    out = np.full((len(starts), *looks.shape[1:]), np.nan, looks.dtype)
+    out = np.full((len(starts), *obs.shape[1:]), np.nan, obs.dtype)
     edges = np.append(np.searchsorted(days, starts), len(days))
     for k in range(len(starts)):
-        part = looks[edges[k] : edges[k + 1]]
+        part = obs[edges[k] : edges[k + 1]]
         if len(part):
             best = np.where(np.isfinite(part), part, -np.inf).max(axis=0)
             out[k] = np.where(np.isfinite(best), best, np.nan)

@@ -1,8 +1,8 @@
 """What the generator is told about every pixel and date: one function for training, inference and the UDF.
 
-All inputs but the level of NDVI and the time of year are relative: radar to its own level at the looks and over the
-season (so that an offset in dB cancels), coarse NDVI and looks to the linear interpolation. Absent information is 0 and
-has a support channel beside it.
+All inputs but the level of NDVI and the time of year are relative: radar to its own level at the observations and over
+the season (so that an offset in dB cancels), coarse NDVI and observations to the linear interpolation. Absent
+information is 0 and has a support channel beside it.
 Scene context enters as box means of radius ``CONTEXT_RADIUS_PX``, never as a mean over the whole chunk, so that tiles
 with enough overlap agree.
 """
@@ -88,8 +88,8 @@ FEATURE_NAMES = (
 class FeatureStack:
     """Network input and what is needed to read its answer.
 
-    ``stack`` float32 (C, T, H, W); ``linear`` float32 (T, H, W) in NDVI, NaN for a pixel without any look;
-    ``gap_days`` float32 (T, H, W), distance to the nearest look.
+    ``stack`` float32 (C, T, H, W); ``linear`` float32 (T, H, W) in NDVI, NaN for a pixel without any observation;
+    ``gap_days`` float32 (T, H, W), distance to the nearest observation.
     """
 
     stack: np.ndarray
@@ -98,7 +98,7 @@ class FeatureStack:
 
 
 def compute_features(
-    looks: Observations,
+    obs: Observations,
     grid_days: np.ndarray,
     rows: slice = slice(None),
     columns: slice = slice(None),
@@ -109,7 +109,7 @@ def compute_features(
 
     Parameters
     ----------
-    looks : Observations
+    observations : Observations
         Whole area known; context is taken from it.
     grid_days : int64 (T,)
         Dates asked for, days since 1970-01-01, sorted.
@@ -122,11 +122,11 @@ def compute_features(
     -------
     FeatureStack
     """
-    inner = looks.window(rows, columns)
+    inner = obs.window(rows, columns)
     height, width = inner.shape
-    flat = inner.s2_ndvi.reshape(len(looks.s2_days), height * width)
+    flat = inner.s2_ndvi.reshape(len(obs.s2_days), height * width)
     valid = np.isfinite(flat)
-    near = find_neighbours(valid, looks.s2_days, grid_days)
+    near = find_neighbours(valid, obs.s2_days, grid_days)
     filled = np.where(valid, flat, np.float32(0))
     linear = blend_linearly(
         gather_rows(filled, near.before, 0), gather_rows(filled, near.after, 0), near.gap_before, near.gap_after
@@ -134,21 +134,21 @@ def compute_features(
     base = np.nan_to_num(linear)
     seen_before, seen_after = near.before < len(flat), near.after < len(flat)
 
-    def at_looks(rows_of_looks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return gather_rows(rows_of_looks, near.before, 0), gather_rows(rows_of_looks, near.after, 0)
+    def at_obs(rows_of_observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return gather_rows(rows_of_observations, near.before, 0), gather_rows(rows_of_observations, near.after, 0)
 
     channels: list[np.ndarray] = [(base - np.float32(0.5)) / NDVI_UNIT]
-    channels += _optical_channels(filled, valid, near, base, looks.s2_days, grid_days)
-    channels += _look_quality_channels(looks, rows, columns, filled, valid, at_looks)
-    around, around_known = _context_ndvi(looks, rows, columns, grid_days)
+    channels += _optical_channels(filled, valid, near, base, obs.s2_days, grid_days)
+    channels += _obs_quality_channels(obs, rows, columns, filled, valid, at_obs)
+    around, around_known = _context_ndvi(obs, rows, columns, grid_days)
     channels.append(np.where(around_known, around - base, np.float32(0)) / NDVI_UNIT)
-    channels += _radar_channels(looks, rows, columns, grid_days, at_looks, seen_before, seen_after)
-    level, since, coarse_known, support = _coarse_level(looks, inner, grid_days, at_looks, seen_before, seen_after)
+    channels += _radar_channels(obs, rows, columns, grid_days, at_obs, seen_before, seen_after)
+    level, since, coarse_known, support = _coarse_level(obs, inner, grid_days, at_obs, seen_before, seen_after)
     channels += since
     channels.append(np.where(coarse_known, level - base, np.float32(0)) / NDVI_UNIT)
     channels.append(np.where(coarse_known & around_known, level - around, np.float32(0)) / NDVI_UNIT)
     channels.append(support)
-    for channel in time_of_year(grid_days - season_shift_days, looks.latitude):
+    for channel in time_of_year(grid_days - season_shift_days, obs.latitude):
         channels.append(np.broadcast_to(channel[:, None], base.shape))
     stack = np.stack([c.reshape(len(grid_days), height, width) for c in channels]).astype(np.float32, copy=False)
     stack[:, ~np.isfinite(linear).reshape(stack.shape[1:])] = 0
@@ -174,14 +174,14 @@ def time_of_year(days: np.ndarray, latitude: float | None) -> tuple[np.ndarray, 
     return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
 
 
-def _optical_channels(filled, valid, near, base, look_days, grid_days) -> list[np.ndarray]:
+def _optical_channels(filled, valid, near, base, obs_days, grid_days) -> list[np.ndarray]:
     n = len(filled)
     out = []
     for index in (near.before, near.after, near.before2, near.after2):
         out.append(np.where(index < n, gather_rows(filled, index, 0) - base, np.float32(0)) / NDVI_UNIT)
     for scale in (5.0, 20.0, 80.0):
         out += [np.exp(-near.gap_before / np.float32(scale)), np.exp(-near.gap_after / np.float32(scale))]
-    days = np.broadcast_to(look_days.astype(np.float32)[:, None], filled.shape)
+    days = np.broadcast_to(obs_days.astype(np.float32)[:, None], filled.shape)
     grid = grid_days.astype(np.float32)[:, None]
     for index in (near.before2, near.after2):
         distance = np.abs(grid - gather_rows(days, index, 1e9))
@@ -189,22 +189,23 @@ def _optical_channels(filled, valid, near, base, look_days, grid_days) -> list[n
     weight = valid.astype(np.float32)
     supports = []
     for sigma in S2_SIGMAS_DAYS:
-        mean, support = smooth_in_time(filled, weight, look_days, grid_days, sigma)
+        mean, support = smooth_in_time(filled, weight, obs_days, grid_days, sigma)
         out.append(np.where(support > 1e-3, mean - base, np.float32(0)) / NDVI_UNIT)
         supports.append(np.log1p(support))
     return out + supports
 
 
-def look_oddity(filled: np.ndarray, valid: np.ndarray, look_days: np.ndarray) -> np.ndarray:
-    """How far each look lies from the line between its neighbours, shrunk where those are far; (n, P), 0 if unknown.
+def obs_oddity(filled: np.ndarray, valid: np.ndarray, obs_days: np.ndarray) -> np.ndarray:
+    """How far each observation lies from the line between its neighbours, shrunk where those are far; (n, P), 0 if
+    unknown.
 
-    Residual cloud and haze pull NDVI down for one date, so a strongly negative oddity marks a suspect look.
+    Residual cloud and haze pull NDVI down for one date, so a strongly negative oddity marks a suspect observation.
     """
     n = len(filled)
     if n == 0:
         return filled
     earlier, later = strictly_before_and_after(valid)
-    days = np.broadcast_to(look_days.astype(np.float32)[:, None], filled.shape)
+    days = np.broadcast_to(obs_days.astype(np.float32)[:, None], filled.shape)
     gap_before = days - gather_rows(days, earlier, -1e6)
     gap_after = gather_rows(days, later, 1e6) - days
     both = valid & (earlier < n) & (later < n)
@@ -221,31 +222,31 @@ def _window_rows(images: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
     return part.reshape(len(images), part.shape[1] * part.shape[2])
 
 
-def _look_quality_channels(looks, rows, columns, filled, valid, at_looks) -> list[np.ndarray]:
-    ndvi = looks.s2_ndvi.reshape(len(looks.s2_days), looks.shape[0] * looks.shape[1])
+def _obs_quality_channels(obs, rows, columns, filled, valid, at_obs) -> list[np.ndarray]:
+    ndvi = obs.s2_ndvi.reshape(len(obs.s2_days), obs.shape[0] * obs.shape[1])
     seen = np.isfinite(ndvi)
-    oddity = look_oddity(np.where(seen, ndvi, np.float32(0)), seen, looks.s2_days).reshape(looks.s2_ndvi.shape)
-    local = np.where(np.isfinite(looks.s2_ndvi), oddity, np.float32(np.nan))
+    oddity = obs_oddity(np.where(seen, ndvi, np.float32(0)), seen, obs.s2_days).reshape(obs.s2_ndvi.shape)
+    local = np.where(np.isfinite(obs.s2_ndvi), oddity, np.float32(np.nan))
     date_oddity, clear = box_mean(local, CONTEXT_RADIUS_PX)
     out = []
     for field in (oddity / NDVI_UNIT, date_oddity / NDVI_UNIT, clear):
-        out += at_looks(np.ascontiguousarray(_window_rows(field, rows, columns)))
+        out += at_obs(np.ascontiguousarray(_window_rows(field, rows, columns)))
     return out
 
 
-def _context_ndvi(looks, rows, columns, grid_days) -> tuple[np.ndarray, np.ndarray]:
-    """Local average of the looks at every grid date, (T, P), and where it is known."""
-    mean, share = box_mean(looks.s2_ndvi, CONTEXT_RADIUS_PX)
+def _context_ndvi(obs, rows, columns, grid_days) -> tuple[np.ndarray, np.ndarray]:
+    """Local average of the observations at every grid date, (T, P), and where it is known."""
+    mean, share = box_mean(obs.s2_ndvi, CONTEXT_RADIUS_PX)
     mean, share = _window_rows(mean, rows, columns), _window_rows(share, rows, columns)
-    smooth, support = smooth_in_time(mean * share, share, looks.s2_days, grid_days, S2_SIGMAS_DAYS[1])
+    smooth, support = smooth_in_time(mean * share, share, obs.s2_days, grid_days, S2_SIGMAS_DAYS[1])
     return smooth, support > 1e-3
 
 
-def _radar_channels(looks, rows, columns, grid_days, at_looks, seen_before, seen_after) -> list[np.ndarray]:
+def _radar_channels(obs, rows, columns, grid_days, at_obs, seen_before, seen_after) -> list[np.ndarray]:
     shape = seen_before.shape
-    if len(looks.s1_days) == 0:
+    if len(obs.s1_days) == 0:
         return [np.zeros(shape, np.float32) for _ in range(11)]
-    polarisations = (looks.vv_db, looks.vh_db - looks.vv_db)  # VV and the cross ratio, dB
+    polarisations = (obs.vv_db, obs.vh_db - obs.vv_db)  # VV and the cross ratio, dB
     since, season, now, context, supports = [], [], [], [], []
     for images in polarisations:
         speckled, share = box_mean(images, SPECKLE_RADIUS_PX)
@@ -254,15 +255,15 @@ def _radar_channels(looks, rows, columns, grid_days, at_looks, seen_before, seen
         around, around_share = box_mean(images, CONTEXT_RADIUS_PX)
         around_weight = (_window_rows(around_share, rows, columns) > 0).astype(np.float32)
         around = _window_rows(around, rows, columns) * around_weight
-        level, support = smooth_in_time(filled, weight, looks.s1_days, grid_days, S1_DAYS)
-        long, _ = smooth_in_time(filled, weight, looks.s1_days, grid_days, S1_LONG_DAYS)
-        short, short_support = smooth_in_time(filled, weight, looks.s1_days, grid_days, S1_SHORT_DAYS)
-        wide, _ = smooth_in_time(around, around_weight, looks.s1_days, grid_days, S1_DAYS)
-        wide_long, _ = smooth_in_time(around, around_weight, looks.s1_days, grid_days, S1_LONG_DAYS)
+        level, support = smooth_in_time(filled, weight, obs.s1_days, grid_days, S1_DAYS)
+        long, _ = smooth_in_time(filled, weight, obs.s1_days, grid_days, S1_LONG_DAYS)
+        short, short_support = smooth_in_time(filled, weight, obs.s1_days, grid_days, S1_SHORT_DAYS)
+        wide, _ = smooth_in_time(around, around_weight, obs.s1_days, grid_days, S1_DAYS)
+        wide_long, _ = smooth_in_time(around, around_weight, obs.s1_days, grid_days, S1_LONG_DAYS)
         known = support > 1e-2
-        level_at, support_at = smooth_in_time(filled, weight, looks.s1_days, looks.s2_days, S1_DAYS)
-        known_before, known_after = at_looks((support_at > 1e-2).astype(np.float32))
-        before, after = at_looks(level_at)
+        level_at, support_at = smooth_in_time(filled, weight, obs.s1_days, obs.s2_days, S1_DAYS)
+        known_before, known_after = at_obs((support_at > 1e-2).astype(np.float32))
+        before, after = at_obs(level_at)
         since.append(np.where(known & seen_before & (known_before > 0), level - before, np.float32(0)) / DB_UNIT)
         since.append(np.where(known & seen_after & (known_after > 0), level - after, np.float32(0)) / DB_UNIT)
         season.append(np.where(known, level - long, np.float32(0)) / DB_UNIT)
@@ -272,21 +273,21 @@ def _radar_channels(looks, rows, columns, grid_days, at_looks, seen_before, seen
     return [*since, *season, *now, *context, supports[0]]
 
 
-def _coarse_level(looks, inner, grid_days, at_looks, seen_before, seen_after):
-    """Smoothed coarse NDVI (T, P), its change since the looks around, where it is known, and its support."""
+def _coarse_level(obs, inner, grid_days, at_obs, seen_before, seen_after):
+    """Smoothed coarse NDVI (T, P), its change since the observations around, where it is known, and its support."""
     shape = seen_before.shape
     none = np.zeros(shape, np.float32)
-    if len(looks.coarse_days) == 0:
+    if len(obs.coarse_days) == 0:
         return none, [none, none], np.zeros(shape, bool), none
-    coarse_days = looks.coarse_days + COARSE_LABEL_SHIFT_DAYS
-    flat = inner.coarse_ndvi.reshape((len(looks.coarse_days), shape[1]))
+    coarse_days = obs.coarse_days + COARSE_LABEL_SHIFT_DAYS
+    flat = inner.coarse_ndvi.reshape((len(obs.coarse_days), shape[1]))
     valid = np.isfinite(flat).astype(np.float32)
     filled = np.where(valid > 0, flat, np.float32(0))
     level, support = smooth_in_time(filled, valid, coarse_days, grid_days, COARSE_DAYS)
-    level_at, support_at = smooth_in_time(filled, valid, coarse_days, looks.s2_days, COARSE_DAYS)
+    level_at, support_at = smooth_in_time(filled, valid, coarse_days, obs.s2_days, COARSE_DAYS)
     known = support > 1e-2
-    before, after = at_looks(level_at)
-    known_before, known_after = at_looks((support_at > 1e-2).astype(np.float32))
+    before, after = at_obs(level_at)
+    known_before, known_after = at_obs((support_at > 1e-2).astype(np.float32))
     since = [
         np.where(known & seen_before & (known_before > 0), level - before, np.float32(0)) / NDVI_UNIT,
         np.where(known & seen_after & (known_after > 0), level - after, np.float32(0)) / NDVI_UNIT,

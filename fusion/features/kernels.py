@@ -4,16 +4,16 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 
-def time_kernel(look_days: np.ndarray, grid_days: np.ndarray, sigma_days: float) -> np.ndarray:
-    """Gaussian weights (T, n) between grid dates and looks, 1 at distance zero and 0 beyond four sigma."""
-    distance = (grid_days[:, None] - look_days[None, :]) / sigma_days
+def time_kernel(obs_days: np.ndarray, grid_days: np.ndarray, sigma_days: float) -> np.ndarray:
+    """Gaussian weights (T, n) between grid dates and observations, 1 at distance zero and 0 beyond four sigma."""
+    distance = (grid_days[:, None] - obs_days[None, :]) / sigma_days
     return np.where(np.abs(distance) <= 4.0, np.exp(-0.5 * distance**2), 0.0).astype(np.float32)
 
 
 def smooth_in_time(
-    filled: np.ndarray, valid: np.ndarray, look_days: np.ndarray, grid_days: np.ndarray, sigma_days: float
+    filled: np.ndarray, valid: np.ndarray, obs_days: np.ndarray, grid_days: np.ndarray, sigma_days: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel-weighted mean of the valid looks around every grid date.
+    """Kernel-weighted mean of the valid observations around every grid date.
 
     Parameters
     ----------
@@ -24,10 +24,10 @@ def smooth_in_time(
 
     Returns
     -------
-    mean : float32 (T, P); 0 where no look lies within four sigma.
+    mean : float32 (T, P); 0 where no observation lies within four sigma.
     support : float32 (T, P); sum of the kernel weights.
     """
-    weights = time_kernel(look_days, grid_days, sigma_days)
+    weights = time_kernel(obs_days, grid_days, sigma_days)
     support = weights @ valid
     mean = (weights @ filled) / np.maximum(support, np.float32(1e-6))
     return mean, support

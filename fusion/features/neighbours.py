@@ -1,18 +1,20 @@
-"""The looks before and after a date, pixel by pixel, and linear interpolation between them."""
+"""The observations before and after a date, pixel by pixel, and linear interpolation between them."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-FAR_DAYS = 10_000.0  # distance given where there is no look on that side
+FAR_DAYS = 10_000.0  # distance given where there is no observation on that side
 
 
 @dataclass(frozen=True)
-class LookNeighbours:
-    """Indices into the look axis, each of shape (T, P); the value n (one past the last look) means "none".
+class Neighbours:
+    """Indices into the observation axis, each of shape (T, P); the value n (one past the last observation) means
+    "none".
 
-    ``before`` is the latest look on or before the date, ``after`` the earliest one strictly later; ``before2`` and
-    ``after2`` are the looks beyond those. ``gap_before`` and ``gap_after`` are distances in days, float32 (T, P).
+    ``before`` is the latest observation on or before the date, ``after`` the earliest one strictly later; ``before2``
+    and ``after2`` are the observations beyond those. ``gap_before`` and ``gap_after`` are distances in days, float32
+    (T, P).
     """
 
     before: np.ndarray
@@ -24,7 +26,7 @@ class LookNeighbours:
 
     @property
     def nearest(self) -> np.ndarray:
-        """Distance to the nearest look in days, (T, P); ``FAR_DAYS`` where the pixel has none."""
+        """Distance to the nearest observation in days, (T, P); ``FAR_DAYS`` where the pixel has none."""
         return np.minimum(self.gap_before, self.gap_after)
 
 
@@ -35,7 +37,7 @@ def gather_rows(rows: np.ndarray, index: np.ndarray, fill: float) -> np.ndarray:
 
 
 def neighbour_chain(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For every look the latest valid one at or before it, and the earliest at or after it; (n + 1, P), n = none."""
+    """For every observation the latest valid one at or before, and the earliest at or after it; (n + 1, P), n = none."""
     n, pixels = valid.shape
     index = np.arange(n, dtype=np.int32)[:, None]
     last = np.maximum.accumulate(np.where(valid, index, -1), axis=0)
@@ -46,26 +48,26 @@ def neighbour_chain(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def strictly_before_and_after(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For every look the valid looks strictly before and strictly after it; (n, P), n = none."""
+    """For every observation the valid observations strictly before and strictly after it; (n, P), n = none."""
     n, pixels = valid.shape
     last, following = neighbour_chain(valid)
     none = np.full((1, pixels), n, np.int32)
     return np.concatenate([none, last[: n - 1]]) if n else last[:0], following[1:]
 
 
-def find_neighbours(valid: np.ndarray, look_days: np.ndarray, grid_days: np.ndarray) -> LookNeighbours:
-    """Locate the looks around every grid date.
+def find_neighbours(valid: np.ndarray, obs_days: np.ndarray, grid_days: np.ndarray) -> Neighbours:
+    """Locate the observations around every grid date.
 
     Parameters
     ----------
     valid : bool array (n, P)
         Where a pixel was seen.
-    look_days, grid_days : int64 arrays (n,), (T,)
+    obs_days, grid_days : int64 arrays (n,), (T,)
         Sorted days.
     """
     n, pixels = valid.shape
     last, following = neighbour_chain(valid)
-    row = np.searchsorted(look_days, grid_days, side="right")
+    row = np.searchsorted(obs_days, grid_days, side="right")
     before = last[np.where(row > 0, row - 1, n)]
     after = following[row]
     if n:
@@ -73,17 +75,17 @@ def find_neighbours(valid: np.ndarray, look_days: np.ndarray, grid_days: np.ndar
         before2, after2 = gather_rows(earlier, before, n), gather_rows(later, after, n)
     else:
         before2, after2 = before, after
-    days = np.broadcast_to(look_days.astype(np.float32)[:, None], (n, pixels))
+    days = np.broadcast_to(obs_days.astype(np.float32)[:, None], (n, pixels))
     grid = grid_days.astype(np.float32)[:, None]
     gap_before = np.where(before < n, grid - gather_rows(days, before, 0.0), np.float32(FAR_DAYS))
     gap_after = np.where(after < n, gather_rows(days, after, 0.0) - grid, np.float32(FAR_DAYS))
-    return LookNeighbours(before, after, before2, after2, gap_before, gap_after)
+    return Neighbours(before, after, before2, after2, gap_before, gap_after)
 
 
 def blend_linearly(
     value_before: np.ndarray, value_after: np.ndarray, gap_before: np.ndarray, gap_after: np.ndarray
 ) -> np.ndarray:
-    """Linear interpolation between two looks; the nearest one where a side is missing, NaN where both are."""
+    """Linear interpolation between two observations; the nearest one where a side is missing, NaN where both are."""
     has_before, has_after = gap_before < FAR_DAYS, gap_after < FAR_DAYS
     total = np.maximum(gap_before + gap_after, np.float32(1e-6))
     weight = np.where(has_before & has_after, gap_before / total, np.where(has_after, np.float32(1), np.float32(0)))
@@ -94,19 +96,19 @@ def blend_linearly(
 
 
 def interpolate_linear(days: np.ndarray, values: np.ndarray, grid_days: np.ndarray) -> np.ndarray:
-    """Per-pixel linear interpolation in time, nearest look beyond the ends.
+    """Per-pixel linear interpolation in time, nearest observation beyond the ends.
 
     Parameters
     ----------
     days : int64 (n,)
-        Sorted dates of the looks.
+        Sorted dates of the observations.
     values : float (n, ...)
-        NaN = no look.
+        NaN = no observation.
     grid_days : int64 (T,)
 
     Returns
     -------
-    float32 (T, ...); NaN for a pixel that has no look at all.
+    float32 (T, ...); NaN for a pixel that has no observation at all.
     """
     shape = values.shape[1:]
     flat = values.reshape(len(days), int(np.prod(shape))).astype(np.float32)
@@ -117,7 +119,7 @@ def interpolate_linear(days: np.ndarray, values: np.ndarray, grid_days: np.ndarr
     return out.reshape(len(grid_days), *shape)
 
 
-def nearest_look_gap(days: np.ndarray, values: np.ndarray, grid_days: np.ndarray) -> np.ndarray:
-    """Days from every grid date to the pixel's nearest look, float32 (T, ...); ``FAR_DAYS`` where it has none."""
+def gap_to_nearest(days: np.ndarray, values: np.ndarray, grid_days: np.ndarray) -> np.ndarray:
+    """Days from every grid date to the pixel's nearest observation, float32 (T, ...); ``FAR_DAYS`` if it has none."""
     flat = np.isfinite(values).reshape(len(days), int(np.prod(values.shape[1:])))
     return find_neighbours(flat, days, grid_days).nearest.reshape(len(grid_days), *values.shape[1:])

@@ -25,8 +25,8 @@ class Observations:
     """What the three sensors saw of one area, each on its own dates.
 
     ``*_days`` are sorted days since 1970-01-01, int64, shape (n,). Images are float32 of shape (n, H, W), NaN where
-    there is no look. Radar is in dB. A sensor that is absent has n = 0. ``latitude`` is the area's, degrees north, None
-    where it is not known.
+    there is no observation. Radar is in dB. A sensor that is absent has n = 0. ``latitude`` is the area's, degrees
+    north, None where it is not known.
     """
 
     s2_days: np.ndarray
@@ -53,10 +53,10 @@ class Observations:
             coarse_ndvi=self.coarse_ndvi[:, rows, columns],
         )
 
-    def hide(
+    def withhold(
         self, *, s2: np.ndarray | None = None, s1: bool = False, coarse: np.ndarray | bool = False
     ) -> "Observations":
-        """A copy without the S2 looks flagged in ``s2`` (bool, (n,) or (n, H, W)), without radar, or without coarse."""
+        """A copy without the observations flagged in ``s2`` (bool, (n,) or (n, H, W)), without radar, or without coarse."""
         out = self
         if s2 is not None:
             flag = s2 if s2.ndim == 3 else s2[:, None, None]
@@ -88,7 +88,7 @@ def observations_from_cube(
     Returns
     -------
     Observations
-        Dates on which a sensor has no look at all are dropped; NDVI is clipped to [-0.2, 1]; radar is in dB.
+        Dates on which a sensor has no observation at all are dropped; NDVI is clipped to [-0.2, 1]; radar is in dB.
 
     Raises
     ------

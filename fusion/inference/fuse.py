@@ -24,7 +24,7 @@ def fuse_cube(
     *,
     s1_units: str | None = None,
     latitude: float | None = None,
-    sigma: str = "look",
+    sigma: str = "observation",
     tile: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> xr.DataArray:
@@ -37,13 +37,13 @@ def fuse_cube(
         tile is loaded at a time.
     session : ModelSession
     grid : TimeGrid
-        Dates asked for. Dates far from any look are answered too, with a large sigma.
+        Dates asked for. Dates far from any observation are answered too, with a large sigma.
     s1_units : {"dB", "linear"}, optional
         Units of the radar bands when ``cube.attrs["s1_units"]`` does not say them.
     latitude : float, optional
         Degrees north, when ``cube.attrs["latitude"]`` does not say it; tells the network the season.
-    sigma : {"look", "signal"}
-        What ``NDVI_SIGMA`` refers to: the measurement of a single look, or clean NDVI.
+    sigma : {"observation", "ndvi"}
+        What ``NDVI_SIGMA`` refers to: the measurement of a single observation, or clean NDVI.
     tile : int, optional
         Side of a tile in pixels; chosen by memory when not given. It does not change the answer.
     progress : callable, optional
@@ -53,7 +53,7 @@ def fuse_cube(
     -------
     xarray.DataArray
         float32, dims ``(t, bands, y, x)``, bands ``NDVI`` (-0.2..1) and ``NDVI_SIGMA``, coordinates and CRS of the
-        cube kept. NaN where a pixel has no look at all in the whole cube.
+        cube kept. NaN where a pixel has no observation at all in the whole cube.
 
     Raises
     ------
@@ -71,8 +71,8 @@ def fuse_cube(
     out = np.full((len(grid.days), 2, height, width), np.nan, np.float32)
     for done, part in enumerate(tiles, start=1):
         reach = cube.isel(y=part.reach[0], x=part.reach[1])
-        looks = observations_from_cube(reach, s1_units=s1_units, latitude=latitude)
-        fill_tile(out, looks, part, plan, session, sigma)
+        obs = observations_from_cube(reach, s1_units=s1_units, latitude=latitude)
+        fill_tile(out, obs, part, plan, session, sigma)
         if progress is not None:
             progress(done, len(tiles))
     return label_fused(out, cube, grid, session, sigma)
@@ -80,17 +80,17 @@ def fuse_cube(
 
 def fill_tile(
     out: np.ndarray,
-    looks: Observations,
+    obs: Observations,
     part: Tile,
     plan: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
     session: ModelSession,
     sigma: str,
 ) -> None:
-    """Write NDVI and sigma of a tile's core into ``out`` (T, 2, H, W); ``looks`` are those of the tile's reach."""
+    """Write NDVI and sigma of a tile's core into ``out`` (T, 2, H, W); ``observations`` of the tile's reach."""
     window = part.inside(part.inner, part.reach)
     core = part.inside(part.core, part.inner)
     for days, picked, rows in plan:
-        answer = predict_window(looks, session, days, window, sigma)[picked]
+        answer = predict_window(obs, session, days, window, sigma)[picked]
         out[rows, :, part.core[0], part.core[1]] = answer[:, :, core[0], core[1]]
 
 
@@ -105,13 +105,13 @@ def checked_cube(cube: xr.DataArray) -> xr.DataArray:
 
 
 def plan_passes(
-    look_days: np.ndarray, grid: TimeGrid, session: ModelSession
+    obs_days: np.ndarray, grid: TimeGrid, session: ModelSession
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Passes of the network that together give every date asked for.
 
     The network steps by ``manifest.step_days``; dates of another step are served by passes shifted against one
-    another. Each entry holds the days of the pass (widened by the network's reach in time as far as there are looks),
-    the positions in it that are wanted, and the rows of the output that they fill.
+    another. Each entry holds the days of the pass (widened by the network's reach in time as far as there are
+    observations), the positions in it that are wanted, and the rows of the output that they fill.
     """
     step = session.manifest.step_days
     reach = session.manifest.context_steps * step
@@ -121,8 +121,8 @@ def plan_passes(
         if rows.size == 0:
             continue
         wanted = grid.days[rows]
-        first = min(int(wanted[0]), max(int(wanted[0]) - reach, int(look_days[0]) - step))
-        last = max(int(wanted[-1]), min(int(wanted[-1]) + reach, int(look_days[-1]) + step))
+        first = min(int(wanted[0]), max(int(wanted[0]) - reach, int(obs_days[0]) - step))
+        last = max(int(wanted[-1]), min(int(wanted[-1]) + reach, int(obs_days[-1]) + step))
         start = int(wanted[0]) - (int(wanted[0]) - first) // step * step
         days = np.arange(start, last + 1, step)
         passes.append((days, np.searchsorted(days, wanted), rows))
@@ -130,13 +130,13 @@ def plan_passes(
 
 
 def predict_window(
-    looks: Observations, session: ModelSession, days: np.ndarray, window: tuple[slice, slice], sigma: str
+    obs: Observations, session: ModelSession, days: np.ndarray, window: tuple[slice, slice], sigma: str
 ) -> np.ndarray:
     """NDVI and sigma of a window at the days of one pass, float32 (T, 2, H, W)."""
     height, width = (s.stop - s.start for s in window)
-    if len(looks.s2_days) == 0:
+    if len(obs.s2_days) == 0:
         return np.full((len(days), 2, height, width), np.nan, np.float32)
-    features = compute_features(looks, days, *window)
+    features = compute_features(obs, days, *window)
     ndvi, scale = run_widened(session, features.stack)
     spread = session.manifest.calibration.sigma(scale, features.gap_days, sigma)
     answer = np.stack([ndvi, spread], axis=1)

@@ -11,7 +11,7 @@ class PatchDiscriminator(nn.Module):
     """Judges overlapping patches of an NDVI series; 3-D convolutions, spectrally normalised except for the last.
 
     The candidate enters as its difference from the linear interpolation and as spatial gradients, so that texture is
-    judged and not the level. ``conditions`` are feature channels (radar change, coarse change, look distances).
+    judged and not the level. ``conditions`` are feature channels (radar change, coarse change, observation distances).
     """
 
     def __init__(self, conditions: int, width: int = 16) -> None:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def gap_weights(gap_days: Tensor, floor: float = 0.4, per_days: float = 40.0, cap_days: float = 60.0) -> Tensor:
-    """Weight of a pixel-date: more where the nearest look is far, since interpolation already does the rest."""
+    """Weight of a pixel-date: more where the nearest observation is far, since interpolation already does the rest."""
     return floor + gap_days.clamp(max=cap_days) / per_days
 
 

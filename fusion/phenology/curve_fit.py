@@ -1,4 +1,4 @@
-"""From looks of one block of pixels to fitted seasons: axis, detection curve, robust double-logistic fit."""
+"""From observations of one block of pixels to fitted seasons: axis, detection curve, robust double-logistic fit."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,14 +11,17 @@ from fusion.phenology.settings import SeasonSettings
 from fusion.phenology.whittaker import robust_weights, whittaker, whittaker_penalty
 
 SEASON_LAMBDA = 20.0  # smoothness of the detection curve on a 5-day axis: half power at a period of 66 d
-SEASON_LOOKS_LAMBDA = 30.0  # the same for noisy, gappy looks: 74 d
-SEASON_ROBUST = 2  # reweighting passes of the detection curve of looks, against undetected clouds
-SEASON_MIN_LOOKS = 5
+SEASON_OBS_LAMBDA = 30.0  # the same for noisy, gappy observations: 74 d
+SEASON_ROBUST = 2  # reweighting passes of the detection curve of observations, against undetected clouds
+SEASON_MIN_OBS = 5
 SEASON_ERROR_DAYS = 14.0  # correlation time of the errors of a fused series (rho = 0.7 at 5 d)
-SEASON_TUKEY = 4.0  # standard deviations beyond which a look has no weight
+SEASON_TUKEY = 4.0  # standard deviations beyond which an observation has no weight
 SEASON_ROUNDS = 4  # robust rounds
-SEASON_SCALE_LOOKS = 4.0  # the assumed error of a look counts like so many residuals
-SEASON_FOLLOWS = (0.04, 0.12)  # a curve follows the looks while their scatter stays below 0.04 + 12 % of its rise
+SEASON_SCALE_OBS = 4.0  # the assumed error of an observation counts like so many residuals
+SEASON_FOLLOWS = (
+    0.04,
+    0.12,
+)  # a curve follows the observations while their scatter stays below 0.04 + 12 % of its rise
 SEASON_MISFIT = 3.0  # weighted squared residual per sample beyond which a fused series is fitted robustly too
 
 
@@ -46,8 +49,8 @@ class FittedSeasons:
     open_edge: np.ndarray  # (M, 2) bool, the window ends at the series' edge
     theta: np.ndarray  # (M, 7)
     chol: np.ndarray  # (M, 7, 7)
-    error: np.ndarray  # (M,) NDVI, standard deviation of a look
-    follows: np.ndarray  # (M,) bool, the curve follows the looks
+    error: np.ndarray  # (M,) NDVI, standard deviation of an observation
+    follows: np.ndarray  # (M,) bool, the curve follows the observations
 
 
 def season_axis(days: np.ndarray) -> SeasonAxis:
@@ -58,8 +61,8 @@ def season_axis(days: np.ndarray) -> SeasonAxis:
     return SeasonAxis(int(days[0]), step, int(position[-1]) + 1, position.astype(np.int64))
 
 
-def place_looks(axis: SeasonAxis, values: np.ndarray, sigma: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """Values (N, length) on the axis, NaN = missing, and their sigma; looks of one day become their mean."""
+def place_obs(axis: SeasonAxis, values: np.ndarray, sigma: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Values (N, length) on the axis, NaN = missing, and their sigma; observations of one day become their mean."""
     if axis.length == values.shape[1] and (np.diff(axis.position) == 1).all():
         return np.ascontiguousarray(values), None if sigma is None else np.ascontiguousarray(sigma)
     seen = np.isfinite(values)
@@ -72,18 +75,18 @@ def place_looks(axis: SeasonAxis, values: np.ndarray, sigma: np.ndarray | None) 
     return means[0], None if sigma is None else means[1]
 
 
-def detection_curve(axis: SeasonAxis, looks: np.ndarray, fused: bool, use_numba: bool | None) -> np.ndarray:
-    """Smooth, gap-free curve (N, length); flat outside a pixel's first and last look; all NaN without looks."""
+def detection_curve(axis: SeasonAxis, obs: np.ndarray, fused: bool, use_numba: bool | None) -> np.ndarray:
+    """Smooth, gap-free curve (N, length); flat outside a pixel's first and last observation; all NaN without any."""
     per_step = len(np.unique(axis.position)) / axis.length
-    lam = (SEASON_LAMBDA if fused else SEASON_LOOKS_LAMBDA) * (5.0 / axis.step) ** 4 * per_step
-    if fused and np.isfinite(looks).all() and axis.length > 2:
-        return looks.astype(np.float32, copy=False) @ season_smoother(axis.length, lam).astype(np.float32)
-    values, weights = looks.T, None
+    lam = (SEASON_LAMBDA if fused else SEASON_OBS_LAMBDA) * (5.0 / axis.step) ** 4 * per_step
+    if fused and np.isfinite(obs).all() and axis.length > 2:
+        return obs.astype(np.float32, copy=False) @ season_smoother(axis.length, lam).astype(np.float32)
+    values, weights = obs.T, None
     for _ in range(0 if fused else SEASON_ROBUST):
         weights = robust_weights(values, whittaker(values, weights, lam=lam, use_numba=use_numba), None)
     curve = whittaker(values, weights, lam=lam, use_numba=use_numba).T.copy()
-    seen = np.isfinite(looks)
-    index, rows = np.arange(axis.length), np.arange(len(looks))
+    seen = np.isfinite(obs)
+    index, rows = np.arange(axis.length), np.arange(len(obs))
     first, last = seen.argmax(1), axis.length - 1 - seen[:, ::-1].argmax(1)
     curve = np.where(index < first[:, None], curve[rows, first][:, None], curve)
     return np.where(index > last[:, None], curve[rows, last][:, None], curve)
@@ -122,7 +125,7 @@ def find_seasons(curve: np.ndarray, slots: int, settings: SeasonSettings) -> tup
 
 def fit_seasons(
     axis: SeasonAxis,
-    looks: np.ndarray,
+    obs: np.ndarray,
     sigma: np.ndarray | None,
     curve: np.ndarray,
     rows: tuple,
@@ -138,15 +141,15 @@ def fit_seasons(
     rho = float(np.exp(-axis.step / error_days)) if error_days > 0 else 0.0
     if sigma is not None:
         theta, chol, chi2, typical = fit_double_logistic(
-            looks, sigma, pixel, window, start, step=step, rho=rho, use_numba=use_numba
+            obs, sigma, pixel, window, start, step=step, rho=rho, use_numba=use_numba
         )
         scale = np.ones(len(pixel))
         poor = np.flatnonzero(chi2 > SEASON_MISFIT)
     else:
         theta, chol, scale = start.copy(), np.empty((len(pixel), 7, 7)), np.ones(len(pixel))
-        typical, poor = np.full(len(pixel), settings.looks_sigma), np.arange(len(pixel))
+        typical, poor = np.full(len(pixel), settings.obs_sigma), np.arange(len(pixel))
     if len(poor):
-        z, spread = season_windows(looks, sigma, pixel[poor], window[poor], settings)
+        z, spread = season_windows(obs, sigma, pixel[poor], window[poor], settings)
         floor = 0.1 if sigma is None else 1.0
         fitted = robust_double_logistic(z, spread, window[poor], start[poor], rho, floor, step, use_numba)
         theta[poor], chol[poor], scale[poor] = fitted
@@ -158,12 +161,12 @@ def fit_seasons(
     return FittedSeasons(pixel, window, edge, theta, chol, error, follows)
 
 
-def season_windows(looks, sigma, pixel, window, settings) -> tuple[np.ndarray, np.ndarray]:
-    """Looks (0 where missing) and sigma (infinite where missing or outside) of every window, (M, L)."""
+def season_windows(obs, sigma, pixel, window, settings) -> tuple[np.ndarray, np.ndarray]:
+    """Observations (0 where missing) and sigma (infinite where missing or outside) of every window, (M, L)."""
     length = int((window[:, 1] - window[:, 0]).max(initial=0)) + 1
-    at = np.minimum(window[:, :1] + np.arange(length), looks.shape[1] - 1)
-    z = looks[pixel[:, None], at].astype(float)
-    spread = np.full(z.shape, settings.looks_sigma) if sigma is None else sigma[pixel[:, None], at].astype(float)
+    at = np.minimum(window[:, :1] + np.arange(length), obs.shape[1] - 1)
+    z = obs[pixel[:, None], at].astype(float)
+    spread = np.full(z.shape, settings.obs_sigma) if sigma is None else sigma[pixel[:, None], at].astype(float)
     seen = np.isfinite(z) & np.isfinite(spread) & (spread > 0)
     seen &= np.arange(length) <= (window[:, 1] - window[:, 0])[:, None]
     return np.where(seen, z, 0.0), np.where(seen, spread, np.inf)
@@ -188,12 +191,12 @@ def robust_double_logistic(z, spread, window, theta, rho, floor, step: float, us
 
 
 def season_scale(u: np.ndarray, seen: np.ndarray, count: np.ndarray, floor: float) -> np.ndarray:
-    """Robust standard deviation of weighted residuals, from their median size, shrunk to 1 where looks are few."""
+    """Robust standard deviation of weighted residuals, from their median size, shrunk to 1 where they are few."""
     ordered = np.sort(np.where(seen, u, np.inf), axis=1)
     middle = np.take_along_axis(ordered, np.maximum(count // 2, 0)[:, None], axis=1)[:, 0]
     middle = np.where(np.isfinite(middle), middle, 1.0)
     variance = np.square(1.4826 * middle) * count / np.maximum(count - 5.0, 1.0)
-    return np.maximum(np.sqrt((count * variance + SEASON_SCALE_LOOKS) / (count + SEASON_SCALE_LOOKS)), floor)
+    return np.maximum(np.sqrt((count * variance + SEASON_SCALE_OBS) / (count + SEASON_SCALE_OBS)), floor)
 
 
 def season_curve(t: np.ndarray, theta: np.ndarray) -> np.ndarray:

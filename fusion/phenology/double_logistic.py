@@ -22,7 +22,7 @@ DL_COLUMNS = 7
 DL_LOG_K_MIN, DL_LOG_K_MAX = float(np.log(1.5)), float(np.log(45.0))  # days; from mowing to evergreen forest
 DL_LOG_K_MEAN, DL_LOG_K_SD = float(np.log(11.0)), 0.6  # weak prior: a transition (10 to 90 %) takes about 48 d
 DL_SHIFT_SD = 0.1  # NDVI, prior of the difference between both bases
-DL_LEVEL_SD, DL_TIME_SD = 0.5, 60.0  # NDVI and days around the start values; only bind where looks are lacking
+DL_LEVEL_SD, DL_TIME_SD = 0.5, 60.0  # NDVI and days around the start values; only bind where observations are lacking
 DL_STEP = (0.2, 0.3, 0.15, 15.0, 0.5, 15.0, 0.5)  # largest change of a parameter in one iteration
 DL_ITERATIONS = 6  # at most; a season is done once a step gains less than DL_GAIN
 DL_BLOCK = 2048  # seasons at once in the numpy path
@@ -41,7 +41,7 @@ def dl_logistic(x: np.ndarray) -> np.ndarray:
 
 
 def fit_double_logistic(
-    looks: np.ndarray,
+    obs: np.ndarray,
     sigma: np.ndarray,
     pixel: np.ndarray,
     window: np.ndarray,
@@ -56,9 +56,9 @@ def fit_double_logistic(
 
     Parameters
     ----------
-    looks, sigma : ndarray, (N, T)
-        Values on a regular axis and their standard deviation; a look without finite value and positive, finite sigma
-        is missing.
+    observations, sigma : ndarray, (N, T)
+        Values on a regular axis and their standard deviation; an observation without finite value and positive, finite
+        sigma is missing.
     pixel : int ndarray, (M,)
         Row of each season.
     window : int ndarray, (M, 2)
@@ -68,12 +68,13 @@ def fit_double_logistic(
     step : float
         Days between samples.
     rho : float
-        Correlation of the errors of neighbouring samples (AR(1)); 0 for independent looks.
+        Correlation of the errors of neighbouring samples (AR(1)); 0 for independent observations.
 
     Returns
     -------
     theta (M, 7), chol (M, 7, 7), chi2 (M,), typical (M,)
-        Parameters, lower Cholesky factor of the inverse covariance, weighted squared residual per look, mean sigma.
+        Parameters, lower Cholesky factor of the inverse covariance, weighted squared residual per observation, mean
+        sigma.
     """
     theta = np.array(start, float)
     chol = np.empty((len(theta), DL_COLUMNS, DL_COLUMNS))
@@ -83,15 +84,15 @@ def fit_double_logistic(
     )
     if kernel is not None:
         kernel(
-            looks, sigma, pixel, window, theta, float(step), float(rho), int(iterations),
+            obs, sigma, pixel, window, theta, float(step), float(rho), int(iterations),
             dl_precision(), dl_limits(), chol, chi2, typical,
         )  # fmt: skip
         return theta, chol, chi2, typical
     length = int((window[:, 1] - window[:, 0]).max(initial=0)) + 1
     for first in range(0, len(theta), DL_BLOCK):
         part = slice(first, first + DL_BLOCK)
-        at = np.minimum(window[part, :1] + np.arange(length), looks.shape[1] - 1)
-        z, spread = looks[pixel[part, None], at], sigma[pixel[part, None], at]
+        at = np.minimum(window[part, :1] + np.arange(length), obs.shape[1] - 1)
+        z, spread = obs[pixel[part, None], at], sigma[pixel[part, None], at]
         seen = np.isfinite(z) & np.isfinite(spread) & (spread > 0)
         seen &= np.arange(length) <= (window[part, 1] - window[part, 0])[:, None]
         weights = np.divide(1.0, spread, out=np.zeros(z.shape), where=seen)
@@ -122,9 +123,9 @@ def dl_whitening(weights: np.ndarray, rho: float) -> tuple[np.ndarray, np.ndarra
     return weights * scale, np.where(paired, rho * before, 0.0) * scale
 
 
-def dl_fit_numpy(looks, weights, theta, step, rho, iterations):
+def dl_fit_numpy(obs, weights, theta, step, rho, iterations):
     """The numpy path of :func:`fit_double_logistic`."""
-    t = step * np.arange(looks.shape[1])
+    t = step * np.arange(obs.shape[1])
     alpha, beta = dl_whitening(weights, rho)
     count = np.maximum((weights > 0).sum(1), 1)
     precision, mean = dl_precision(), theta.copy()
@@ -140,7 +141,7 @@ def dl_fit_numpy(looks, weights, theta, step, rho, iterations):
         s1, s2 = dl_logistic(x1), dl_logistic(x2)
         p1, p2 = rise[:, None] * s1 * (1 - s1), fall[:, None] * s2 * (1 - s2)
         rows = [np.ones_like(s1), s1 - s2, s2, -p1 * i1[:, None], -p1 * x1, p2 * i2[:, None], p2 * x2]
-        rows.append(looks - theta[:, :1] - rise[:, None] * s1 + fall[:, None] * s2)
+        rows.append(obs - theta[:, :1] - rise[:, None] * s1 + fall[:, None] * s2)
         jacobian = np.stack(rows, axis=1)
         white = jacobian * alpha[:, None]
         white[:, :, 1:] -= beta[:, None, 1:] * jacobian[:, :, :-1]
@@ -157,5 +158,5 @@ def dl_fit_numpy(looks, weights, theta, step, rho, iterations):
         active = active[going]
         if len(active) == 0:
             break
-        looks, alpha, beta, mean = looks[going], alpha[going], beta[going], mean[going]
+        obs, alpha, beta, mean = obs[going], alpha[going], beta[going], mean[going]
     return result, chol, chi2

@@ -9,9 +9,9 @@ DL_PAD = 8  # samples per vector of the compiled kernel
 DL_LANES = 8  # seasons solved side by side in the compiled kernel
 
 
-def dl_fit_kernel(looks, sigma, pixel, window, theta, step, rho, iterations, precision, limits, chol, chi2, typical):
+def dl_fit_kernel(obs, sigma, pixel, window, theta, step, rho, iterations, precision, limits, chol, chi2, typical):
     """For numba: the sums over time season by season (vector code along time), the solves side by side (lanes)."""
-    lanes, size = DL_LANES, looks.shape[1] + 1 + DL_PAD
+    lanes, size = DL_LANES, obs.shape[1] + 1 + DL_PAD
     s1, s2, inverse = np.zeros(size), np.zeros(size), np.zeros(size)
     alpha, beta, z = np.zeros((lanes, size)), np.zeros((lanes, size)), np.zeros((lanes, size))
     sums, factor = np.zeros((36, lanes)), np.zeros((36, lanes))
@@ -22,7 +22,7 @@ def dl_fit_kernel(looks, sigma, pixel, window, theta, step, rho, iterations, pre
         for p in range(n):
             m = first + p
             begin, end = window[m, 0], window[m, 1] + 1
-            y, spread = looks[pixel[m], begin:end], sigma[pixel[m], begin:end]
+            y, spread = obs[pixel[m], begin:end], sigma[pixel[m], begin:end]
             seen[p], total = dl_load(y, spread, rho, inverse, alpha[p], beta[p], z[p])
             typical[m] = total / max(seen[p], 1.0)
             going[p] = 1.0
@@ -51,11 +51,11 @@ def dl_fit_kernel(looks, sigma, pixel, window, theta, step, rho, iterations, pre
                 theta[first + p, j] = now[j, p]
 
 
-def dl_load(looks, sigma, rho, inverse, alpha, beta, z):
-    """Looks and whitening factors of a window, from position 1 on; returns number and summed sigma of the looks."""
-    whiten, seen, total, length = 1.0 / np.sqrt(1.0 - rho * rho), 0.0, 0.0, len(looks)
+def dl_load(obs, sigma, rho, inverse, alpha, beta, z):
+    """Observations and whitening factors of a window, from position 1 on; returns their number and summed sigma."""
+    whiten, seen, total, length = 1.0 / np.sqrt(1.0 - rho * rho), 0.0, 0.0, len(obs)
     for i in range(length):
-        value, spread = looks[i], sigma[i]
+        value, spread = obs[i], sigma[i]
         valid = (value - value == 0) & (spread > 0) & (spread - spread == 0)  # finite
         inverse[i + 1] = 1.0 / spread if valid else 0.0
         z[i + 1] = value if valid else 0.0

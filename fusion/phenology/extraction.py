@@ -5,14 +5,14 @@ from dataclasses import fields, replace
 import numpy as np
 
 from fusion.phenology.curve_fit import (
-    SEASON_MIN_LOOKS,
+    SEASON_MIN_OBS,
     SEASON_ROBUST,
     FittedSeasons,
     SeasonAxis,
     detection_curve,
     find_seasons,
     fit_seasons,
-    place_looks,
+    place_obs,
     season_axis,
     season_curve,
 )
@@ -24,7 +24,7 @@ from fusion.phenology.whittaker import robust_weights, whittaker
 
 SEASON_BLOCK_SAMPLES = 292_000  # pixels times dates at once: 4000 pixels of a 5-daily year, fewer of a longer series
 SEASON_WATER_MAX = 0.1  # NDVI
-SEASON_CURVE_LAMBDA = 2500.0  # smoothness of curves that are not fitted, on the daily axis for one look a day
+SEASON_CURVE_LAMBDA = 2500.0  # smoothness of curves that are not fitted, on the daily axis for one observation a day
 SEASON_LAYERS = (*SEASON_VARIABLES, "COUNT")
 
 
@@ -34,7 +34,7 @@ def extract_seasons(
     days: np.ndarray,
     periods: np.ndarray,
     settings: SeasonSettings,
-    looks: tuple[np.ndarray, np.ndarray] | None = None,
+    obs: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
     """All season layers of many series.
 
@@ -46,7 +46,7 @@ def extract_seasons(
         Sorted days since 1970-01-01.
     periods : int ndarray, (Y, 3)
         For every output year the first and last day of the season's maximum, and the day that dates count from.
-    looks : (days (K,), seen (N, K) bool), optional
+    observations : (days (K,), seen (N, K) bool), optional
         Real looks for the gap statistics; default: the finite values.
 
     Returns
@@ -59,25 +59,25 @@ def extract_seasons(
     for first in range(0, len(values), block):
         part = slice(first, first + block)
         spread = None if sigma is None else sigma[part]
-        seen = (days, np.isfinite(values[part])) if looks is None else (looks[0], looks[1][part])
+        seen = (days, np.isfinite(values[part])) if obs is None else (obs[0], obs[1][part])
         season_block(axis, values[part], spread, periods, settings, seen, out[..., part])
     return out
 
 
-def season_block(axis, values, sigma, periods, settings, looks, out) -> None:
+def season_block(axis, values, sigma, periods, settings, obs, out) -> None:
     """Fill the layers of one block of pixels in place."""
-    placed, spread = place_looks(axis, values, sigma)
+    placed, spread = place_obs(axis, values, sigma)
     seen = np.isfinite(placed)
-    enough = np.full(len(placed), axis.length >= SEASON_MIN_LOOKS)
+    enough = np.full(len(placed), axis.length >= SEASON_MIN_OBS)
     if not (seen.all() and enough.all()):
-        enough = seen.sum(1) >= SEASON_MIN_LOOKS
+        enough = seen.sum(1) >= SEASON_MIN_OBS
         placed = np.where(enough[:, None], placed, np.nan)
     curve = detection_curve(axis, placed, sigma is not None, settings.use_numba)
     slots = 4 + 3 * (1 + axis.length * axis.step // 366)
     rows, (swing, top), cut = find_seasons(curve, slots, settings)
     layer = {name: out[i] for i, name in enumerate(SEASON_LAYERS)}
     base_flag = season_pixel_flags(enough, top, swing, cut, settings)
-    for name in ("FLAG", "QFLAG", "COUNT", "LOOKS_UP", "LOOKS_PEAK", "LOOKS_DOWN"):
+    for name in ("FLAG", "QFLAG", "COUNT", "OBS_UP", "OBS_PEAK", "OBS_DOWN"):
         layer[name][:] = 0
     layer["FLAG"][:, 0] = base_flag
     if len(rows[0]) == 0:
@@ -85,7 +85,7 @@ def season_block(axis, values, sigma, periods, settings, looks, out) -> None:
     fit = fit_seasons(axis, placed, spread, curve, rows, settings)
     metrics = season_metrics(axis, placed, spread, fit, settings)
     origin = axis.first + axis.step * fit.window[:, 0]
-    season_counts(metrics, fit.pixel, origin, looks)
+    season_counts(metrics, fit.pixel, origin, obs)
     small = ~(metrics["AMPL"] >= settings.min_amplitude)
     season_scatter(layer, metrics, fit.pixel, origin, axis.first + axis.step * rows[2], periods, small)
 
@@ -132,13 +132,13 @@ def daily_metrics(axis: SeasonAxis, placed, spread, fit: FittedSeasons, settings
     else:
         pixels, row = np.unique(fit.pixel, return_inverse=True)
         grid = np.arange(axis.days[0], axis.days[-1] + 1)
-        looks = placed[pixels].T
+        obs = placed[pixels].T
         if settings.curve == "whittaker":
             weights = None if spread is None else (1.0 / np.square(spread[pixels])).T
             weights = None if weights is None else weights / np.nanmean(weights)
-            whole = season_whittaker(axis, looks, weights, grid, settings.use_numba)
+            whole = season_whittaker(axis, obs, weights, grid, settings.use_numba)
         else:
-            whole = interpolation_matrix(axis.days, grid) @ fill_gaps_linear(axis.days, looks)
+            whole = interpolation_matrix(axis.days, grid) @ fill_gaps_linear(axis.days, obs)
         at = np.minimum(axis.step * fit.window[:, :1] + day, len(grid) - 1)
         curve = whole.T[row.ravel()[:, None], at]
         level_sigma = 0.5 * fit.error
@@ -146,52 +146,52 @@ def daily_metrics(axis: SeasonAxis, placed, spread, fit: FittedSeasons, settings
     return curve_metrics(curve, fit.open_edge, level_sigma, settings)
 
 
-def season_whittaker(axis: SeasonAxis, looks, weights, grid, use_numba) -> np.ndarray:
-    """Daily Whittaker curve of looks (T, N); robust where their errors are unknown."""
+def season_whittaker(axis: SeasonAxis, obs, weights, grid, use_numba) -> np.ndarray:
+    """Daily Whittaker curve of observations (T, N); robust where their errors are unknown."""
     options = {"lam": SEASON_CURVE_LAMBDA * axis.length / len(grid), "days": axis.days, "use_numba": use_numba}
     if weights is None:
         for _ in range(SEASON_ROBUST):
-            weights = robust_weights(looks, whittaker(looks, weights, **options), None)
-    return whittaker(looks, weights, grid_days=grid, **options)
+            weights = robust_weights(obs, whittaker(obs, weights, **options), None)
+    return whittaker(obs, weights, grid_days=grid, **options)
 
 
-def season_counts(metrics: dict, pixel: np.ndarray, origin: np.ndarray, looks: tuple) -> None:
-    """Looks in green-up, peak and green-down, the longest gap between them, and QFLAG; added to ``metrics``."""
-    look_days, seen = looks
+def season_counts(metrics: dict, pixel: np.ndarray, origin: np.ndarray, obs: tuple) -> None:
+    """Observations in green-up, peak and green-down, the longest gap between them, and QFLAG; added to ``metrics``."""
+    obs_days, seen = obs
     borders = [origin + metrics[name] for name in ("UP", "TOP", "DOWN", "OFF")]
-    at = [looks_before(look_days, b) for b in borders]
+    at = [obs_before(obs_days, b) for b in borders]
     if seen.all():
         counts = [at[k + 1] - at[k] for k in range(3)]
-        widest = float(np.diff(look_days).max(initial=0))
+        widest = float(np.diff(obs_days).max(initial=0))
         gap = np.full(len(pixel), widest)
     else:
-        total = np.zeros((len(seen), len(look_days) + 1), np.int32)
+        total = np.zeros((len(seen), len(obs_days) + 1), np.int32)
         np.cumsum(seen, axis=1, out=total[:, 1:])
         passed = [total[pixel, a] for a in at]
         counts = [passed[k + 1] - passed[k] for k in range(3)]
-        inside = seen[pixel] & (look_days >= borders[0][:, None]) & (look_days <= borders[3][:, None])
-        last = np.maximum.accumulate(np.where(inside, look_days, borders[0][:, None]), axis=1)
-        steps = np.where(inside[:, 1:], look_days[1:] - last[:, :-1], 0.0)
+        inside = seen[pixel] & (obs_days >= borders[0][:, None]) & (obs_days <= borders[3][:, None])
+        last = np.maximum.accumulate(np.where(inside, obs_days, borders[0][:, None]), axis=1)
+        steps = np.where(inside[:, 1:], obs_days[1:] - last[:, :-1], 0.0)
         gap = np.maximum(steps.max(1, initial=0.0), borders[3] - last[:, -1])
-        gap = np.maximum(gap, np.where(inside[:, 0], look_days[0] - borders[0], 0.0))
-    metrics["LOOKS_UP"], metrics["LOOKS_PEAK"], metrics["LOOKS_DOWN"] = counts
+        gap = np.maximum(gap, np.where(inside[:, 0], obs_days[0] - borders[0], 0.0))
+    metrics["OBS_UP"], metrics["OBS_PEAK"], metrics["OBS_DOWN"] = counts
     metrics["LONGEST_GAP"] = gap
     up, top, down = (c > 2 for c in counts)
-    any_looks = np.minimum(np.minimum(counts[0], counts[1]), counts[2]) > 0
-    score = np.where(any_looks, 3, np.where(sum(counts) > 0, 2, 1))
+    any_obs = np.minimum(np.minimum(counts[0], counts[1]), counts[2]) > 0
+    score = np.where(any_obs, 3, np.where(sum(counts) > 0, 2, 1))
     for value, mask in ((4, up), (5, down), (6, top), (7, up & top), (8, up & down), (9, top & down)):
         score = np.where(mask, value, score)
     metrics["QFLAG"] = np.where(up & top & down, 10, score)
-    metrics["FLAG"] = metrics["FLAG"] | np.where(metrics["QFLAG"] < 7, SEASON_FLAGS["few_looks"], 0)
+    metrics["FLAG"] = metrics["FLAG"] | np.where(metrics["QFLAG"] < 7, SEASON_FLAGS["few_observations"], 0)
 
 
-def looks_before(look_days: np.ndarray, border: np.ndarray) -> np.ndarray:
-    """Number of looks before each border; by arithmetic where the looks are equidistant."""
-    steps = np.diff(look_days)
+def obs_before(obs_days: np.ndarray, border: np.ndarray) -> np.ndarray:
+    """Number of looks before each border; by arithmetic where the observations are equidistant."""
+    steps = np.diff(obs_days)
     if len(steps) == 0 or (steps != steps[0]).any() or steps[0] == 0:
-        return np.searchsorted(look_days, border)
-    place = np.ceil((border - look_days[0]) / float(steps[0]))
-    return np.clip(np.where(np.isnan(place), len(look_days), place), 0, len(look_days)).astype(np.int64)
+        return np.searchsorted(obs_days, border)
+    place = np.ceil((border - obs_days[0]) / float(steps[0]))
+    return np.clip(np.where(np.isnan(place), len(obs_days), place), 0, len(obs_days)).astype(np.int64)
 
 
 def season_scatter(layer, metrics, pixel, origin, peak_day, periods, small) -> None:

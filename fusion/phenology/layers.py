@@ -18,7 +18,7 @@ def season_layers(
     settings: SeasonSettings,
     *,
     sigma: xr.DataArray | float | None = None,
-    looks: xr.DataArray | None = None,
+    obs: xr.DataArray | None = None,
     year: int | list[int] | None = None,
 ) -> tuple[xr.DataArray, np.ndarray | int]:
     """All season layers, dims (layer, year, season, ...), and the year label(s); lazy where the cube is.
@@ -27,7 +27,7 @@ def season_layers(
     """
     ndvi, spread = season_inputs(cube, sigma)
     years, periods = season_periods(ndvi.t.values.astype("datetime64[D]").astype("int64"), year)
-    return season_compute(ndvi, spread, looks, periods, settings), years
+    return season_compute(ndvi, spread, obs, periods, settings), years
 
 
 def season_inputs(cube: xr.DataArray, sigma) -> tuple[xr.DataArray, xr.DataArray | None]:
@@ -108,7 +108,7 @@ def season_first_day(year: int) -> int:
     return int(np.datetime64(f"{year:04d}-01-01", "D").astype("int64"))
 
 
-def season_compute(ndvi, spread, looks, periods, settings) -> xr.DataArray:
+def season_compute(ndvi, spread, obs, periods, settings) -> xr.DataArray:
     """All layers, lazily where the input is lazy."""
     inputs, core = [ndvi], [["t"]]
     days = ndvi.t.values.astype("datetime64[D]").astype("int64")
@@ -116,15 +116,15 @@ def season_compute(ndvi, spread, looks, periods, settings) -> xr.DataArray:
         inputs.append(spread.drop_vars("t", errors="ignore"))
         core.append(["t"])
         inputs[0] = ndvi.drop_vars("t")
-    look_days = None
-    if looks is not None:
-        seen, _ = season_band(looks)
-        look_days = seen.t.values.astype("datetime64[D]").astype("int64")
-        inputs.append(seen.rename(t="t_looks").drop_vars("t_looks"))
-        core.append(["t_looks"])
+    obs_days = None
+    if obs is not None:
+        seen, _ = season_band(obs)
+        obs_days = seen.t.values.astype("datetime64[D]").astype("int64")
+        inputs.append(seen.rename(t="t_obs").drop_vars("t_obs"))
+        core.append(["t_obs"])
     inputs = [a.chunk({d[0]: -1}) if season_is_lazy(a) else a for a, d in zip(inputs, core, strict=True)]
     run = partial(
-        season_values, days=days, periods=periods, settings=settings, has_sigma=spread is not None, look_days=look_days
+        season_values, days=days, periods=periods, settings=settings, has_sigma=spread is not None, obs_days=obs_days
     )
     sizes = {"layer": len(SEASON_LAYERS), "year": len(periods), "season": settings.max_seasons}
     out = xr.apply_ufunc(
@@ -134,16 +134,16 @@ def season_compute(ndvi, spread, looks, periods, settings) -> xr.DataArray:
     return out.transpose(*sizes, *[d for d in ndvi.dims if d != "t"])
 
 
-def season_values(ndvi, *others, days, periods, settings, has_sigma, look_days) -> np.ndarray:
+def season_values(ndvi, *others, days, periods, settings, has_sigma, obs_days) -> np.ndarray:
     """One chunk as numpy: core dims last in, (layer, year, season) last out."""
     shape = ndvi.shape[:-1]
     flat = np.asarray(ndvi).reshape(-1, ndvi.shape[-1])
     check_ndvi(xr.DataArray(flat), NDVI)
     sigma = np.asarray(others[0]).reshape(flat.shape) if has_sigma else None
-    looks = None
-    if look_days is not None:
-        looks = look_days, np.isfinite(np.asarray(others[-1]).reshape(len(flat), -1))
-    layers = extract_seasons(flat, sigma, days, periods, settings, looks)
+    obs = None
+    if obs_days is not None:
+        obs = obs_days, np.isfinite(np.asarray(others[-1]).reshape(len(flat), -1))
+    layers = extract_seasons(flat, sigma, days, periods, settings, obs)
     return np.moveaxis(layers, -1, 0).reshape(*shape, *layers.shape[:-1])
 
 

@@ -13,7 +13,7 @@ from fusion.phenology.smoothing import smooth
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CURVE_COLOUR, LOOK_COLOUR = "#1b6b3a", "#555555"
+CURVE_COLOUR, OBS_COLOUR = "#1b6b3a", "#555555"
 MARKERS = {"SOSD": ("start", "#2a7fb8"), "MAXD": ("maximum", "#d98c1f"), "EOSD": ("end", "#a33b2e")}
 
 
@@ -21,11 +21,11 @@ def plot_seasons(
     cube: xr.DataArray,
     data: xr.Dataset,
     *,
-    looks: xr.DataArray | None = None,
+    obs: xr.DataArray | None = None,
     curve: str = "double_logistic",
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """Curve, looks, sigma band and season markers of one pixel.
+    """Curve, observations, sigma band and season markers of one pixel.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ def plot_seasons(
         The series of one pixel (only ``t`` and ``bands`` left, or y and x of size 1), as given to ``seasons``.
     data : xarray.Dataset
         The seasons of that pixel.
-    looks : DataArray, optional
-        Real looks to draw beside a fused series.
+    observations : DataArray, optional
+        Real observations to draw beside a fused series.
     curve : str
         Smoother of the line, see ``smooth``.
 
@@ -52,10 +52,10 @@ def plot_seasons(
     line = smooth(cube.expand_dims(y=1, x=1), method=curve, step_days=1).isel(y=0, x=0)
     if sigma is not None:
         ax.fill_between(dates, ndvi - sigma, ndvi + sigma, color=CURVE_COLOUR, alpha=0.18, lw=0, label="± sigma")
-    ax.plot(dates, ndvi, ".", color=LOOK_COLOUR, ms=4, label="series" if sigma is not None else "looks")
-    if looks is not None:
-        real, _ = season_inputs(_one_pixel(looks), None)
-        ax.plot(real.t.values, real, "o", mfc="none", color=LOOK_COLOUR, ms=5, label="looks")
+    ax.plot(dates, ndvi, ".", color=OBS_COLOUR, ms=4, label="series" if sigma is not None else "observations")
+    if obs is not None:
+        real, _ = season_inputs(_one_pixel(obs), None)
+        ax.plot(real.t.values, real, "o", mfc="none", color=OBS_COLOUR, ms=5, label="observations")
     ax.plot(line.t.values, line, color=CURVE_COLOUR, lw=1.5, label="curve")
     years = data if "year" in data.dims else data.expand_dims("year")
     for name, (label, colour) in MARKERS.items():

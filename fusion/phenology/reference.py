@@ -26,13 +26,13 @@ def reference_smoothing(cube: xr.DataArray) -> xr.DataArray:
     Parameters
     ----------
     cube : xarray.DataArray
-        Dim ``t`` (datetime, sorted) and any others, in any order. NaN = no look.
+        Dim ``t`` (datetime, sorted) and any others, in any order. NaN = no observation.
 
     Returns
     -------
     xarray.DataArray
         float64, the same dims, ``t`` daily (275 dates). Inner gaps are bridged linearly in time, outer ones by the
-        nearest value; a series without a look stays NaN. The year is that of the middle of the period.
+        nearest value; a series without any stays NaN. The year is that of the middle of the period.
     """
     days = reference_days(cube)
     year = reference_year(days)
@@ -137,7 +137,7 @@ def reference_array(like: xr.DataArray, values: np.ndarray, days: np.ndarray, ba
 
 
 def fill_gaps_linear(days: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Bridge NaN linearly in time, outer ones by the nearest look; (T, N); a series without a look stays NaN."""
+    """Bridge NaN linearly in time, outer ones by the nearest observation; (T, N); a series without any stays NaN."""
     seen = np.isfinite(values)
     if seen.all():
         return values

@@ -27,17 +27,17 @@ SEASON_ATTRIBUTES = {
     "RSLOPE": ("1/day", "rate of senescence at EOSD, positive"),
     "SPROD": ("day", "seasonal productivity, daily sum of NDVI - MINV from SOSD to EOSD"),
     "TPROD": ("day", "total productivity, daily sum of NDVI from SOSD to EOSD"),
-    "QFLAG": ("1", "looks in green-up, peak and green-down: 10 = more than two in each, 0 = no season"),
+    "QFLAG": ("1", "observations in green-up, peak and green-down: 10 = more than two in each, 0 = no season"),
     "SOSD_SIGMA": ("days", "standard deviation of SOSD"),
     "EOSD_SIGMA": ("days", "standard deviation of EOSD"),
     "MAXD_SIGMA": ("days", "standard deviation of MAXD"),
-    "LOOKS_UP": ("1", "looks during green-up"),
-    "LOOKS_PEAK": ("1", "looks around the peak"),
-    "LOOKS_DOWN": ("1", "looks during green-down"),
-    "LONGEST_GAP": ("days", "longest gap between looks from green-up to green-down"),
+    "OBS_UP": ("1", "observations during green-up"),
+    "OBS_PEAK": ("1", "observations around the peak"),
+    "OBS_DOWN": ("1", "observations during green-down"),
+    "LONGEST_GAP": ("days", "longest gap between observations from green-up to green-down"),
     "FLAG": ("1", "sum of season flags"),
 }
-SEASON_INTEGERS = ("QFLAG", "LOOKS_UP", "LOOKS_PEAK", "LOOKS_DOWN", "FLAG", "COUNT")
+SEASON_INTEGERS = ("QFLAG", "OBS_UP", "OBS_PEAK", "OBS_DOWN", "FLAG", "COUNT")
 SEASON_PRESMOOTHED = (
     "savitzky_golay",
     "spline",
@@ -49,7 +49,7 @@ def seasons(
     cube: xr.DataArray,
     *,
     sigma: xr.DataArray | float | None = None,
-    looks: xr.DataArray | None = None,
+    obs: xr.DataArray | None = None,
     method: str = "relative_amplitude",
     start: float = 0.25,
     end: float = 0.15,
@@ -67,12 +67,12 @@ def seasons(
     ----------
     cube : xarray.DataArray
         NDVI with a dim ``t`` (datetime, sorted, any step, gaps and duplicates allowed) and any others, in any order;
-        of ``bands`` the NDVI is ``NDVI``, ``S2NDVI`` or the only one. NaN = no look. Dask arrays stay lazy.
+        of ``bands`` the NDVI is ``NDVI``, ``S2NDVI`` or the only one. NaN = no observation. Dask arrays stay lazy.
     sigma : DataArray or float, optional
-        Standard deviation of the values, default the band ``NDVI_SIGMA``. Without any, looks are taken as independent
-        and their error is found from the residuals, robustly (undetected clouds).
-    looks : DataArray, optional
-        Real observations (same pixels, own dates) for the looks counts, gaps and QFLAG of a fused series.
+        Standard deviation of the values, default the band ``NDVI_SIGMA``. Without any, observations are taken as
+        independent and their error is found from the residuals, robustly (undetected clouds).
+    observations : DataArray, optional
+        Real observations (same pixels, own dates) for the observations counts, gaps and QFLAG of a fused series.
     method, start, end, curve, max_seasons, min_amplitude, error_days, use_numba
         See :class:`fusion.phenology.settings.SeasonSettings`. ``method="reference"`` and ``"phenolopy"`` give the
         dates of the original use case and of phenolopy, each with its own faults.
@@ -100,9 +100,9 @@ def seasons(
     if method in SEASON_COMPATIBLE:
         return SEASON_COMPATIBLE[method](season_inputs(cube, sigma)[0], year)
     if curve in SEASON_PRESMOOTHED:
-        looks = season_inputs(cube, None)[0] if looks is None else looks
+        obs = season_inputs(cube, None)[0] if obs is None else obs
         cube, sigma = smooth(cube, method=curve, sigma=sigma, step_days=5, use_numba=use_numba), None
-    data = season_dataset(*season_layers(cube, settings, sigma=sigma, looks=looks, year=year), settings)
+    data = season_dataset(*season_layers(cube, settings, sigma=sigma, obs=obs, year=year), settings)
     return data.assign({f"{n}_YYDOY": season_yydoy(data[n], data.year) for n in SEASON_DATES}) if yydoy else data
 
 

@@ -21,21 +21,21 @@ SEASON_CURVES = ("double_logistic", "whittaker", "savitzky_golay", "spline", "ha
 SEASON_VARIABLES = (
     "SOSD", "EOSD", "MAXD", "SOSV", "EOSV", "MINV",
     "MAXV", "AMPL", "LENGTH", "LSLOPE", "RSLOPE", "SPROD",
-    "TPROD", "QFLAG", "SOSD_SIGMA", "EOSD_SIGMA", "MAXD_SIGMA", "LOOKS_UP",
-    "LOOKS_PEAK", "LOOKS_DOWN", "LONGEST_GAP", "FLAG",
+    "TPROD", "QFLAG", "SOSD_SIGMA", "EOSD_SIGMA", "MAXD_SIGMA", "OBS_UP",
+    "OBS_PEAK", "OBS_DOWN", "LONGEST_GAP", "FLAG",
 )  # fmt: skip
 SEASON_HRVPP = SEASON_VARIABLES[:13]
 SEASON_DATES = ("SOSD", "EOSD", "MAXD")
 
 SEASON_FLAGS = {
-    "no_data": 1,  # fewer looks than a season needs
+    "no_data": 1,  # fewer observations than a season needs
     "no_season": 2,  # amplitude below the minimum: evergreen, bare, urban, water, snow, failed crop
     "water": 4,  # NDVI never rises above 0.1: water, snow or a sealed surface
     "start_cut": 8,  # the green-up is cut off by the begin of the series, or never reaches the threshold
     "end_cut": 16,  # the same at the end
-    "curve_fallback": 32,  # the double logistic does not follow the looks; the smoother's curve was used
+    "curve_fallback": 32,  # the double logistic does not follow the observations; the smoother's curve was used
     "more_seasons": 64,  # more seasons were found than the output has room for
-    "few_looks": 128,  # QFLAG below 7
+    "few_observations": 128,  # QFLAG below 7
     "edge_near": 256,  # the series' edge lies on the curve's flank; the date is kept, the minimum is uncertain
     "over_a_year": 512,  # LENGTH above 366 days: often two years that a faint or unseen trough did not part
 }
@@ -52,15 +52,15 @@ class SeasonSettings:
     start, end : float
         Threshold of SOS and EOS: share of the amplitude (``relative_amplitude``) or NDVI (``absolute``).
     curve : str
-        What is fitted to the looks, one of ``SEASON_CURVES``; ``none`` joins the looks by straight lines.
+        What is fitted to the observations, one of ``SEASON_CURVES``; ``none`` joins the observations by straight lines.
     max_seasons : int
         Seasons kept per year, the largest ones, in order of time.
     min_amplitude : float
         NDVI; a smaller swing is no season.
     min_swing : float
         Share of the series' range; a smaller swing is no season of its own.
-    looks_sigma : float
-        NDVI error of a look where the cube brings no sigma; start value, refined from the residuals.
+    obs_sigma : float
+        NDVI error of an observation where the cube brings no sigma; start value, refined from the residuals.
     error_days : float, optional
         Correlation time of the errors. Default: 14 d when the cube brings a sigma (a fused series), else 0.
     use_numba : bool, optional
@@ -74,7 +74,7 @@ class SeasonSettings:
     max_seasons: int = 2
     min_amplitude: float = 0.1
     min_swing: float = 0.25
-    looks_sigma: float = 0.03
+    obs_sigma: float = 0.03
     error_days: float | None = None
     use_numba: bool | None = None
 
@@ -90,9 +90,9 @@ class SeasonSettings:
                 )
         if not 1 <= self.max_seasons <= 10:
             raise ContractError(f"max_seasons is {self.max_seasons}; expected 1 to 10 seasons a year")
-        if not 0 < self.min_amplitude < 1 or not 0 < self.min_swing < 1 or not 0 < self.looks_sigma < 1:
+        if not 0 < self.min_amplitude < 1 or not 0 < self.min_swing < 1 or not 0 < self.obs_sigma < 1:
             raise ContractError(
-                f"min_amplitude {self.min_amplitude}, min_swing {self.min_swing} and looks_sigma {self.looks_sigma} "
+                f"min_amplitude {self.min_amplitude}, min_swing {self.min_swing} and obs_sigma {self.obs_sigma} "
                 "must lie between 0 and 1"
             )
         if self.error_days is not None and not 0 <= self.error_days <= 200:

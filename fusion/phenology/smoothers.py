@@ -11,12 +11,12 @@ from fusion.phenology.reference import fill_gaps_linear, interpolation_matrix
 from fusion.phenology.whittaker import robust_weights, whittaker
 
 SMOOTHERS = ("whittaker", "savitzky_golay", "double_logistic", "spline", "hants", "none")
-SMOOTH_LAMBDA = 2500.0  # whittaker and spline, on the daily axis: half power at a period of 44 d for daily looks
+SMOOTH_LAMBDA = 2500.0  # whittaker and spline, on the daily axis: half power at a period of 44 d for daily observations
 SMOOTH_WINDOW_DAYS = 91  # savitzky_golay, of the original use case
 SMOOTH_POLYORDER = 3
 SMOOTH_HARMONICS = 3  # hants, of one year
 SMOOTH_YEAR_DAYS = 365.25
-HANTS_TOLERANCE = 0.08  # NDVI; looks further below the curve are dropped one round after the other
+HANTS_TOLERANCE = 0.08  # NDVI; observations further below the curve are dropped one round after the other
 HANTS_ROUNDS = 6
 
 
@@ -47,14 +47,14 @@ def smooth_values(
         Dates of the result.
     method : str
         One of ``SMOOTHERS`` but ``double_logistic``, which needs seasons (``fusion.phenology.smoothing.smooth``).
-        ``none`` joins the looks by straight lines and holds the outer ones.
+        ``none`` joins the observations by straight lines and holds the outer ones.
     weights : ndarray, (T, N), optional
         ``1 / sigma**2``.
 
     Returns
     -------
     ndarray, float64, (G, N)
-        NaN for a series without a look.
+        NaN for a series without an observation.
     """
     days, values, weights = merge_same_days(np.asarray(days), np.asarray(values, float), weights)
     if method == "whittaker":
@@ -76,7 +76,7 @@ def smooth_values(
 
 
 def merge_same_days(days: np.ndarray, values: np.ndarray, weights: np.ndarray | None) -> tuple:
-    """Looks of one day become their weighted mean; weights add up."""
+    """Observations of one day become their weighted mean; weights add up."""
     if (np.diff(days) > 0).all():
         return days, values, weights
     unique, at = np.unique(days, return_inverse=True)
@@ -90,7 +90,7 @@ def merge_same_days(days: np.ndarray, values: np.ndarray, weights: np.ndarray | 
 
 
 def savitzky_golay(days, values, grid_days, weights, window_days: int, polyorder: int) -> np.ndarray:
-    """Savitzky-Golay on the daily, linearly bridged series; with weights a weighted local polynomial of the looks."""
+    """Savitzky-Golay on the daily, linearly bridged series; with weights a weighted local polynomial."""
     if window_days % 2 == 0 or window_days <= polyorder or polyorder < 0:
         raise ContractError(
             f"window_days is {window_days}, polyorder {polyorder}; expected an odd window above the order"
@@ -109,7 +109,7 @@ def savitzky_golay(days, values, grid_days, weights, window_days: int, polyorder
 
 
 def local_polynomial(days, values, grid_days, weights, half: float, order: int) -> np.ndarray:
-    """Weighted polynomial around each date; straight lines where the window holds no more looks than coefficients."""
+    """Weighted polynomial around each date; straight lines where a window holds too few observations."""
     seen = np.isfinite(values) & (weights > 0)
     w, wy = np.where(seen, weights, 0.0), np.where(seen, weights * np.where(seen, values, 0.0), 0.0)
     mean = w.sum(0) / np.maximum(seen.sum(0), 1)
@@ -127,7 +127,7 @@ def local_polynomial(days, values, grid_days, weights, half: float, order: int) 
 
 
 def smoothing_spline(days, values, grid_days, weights, lam: float) -> np.ndarray:
-    """Natural cubic smoothing spline (scipy), straight outside the looks; series that share their dates go together."""
+    """Natural cubic smoothing spline (scipy), straight outside the observations; series with equal dates at once."""
     out = np.full((len(grid_days), values.shape[1]), np.nan)
     seen = np.isfinite(values) if weights is None else np.isfinite(values) & (weights > 0)
     x, grid = days.astype(float), np.asarray(grid_days, float)
@@ -148,7 +148,7 @@ def smoothing_spline(days, values, grid_days, weights, lam: float) -> np.ndarray
 
 
 def hants(days, values, grid_days, weights, harmonics: int) -> np.ndarray:
-    """Harmonic analysis with rejection of low looks (Roerink et al. 2000, Int. J. Remote Sensing 21, 1911)."""
+    """Harmonic analysis with rejection of low observations (Roerink et al. 2000, Int. J. Remote Sensing 21, 1911)."""
     if not 1 <= harmonics <= 12:
         raise ContractError(f"harmonics is {harmonics}; expected 1 to 12 per year")
     seen = np.isfinite(values)

@@ -7,11 +7,11 @@ import xarray as xr
 
 from fusion.contract import NDVI_SIGMA, ContractError, TimeGrid
 from fusion.phenology.curve_fit import (
-    SEASON_MIN_LOOKS,
+    SEASON_MIN_OBS,
     detection_curve,
     find_seasons,
     fit_seasons,
-    place_looks,
+    place_obs,
     season_axis,
     season_curve,
 )
@@ -50,21 +50,22 @@ def smooth(
     Parameters
     ----------
     cube : xarray.DataArray
-        NDVI with a dim ``t`` and any others, in any order; with ``bands`` the NDVI band is taken. NaN = no look, dates
-        may be irregular or doubled. Dask arrays stay lazy.
+        NDVI with a dim ``t`` and any others, in any order; with ``bands`` the NDVI band is taken. NaN = no observation,
+        dates may be irregular or doubled. Dask arrays stay lazy.
     method : str
         ``whittaker`` (``lam``, ``envelope_iterations``, ``robust_iterations``), ``savitzky_golay`` (``window_days``,
         ``polyorder``; with a sigma a weighted local polynomial), ``double_logistic`` (season by season, robust),
         ``spline`` (``lam``), ``hants`` (``harmonics``) or ``none`` (straight lines).
     sigma : DataArray or float, optional
-        Standard deviation of the looks; default: the band ``NDVI_SIGMA`` if there is one. Looks weigh ``1 / sigma**2``.
+        Standard deviation of the observations; default: the band ``NDVI_SIGMA`` if there is one. Observations weigh ``1
+        / sigma**2``.
     start, end, step_days
         Dates of the curve; default: the cube's own dates, or every ``step_days`` between its first and last.
 
     Returns
     -------
     xarray.DataArray
-        float32, dims of the input without ``bands``; a series without a look stays NaN.
+        float32, dims of the input without ``bands``; a series without an observation stays NaN.
 
     Raises
     ------
@@ -136,11 +137,11 @@ def smooth_seasons(values, sigma, days, grid_days, use_numba) -> np.ndarray:
     """
     settings = SeasonSettings(use_numba=use_numba)
     axis = season_axis(days)
-    placed, spread = place_looks(axis, values, sigma)
-    placed = np.where((np.isfinite(placed).sum(1) >= SEASON_MIN_LOOKS)[:, None], placed, np.nan)
+    placed, spread = place_obs(axis, values, sigma)
+    placed = np.where((np.isfinite(placed).sum(1) >= SEASON_MIN_OBS)[:, None], placed, np.nan)
     curve = detection_curve(axis, placed, sigma is not None, use_numba)
-    curve_or_looks = np.where(np.isfinite(curve), curve, place_looks(axis, values, None)[0])
-    out = smooth_values(axis.days, curve_or_looks.T, grid_days, method="none").T
+    curve_or_obs = np.where(np.isfinite(curve), curve, place_obs(axis, values, None)[0])
+    out = smooth_values(axis.days, curve_or_obs.T, grid_days, method="none").T
     rows, *_ = find_seasons(curve, 4 + 3 * (1 + axis.length * axis.step // 366), settings)
     if len(rows[0]) == 0:
         return out

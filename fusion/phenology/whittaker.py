@@ -11,7 +11,7 @@ import numpy as np
 
 from fusion.phenology.compiled import compiled_kernel
 
-WHITTAKER_ENVELOPE_WEIGHT = 0.1 / 0.9  # weight of looks below the curve relative to those above (asymmetry 0.9)
+WHITTAKER_ENVELOPE_WEIGHT = 0.1 / 0.9  # weight of observations below the curve relative to those above (asymmetry 0.9)
 WHITTAKER_BLOCK = 4096  # pixels solved at once, bounds the memory on a daily axis
 WHITTAKER_LANES = 128  # pixels side by side in the compiled kernel: whole rows of memory, all vector units
 
@@ -34,24 +34,24 @@ def whittaker(
     values : ndarray, (T, ...)
         NaN or infinite = missing.
     weights : ndarray, (T,) or the shape of ``values``, optional
-        Relative weight of each look, >= 0; NaN counts as 0. ``1 / sigma**2`` for known errors.
+        Relative weight of each observation, >= 0; NaN counts as 0. ``1 / sigma**2`` for known errors.
     lam : float
         Smoothness, > 0. With ``days`` it belongs to the daily axis, whatever the dates.
     days, grid_days : int ndarray, (T,) and (G,), optional
-        Dates of the looks in whole days, any order, duplicates allowed (their weighted mean counts), and those at which
-        the curve is returned (default ``days``); outside the looks it goes on as a straight line (``order=2``).
-        Without ``days`` the looks are equidistant and the axis is the index.
+        Dates of the observations in whole days, any order, duplicates allowed (their weighted mean counts), and those
+        at which the curve is returned (default ``days``); outside the observations it goes on as a straight line
+        (``order=2``). Without ``days`` the observations are equidistant and the axis is the index.
     order : {1, 2, 3}
         Order of the penalised differences.
     envelope_iterations : int
-        Repetitions with looks below the curve weighted down to 1/9, for an upper envelope.
+        Repetitions with observations below the curve weighted down to 1/9, for an upper envelope.
     use_numba : bool, optional
         None takes numba when installed; results agree to rounding.
 
     Returns
     -------
     ndarray, float64, (G, ...)
-        NaN where a series has no look; the weighted mean where it has fewer looks than ``order``.
+        NaN where a series has no observation; the weighted mean where it has fewer observations than ``order``.
 
     Raises
     ------
@@ -68,11 +68,11 @@ def whittaker(
     out = np.empty((len(wanted), y.shape[1]))
     for first in range(0, y.shape[1], WHITTAKER_BLOCK):
         part = slice(first, first + WHITTAKER_BLOCK)
-        looks, weight = whittaker_place(y[:, part], w if w is None or w.shape[1] == 1 else w[:, part], at, length)
-        z = solve_whittaker(looks, weight, lam, order, use_numba)
+        obs, weight = whittaker_place(y[:, part], w if w is None or w.shape[1] == 1 else w[:, part], at, length)
+        z = solve_whittaker(obs, weight, lam, order, use_numba)
         for _ in range(envelope_iterations):
-            upper = np.where(looks < z, WHITTAKER_ENVELOPE_WEIGHT * weight, weight)
-            z = solve_whittaker(looks, upper, lam, order, use_numba)
+            upper = np.where(obs < z, WHITTAKER_ENVELOPE_WEIGHT * weight, weight)
+            z = solve_whittaker(obs, upper, lam, order, use_numba)
         out[:, part] = z[wanted]
     return out.reshape(-1, *values.shape[1:])
 
@@ -91,7 +91,7 @@ def robust_weights(values: np.ndarray, curve: np.ndarray, weights: np.ndarray | 
 def check_whittaker(values, weights, lam, days, grid_days, order) -> None:
     """Refuse arguments that do not fit together."""
     if values.ndim == 0 or values.shape[0] == 0:
-        raise ValueError(f"values have shape {values.shape}; expected time as axis 0 with at least one look")
+        raise ValueError(f"values have shape {values.shape}; expected time as axis 0 with at least one observation")
     if not (np.isfinite(lam) and lam > 0):
         raise ValueError(f"lam is {lam}; expected a positive number")
     if order not in (1, 2, 3):
@@ -103,13 +103,13 @@ def check_whittaker(values, weights, lam, days, grid_days, order) -> None:
         if (np.asarray(weights) < 0).any():
             raise ValueError("weights hold negative numbers; expected >= 0, for example 1 / sigma**2")
     if days is not None and np.shape(days) != (len(values),):
-        raise ValueError(f"days have shape {np.shape(days)}; expected {(len(values),)}, one date per look")
+        raise ValueError(f"days have shape {np.shape(days)}; expected {(len(values),)}, one date per observation")
     if days is None and grid_days is not None:
-        raise ValueError("grid_days is given without days; pass the dates of the looks too")
+        raise ValueError("grid_days is given without days; pass the dates of the observations too")
 
 
 def whittaker_axis(length: int, days, grid_days) -> tuple[np.ndarray, int, np.ndarray]:
-    """Positions of the looks, length and wanted positions on the daily axis that spans both; the index without days."""
+    """Positions of the observations, length and wanted positions on the daily axis; the index without days."""
     days = np.arange(length) if days is None else np.asarray(days)
     grid = days if grid_days is None else np.asarray(grid_days)
     first, last = min(days.min(), grid.min()), max(days.max(), grid.max())
@@ -117,19 +117,19 @@ def whittaker_axis(length: int, days, grid_days) -> tuple[np.ndarray, int, np.nd
 
 
 def whittaker_place(y: np.ndarray, w: np.ndarray | None, at: np.ndarray, length: int) -> tuple:
-    """Looks (0 where missing) and weights (0 where missing) on the axis; duplicates become their weighted mean."""
-    looks, weight = whittaker_seen(y, w)
+    """Observations (0 where missing) and weights (0 where missing) on the axis; duplicates are averaged."""
+    obs, weight = whittaker_seen(y, w)
     total, mass = np.zeros((length, y.shape[1])), np.zeros((length, y.shape[1]))
     if len(np.unique(at)) == len(at):
-        total[at], mass[at] = looks, weight
+        total[at], mass[at] = obs, weight
         return total, mass
-    np.add.at(total, at, looks * weight)
+    np.add.at(total, at, obs * weight)
     np.add.at(mass, at, weight)
     return np.divide(total, mass, out=np.zeros_like(total), where=mass > 0), mass
 
 
 def whittaker_seen(y: np.ndarray, w: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Looks and weights of the same shape, 0 where missing."""
+    """Observations and weights of the same shape, 0 where missing."""
     seen = np.isfinite(y)
     weight = seen.astype(float) if w is None else np.where(seen & np.isfinite(w), w, 0.0)
     return np.where(seen, y, 0.0).astype(float, copy=False), weight
@@ -158,8 +158,8 @@ def solve_whittaker(y: np.ndarray, w: np.ndarray | None, lam: float, order: int,
             kernel(np.ascontiguousarray(y), np.ascontiguousarray(shared), bands, z, count)
         for first in range(0, y.shape[1] if kernel is None else 0, WHITTAKER_BLOCK):
             part = slice(first, first + WHITTAKER_BLOCK)
-            looks, weight = whittaker_seen(y[:, part], w if w is None or w.shape[1] == 1 else w[:, part])
-            z[:, part], count[part] = whittaker_numpy(looks, weight, bands), np.count_nonzero(weight, axis=0)
+            obs, weight = whittaker_seen(y[:, part], w if w is None or w.shape[1] == 1 else w[:, part])
+            z[:, part], count[part] = whittaker_numpy(obs, weight, bands), np.count_nonzero(weight, axis=0)
         poor = np.flatnonzero((count < order) | (len(y) <= order))
         if len(poor):
             values, weight = whittaker_seen(y[:, poor], w if w is None or w.shape[1] == 1 else w[:, poor])
@@ -194,9 +194,9 @@ def whittaker_numpy(y: np.ndarray, w: np.ndarray, bands: np.ndarray) -> np.ndarr
 def whittaker_kernel(y, w, bands, z, count):
     """Order 2 for numba: the recursion runs over time, its inner loops over neighbouring pixels.
 
-    A row of ``state`` holds, for all lanes: weight (then the first subdiagonal of L), weighted look (then the second),
-    the right side (then the curve), and the first subdiagonal times its pivot. One buffer of fixed width, so that the
-    compiler knows what overlaps and makes vector code of the loops.
+    A row of ``state`` holds, for all lanes: weight (then the first subdiagonal of L), weighted observation (then the
+    second), the right side (then the curve), and the first subdiagonal times its pivot. One buffer of fixed width, so
+    that the compiler knows what overlaps and makes vector code of the loops.
     """
     lanes, shared = WHITTAKER_LANES, w.shape[1] == 1
     length, pixels = y.shape
@@ -209,12 +209,12 @@ def whittaker_kernel(y, w, bands, z, count):
             b0, b1, b2 = bands[0, i], bands[1, i], bands[2, i]
             second = bands[2, i - 2] if i > 1 else 0.0  # L[i, i - 2] times the pivot of i - 2
             here, back, far = state[i + 2], state[i + 1], state[i]
-            looks = y[i, first : first + n]
+            obs = y[i, first : first + n]
             for p in range(n):
                 weight = w[i, 0] if shared else w[i, first + p]
-                valid = looks[p] - looks[p] == 0 and weight > 0  # finite, and weight no NaN
+                valid = obs[p] - obs[p] == 0 and weight > 0  # finite, and weight no NaN
                 here[p] = weight if valid else 0.0
-                here[lanes + p] = weight * looks[p] if valid else 0.0
+                here[lanes + p] = weight * obs[p] if valid else 0.0
                 tally[p] += 1 if valid else 0
             for p in range(lanes):
                 pair = back[3 * lanes + p]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from fusion.contract import STEP_DAYS
-from fusion.data.samples import SampleSettings, Scene, hidden_looks_on_grid, hide_looks, season_shift, target_on_grid
+from fusion.data.samples import SampleSettings, Scene, season_shift, target_on_grid, withheld_on_grid, withhold
 from fusion.features.calibration import CALIBRATION_EDGES, LAPLACE_STD, Calibration, covering_factor, covering_noise
 from fusion.features.features import compute_features
 from fusion.model.generator import Generator
@@ -19,7 +19,7 @@ ENOUGH = 500  # pixel-dates that a bin needs for a table entry of its own
 def calibrate(
     generator: Generator, scenes: Iterable[Scene], settings: SampleSettings, *, visits: int, seed: int
 ) -> Calibration:
-    """Predict hidden dates of unseen scenes and scale the uncertainty so that 90 % intervals cover 90 %.
+    """Predict withheld dates of unseen scenes and scale the uncertainty so that 90 % intervals cover 90 %.
 
     Every visit predicts one random window of ``crop_px * crops_a_side`` pixels a side. Bins with fewer than
     ``ENOUGH`` pixel-dates take the nearest bin's value.
@@ -32,16 +32,16 @@ def calibrate(
         if scene is None:
             break
         rows.append(_errors_of_visit(generator, scene, settings, rng))
-    gap, error, look_error, scale = (np.concatenate(column) for column in zip(*rows, strict=True))
+    gap, error, obs_error, scale = (np.concatenate(column) for column in zip(*rows, strict=True))
     sigma = scale * LAPLACE_STD
     nodes, factors, noises = [], [], []
     for low, high in zip(CALIBRATION_EDGES, (*CALIBRATION_EDGES[1:], np.inf), strict=True):
         inside = (gap >= low) & (gap < high)
-        known, looked = inside & np.isfinite(error), inside & np.isfinite(look_error)
+        known, looked = inside & np.isfinite(error), inside & np.isfinite(obs_error)
         if known.sum() < ENOUGH and looked.sum() < ENOUGH:
             continue
         factor = covering_factor(error[known], sigma[known]) if known.sum() >= ENOUGH else 1.0
-        noise = covering_noise(look_error[looked], factor * sigma[looked]) if looked.sum() >= ENOUGH else np.nan
+        noise = covering_noise(obs_error[looked], factor * sigma[looked]) if looked.sum() >= ENOUGH else np.nan
         nodes.append(float(np.median(gap[inside])))
         factors.append(round(factor, 4))
         noises.append(noise)
@@ -58,16 +58,16 @@ def _fill_gaps(values: np.ndarray) -> np.ndarray:
 
 
 def _errors_of_visit(generator, scene: Scene, settings: SampleSettings, rng) -> tuple[np.ndarray, ...]:
-    """Gap, error against truth, error against hidden looks, and scale, each flat over the scored pixel-dates."""
-    looks = scene.observations
-    visible = hide_looks(looks, looks, settings.hiding.model_copy(update={"borrowed_share": 0.0}), rng)
-    first, last = (scene.truth_days if scene.truth_days is not None else looks.s2_days)[[0, -1]]
+    """Gap, error against truth, error against withheld observations, and scale, flat over the scored pixel-dates."""
+    obs = scene.observations
+    visible = withhold(obs, obs, settings.withholding.model_copy(update={"borrowed_share": 0.0}), rng)
+    first, last = (scene.truth_days if scene.truth_days is not None else obs.s2_days)[[0, -1]]
     phase = int(rng.integers(0, STEP_DAYS))
     grid_days = np.arange(int(first) + phase, int(last) + 1, STEP_DAYS)
-    side = min(settings.crop_px * settings.crops_a_side, *looks.shape)
-    top, left = (int(rng.integers(0, size - side + 1)) for size in looks.shape)
+    side = min(settings.crop_px * settings.crops_a_side, *obs.shape)
+    top, left = (int(rng.integers(0, size - side + 1)) for size in obs.shape)
     window = (slice(top, top + side), slice(left, left + side))
-    shift = season_shift(settings.hiding, rng)
+    shift = season_shift(settings.withholding, rng)
     features = compute_features(visible, grid_days, *window, season_shift_days=shift)
     with torch.no_grad():
         ndvi, scale = generator(torch.from_numpy(features.stack)[None])
@@ -75,9 +75,9 @@ def _errors_of_visit(generator, scene: Scene, settings: SampleSettings, rng) -> 
     nothing = np.full_like(ndvi, np.nan)
     truth = nothing
     if scene.truth is not None:
-        truth = target_on_grid(scene, looks, visible, grid_days, use_looks=False)[:, *window]
-    hidden = hidden_looks_on_grid(looks, visible, grid_days)[:, *window]
+        truth = target_on_grid(scene, obs, visible, grid_days, use_obs=False)[:, *window]
+    withheld = withheld_on_grid(obs, visible, grid_days)[:, *window]
     known = np.isfinite(features.linear)
-    if scene.truth is None:  # real scenes know no clean signal: a look stands in for it
-        truth = hidden
-    return tuple(a[known] for a in (features.gap_days, ndvi - truth, ndvi - hidden, scale))
+    if scene.truth is None:  # real scenes know no clean signal: an observation stands in for it
+        truth = withheld
+    return tuple(a[known] for a in (features.gap_days, ndvi - truth, ndvi - withheld, scale))

@@ -41,7 +41,7 @@ CONDITION_NAMES = (
     "mid_before",
 )
 CONDITIONS = [FEATURE_NAMES.index(name) for name in CONDITION_NAMES]
-JUDGED_GAP_DAYS = 7.0  # nearer to a look, prediction and truth are too alike to tell apart
+JUDGED_GAP_DAYS = 7.0  # nearer to an observation, prediction and truth are too alike to tell apart
 COARSE_LEVEL, COARSE_SUPPORT = FEATURE_NAMES.index("coarse_level"), FEATURE_NAMES.index("coarse_support")
 
 

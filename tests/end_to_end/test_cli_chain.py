@@ -66,7 +66,7 @@ def test_cube_holds_every_sensor(chain: Path) -> None:
     with open_dataset(chain / "scene" / "truth.nc") as truth:
         same = np.intersect1d(cube.t.values, truth.t.values)
         error = np.abs(cube.sel(bands=S2NDVI, t=same).values - truth[NDVI].sel(t=same).values)
-    assert 0 < np.nanmedian(error) < 0.1  # a noisy look of the truth, not the truth
+    assert 0 < np.nanmedian(error) < 0.1  # a noisy observation of the truth, not the truth
 
 
 def test_store_is_valid_and_split(chain: Path) -> None:
@@ -116,7 +116,7 @@ def test_evaluate(chain: Path) -> None:
     ndvi_fusion(
         chain, "evaluate", "out=scores", "model=model", "scenes=1", "ablations=[]", "baselines=[linear]",
         "figures=false", "++truth.settings.height=24", "++truth.settings.width=24", "near_real_time.scenes=0",
-        "phenology.scenes=0", "looks_scenes=0", "tracking.uri=sqlite:///mlflow.db",
+        "phenology.scenes=0", "observation_scenes=0", "tracking.uri=sqlite:///mlflow.db",
     )  # fmt: skip
     scores = json.loads((chain / "scores" / "scores.json").read_text())
     rows = {row["predictor"]: row["mae"] for row in scores["tables"]["overall"]}

@@ -43,7 +43,7 @@ def test_a_folder_as_it_came_becomes_cube_and_patches(name, shape, windows, real
     assert (cube.sizes["y"], cube.sizes["x"]) == shape and cube.rio.crs.to_epsg() == 32631
     assert cube.attrs["s1_units"] == "dB" and list(cube.bands.values) == ["S2NDVI", "VV", "VH"]
     assert main(["-q", "inspect", f"store={cube_file}"]) == 0
-    cut = ["cut.patch_px=32", "cut.min_looks=1", "cut.min_clear=0.05"]
+    cut = ["cut.patch_px=32", "cut.min_observations=1", "cut.min_clear=0.05"]
     command = ["-q", "patches", "source=cubes", f"source.cubes=[{cube_file}]", f"out={store}", "workers=0", *cut]
     assert main([*command, f"+split.sites.{name}=test"]) == 0
     patches = PatchStore.open(store)
@@ -51,8 +51,8 @@ def test_a_folder_as_it_came_becomes_cube_and_patches(name, shape, windows, real
     assert set(patches.manifest["patches_by_split"]) == {"test"}
     part = cube.sel(bands="S2NDVI").isel(y=slice(0, 32), x=slice(32, 64)).values
     part = part[cube.t.values < cube.t.values[0] + np.timedelta64(480, "D")]
-    looks = patches[patches.keys.index(f"{name}_{days[0]}_r000000_c000032")].observations
-    np.testing.assert_allclose(looks.s2_ndvi, part[np.isfinite(part).any((1, 2))], atol=0.51e-4)
+    obs = patches[patches.keys.index(f"{name}_{days[0]}_r000000_c000032")].observations
+    np.testing.assert_allclose(obs.s2_ndvi, part[np.isfinite(part).any((1, 2))], atol=0.51e-4)
     assert main(["-q", "inspect", f"store={store}", f"sheet={tmp_path / 'sheet.png'}"]) == 0
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
     assert before == {file: file.stat().st_mtime_ns for file in folder.iterdir()}  # the archive is never touched

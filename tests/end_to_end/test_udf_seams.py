@@ -22,7 +22,7 @@ STRIDE_PX = 4  # window sizes and overlaps are multiples of it
 
 
 def patchy(height: int, width: int) -> xr.DataArray:
-    """Sixty days of looks with square clouds, a swath edge in optical and radar, and a coarse series that varies."""
+    """Sixty days of observations with square clouds, a swath edge in both sensors, a coarse series that varies."""
     cube = mock_cube(t=14, y=height, x=width, start="2019-05-01")
     rng = np.random.default_rng(3)
     s2, vv, vh, coarse = (cube.sel(bands=b).values.copy() for b in cube.bands.values)

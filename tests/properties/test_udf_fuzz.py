@@ -66,8 +66,8 @@ GOOD_CONTEXTS = st.fixed_dictionaries(
     optional={
         "end": st.sampled_from(["2019-03-01", "2019-07-01"]),
         "step_days": st.sampled_from([1, 5, 10, 7.0]),
-        "sigma": st.sampled_from(["look", "signal"]),
-        "min_looks": st.sampled_from([0, 1, 3]),
+        "sigma": st.sampled_from(["observation", "ndvi"]),
+        "min_observations": st.sampled_from([0, 1, 3]),
         "insufficient": st.sampled_from(["nan", "keep"]),
     },
 )
@@ -78,8 +78,8 @@ ANY_CONTEXTS = st.fixed_dictionaries(
         "end": st.sampled_from(["2019-07-01", "2019-03-01", "2018-01-01"]),
         "step_days": st.sampled_from([1, 5, 10, 7.0, 0, "5"]),
         "s1_units": st.sampled_from(["dB", "linear", "db", None]),
-        "sigma": st.sampled_from(["look", "signal", "both"]),
-        "min_looks": st.sampled_from([0, 1, 5]),
+        "sigma": st.sampled_from(["observation", "ndvi", "both"]),
+        "min_observations": st.sampled_from([0, 1, 5]),
         "insufficient": st.sampled_from(["nan", "keep", "error"]),
         "band_order": st.sampled_from([None, list(ROLES), ["S2NDVI"]]),
         "bands": st.sampled_from([None, {"S2NDVI": "B99"}, {"S3": "x"}]),
@@ -90,15 +90,15 @@ ANY_CONTEXTS = st.fixed_dictionaries(
 CONTEXTS = st.one_of(GOOD_CONTEXTS, GOOD_CONTEXTS, ANY_CONTEXTS)
 
 
-def enough_looks(cube: xr.DataArray, context: dict) -> np.ndarray | None:
+def enough_obs(cube: xr.DataArray, context: dict) -> np.ndarray | None:
     """Pixels (y, x) that must be answered, counted here anew; None where the roles of the bands are not plain."""
     if {"bands", "band_order"} & set(context) or "bands" not in cube.coords or "bands" not in cube.dims:
         return None
     seen = np.isfinite(cube.sel(bands="S2NDVI").transpose("t", "y", "x").values)
     days = cube.t.values.astype("datetime64[D]")
-    looks = sum(seen[days == day].any(axis=0).astype(int) for day in np.unique(days))
-    need = context.get("min_looks", 1) if context.get("insufficient", "nan") == "nan" else 1
-    return looks >= max(1, need)
+    obs = sum(seen[days == day].any(axis=0).astype(int) for day in np.unique(days))
+    need = context.get("min_observations", 1) if context.get("insufficient", "nan") == "nan" else 1
+    return obs >= max(1, need)
 
 
 def sentence(error: Exception) -> None:
@@ -129,7 +129,7 @@ def test_fusion(cube: xr.DataArray, context: dict, small_model: Path) -> None:
     assert answer.dtype == np.float32
     ndvi, sigma = answer.values[:, 0], answer.values[:, 1]
     np.testing.assert_array_equal(np.isnan(ndvi), np.isnan(sigma))
-    known = enough_looks(cube, context)
+    known = enough_obs(cube, context)
     if known is not None:
         np.testing.assert_array_equal(np.isfinite(ndvi), np.broadcast_to(known, ndvi.shape))
     assert (sigma[np.isfinite(sigma)] > 0).all()

@@ -126,7 +126,7 @@ def test_help_names_what_a_setting_may_be() -> None:
 def test_help_of_a_real_command_lists_the_words_that_are_allowed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["predict", "--help"]) == cli.OK
     out = " ".join(capsys.readouterr().out.split())
-    assert "one of: look, signal" in out and "one of: dB, linear" in out
+    assert "one of: observation, ndvi" in out and "one of: dB, linear" in out
     assert "ndvi-fusion predict cube=outputs/cube.nc out=outputs/ndvi.nc" in out
 
 

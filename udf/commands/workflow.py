@@ -47,7 +47,7 @@ class WorkflowSettings(BaseModel):
     )
     window_px: int = Field(WINDOW_PX, ge=4, le=2048, description="window of apply_neighborhood, pixels of 10 m")
     overlap_px: int = Field(OVERLAP_PX, ge=0, le=512, description="overlap on every side of a window")
-    margin_days: int = Field(60, ge=0, le=400, description="looks loaded before start and after end")
+    margin_days: int = Field(60, ge=0, le=400, description="observations loaded before start and after end")
     context: dict[str, Any] = Field(default_factory=dict, description="more keys of the UDFs' context")
     execute: bool = Field(True, description="local: also run the graph")
     archives_url: str | None = Field(None, description="back-ends: address of the folder that holds the archives")

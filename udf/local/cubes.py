@@ -176,7 +176,7 @@ def apply_kernel(
     reach = {values.ndim - 2: kernel.shape[0] // 2, values.ndim - 1: kernel.shape[1] // 2}
     boundary = {"constant": cval, "nearest": "nearest", "reflect": "reflect"}.get(mode)
     small = any(values.shape[axis] <= 2 * depth for axis, depth in reach.items())
-    if boundary is None or small:  # mirror and wrap look far across the image: keep it whole
+    if boundary is None or small:  # mirror and wrap observation far across the image: keep it whole
         values = values.rechunk({axis: -1 for axis in reach})
         out = values.map_blocks(convolve_plane, kernel=kernel, mode=mode, cval=cval, dtype="float32")
     else:

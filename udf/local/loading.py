@@ -27,9 +27,9 @@ def load_collection(
 ) -> xr.DataArray:
     """A cube (t, bands, y, x) from a local file; openEO ``load_collection``.
 
-    ``t`` is floored to days and looks of one day are mosaicked (first look with data), y runs downwards, CRS is kept.
-    ``temporal_extent`` is left-closed; a pixel is loaded when its centre lies in the extent; with a polygon, pixels
-    outside it are no data.
+    ``t`` is floored to days and observations of one day are mosaicked (first observation with data), y runs downwards,
+    CRS is kept. ``temporal_extent`` is left-closed; a pixel is loaded when its centre lies in the extent; with a
+    polygon, pixels outside it are no data.
 
     Raises
     ------
@@ -126,11 +126,11 @@ def select_time(cube: xr.DataArray, extent: Any) -> xr.DataArray:
         raise ValueError(
             f"no date lies in [{start}, {end}); the data run from {str(seen[0])[:10]} to {str(seen[-1])[:10]}"
         )
-    return first_look_of_day(cube.isel(t=np.flatnonzero(keep)))
+    return first_of_day(cube.isel(t=np.flatnonzero(keep)))
 
 
-def first_look_of_day(cube: xr.DataArray) -> xr.DataArray:
-    """Looks of the same day merged: per pixel the first one with data (NaN, or 0 in integer bands, is no data)."""
+def first_of_day(cube: xr.DataArray) -> xr.DataArray:
+    """Observations of the same day merged: per pixel the first one with data (NaN, 0 in integer bands: no data)."""
     days, first = np.unique(cube.t.values, return_index=True)
     if len(days) == cube.sizes["t"]:
         return cube

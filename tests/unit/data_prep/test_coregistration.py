@@ -95,7 +95,9 @@ def countryside(right_m: float, down_m: float, *, size: int = 480, seed: int = 8
     cells = np.arange(-450.0, size * 10 + 600, cell) + rng.uniform(0, cell)
     rows, columns, _ = coarse_psf_weights(positions, positions, cells, cells)
     seen = coarse_aggregate(land, rows, columns)
-    fine = [(np.arange(size) + 0.5) * 10 - shift for shift in (down_m, right_m)]  # where the sensor believes it looks
+    fine = [
+        (np.arange(size) + 0.5) * 10 - shift for shift in (down_m, right_m)
+    ]  # where the sensor believes it observations
     place = np.meshgrid(*((axis - cells[0]) / cell for axis in fine), indexing="ij")
     told = ndimage.map_coordinates(seen, place, order=1)  # bilinear, as the cube step resamples
     coords = {"t": dates(6), **axis(size, 10)}

@@ -247,18 +247,21 @@ def test_scl_of_several_encodings_in_one_folder(tmp_path):
 
 
 def test_a_period_in_which_only_sentinel2_looked(tmp_path):
-    """Radar and the coarse series without a look in the period stay empty bands; nothing is refused."""
+    """Radar and the coarse series without an observation in the period stay empty bands; nothing is refused."""
     gee_like(tmp_path)
     coarse_file(tmp_path / "proba.nc", np.full((2, 4, 4), 145, np.uint8), first="2020-03-01")
     cube = open_cube(tmp_path, CLEAR.model_copy(update={"start": "2019-03-01", "end": "2019-03-01"}))
     check_cube(cube)
     assert cube.sizes["t"] == 1 and np.isfinite(cube.sel(bands="S2NDVI")).all()
     assert np.isnan(cube.sel(bands=["VV", "VH", "COARSE_NDVI"])).all()
-    assert "VV has no look in the period" in cube.attrs["notes"] and "COARSE_NDVI has no look" in cube.attrs["notes"]
+    assert (
+        "VV has no observation in the period" in cube.attrs["notes"]
+        and "COARSE_NDVI has no observation" in cube.attrs["notes"]
+    )
 
 
 def test_polarisations_of_different_dates_and_another_grid_keep_their_pass(tmp_path):
-    """VV and VH in files of their own, VH in the next zone and a look short: passes stay with their dates."""
+    """VV and VH in files of their own, VH in the next zone and an observation short: passes stay with their dates."""
     from pyproj import Transformer
 
     gee_like(tmp_path)
@@ -329,7 +332,7 @@ def test_a_users_mask_in_place_of_scl_or_on_top(tmp_path):
 
 def test_passes_are_levelled_and_merged_or_chosen():
     t = dates(8, step=3)
-    level = np.where(np.arange(8) % 3 == 2, -2.0, 0.0)  # every third look is of another pass, 2 dB lower
+    level = np.where(np.arange(8) % 3 == 2, -2.0, 0.0)  # every third observation is of another pass, 2 dB lower
     vv = np.broadcast_to((-10 + level)[:, None, None], (8, 4, 4)).astype(np.float32)
     orbit = np.where(level < 0, "descending", "ascending")
     s1 = xr.Dataset(

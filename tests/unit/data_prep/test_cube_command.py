@@ -62,7 +62,7 @@ def test_patches_carry_the_native_coarse_cells(tmp_path):
     dn = np.arange(16, dtype=np.uint8).reshape(1, 4, 4) * 10 + 20
     coarse_file(tmp_path / "raw" / "proba.nc", dn)  # cell (1, 1) starts at the corner of the area
     run(CubeSettings(source=FilesSource(folder=tmp_path / "raw"), out=tmp_path / "c.nc", optical=NONE))
-    split, cut = SplitSettings(sites={"c": "train"}), CutSettings(patch_px=8, min_looks=2)
+    split, cut = SplitSettings(sites={"c": "train"}), CutSettings(patch_px=8, min_observations=2)
     out = tmp_path / "p.zarr"
     make_patches(
         PatchesSettings(source=CubePatches(cubes=(str(tmp_path / "*.nc"),)), out=out, cut=cut, split=split, workers=0)

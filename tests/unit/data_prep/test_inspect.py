@@ -21,7 +21,7 @@ from tests.factory import mock_cube
 def store(tmp_path_factory):
     out = tmp_path_factory.mktemp("inspect") / "p.zarr"
     scene = SceneSettings(height=8, width=8, n_days=120)
-    cut = CutSettings(patch_px=8, min_looks=2)
+    cut = CutSettings(patch_px=8, min_observations=2)
     make(PatchesSettings(source=SimulatedPatches(count=3, scene=scene), out=out, cut=cut, workers=0))
     return out
 

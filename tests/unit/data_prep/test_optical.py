@@ -96,7 +96,7 @@ def test_dips_are_flagged_and_harvest_mowing_and_shadow_are_not():
     ndvi[3:, 0, 1], red[3:, 0, 1] = 0.3, 0.12  # harvest: stays
     ndvi[3, 0, 2], red[3, 0, 2] = 0.5, 0.03  # shadow: dark red
     ndvi[3, 0, 3], red[3, 0, 3], ndvi[2, 0, 3], ndvi[4, 0, 3] = 0.5, 0.12, np.nan, np.nan  # neighbours 20 days away
-    ndvi[0, 0, 4], red[0, 0, 4] = 0.5, 0.12  # first look: no neighbour before it
+    ndvi[0, 0, 4], red[0, 0, 4] = 0.5, 0.12  # first observation: no neighbour before it
     flags = cloud_dips(ndvi, red, days, OpticalSettings(dip_window_d=25))
     assert np.argwhere(flags).tolist() == [[3, 0, 0], [3, 0, 3]]
     assert np.argwhere(cloud_dips(ndvi, red, days, OpticalSettings(dip_window_d=15))).tolist() == [[3, 0, 0]]

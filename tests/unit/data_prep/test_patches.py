@@ -24,7 +24,7 @@ from fusion.data.store import PatchStore, StoreError, read_patch
 from tests.factory import mock_cube
 
 SMALL = SceneSettings(height=16, width=16, n_days=120)
-CUT = CutSettings(patch_px=8, min_looks=2)
+CUT = CutSettings(patch_px=8, min_observations=2)
 
 
 def cube_file(
@@ -100,7 +100,7 @@ def test_sites_forced_into_different_splits_on_one_ground_are_refused(tmp_path):
 
 
 def test_scenes_keep_truth_and_masks(tmp_path):
-    cut = CUT.model_copy(update={"min_looks": 1, "min_clear": 0.01})
+    cut = CUT.model_copy(update={"min_observations": 1, "min_clear": 0.01})
     run(settings_of(tmp_path, SimulatedPatches(count=2, seed=5, scene=SMALL), cut=cut))
     store = PatchStore.open(tmp_path / "p.zarr")
     assert len(store) == 8  # 2 x 2 patches a scene
@@ -109,9 +109,9 @@ def test_scenes_keep_truth_and_masks(tmp_path):
     np.testing.assert_array_equal(patch.truth_days, scene.truth_days[::5])
     np.testing.assert_allclose(patch.truth, scene.truth[::5, 8:16, 0:8], atol=0.6e-4)
     np.testing.assert_array_equal(patch.cover, scene.cover[8:16, 0:8])
-    looks = scene.observations.s2_ndvi[:, 8:16, 0:8]
-    kept = np.isfinite(looks).any((1, 2))
-    np.testing.assert_array_equal(np.isnan(patch.observations.s2_ndvi), np.isnan(looks[kept]))
+    obs = scene.observations.s2_ndvi[:, 8:16, 0:8]
+    kept = np.isfinite(obs).any((1, 2))
+    np.testing.assert_array_equal(np.isnan(patch.observations.s2_ndvi), np.isnan(obs[kept]))
     np.testing.assert_array_equal(patch.suspect, scene.suspect[kept, 8:16, 0:8])
     for site in {f["site"] for f in store.facts}:
         assert len({f["split"] for f in store.facts if f["site"] == site}) == 1
@@ -120,7 +120,7 @@ def test_scenes_keep_truth_and_masks(tmp_path):
 def test_scenes_keep_the_coarse_series_on_its_own_cells(tmp_path):
     """Cells, dates and places are those of the georeferenced raw cube of the same seed."""
     scene = SceneSettings(height=64, width=64, n_days=90)
-    cut = CutSettings(patch_px=32, min_looks=1, min_clear=0.01)
+    cut = CutSettings(patch_px=32, min_observations=1, min_clear=0.01)
     run(settings_of(tmp_path, SimulatedPatches(count=1, seed=3, scene=scene), cut=cut))
     raw = simulate_raw(scene, 3).raw
     left, _, _, top = raw.s2.rio.bounds()
@@ -128,8 +128,8 @@ def test_scenes_keep_the_coarse_series_on_its_own_cells(tmp_path):
     assert len(store) == 4
     for patch in store:
         row, column = (int(word[1:]) for word in patch.key.split("_")[1:])
-        native, looks = patch.coarse_native, patch.observations
-        assert native.ndvi.shape[0] == len(looks.coarse_days) and np.isfinite(native.ndvi).any()
+        native, obs = patch.coarse_native, patch.observations
+        assert native.ndvi.shape[0] == len(obs.coarse_days) and np.isfinite(native.ndvi).any()
         x, y = left + 10 * (native.columns + column + 0.5), top - 10 * (native.rows + row + 0.5)
         expected = raw.coarse.NDVI.sel(y=y, x=x, method="nearest", tolerance=1e-3)
         np.testing.assert_allclose(native.ndvi, expected, atol=0.6e-4)
@@ -183,7 +183,7 @@ def test_other_settings_or_another_input_on_an_old_store_are_refused(tmp_path):
     source, split = CubePatches(cubes=(str(file),)), SplitSettings(sites={"area": "train"})
     run(settings_of(tmp_path, source, split=split))
     with pytest.raises(StoreError, match="cut"):
-        run(settings_of(tmp_path, source, split=split, cut=CutSettings(patch_px=16, min_looks=2)))
+        run(settings_of(tmp_path, source, split=split, cut=CutSettings(patch_px=16, min_observations=2)))
     cube_file(tmp_path, t=24, seed=1)
     with pytest.raises(SourceError, match="another version"):
         run(settings_of(tmp_path, source, split=split))
@@ -210,7 +210,7 @@ def test_bad_input_is_named(tmp_path):
     dark = mock_cube(t=10, y=8, x=8)
     dark.loc[{"bands": "S2NDVI"}] = np.nan
     write_cube(dark, tmp_path / "dark.nc")
-    with pytest.raises(SourceError, match="too few looks"):
+    with pytest.raises(SourceError, match="too few observations"):
         run(
             settings_of(
                 tmp_path, CubePatches(cubes=(str(tmp_path / "dark.nc"),)), split=SplitSettings(sites={"dark": "train"})
@@ -244,7 +244,7 @@ def test_killed_at_any_moment_it_resumes_and_gives_the_same_store(tmp_path, work
     file = cube_file(tmp_path, size=64, t=20)
     command = [
         sys.executable, "-m", "fusion", "-q", "patches", f"out={tmp_path / 'p.zarr'}", f"workers={workers}",
-        "source=cubes", f"source.cubes=[{file}]", "cut.patch_px=8", "cut.tile_px=8", "cut.min_looks=2",
+        "source=cubes", f"source.cubes=[{file}]", "cut.patch_px=8", "cut.tile_px=8", "cut.min_observations=2",
         "+split.sites.area=train",
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

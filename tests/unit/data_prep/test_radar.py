@@ -19,7 +19,7 @@ def test_decibel_and_power_are_inverse_and_zero_is_nodata():
     assert np.isnan(to_decibel(db * 0)).all()
 
 
-def test_looks_of_one_day_are_averaged_in_power():
+def test_observations_of_one_day_are_averaged_in_power():
     db = stack(np.stack([np.full((2, 2), -10.0), np.full((2, 2), -20.0)]).astype(np.float32))
     day = np.array(["2019-03-01", "2019-03-01"], "datetime64[ns]")
     assert float(mean_power(db, "dB", day)[0, 0, 0]) == pytest.approx(10 * np.log10((0.1 + 0.01) / 2), abs=1e-4)
@@ -55,12 +55,12 @@ def test_quegan_against_the_formula_written_out():
     assert np.isnan(got[2, 3, 3]) and np.isfinite(got).sum() == seen.sum()
 
 
-def test_quegan_raises_the_number_of_looks_and_keeps_the_level():
+def test_quegan_raises_the_number_of_observations_and_keeps_the_level():
     rng = np.random.default_rng(1)
     level = np.where(np.arange(64) < 32, 0.05, 0.2)[None, None, :]
     power = (level * rng.gamma(4, 1 / 4, (20, 64, 64))).astype(np.float32)
     out = quegan_filter(stack(power), 7).values
     flat = out[:, 8:-8, 8:24]
-    looks = flat.mean() ** 2 / flat.var()
-    assert looks > 10 * 4  # 20 dates of 4 looks, 7 x 7 px: N L M / (M + N - 1) = 57 in theory
+    obs = flat.mean() ** 2 / flat.var()
+    assert obs > 10 * 4  # 20 dates of 4 observations, 7 x 7 px: N L M / (M + N - 1) = 57 in theory
     assert flat.mean() == pytest.approx(0.05, rel=0.03)

@@ -13,7 +13,7 @@ GOOD = [
     {},
     {"start": "2020-01-01", "end": "2020-12-31", "step_days": 3, "s1_units": "linear"},
     {"bands": {"S2NDVI": "ndvi"}, "band_order": ["S2NDVI", "VV"], "threads": 2, "model_sha256": "ab"},
-    {"deps_dir": None, "insufficient": "error", "sigma": "signal", "phenology": {"start": 0.25}, "ndvi_scale": 1e-4},
+    {"deps_dir": None, "insufficient": "error", "sigma": "ndvi", "phenology": {"start": 0.25}, "ndvi_scale": 1e-4},
 ]
 BAD = [
     ({"step_day": 3}, r"'step_day' is unknown; did you mean 'step_days'"),

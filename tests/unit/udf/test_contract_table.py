@@ -214,7 +214,7 @@ def test_dates_vary_from_chunk_to_chunk(chunk: xr.DataArray, model: Path) -> Non
         assert answer.sizes == answers[0].sizes
 
 
-def test_dates_without_a_look_change_nothing(fused: xr.DataArray, chunk: xr.DataArray, model: Path) -> None:
+def test_dates_without_an_observation_change_nothing(fused: xr.DataArray, chunk: xr.DataArray, model: Path) -> None:
     """Dates that exist in a neighbouring tile only arrive as NaN images, or not at all: the answer is the same."""
     extra = chunk.isel(t=[3]).copy(data=np.full_like(chunk.isel(t=[3]).values, np.nan))
     extra = extra.assign_coords(t=extra.t + np.timedelta64(1, "D"))
@@ -229,7 +229,7 @@ def test_unsorted_dates_with_hours(fused: xr.DataArray, chunk: xr.DataArray, mod
 
 
 def test_duplicate_dates_are_merged(fused: xr.DataArray, chunk: xr.DataArray, model: Path) -> None:
-    """Two half images of one day are one look; the first with data wins."""
+    """Two half images of one day are one observation; the first with data wins."""
     left, right = chunk.isel(t=[4]).copy(deep=True), chunk.isel(t=[4]).copy(deep=True)
     left[..., 12:] = np.nan
     rest = chunk.isel(t=[k for k in range(chunk.sizes["t"]) if k != 4])
@@ -263,7 +263,7 @@ def test_infinite_is_no_data(chunk: xr.DataArray, model: Path) -> None:
 def test_one_date(chunk: xr.DataArray, model: Path) -> None:
     answer = run_udf("fusion_udf", chunk.isel(t=[0]), fusion_context(model))
     assert np.isfinite(answer.values).all()
-    assert float(answer.sel(bands="NDVI").std("t").max()) < 0.05  # one look: a flat series
+    assert float(answer.sel(bands="NDVI").std("t").max()) < 0.05  # one observation: a flat series
 
 
 def test_overlap_windows_and_smallest_chunk(chunk: xr.DataArray, model: Path) -> None:
@@ -289,7 +289,7 @@ def test_called_date_by_date_says_what_to_do(chunk: xr.DataArray, model: Path) -
         ({"bands": {"S2NDVI": "NDWI"}}, r"label 'NDWI' for S2NDVI"),
         ({"model_dir": "nowhere"}, r"'nowhere' does not exist.*udf-dependency-archives"),
         ({"model_sha256": "0" * 64}, r"has sha256 [0-9a-f]{64}, the caller expects 0000"),
-        ({"min_looks": 10**6}, r"expected 0 to 100000"),
+        ({"min_observations": 10**6}, r"expected 0 to 100000"),
     ],
 )
 def test_wrong_context(changes: dict, message: str, chunk: xr.DataArray, model: Path) -> None:
@@ -302,16 +302,16 @@ def test_ndvi_as_digital_numbers_is_refused(chunk: xr.DataArray, model: Path) ->
         run_udf("fusion_udf", chunk * 10000, fusion_context(model))
 
 
-def test_few_looks(chunk: xr.DataArray, model: Path) -> None:
+def test_few_observations(chunk: xr.DataArray, model: Path) -> None:
     few = chunk.copy(deep=True)
-    few[3:, 0, :5] = np.nan  # at most three looks left in the upper rows
+    few[3:, 0, :5] = np.nan  # at most three observations left in the upper rows
     seen = np.isfinite(few.sel(bands="S2NDVI").values).sum(axis=0)
-    answer = run_udf("fusion_udf", few, fusion_context(model, min_looks=5))
+    answer = run_udf("fusion_udf", few, fusion_context(model, min_observations=5))
     np.testing.assert_array_equal(np.isnan(answer.values).all(axis=(0, 1)), seen < 5)
-    kept = run_udf("fusion_udf", few, fusion_context(model, min_looks=5, insufficient="keep"))
+    kept = run_udf("fusion_udf", few, fusion_context(model, min_observations=5, insufficient="keep"))
     np.testing.assert_array_equal(np.isnan(kept.values).any(axis=(0, 1)), seen < 1)
-    with pytest.raises(Exception, match=r"pixels have fewer than 5 clear Sentinel-2 looks"):
-        run_udf("fusion_udf", few, fusion_context(model, min_looks=5, insufficient="error"))
+    with pytest.raises(Exception, match=r"pixels have fewer than 5 clear Sentinel-2 observations"):
+        run_udf("fusion_udf", few, fusion_context(model, min_observations=5, insufficient="error"))
 
 
 def test_session_is_loaded_once(chunk: xr.DataArray, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

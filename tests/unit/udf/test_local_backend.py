@@ -325,7 +325,7 @@ def test_missing_and_unknown_files(tmp_path: Path) -> None:
         load_collection(str(tmp_path / "a.txt"))
 
 
-def test_looks_of_one_day_are_mosaicked(tmp_path: Path) -> None:
+def test_observations_of_one_day_are_mosaicked(tmp_path: Path) -> None:
     whole = cube(t=2)
     halves = whole.assign_coords(t=np.array(["2020-01-01T10:00", "2020-01-01T10:05"], "datetime64[ns]")).compute()
     halves[0, :, :, 7:] = np.nan

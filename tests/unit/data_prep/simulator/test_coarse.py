@@ -1,4 +1,4 @@
-"""PROBA-V looks: the point-spread function conserves means, composites take maxima, dekads follow the calendar."""
+"""PROBA-V composites: the point-spread function conserves means, they take maxima, dekads follow the calendar."""
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def test_pixels_cover_the_scene(parts, settings):
         np.testing.assert_allclose(np.diff(centres), 300)
 
 
-def test_looks_follow_what_the_sensor_sees():
+def test_observations_follow_what_the_sensor_sees():
     """Without noise and cloud in them, composites are the largest value of a usable day of the dekad."""
     settings = SceneSettings(
         height=32,

@@ -1,4 +1,4 @@
-"""Sentinel-2 looks: dates, gaps, masks, errors that follow from reflectance."""
+"""Sentinel-2 observations: dates, gaps, masks, errors that follow from reflectance."""
 
 import numpy as np
 import pytest
@@ -17,13 +17,13 @@ CLEAN = OpticsSettings(
 
 def test_dates_repeat_every_five_days_on_an_orbit():
     for orbits in (1, 2, 3):
-        days = optics.look_days(OpticsSettings(orbits=(orbits, orbits)), 400, np.random.default_rng(orbits))
+        days = optics.obs_days(OpticsSettings(orbits=(orbits, orbits)), 400, np.random.default_rng(orbits))
         assert len(np.unique(days % 5)) == orbits
         assert 0.9 * orbits * 80 < len(days) <= orbits * 80
 
 
-def test_without_errors_a_look_is_the_truth():
-    """Red and NIR are solved for the NDVI: with no cloud near and no error, the look gives the truth back."""
+def test_without_errors_an_observation_is_the_truth():
+    """Red and NIR are solved for the NDVI: with no cloud near and no error, the observation gives the truth back."""
     settings = SceneSettings(height=24, width=24, n_days=200, optics=CLEAN)
     scene = simulate_observations(settings, 3)
     index = np.searchsorted(scene.truth_days, scene.observations.s2_days)
@@ -75,8 +75,8 @@ def test_default_mask_is_that_of_the_cube_step(parts):
         np.testing.assert_array_equal(fast[k], cube_gaussian_mask(classes[k], step=1, pixel_m=10.0))
 
 
-def test_winter_looks_are_worse():
-    """Errors grow at low sun: a clear December look strays farther from the truth than a June one."""
+def test_winter_observations_are_worse():
+    """Errors grow at low sun: a clear December observation strays farther from the truth than a June one."""
     spread = {}
     for name, day in (("winter", 330), ("summer", 150)):
         errors = []

@@ -1,4 +1,4 @@
-"""Sentinel-1 looks: signs by crop, moisture, speckle statistics, passes."""
+"""Sentinel-1 acquisitions: signs by crop, moisture, speckle statistics, passes."""
 
 import numpy as np
 import pytest
@@ -73,7 +73,7 @@ def test_structure_outlasts_green_and_ends_with_the_harvest():
 
 @pytest.mark.parametrize("enl", [4.0, 12.0, 50.0])
 @pytest.mark.parametrize("passes", [0, 1, 2])
-def test_speckle_has_unit_mean_and_the_looks_asked_for(enl, passes):
+def test_speckle_has_unit_mean_and_the_observations_asked_for(enl, passes):
     """Standard deviation of gamma speckle in dB: 10 / ln(10) * sqrt(trigamma(looks))."""
     db = radar.speckle_db(np.random.default_rng(1), (60, 40, 40), enl, passes=passes)
     expected = 10 / np.log(10) * np.sqrt(polygamma(1, enl))
@@ -83,7 +83,7 @@ def test_speckle_has_unit_mean_and_the_looks_asked_for(enl, passes):
 
 
 def test_passes_of_two_orbits(settings):
-    days, orbit = radar.look_days(RadarSettings(orbits=(2, 2), revisit_d=(6,)), 300, np.random.default_rng(0))
+    days, orbit = radar.obs_days(RadarSettings(orbits=(2, 2), revisit_d=(6,)), 300, np.random.default_rng(0))
     assert (np.diff(days) > 0).all() and set(orbit.tolist()) == {0, 1}
     for number in (0, 1):
         assert len(np.unique(days[orbit == number] % 6)) == 1

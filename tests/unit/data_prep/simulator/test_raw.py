@@ -22,11 +22,11 @@ SMALL = SceneSettings(height=32, width=40, n_days=100, radar=RadarSettings(orbit
 def test_cube_step_gives_what_training_sees(seed):
     raw, fast = simulate_raw(SMALL, seed), simulate_observations(SMALL, seed).observations
     mask = OpticalSettings(mask=raw.cloud_mask, dilation_px=raw.dilation_px)
-    looks = observations_from_cube(build_cube(raw.raw, PrepareSettings(optical=mask)))
-    np.testing.assert_array_equal(looks.s2_days, fast.s2_days)
-    np.testing.assert_allclose(looks.s2_ndvi, fast.s2_ndvi, atol=1e-6)
-    np.testing.assert_array_equal(looks.s1_days, fast.s1_days)
-    np.testing.assert_allclose(looks.vv_db, fast.vv_db, atol=1e-4)
+    obs = observations_from_cube(build_cube(raw.raw, PrepareSettings(optical=mask)))
+    np.testing.assert_array_equal(obs.s2_days, fast.s2_days)
+    np.testing.assert_allclose(obs.s2_ndvi, fast.s2_ndvi, atol=1e-6)
+    np.testing.assert_array_equal(obs.s1_days, fast.s1_days)
+    np.testing.assert_allclose(obs.vv_db, fast.vv_db, atol=1e-4)
 
 
 def test_files_lead_to_a_cube(tmp_path):
@@ -44,10 +44,10 @@ def test_files_lead_to_a_cube(tmp_path):
     mask = OpticalSettings(mask=raw.cloud_mask, dilation_px=raw.dilation_px)
     cube = open_cube(tmp_path / "scene", PrepareSettings(optical=mask))
     fast = simulate_observations(SMALL, 4).observations
-    looks = observations_from_cube(cube)
-    np.testing.assert_array_equal(looks.s2_days, fast.s2_days)
-    np.testing.assert_allclose(looks.s2_ndvi, fast.s2_ndvi, atol=0.02)  # reflectance in steps of 1e-4
-    assert np.isfinite(looks.coarse_ndvi).any()
+    obs = observations_from_cube(cube)
+    np.testing.assert_array_equal(obs.s2_days, fast.s2_days)
+    np.testing.assert_allclose(obs.s2_ndvi, fast.s2_ndvi, atol=0.02)  # reflectance in steps of 1e-4
+    assert np.isfinite(obs.coarse_ndvi).any()
 
 
 def test_passes_survive_the_way_through_files(tmp_path):

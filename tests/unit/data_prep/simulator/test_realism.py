@@ -11,13 +11,13 @@ from data_prep.simulator.difficulty import linear_difficulty
 from data_prep.simulator.raw import simulate_raw
 from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
-from data_prep.simulator.statistics import LookStatistics
+from data_prep.simulator.statistics import SeriesStatistics
 from fusion.data.cube_files import write_cube
 from fusion.features.observations import Observations
 
 
 def test_linear_difficulty_against_a_slow_oracle():
-    """numpy.interp for each pixel and date, with the looks around the date taken away."""
+    """numpy.interp for each pixel and date, with the observations around the date taken away."""
     rng = np.random.default_rng(3)
     days = np.sort(rng.choice(300, 60, replace=False))
     ndvi = rng.random((60, 4, 5)).astype(np.float32)
@@ -37,12 +37,12 @@ def test_linear_difficulty_against_a_slow_oracle():
     np.testing.assert_array_equal(scored, days[clear & inside])
 
 
-def test_equal_looks_are_at_no_distance(settings):
-    looks = simulate_observations(settings.model_copy(update={"n_days": 200}), 2).observations
+def test_equal_observations_are_at_no_distance(settings):
+    obs = simulate_observations(settings.model_copy(update={"n_days": 200}), 2).observations
     pools = []
     for _ in range(2):
-        pool = LookStatistics()
-        pool.add(looks, np.random.default_rng(0))
+        pool = SeriesStatistics()
+        pool.add(obs, np.random.default_rng(0))
         pools.append(pool)
     rows = pools[0].distances(pools[1])
     assert len(rows) > 20
@@ -52,10 +52,10 @@ def test_equal_looks_are_at_no_distance(settings):
 def test_a_shift_of_levels_is_seen(settings):
     from dataclasses import replace
 
-    looks = simulate_observations(settings, 2).observations
-    moved = replace(looks, vv_db=looks.vv_db + 3.0)
-    pools = [LookStatistics(), LookStatistics()]
-    for pool, which in zip(pools, (looks, moved), strict=True):
+    obs = simulate_observations(settings, 2).observations
+    moved = replace(obs, vv_db=obs.vv_db + 3.0)
+    pools = [SeriesStatistics(), SeriesStatistics()]
+    for pool, which in zip(pools, (obs, moved), strict=True):
         pool.add(which, np.random.default_rng(0))
     rows = {row["statistic"]: row["distance"] for row in pools[0].distances(pools[1])}
     assert rows["VV level, dB"] == pytest.approx(3.0, abs=1e-3)
@@ -68,9 +68,9 @@ def test_changes_are_compared_from_field_to_field():
     days = np.arange(0, 60, 5)
     rise = rng.normal(0, 0.004, (8, 8)) * days[:, None, None]
     wet = rng.normal(0, 3, (len(days), 1, 1))
-    looks = Observations(days, 0.5 + rise, days, 9 * rise + wet - 10, wet - 5 * rise - 17, days[:0], rise[:0])
-    pool = LookStatistics()
-    pool.add(looks, rng)
+    obs = Observations(days, 0.5 + rise, days, 9 * rise + wet - 10, wet - 5 * rise - 17, days[:0], rise[:0])
+    pool = SeriesStatistics()
+    pool.add(obs, rng)
     changes = {name: values for name, values in pool.correlation.items() if name.endswith("change in a month")}
     assert len(changes) == 3
     np.testing.assert_allclose(changes["VV, change in a month"], 1, atol=1e-6)
@@ -84,12 +84,14 @@ def test_command_matches_the_cube_and_writes_both_files(tmp_path):
     shown = realism.run(settings)
     assert shown.row_count > 20
     saved = json.loads((tmp_path / "out" / "realism.json").read_text())
-    assert {"NDVI in month 5", "days between clear looks", "VV level, dB"} <= {r["statistic"] for r in saved["rows"]}
+    assert {"NDVI in month 5", "days between clear observations", "VV level, dB"} <= {
+        r["statistic"] for r in saved["rows"]
+    }
     text = (tmp_path / "out" / "realism.md").read_text().splitlines()
     assert len(text) == len(saved["rows"]) + 2
 
 
-def test_too_few_looks_are_refused(tmp_path):
+def test_too_few_observations_are_refused(tmp_path):
     raw = simulate_raw(SceneSettings(height=32, width=32, n_days=60), 6)
     write_cube(build_cube(raw.raw), tmp_path / "cube.nc")
     with pytest.raises(ValueError, match="widen start and end"):

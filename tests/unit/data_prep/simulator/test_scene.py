@@ -14,14 +14,14 @@ from data_prep.simulator.stream import SimulatedScenes
 from fusion.contract import NDVI_MAX, NDVI_MIN
 
 
-def looks(scene: SimulatedScene) -> dict[str, np.ndarray]:
+def obs(scene: SimulatedScene) -> dict[str, np.ndarray]:
     return {name: values for name, values in vars(scene.observations).items() if isinstance(values, np.ndarray)}
 
 
 def test_equal_settings_and_seed_give_an_equal_scene(settings, scene):
     again = simulate_observations(settings, 7)
-    for name, values in looks(scene).items():
-        np.testing.assert_array_equal(values, looks(again)[name], err_msg=name)
+    for name, values in obs(scene).items():
+        np.testing.assert_array_equal(values, obs(again)[name], err_msg=name)
     np.testing.assert_array_equal(scene.truth, again.truth)
     np.testing.assert_array_equal(scene.suspect, again.suspect)
     other = simulate_observations(settings, 8)
@@ -30,7 +30,7 @@ def test_equal_settings_and_seed_give_an_equal_scene(settings, scene):
 
 
 def test_one_sensor_does_not_move_another(settings, scene):
-    """Each part draws from its own stream: another radar leaves truth, clouds and coarse looks as they are."""
+    """Each part draws from its own stream: another radar leaves truth, clouds and coarse composites as they are."""
     changed = settings.model_copy(update={"radar": RadarSettings(enl=(4.0, 4.0))})
     other = simulate_observations(changed, 7)
     np.testing.assert_array_equal(other.truth, scene.truth)
@@ -43,7 +43,7 @@ def test_one_sensor_does_not_move_another(settings, scene):
 def test_shapes_types_and_ranges(settings, seed):
     scene = simulate_observations(settings, seed)
     shape = (settings.height, settings.width)
-    for name, values in looks(scene).items():
+    for name, values in obs(scene).items():
         if values.ndim == 3:
             assert values.dtype == np.float32 and values.shape[1:] == shape, name
             assert not np.isinf(values).any(), name
@@ -51,7 +51,7 @@ def test_shapes_types_and_ranges(settings, seed):
             assert values.dtype == np.int64 and (np.diff(values) > 0).all(), name
     ndvi = scene.observations.s2_ndvi
     assert np.nanmin(ndvi) >= NDVI_MIN and np.nanmax(ndvi) <= NDVI_MAX
-    assert np.isfinite(ndvi).any(axis=(1, 2)).all(), "a date without a look"
+    assert np.isfinite(ndvi).any(axis=(1, 2)).all(), "a date without an observation"
     assert scene.truth.shape == (settings.n_days, *shape) and scene.truth.dtype == np.float32
     assert scene.truth.min() >= NDVI_MIN and scene.truth.max() <= 1.0
     np.testing.assert_array_equal(np.diff(scene.truth_days), 1)
@@ -59,7 +59,7 @@ def test_shapes_types_and_ranges(settings, seed):
     inside = scene.observations.s2_days
     assert inside.min() >= scene.truth_days[0] and inside.max() <= scene.truth_days[-1]
     assert -40 < np.median(scene.observations.vh_db) < np.median(scene.observations.vv_db) < 0
-    assert not scene.suspect[~np.isfinite(ndvi)].any(), "a suspect look that is no look"
+    assert not scene.suspect[~np.isfinite(ndvi)].any(), "a suspect observation that is no observation"
 
 
 def test_sensors_can_be_left_out():
@@ -104,8 +104,8 @@ def test_speed(settings):
 
 
 @pytest.mark.slow
-def test_as_hard_as_real_looks():
-    """Linear interpolation on simulated looks within 15 % of its error on real looks, at every gap."""
+def test_as_hard_as_real_observations():
+    """Linear interpolation on simulated observations within 15 % of its error on real observations, at every gap."""
     errors, dates = scene_difficulty(SceneSettings(height=32, width=32), seed=3_000, count=120)
     assert dates.sum() > 1000
     for gap, mine, real in zip(GAPS_D, np.nanmean(errors, axis=0), REAL_LINEAR_MAE, strict=True):

@@ -20,9 +20,9 @@ def cube():
 
 
 def test_rescaling_is_exact_and_leaves_the_ndvi(cube, model, tmp_path):
-    factor, looks = sigma_factor(cube, load_session(model))
-    assert looks >= 500
-    adapted = write_rescaled(model, tmp_path / "adapted", factor, looks)
+    factor, obs = sigma_factor(cube, load_session(model))
+    assert obs >= 500
+    adapted = write_rescaled(model, tmp_path / "adapted", factor, obs)
     again, _ = sigma_factor(cube, load_session(adapted))
     assert again == pytest.approx(1.0, abs=2e-3)
     period = {"start": cube.t.values[0], "end": cube.t.values[-1]}
@@ -32,7 +32,7 @@ def test_rescaling_is_exact_and_leaves_the_ndvi(cube, model, tmp_path):
     np.testing.assert_allclose(ratio, factor, rtol=2e-3)
 
 
-def test_too_few_looks_to_rescale(cube, model):
+def test_too_few_observations_to_rescale(cube, model):
     with pytest.raises(ContractError, match="500 are needed"):
         sigma_factor(cube.isel(y=slice(0, 2), x=slice(0, 2)), load_session(model))
 
@@ -45,18 +45,18 @@ def test_a_dip_is_suspect_and_a_rise_is_not(cube, model):
     level = fused.sel(bands="NDVI").interp(t=cube.t[row]).values
     values = np.where(np.arange(20)[:, None] < 10, level - 3 * sigma, level + 3 * sigma)
     dipped.loc[{"bands": S2NDVI, "t": cube.t[row]}] = values
-    flags = fusion.suspect_looks(dipped, fused)
+    flags = fusion.suspect_observations(dipped, fused)
     assert flags.dims == ("t", "y", "x") and flags.dtype == bool
     assert flags[row, :10].all() and not flags[row, 10:].any()
     gone = dipped.where(dipped.bands != S2NDVI)
-    assert not fusion.suspect_looks(gone, fused).any()
+    assert not fusion.suspect_observations(gone, fused).any()
 
 
-def test_suspect_needs_the_sigma_of_a_look(cube, model):
-    fused = fusion.fuse(cube, model=model, start=cube.t.values[0], end=cube.t.values[-1], sigma="signal")
-    with pytest.raises(ContractError, match="sigma='look'"):
-        fusion.suspect_looks(cube, fused)
-    look = fusion.fuse(cube, model=model, start=cube.t.values[0], end=cube.t.values[-1])
+def test_suspect_needs_the_sigma_of_an_observation(cube, model):
+    fused = fusion.fuse(cube, model=model, start=cube.t.values[0], end=cube.t.values[-1], sigma="ndvi")
+    with pytest.raises(ContractError, match="sigma='observation'"):
+        fusion.suspect_observations(cube, fused)
+    observation = fusion.fuse(cube, model=model, start=cube.t.values[0], end=cube.t.values[-1])
     with pytest.raises(ContractError, match="same pixels"):
-        fusion.suspect_looks(cube.isel(y=slice(1, None)), look)
-    assert isinstance(look, xr.DataArray)
+        fusion.suspect_observations(cube.isel(y=slice(1, None)), observation)
+    assert isinstance(observation, xr.DataArray)

@@ -19,7 +19,7 @@ NDVI_READER = {"_target_": "fusion.evaluation.readers.open_ndvi"}
 
 
 def series_file(folder: Path, name: str = "site.csv", years: int = 2) -> Path:
-    """A single-pixel series with a season and a look every five days."""
+    """A single-pixel series with a season and an observation every five days."""
     dates = pd.date_range("2018-01-01", periods=73 * years, freq="5D")
     ndvi = 0.5 + 0.3 * np.sin(2 * np.pi * (dates.dayofyear - 100) / 365)
     file = folder / name
@@ -69,13 +69,18 @@ def test_a_folder_of_series_is_scored_site_by_site_and_hopeless_sites_are_left_o
 
 def test_a_store_is_scored_by_its_split(tmp_path):
     store = mock_store(tmp_path / "patches.zarr", {"one": "test", "two": "train"}, t=40, y=6, x=6, cloud=0.5)
-    quiet = {"near_real_time": {"scenes": 0}, "phenology": {"scenes": 0}, "looks_scenes": 0, "holdout": {"windows": 0}}
+    quiet = {
+        "near_real_time": {"scenes": 0},
+        "phenology": {"scenes": 0},
+        "observation_scenes": 0,
+        "holdout": {"windows": 0},
+    }
     opener = {"_target_": "fusion.data.store.PatchStore.open"}
     run(settings_of(tmp_path, store=store, open_store=opener, baselines=("linear",), **quiet))
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert scores["kind"] == "simulated" and scores["scenes"] == ["one"]
     (overall,) = scores["tables"]["overall"]
-    assert 0 < overall["mae"] < 0.05  # only the clouds hide anything
+    assert 0 < overall["mae"] < 0.05  # only the clouds withhold anything
     with pytest.raises(ContractError, match="there is no scene to score"):
         run(settings_of(tmp_path, store=store, open_store=opener, split="calibration", **quiet))
 

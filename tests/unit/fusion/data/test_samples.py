@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from fusion.data.samples import (
-    HidingSettings,
     SampleSettings,
-    hidden_dates,
-    hidden_looks_on_grid,
-    hide_looks,
+    WithholdingSettings,
     mix_samples,
     season_shift,
     target_on_grid,
     visit_scene,
+    withheld_dates,
+    withheld_on_grid,
+    withhold,
 )
 from fusion.features.features import FEATURE_NAMES, NDVI_UNIT
 from fusion.features.observations import Observations
@@ -28,26 +28,26 @@ class FakeScene:
 
 
 def fake_scene(seed=0, truth=True) -> FakeScene:
-    looks = mock_observations(y=16, x=16, seed=seed)
+    obs = mock_observations(y=16, x=16, seed=seed)
     if not truth:
-        return FakeScene(looks, None, None)
-    days = np.arange(looks.s2_days[0], looks.s2_days[-1] + 1)
-    return FakeScene(looks, days, mock_truth(days, 16, 16, seed))
+        return FakeScene(obs, None, None)
+    days = np.arange(obs.s2_days[0], obs.s2_days[-1] + 1)
+    return FakeScene(obs, days, mock_truth(days, 16, 16, seed))
 
 
 SMALL = SampleSettings(steps=20, crop_px=8, crops_a_side=2, visits=2, scenes_in_memory=2, crops_in_memory=8)
 
 
-def test_hiding_leaves_two_dates():
-    hiding = HidingSettings(windows=(6, 6), window_days=(300, 300))
+def test_withholding_leaves_two_dates():
+    withholding = WithholdingSettings(windows=(6, 6), window_days=(300, 300))
     for seed in range(20):
-        hidden = hidden_dates(np.arange(0, 100, 5), hiding, np.random.default_rng(seed))
-        assert (~hidden).sum() >= 2
+        withheld = withheld_dates(np.arange(0, 100, 5), withholding, np.random.default_rng(seed))
+        assert (~withheld).sum() >= 2
 
 
-def test_hidden_looks_are_gone_and_the_rest_is_untouched():
+def test_withheld_observations_are_gone_and_the_rest_is_untouched():
     scene = fake_scene()
-    visible = hide_looks(scene.observations, scene.observations, HidingSettings(), np.random.default_rng(3))
+    visible = withhold(scene.observations, scene.observations, WithholdingSettings(), np.random.default_rng(3))
     rows = np.searchsorted(scene.observations.s2_days, visible.s2_days)
     original = scene.observations.s2_ndvi[rows]
     seen = np.isfinite(visible.s2_ndvi)
@@ -56,51 +56,51 @@ def test_hidden_looks_are_gone_and_the_rest_is_untouched():
 
 
 def test_sensors_are_dropped_when_always_asked():
-    hiding = HidingSettings(no_radar_share=1, no_coarse_share=1)
-    looks = fake_scene().observations
-    visible = hide_looks(looks, looks, hiding, np.random.default_rng(0))
+    withholding = WithholdingSettings(no_radar_share=1, no_coarse_share=1)
+    obs = fake_scene().observations
+    visible = withhold(obs, obs, withholding, np.random.default_rng(0))
     assert len(visible.s1_days) == 0 and len(visible.coarse_days) == 0
 
 
 def test_samples_are_told_a_season_that_is_off_or_none():
-    looks = replace(fake_scene().observations, latitude=50.0)
+    obs = replace(fake_scene().observations, latitude=50.0)
     rng = np.random.default_rng(0)
     for share, expected in ((0.0, 50.0), (1.0, None)):
-        assert hide_looks(looks, looks, HidingSettings(no_latitude_share=share), rng).latitude == expected
-    few = [season_shift(HidingSettings(wrong_season_share=0, season_shift_days=15), rng) for _ in range(200)]
-    any_ = [season_shift(HidingSettings(wrong_season_share=1), rng) for _ in range(200)]
+        assert withhold(obs, obs, WithholdingSettings(no_latitude_share=share), rng).latitude == expected
+    few = [season_shift(WithholdingSettings(wrong_season_share=0, season_shift_days=15), rng) for _ in range(200)]
+    any_ = [season_shift(WithholdingSettings(wrong_season_share=1), rng) for _ in range(200)]
     assert 12 < max(map(abs, few)) <= 15
     assert 150 < max(map(abs, any_)) <= 183
 
 
-def test_target_is_the_truth_and_hidden_looks_take_its_place():
+def test_target_is_the_truth_and_withheld_observations_take_its_place():
     scene = fake_scene()
-    looks = scene.observations
-    keep = np.ones(len(looks.s2_days), bool)
+    obs = scene.observations
+    keep = np.ones(len(obs.s2_days), bool)
     keep[4] = False
-    visible = looks.hide(s2=~keep)
-    grid = int(looks.s2_days[4]) + 5 * np.arange(-2, 3)
-    clean = target_on_grid(scene, looks, visible, grid, use_looks=False)
+    visible = obs.withhold(s2=~keep)
+    grid = int(obs.s2_days[4]) + 5 * np.arange(-2, 3)
+    clean = target_on_grid(scene, obs, visible, grid, use_obs=False)
     inside = grid >= scene.truth_days[0]
     np.testing.assert_array_equal(clean[inside], scene.truth[np.searchsorted(scene.truth_days, grid[inside])])
     assert np.isnan(clean[~inside]).all()
-    noisy = target_on_grid(scene, looks, visible, grid, use_looks=True)
-    seen = np.isfinite(looks.s2_ndvi[4])
-    np.testing.assert_array_equal(noisy[2][seen], looks.s2_ndvi[4][seen])
+    noisy = target_on_grid(scene, obs, visible, grid, use_obs=True)
+    seen = np.isfinite(obs.s2_ndvi[4])
+    np.testing.assert_array_equal(noisy[2][seen], obs.s2_ndvi[4][seen])
     np.testing.assert_array_equal(noisy[2][~seen], clean[2][~seen])
 
 
-def test_visible_looks_are_never_targets():
-    looks = fake_scene().observations
-    grid = np.arange(looks.s2_days[0], looks.s2_days[-1] + 1)
-    assert np.isnan(hidden_looks_on_grid(looks, looks, grid)).all()
+def test_visible_observations_are_never_targets():
+    obs = fake_scene().observations
+    grid = np.arange(obs.s2_days[0], obs.s2_days[-1] + 1)
+    assert np.isnan(withheld_on_grid(obs, obs, grid)).all()
 
 
-def test_without_truth_only_hidden_looks_are_scored():
+def test_without_truth_only_withheld_observations_are_scored():
     scene = fake_scene(truth=False)
     samples = visit_scene(scene, scene, SMALL, np.random.default_rng(5))
     share = np.mean([np.isfinite(s.target).mean() for s in samples])
-    assert 0.3 < share < 0.9  # dates hidden by these seeds; visible ones are never scored
+    assert 0.3 < share < 0.9  # dates withheld by these seeds; visible ones are never scored
 
 
 def test_a_visit_gives_crops_of_one_place():
@@ -115,14 +115,16 @@ def test_a_visit_gives_crops_of_one_place():
         assert linear.min() >= -0.2 - 1e-5 and linear.max() <= 1 + 1e-5
 
 
-def test_screened_visits_lose_the_suspect_looks():
+def test_screened_visits_lose_the_suspect_observations():
     scene = fake_scene()
     bad = np.zeros(scene.observations.s2_ndvi.shape, bool)
     bad[1:] = True
     scene = replace(scene, suspect=bad)
 
     def support(share):
-        settings = SMALL.model_copy(update={"screened_share": share, "hiding": HidingSettings(windows=(0, 0))})
+        settings = SMALL.model_copy(
+            update={"screened_share": share, "withholding": WithholdingSettings(windows=(0, 0))}
+        )
         samples = visit_scene(scene, scene, settings, np.random.default_rng(3))
         return np.mean([s.features[FEATURE_NAMES.index("s2_support_45d")].mean() for s in samples])
 

@@ -17,8 +17,8 @@ def make_patch(key="a_2020_r0_c0", *, split="train", size=8, seed=0, **changes) 
     radar = rng.normal(-12, 3, (2, 4, size, size)).astype(np.float32)
     coarse = np.repeat(rng.uniform(0, 1, (3, 1, 1)), size, 1).repeat(size, 2).astype(np.float32)
     days = np.array([18000, 18005, 18010, 18020, 18021, 18030])
-    looks = Observations(days, ndvi, days[:4] + 1, radar[0], radar[1], days[:3] + 2, coarse, latitude=51.5)
-    patch = Patch(looks, split=split, site="a", year=2020, key=key, extra={"row": 0, "crs": "EPSG:32631"})
+    obs = Observations(days, ndvi, days[:4] + 1, radar[0], radar[1], days[:3] + 2, coarse, latitude=51.5)
+    patch = Patch(obs, split=split, site="a", year=2020, key=key, extra={"row": 0, "crs": "EPSG:32631"})
     return replace(patch, **changes)
 
 
@@ -57,7 +57,7 @@ def test_one_chunk_a_patch_int16_and_zarr_v3(tmp_path):
 
 def test_a_sensor_may_be_absent(tmp_path):
     store = create_store(tmp_path / "p.zarr")
-    patch = make_patch(observations=make_patch().observations.hide(s1=True, coarse=True))
+    patch = make_patch(observations=make_patch().observations.withhold(s1=True, coarse=True))
     write_patch(store, patch)
     got = read_patch(store, patch.key, verify=True).observations
     assert got.vv_db.shape == (0, 8, 8) and got.coarse_ndvi.shape == (0, 8, 8) and got.s1_days.shape == (0,)

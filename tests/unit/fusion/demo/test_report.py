@@ -100,9 +100,9 @@ def test_tables_mark_the_least_and_show_gaps() -> None:
 
 def test_clear_share_counts_dates_with_an_image() -> None:
     cube = mock_cube(t=4, y=2, x=2, cloud=0, radar=False, coarse=False)
-    looks = cube.values
-    looks[1] = np.nan  # no image at all: not counted
-    looks[2, 0, 0, :] = np.nan  # half clear
+    obs = cube.values
+    obs[1] = np.nan  # no image at all: not counted
+    obs[2, 0, 0, :] = np.nan  # half clear
     assert cube.sel(bands=S2NDVI).notnull().sum() == 10
     assert clear_share(cube, cube.t.values[0], cube.t.values[-1]) == pytest.approx((1 + 0.5 + 1) / 3)
 

@@ -33,7 +33,7 @@ class Recorder:
         self.value, self.sigma, self.name = value, sigma, name
         self.seen: list[tuple[xr.DataArray, np.ndarray, str]] = []
 
-    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "signal") -> Prediction:
+    def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "ndvi") -> Prediction:
         self.seen.append((cube.copy(deep=True), np.asarray(dates), target))
         shape = (len(dates), cube.sizes["y"], cube.sizes["x"])
         sigma = None if self.sigma is None else np.full(shape, self.sigma)

@@ -1,13 +1,13 @@
-"""Leave-gap-out: which dates, what is hidden, what is scored, and that nothing leaks."""
+"""Leave-gap-out: which dates, what is withheld, what is scored, and that nothing leaks."""
 
 import numpy as np
 import pytest
 
 from fusion.contract import COARSE_NDVI, S2NDVI, VV, ContractError
 from fusion.evaluation.baselines import EfastLike, Linear, SavitzkyGolay, Whittaker
-from fusion.evaluation.hiding import composite_end, cut_after, hide_s2, hide_window
 from fusion.evaluation.leave_gap_out import LeaveGapOut, leave_gap_out, scorable_days, season_of
 from fusion.evaluation.predictor import Without, to_days
+from fusion.evaluation.withholding import composite_end, cut_after, withhold_s2, withhold_window
 from tests.unit.fusion.evaluation.cubes import Recorder, cube_of
 
 NAN = np.nan
@@ -52,28 +52,28 @@ def test_nothing_to_score_says_why():
         scorable_days(cube_of({S2NDVI: np.full(10, 0.5)}), LeaveGapOut())
     with pytest.raises(ContractError, match="no date can be scored.*0 % clear"):
         scorable_days(cube_of({S2NDVI: np.full(30, NAN)}), LeaveGapOut())
-    with pytest.raises(ContractError, match="no S2 look on"):
+    with pytest.raises(ContractError, match="no S2 observation on"):
         scorable_days(cube_of({S2NDVI: np.full(30, 0.5)}), LeaveGapOut(dates=("2020-01-02",)))
 
 
-def test_a_window_hides_looks_and_the_composites_that_overlap_it_but_no_radar():
+def test_a_window_withholds_observations_and_the_composites_that_overlap_it_but_no_radar():
     cube = three_sensors(dates=11)  # days 0, 5, ... 50
     first = int(to_days(cube.t.values)[0])
-    hidden = hide_window(cube, first + 20, first + 30)
-    gone = np.isnan(hidden).all(("y", "x"))
+    withheld = withhold_window(cube, first + 20, first + 30)
+    gone = np.isnan(withheld).all(("y", "x"))
     assert gone.sel(bands=S2NDVI).values.nonzero()[0].tolist() == [4, 5, 6]  # days 20, 25, 30
     # a composite of s .. s + 9 overlaps 20..30 for s in 11..30: stamps 15, 20, 25, 30 (day 0 is 1 January)
     assert gone.sel(bands=COARSE_NDVI).values.nonzero()[0].tolist() == [3, 4, 5, 6]
     assert not gone.sel(bands=VV).any()
     assert np.isfinite(cube).all()  # the cube given stays whole
-    assert np.isfinite(hide_s2(cube, first + 20, first + 30).sel(bands=COARSE_NDVI)).all()
+    assert np.isfinite(withhold_s2(cube, first + 20, first + 30).sel(bands=COARSE_NDVI)).all()
 
 
-def test_bands_beyond_the_contract_tell_nothing_about_hidden_looks():
+def test_bands_beyond_the_contract_tell_nothing_about_withheld_observations():
     cube = cube_of({S2NDVI: np.full(11, 0.5), "S2_SUSPECT": np.ones(11), VV: np.full(11, -12.0)})
     first = int(to_days(cube.t.values)[0])
-    for hidden in (hide_window(cube, first + 20, first + 30), hide_s2(cube, first + 20, first + 30)):
-        gone = np.isnan(hidden).all(("y", "x"))
+    for withheld in (withhold_window(cube, first + 20, first + 30), withhold_s2(cube, first + 20, first + 30)):
+        gone = np.isnan(withheld).all(("y", "x"))
         assert gone.sel(bands="S2_SUSPECT").values.nonzero()[0].tolist() == [4, 5, 6]
         assert not gone.sel(bands=VV).any()
 
@@ -90,12 +90,12 @@ def test_cut_after_leaves_only_what_was_known_that_day():
 def test_the_third_dekad_runs_to_the_end_of_its_month():
     stamps = to_days(np.array(["2020-01-01", "2020-01-11", "2020-01-21", "2020-02-21", "2019-02-21"], "datetime64[D]"))
     ends = composite_end(stamps).astype("datetime64[D]").astype(str).tolist()
-    # the dekad of February 2019 has 8 days; ten are assumed at least, which hides too much rather than too little
+    # the dekad of February 2019 has 8 days; ten are assumed at least, which withholds too much rather than too little
     assert ends == ["2020-01-10", "2020-01-20", "2020-01-31", "2020-03-01", "2019-03-02"]
 
 
 def test_linear_between_the_visible_neighbours_by_hand():
-    # a line 0.2 + 0.005 * day with a bump of +0.1 at day 60: hiding the bump's date leaves the line, error -0.1
+    # a line 0.2 + 0.005 * day with a bump of +0.1 at day 60: withholding the bump's date leaves the line, error -0.1
     day = 5.0 * np.arange(25)
     ndvi = 0.2 + 0.005 * day
     ndvi[12] += 0.1
@@ -104,14 +104,14 @@ def test_linear_between_the_visible_neighbours_by_hand():
     assert frame.mae.item() == pytest.approx(0.1, abs=1e-6)
     assert frame.error.item() / frame.n.item() == pytest.approx(-0.1, abs=1e-6)
     assert frame.visible_gap_days.item() == 5 and frame.season.item() == "MAM"
-    # hidden 7 days each side, the dates 55, 60, 65 are gone; the nearest visible ones are 10 days away
+    # withheld 7 days each side, the dates 55, 60, 65 are gone; the nearest visible ones are 10 days away
     rules = LeaveGapOut(gaps_days=(7,), dates=("2020-03-01",))
     frame = leave_gap_out(cube_of({S2NDVI: ndvi}), [Linear()], rules)
     assert frame.visible_gap_days.item() == 10 and frame.mae.item() == pytest.approx(0.1, abs=1e-6)
 
 
 @pytest.mark.parametrize("gap", [2, 10, 20])
-def test_changing_hidden_values_changes_no_prediction(gap):
+def test_changing_withheld_values_changes_no_prediction(gap):
     cube = three_sensors()
     day = int(to_days(cube.t.values)[20])
     rules = LeaveGapOut(gaps_days=(gap,), dates=(str(np.datetime64(day, "D")),))
@@ -131,10 +131,10 @@ def test_changing_hidden_values_changes_no_prediction(gap):
     np.testing.assert_allclose(predictions[0], predictions[1], atol=1e-6)
 
 
-def test_the_model_is_asked_for_the_sigma_of_a_look():
+def test_the_model_is_asked_for_the_sigma_of_an_observation():
     spy = Recorder(sigma=0.1)
     frame = leave_gap_out(three_sensors(), [spy], LeaveGapOut(gaps_days=(2,)))
-    assert {target for _, _, target in spy.seen} == {"look"}
+    assert {target for _, _, target in spy.seen} == {"observation"}
     assert (frame.n_sigma == 9).all()
 
 
@@ -144,7 +144,7 @@ def test_ablation_takes_bands_away():
     assert spy.seen[0][0].bands.values.tolist() == [S2NDVI, COARSE_NDVI]
 
 
-def test_all_looks_hidden_gives_nan_and_an_unscored_row():
+def test_all_observations_withheld_gives_nan_and_an_unscored_row():
     values = np.full(40, NAN)
     values[20] = 0.5
     rules = LeaveGapOut(gaps_days=(2,))

@@ -8,7 +8,7 @@ from fusion.contract import S2NDVI
 from fusion.evaluation.baselines import Linear
 from fusion.evaluation.checks import season_date_checks
 from fusion.evaluation.phenology import (
-    LOOKS,
+    OBS,
     PhenologyRules,
     SeasonDates,
     score_seasons,
@@ -30,9 +30,9 @@ def season(green: float = 130.0, brown: float = 260.0) -> np.ndarray:
     return 0.15 + 0.65 * (1 / (1 + np.exp(-(DAYS - green) / 8)) - 1 / (1 + np.exp(-(DAYS - brown) / 10)))
 
 
-def scene_of(curve: np.ndarray, look_every: int = 5) -> TruthScene:
+def scene_of(curve: np.ndarray, obs_every: int = 5) -> TruthScene:
     truth = np.broadcast_to(curve[:, None, None], (len(curve), 2, 2)).astype(np.float32)
-    cube = cube_of({S2NDVI: truth[::look_every]}, step_days=look_every)
+    cube = cube_of({S2NDVI: truth[::obs_every]}, step_days=obs_every)
     return TruthScene("s", cube, DAY0 + DAYS, truth)
 
 
@@ -44,7 +44,7 @@ class Shifted:
     def __init__(self, scene: TruthScene, days: int) -> None:
         self.scene, self.days = scene, days
 
-    def predict(self, cube, dates, *, target="signal"):
+    def predict(self, cube, dates, *, target="ndvi"):
         wanted = np.clip(to_days(dates) - self.days, DAY0, DAY0 + len(DAYS) - 1)
         return Prediction(self.scene.truth_at(wanted), None)
 
@@ -70,17 +70,17 @@ def test_the_gap_lies_over_the_event():
     for case in season_cases(scene, truth, rules):
         assert case.scored.all()
         days = to_days(case.cube.t.values)
-        hidden = days[~np.isfinite(case.cube.sel(bands=S2NDVI).values).all(axis=(1, 2))]
+        withheld = days[~np.isfinite(case.cube.sel(bands=S2NDVI).values).all(axis=(1, 2))]
         if case.gap_days == 0:
-            assert hidden.size == 0
+            assert withheld.size == 0
             continue
         centre = truth.season.dates[case.event][0, 0]
-        assert hidden.min() <= centre - 24 and hidden.max() >= centre + 24 and np.ptp(hidden) <= 60
+        assert withheld.min() <= centre - 24 and withheld.max() >= centre + 24 and np.ptp(withheld) <= 60
 
 
-def test_looks_without_a_gap_give_the_dates_of_the_truth():
+def test_observations_without_a_gap_give_the_dates_of_the_truth():
     rows = score_seasons(scene_of(season()), None, PhenologyRules(gaps_days=(0,)))
-    assert set(rows.predictor) == {LOOKS}
+    assert set(rows.predictor) == {OBS}
     assert np.abs(rows.error_days).max() < 2.0
 
 
@@ -109,19 +109,19 @@ def test_table_by_hand():
     rows = pd.DataFrame(
         {"predictor": "p", **case, "error_days": [3.0, -4.0, 5.0, np.nan], "sigma_days": [2.0, 2.0, 4.0, 1.0]}
     )
-    looks = pd.DataFrame({"predictor": LOOKS, **case, "error_days": [np.nan, 8.0, -10.0, 20.0], "sigma_days": 1.0})
-    table = season_table(pd.concat([rows, looks])).iloc[0]
+    observations = pd.DataFrame({"predictor": OBS, **case, "error_days": [np.nan, 8.0, -10.0, 20.0], "sigma_days": 1.0})
+    table = season_table(pd.concat([rows, observations])).iloc[0]
     assert table.rmse_days == pytest.approx(np.sqrt(50 / 3)) and table.median_absolute_days == 4.0
     assert table.bias_days == pytest.approx(4 / 3) and table.missed_percent == 25.0 and table.n == 4
     assert table.coverage_90 == pytest.approx(200 / 3)  # 4 days lie outside +-1.645 x 2
-    assert table.n_both == 2 and table.looks_rmse_ratio == pytest.approx(0.5)  # only pixels 1 and 2 have both
+    assert table.n_both == 2 and table.observations_rmse_ratio == pytest.approx(0.5)  # only pixels 1 and 2 have both
 
 
-def test_checks_compare_with_the_looks_with_and_without_a_gap():
-    row = {"predictor": "model", "event": "EOS", "looks_rmse_ratio": 0.5, "median_absolute_days": 4.0}
+def test_checks_compare_with_the_observations_with_and_without_a_gap():
+    row = {"predictor": "model", "event": "EOS", "observations_rmse_ratio": 0.5, "median_absolute_days": 4.0}
     found = season_date_checks(pd.DataFrame([{**row, "gap_days": gap} for gap in (0, 30, 60)]), "model")
     assert [(r["check"], r["passed"]) for r in found] == [
-        ("EOS RMSE / looks, 0 d gap", False),
-        ("EOS RMSE / looks, 60 d gap", False),
+        ("EOS RMSE / observations, 0 d gap", False),
+        ("EOS RMSE / observations, 60 d gap", False),
         ("EOS median |error| (d), 60 d gap", True),
     ]

@@ -9,7 +9,7 @@ from fusion.commands.evaluate import EvaluateSettings, run
 from fusion.contract import COARSE_NDVI, S2NDVI
 from fusion.evaluation.baselines import Linear
 from fusion.evaluation.leave_gap_out import LeaveGapOut, leave_gap_out
-from fusion.evaluation.predictor import ModelPredictor, ablations, s2_looks, to_days
+from fusion.evaluation.predictor import ModelPredictor, ablations, s2_obs, to_days
 from tests.factory import mock_cube, mock_model
 
 
@@ -37,13 +37,15 @@ def test_a_date_alone_and_among_others_is_answered_alike(folders):
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_sigma_of_a_look_is_wider_than_of_the_signal(folders):
+def test_sigma_of_an_observation_is_wider_than_of_the_signal(folders):
     cube, model = mock_cube(), ModelPredictor.load(folders["random"])
-    look, signal = (model.predict(cube, cube.t.values[5:7], target=target).sigma for target in ("look", "signal"))
-    np.testing.assert_allclose(look, np.hypot(signal, 0.03), rtol=1e-4)
+    observation, signal = (
+        model.predict(cube, cube.t.values[5:7], target=target).sigma for target in ("observation", "ndvi")
+    )
+    np.testing.assert_allclose(observation, np.hypot(signal, 0.03), rtol=1e-4)
 
 
-def test_the_network_does_not_see_hidden_looks(folders):
+def test_the_network_does_not_see_withheld_observations(folders):
     cube, model = mock_cube(t=48, cloud=0.0), ModelPredictor.load(folders["random"])
     days = to_days(cube.t.values)
     day = int(days[24])
@@ -71,11 +73,11 @@ def test_ablations_change_the_answer_of_a_net_that_uses_its_sensors(folders):
         ablations(model, ["radar"])
 
 
-def test_s2_looks_leaves_out_dates_without_any():
+def test_s2_observations_leaves_out_dates_without_any():
     cube = mock_cube(cloud=0.0)
     cube.loc[{"bands": S2NDVI, "t": cube.t[3]}] = np.nan
-    days, looks = s2_looks(cube)
-    assert len(days) == cube.sizes["t"] - 1 == len(looks) and to_days(cube.t.values)[3] not in days
+    days, observations = s2_obs(cube)
+    assert len(days) == cube.sizes["t"] - 1 == len(observations) and to_days(cube.t.values)[3] not in days
 
 
 def test_a_single_pixel_without_radar_and_coarse_is_answered(folders):
@@ -103,8 +105,8 @@ def test_whole_command_on_simulated_scenes_with_the_gate(folders, tmp_path):
         leave_gap_out={"gaps_days": (10,), "max_dates": 2, "min_clear": 0.3},
         radar_level={"scenes": 1},
         suspects={"scenes": 1},
-        looks_scenes=1,
-        looks_linear={10: 0.0977},
+        observation_scenes=1,
+        observation_linear={10: 0.0977},
         bootstrap={"draws": 20},
         tracking={"enabled": False},
     )
@@ -118,14 +120,16 @@ def test_whole_command_on_simulated_scenes_with_the_gate(folders, tmp_path):
     mae = {row["predictor"]: row["mae"] for row in scores["tables"]["overall"]}
     assert mae["model"] == pytest.approx(mae["linear"], abs=1e-4)  # the untrained network is linear interpolation
     wanted = {"by_bin", "by_season", "missing_frames", "fields_by_bin", "images", "coarse_consistency", "lags"}
-    wanted |= {"season_dates", "against_looks", "gate", "checks", "radar_level", "suspect_looks", "seeds"}
+    wanted |= {"season_dates", "against_observations", "gate", "checks", "radar_level", "suspect_observations", "seeds"}
     assert wanted <= set(scores["tables"])
     assert mae["S2-only net"] != mae["seed 2"]  # the same weights, but not shown radar and coarse
     spread = {row["bin"]: row for row in scores["tables"]["seeds"]}
     assert spread["all"]["mae_mean"] == pytest.approx((mae["model"] + mae["seed 2"]) / 2, rel=1e-5)
     level = [row for row in scores["tables"]["radar_level"] if row["shift"] == "both +1 dB"]
     assert max(row["largest_change"] for row in level) < 1e-4  # all radar features are differences
-    assert [row["predictor"] for row in scores["tables"]["suspect_looks"]] == ["model"] * 5  # one row a threshold
+    assert [row["predictor"] for row in scores["tables"]["suspect_observations"]] == [
+        "model"
+    ] * 5  # one row a threshold
     assert len(scores["tables"]["gate"]) == 2
     figures = {p.name for p in (tmp_path / "out" / "figures").iterdir()}
     wanted = {"example_images.png", "example_series.png", "mae_by_lag.png", "season_dates.png"}

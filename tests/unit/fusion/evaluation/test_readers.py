@@ -18,7 +18,7 @@ def test_table_becomes_a_pixel(tmp_path):
     cube = open_ndvi(file)
     check_cube(cube)
     assert cube.sizes == {"t": 5, "bands": 1, "y": 1, "x": 1} and cube.bands.item() == S2NDVI
-    # sorted; the two looks of 1 January are averaged; empty, infinite and impossible values are no looks
+    # sorted; the two observations of 1 January are averaged; empty, infinite and impossible values are no observations
     np.testing.assert_allclose(cube.values[:, 0, 0, 0], [0.3, np.nan, 0.5, np.nan, np.nan], atol=1e-6)
 
 

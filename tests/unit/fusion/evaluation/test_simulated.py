@@ -1,4 +1,4 @@
-"""Scores against truth: bins, hidden windows, lags, coarse consistency; numbers derived by hand."""
+"""Scores against truth: bins, withheld windows, lags, coarse consistency; numbers derived by hand."""
 
 from types import SimpleNamespace
 
@@ -15,10 +15,10 @@ from fusion.evaluation.holdout import (
     GAP_BINS,
     Holdout,
     gap_bin,
-    hidden_windows,
-    hide_scene,
     score_scene,
     scored_frames,
+    withheld_windows,
+    withhold_scene,
 )
 from fusion.evaluation.images import gradient_spectrum
 from fusion.evaluation.near_real_time import NearRealTime, issue_days, score_lags
@@ -35,11 +35,11 @@ DAY0 = int(np.datetime64("2020-01-01", "D").astype(int))
 QUICK = Bootstrap(draws=50)
 
 
-def scene_of(truth: np.ndarray, look_every: int = 5, parcel: np.ndarray | None = None, key: str = "s") -> TruthScene:
-    """A scene whose looks equal its truth, every ``look_every`` days."""
+def scene_of(truth: np.ndarray, obs_every: int = 5, parcel: np.ndarray | None = None, key: str = "s") -> TruthScene:
+    """A scene whose observations equal its truth, every ``obs_every`` days."""
     days = DAY0 + np.arange(len(truth))
-    at = np.arange(0, len(truth), look_every)
-    cube = cube_of({S2NDVI: truth[at], COARSE_NDVI: truth[at]}, step_days=look_every)
+    at = np.arange(0, len(truth), obs_every)
+    cube = cube_of({S2NDVI: truth[at], COARSE_NDVI: truth[at]}, step_days=obs_every)
     return TruthScene(key, cube, days, truth.astype(np.float32), parcel)
 
 
@@ -56,33 +56,34 @@ def test_bins_by_distance():
 
 def test_windows_depend_on_seed_and_scene_only_and_stay_inside():
     scene, rules = scene_of(ramp()), Holdout(lengths_days=(60,), windows=3, seed=4)
-    windows = hidden_windows(scene, rules, 7)
-    assert windows == hidden_windows(scene, rules, 7) != hidden_windows(scene, rules, 8)
+    windows = withheld_windows(scene, rules, 7)
+    assert windows == withheld_windows(scene, rules, 7) != withheld_windows(scene, rules, 8)
     assert all(last - first == 59 and first >= DAY0 and last <= DAY0 + 399 for first, last in windows)
     short = scene_of(ramp(30))
-    first, last = hidden_windows(short, Holdout(lengths_days=(240,), windows=1), 0)[0]
+    first, last = withheld_windows(short, Holdout(lengths_days=(240,), windows=1), 0)[0]
     assert first >= DAY0 and last <= DAY0 + 29
 
 
-def test_hidden_scene_has_no_look_in_its_windows_and_the_right_distances():
+def test_withheld_scene_has_no_observation_in_its_windows_and_the_right_distances():
     scene, rules = scene_of(ramp()), Holdout(lengths_days=(60,), windows=1)
-    (first, last), hidden = hidden_windows(scene, rules, 0)[0], hide_scene(scene, rules, 0)
-    days = to_days(hidden.cube.t.values)
+    (first, last), withheld = withheld_windows(scene, rules, 0)[0], withhold_scene(scene, rules, 0)
+    days = to_days(withheld.cube.t.values)
     inside = (days >= first) & (days <= last)
-    seen = np.isfinite(hidden.cube.sel(bands=S2NDVI).values).all(axis=(1, 2))
+    seen = np.isfinite(withheld.cube.sel(bands=S2NDVI).values).all(axis=(1, 2))
     assert (seen == ~inside).all()
-    assert np.isfinite(hidden.cube.sel(bands=COARSE_NDVI).values).all()  # composites stay: clouds hide S2 only
+    assert np.isfinite(withheld.cube.sel(bands=COARSE_NDVI).values).all()  # composites stay: clouds withhold S2 only
     left = days[seen]
-    expected = np.abs(hidden.days[:, None] - left[None]).min(axis=1)
-    assert (hidden.gap_days[:, 0, 0] == expected).all()
-    assert hidden.in_window.sum() in (11, 12, 13)
+    expected = np.abs(withheld.days[:, None] - left[None]).min(axis=1)
+    assert (withheld.gap_days[:, 0, 0] == expected).all()
+    assert withheld.in_window.sum() in (11, 12, 13)
 
 
 def test_constant_answer_is_scored_by_hand():
-    # truth 0.2 .. 0.8 on a ramp, looks every 10 days, scored every 5: half of the dates are unseen, 5 days from a look
+    # truth 0.2 .. 0.8 on a ramp, observations every 10 days, scored every 5: half of the dates are unseen, 5 days from
+    # an observation
     truth = ramp(101)
-    hidden = hide_scene(scene_of(truth, look_every=10), Holdout(windows=0), 0)
-    sums, _, _ = score_scene(hidden, Recorder(0.5, sigma=0.1), Holdout(windows=0))
+    withheld = withhold_scene(scene_of(truth, obs_every=10), Holdout(windows=0), 0)
+    sums, _, _ = score_scene(withheld, Recorder(0.5, sigma=0.1), Holdout(windows=0))
     unseen = 0.2 + 0.0015 * np.arange(5, 101, 10)
     row = pooled(sums, ["predictor", "bin"], unit="scene", bootstrap=QUICK).iloc[0]
     assert row.bin == "<15" and row.n == 16 * 10
@@ -97,59 +98,59 @@ def test_fields_are_scored_by_their_mean():
     class Checker:
         name = "checker"
 
-        def predict(self, cube, dates, *, target="signal"):
+        def predict(self, cube, dates, *, target="ndvi"):
             answer = np.full((len(dates), 2, 2), 0.5)
             answer[:, 0, 0] += 0.1
             answer[:, 1, 0] -= 0.1
             answer[:, :, 1] += 0.2
             return Prediction(answer, None)
 
-    scene = scene_of(np.full((101, 2, 2), 0.5), look_every=10, parcel=np.array([[3, 7], [3, 7]]))
-    sums, _, _ = score_scene(hide_scene(scene, Holdout(windows=0), 0), Checker(), Holdout(windows=0))
+    scene = scene_of(np.full((101, 2, 2), 0.5), obs_every=10, parcel=np.array([[3, 7], [3, 7]]))
+    sums, _, _ = score_scene(withhold_scene(scene, Holdout(windows=0), 0), Checker(), Holdout(windows=0))
     fields, pixels = sums[sums.unit == "field"], sums[sums.unit == "pixel"]
     # fields: errors 0 and 0.2 -> 0.1; pixels: 0.1, 0.1, 0.2, 0.2 -> 0.15
     assert fields.absolute_error.sum() / fields.n.sum() == pytest.approx(0.1, abs=1e-6)
     assert pixels.absolute_error.sum() / pixels.n.sum() == pytest.approx(0.15, abs=1e-6)
 
 
-def test_changing_hidden_looks_changes_nothing_that_is_predicted():
+def test_changing_withheld_observations_changes_nothing_that_is_predicted():
     rules, truth = Holdout(lengths_days=(90,), windows=2), ramp()
     scene = scene_of(truth)
     other = scene.cube.copy(deep=True)
     days = to_days(other.t.values)
     inside = np.zeros(len(days), bool)
-    for first, last in hidden_windows(scene, rules, 3):
+    for first, last in withheld_windows(scene, rules, 3):
         inside |= (days >= first) & (days <= last)
     other.loc[{"bands": S2NDVI, "t": other.t[inside]}] = 0.99
     spies = Recorder(), Recorder()
     for cube, spy in zip((scene.cube, other), spies, strict=True):
-        score_scene(hide_scene(TruthScene("s", cube, scene.truth_days, truth), rules, 3), spy, rules)
+        score_scene(withhold_scene(TruthScene("s", cube, scene.truth_days, truth), rules, 3), spy, rules)
     np.testing.assert_array_equal(spies[0].seen[0][0].values, spies[1].seen[0][0].values)
-    assert spies[0].seen[0][2] == "signal"  # against clean truth
+    assert spies[0].seen[0][2] == "ndvi"  # against clean truth
 
 
 def test_images_are_compared_inside_windows_only():
     random = np.random.default_rng(0)
     truth = np.broadcast_to(random.uniform(0.2, 0.8, (1, 32, 32)), (400, 32, 32)).astype(np.float32)
     rules = Holdout(lengths_days=(60,), windows=1, frames=4)
-    hidden = hide_scene(scene_of(truth), rules, 0)
-    _, images, _ = score_scene(hidden, Linear(), rules)
+    withheld = withhold_scene(scene_of(truth), rules, 0)
+    _, images, _ = score_scene(withheld, Linear(), rules)
     # a scene that does not change is filled perfectly by linear interpolation
     assert len(images) == 4 and images.ssim.to_numpy() == pytest.approx(1.0)
     assert images.spectrum_error.to_numpy() == pytest.approx(0.0, abs=1e-6)
     dates = images.date.to_numpy().astype("datetime64[D]").astype(int)
-    (first, last) = hidden_windows(scene_of(truth), rules, 0)[0]
+    (first, last) = withheld_windows(scene_of(truth), rules, 0)[0]
     assert (dates >= first).all() and (dates <= last).all()
 
 
 def test_lags_show_no_future_and_score_the_same_pixels():
-    scene, spy = scene_of(ramp(), look_every=7), Recorder(0.5)
+    scene, spy = scene_of(ramp(), obs_every=7), Recorder(0.5)
     rules = NearRealTime(lags_days=(0, 20), dates=2)
     rows = score_lags(scene, spy, rules)
     assert len(rows) == 2 * 3 and rows.lag_days.isna().sum() == 2
     for (cube, dates, target), lag in zip(spy.seen, [0, 20, None] * 2, strict=True):
         latest = to_days(cube.t.values).max()
-        assert target == "signal"
+        assert target == "ndvi"
         if lag is not None:
             assert latest <= to_days(dates)[0] + lag
         else:
@@ -159,9 +160,10 @@ def test_lags_show_no_future_and_score_the_same_pixels():
     assert rows.groupby("day").n.nunique().eq(1).all()
 
 
-def test_lag_zero_of_linear_is_the_last_look():
-    # looks every 7 days on a ramp of 0.0015 a day: at lag 0 linear repeats the last look, off by 0.0015 x its age
-    scene = scene_of(ramp(), look_every=7)
+def test_lag_zero_of_linear_is_the_last_observation():
+    # observations every 7 days on a ramp of 0.0015 a day: at lag 0 linear repeats the last observation, off by 0.0015 x
+    # its age
+    scene = scene_of(ramp(), obs_every=7)
     rules = NearRealTime(lags_days=(0,), dates=1)
     day = int(issue_days(scene, rules)[0])
     age = (day - DAY0) % 7
@@ -176,23 +178,23 @@ def test_a_scene_too_short_for_the_lags_gives_no_row():
 
 
 def test_coarse_error_of_an_offset_is_the_offset():
-    scene = scene_of(np.full((120, 60, 60), 0.4), look_every=10)
-    hidden = hide_scene(scene, Holdout(windows=0), 0)
+    scene = scene_of(np.full((120, 60, 60), 0.4), obs_every=10)
+    withheld = withhold_scene(scene, Holdout(windows=0), 0)
     assert coarse_centres(60).tolist() == [150.0, 450.0]
-    rows = coarse_errors(scene, hidden, np.full((24, 60, 60), 0.43, np.float32), "p")
+    rows = coarse_errors(scene, withheld, np.full((24, 60, 60), 0.43, np.float32), "p")
     table = coarse_table(rows)
     assert table.rmse.item() == pytest.approx(0.03, abs=1e-6) and table.bias.item() == pytest.approx(0.03, abs=1e-6)
     # 2020-01-01 .. 04-24: dekads 01-01 to 04-11 are whole, 11 of them, on 2 x 2 coarse pixels
     assert table.n.item() == 11 * 4
     small = scene_of(np.full((120, 20, 20), 0.4))
-    assert coarse_errors(small, hide_scene(small, Holdout(windows=0), 0), np.zeros((24, 20, 20)), "p").empty
+    assert coarse_errors(small, withhold_scene(small, Holdout(windows=0), 0), np.zeros((24, 20, 20)), "p").empty
 
 
 def test_observations_become_a_cube_and_back():
     from fusion.features.observations import observations_from_cube
 
     random = np.random.default_rng(0)
-    looks = Observations(
+    observations = Observations(
         s2_days=DAY0 + np.array([0, 5]),
         s2_ndvi=random.uniform(0, 0.9, (2, 3, 4)).astype(np.float32),
         s1_days=DAY0 + np.array([2, 5]),
@@ -201,12 +203,12 @@ def test_observations_become_a_cube_and_back():
         coarse_days=DAY0 + np.array([0]),
         coarse_ndvi=random.uniform(0, 0.9, (1, 3, 4)).astype(np.float32),
     )
-    cube = cube_from_observations(looks)
+    cube = cube_from_observations(observations)
     assert cube.sizes == {"t": 3, "bands": 4, "y": 3, "x": 4}
     assert cube.bands.values.tolist() == [S2NDVI, VV, VH, COARSE_NDVI]
     again = observations_from_cube(cube)
     for name in ("s2_days", "s2_ndvi", "s1_days", "vv_db", "vh_db", "coarse_days", "coarse_ndvi"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(looks, name))
+        np.testing.assert_array_equal(getattr(again, name), getattr(observations, name))
 
 
 def test_scenes_without_truth_or_none_at_all_are_refused():
@@ -223,10 +225,10 @@ def gallery_of_two_scenes(side, frames):
     rules, gallery = Holdout(lengths_days=(60,), windows=1), Gallery()
     for index in range(2):
         scene = scene_of(truth, key=f"s{index}")
-        hidden = hide_scene(scene, rules, index)
+        withheld = withhold_scene(scene, rules, index)
         for predictor in (Linear(), Recorder(0.5)):
-            answer = predictor.predict(hidden.cube, hidden.days.astype("datetime64[D]"))
-            gallery.add(scene, hidden, predictor.name, answer, scored_frames(hidden, frames))
+            answer = predictor.predict(withheld.cube, withheld.days.astype("datetime64[D]"))
+            gallery.add(scene, withheld, predictor.name, answer, scored_frames(withheld, frames))
     return truth, gallery
 
 
@@ -235,7 +237,7 @@ def test_gallery_counts_unseen_pixels_and_holds_one_example():
     assert set(gallery.frames) == {"truth", "linear", "recorder"} == set(gallery.series)
     assert gallery.density["linear"].sum() == gallery.density["recorder"].sum() > 0
     np.testing.assert_allclose(gallery.frames["linear"], gallery.frames["truth"], atol=1e-6)
-    assert len(gallery.looks[0]) + len(gallery.hidden_looks[0]) == 80
+    assert len(gallery.observations[0]) + len(gallery.withheld[0]) == 80
     assert gallery.spectra == {}  # frames of 4 x 4 pixels have too few frequencies
 
 
@@ -248,12 +250,12 @@ def test_gallery_averages_spectra_of_truth_and_methods():
     assert (total["recorder"] == -12).all()  # a flat image has no power but the floor
 
 
-def test_the_middle_of_the_gap_lies_between_two_looks():
+def test_the_middle_of_the_gap_lies_between_two_observations():
     random = np.random.default_rng(0)
     texture = random.uniform(-0.2, 0.2, (1, 4, 4)) * np.exp(-(((np.arange(300) - 140) / 30) ** 2))[:, None, None]
     scene = scene_of((0.5 + texture).astype(np.float32))
     day, gap = middle_of_gap(scene)
-    # texture peaks on day 140; looks every 5 days, so the nearest ones left stand 35 days off
+    # texture peaks on day 140; observations every 5 days, so the nearest ones left stand 35 days off
     assert day == DAY0 + 140 and gap == 70
     spy = Recorder(0.5, name="model")
     example = gap_example(scene, [Linear(), spy])
@@ -262,8 +264,8 @@ def test_the_middle_of_the_gap_lies_between_two_looks():
     seen, dates, target = spy.seen[0]
     inside = np.abs(to_days(seen.t.values) - day) <= 30
     assert inside.sum() == 13 and np.isnan(seen.sel(bands=S2NDVI).values[inside]).all()
-    assert to_days(dates).tolist() == [day] and target == "signal"
-    sparse = scene_of((0.5 + texture).astype(np.float32), look_every=90)
+    assert to_days(dates).tolist() == [day] and target == "ndvi"
+    sparse = scene_of((0.5 + texture).astype(np.float32), obs_every=90)
     assert middle_of_gap(sparse) is None and gap_example(sparse, [Linear()]) is None
 
 
@@ -283,7 +285,7 @@ class Radio:
 
     name = "radio"
 
-    def predict(self, cube, dates, *, target="signal"):
+    def predict(self, cube, dates, *, target="ndvi"):
         vv = float(cube.sel(bands=VV).mean()) if VV in cube.bands.values else 0.0
         return Prediction(np.full((len(dates), cube.sizes["y"], cube.sizes["x"]), vv / 100), None)
 
@@ -293,8 +295,8 @@ def test_a_radar_shift_is_seen_band_by_band():
     days = DAY0 + np.arange(200)
     radar = np.full((20, 4, 4), 50.0, np.float32)  # a level that makes the sums easy
     cube = cube_of({S2NDVI: truth[::10], VV: radar, VH: radar}, step_days=10)
-    hidden = hide_scene(TruthScene("s", cube, days, truth), Holdout(windows=0), 0)
-    table = radar_level_table(score_radar_level(hidden, Radio(), RadarLevel(shift_db=2.0))).set_index("shift")
+    withheld = withhold_scene(TruthScene("s", cube, days, truth), Holdout(windows=0), 0)
+    table = radar_level_table(score_radar_level(withheld, Radio(), RadarLevel(shift_db=2.0))).set_index("shift")
     # NDVI 0.5 moves by 0.02 with VV and not with VH; unseen pixels: every second of 40 dates, 4 x 4 pixels
     assert table.mean_change.to_dict() == pytest.approx(
         {"both +2 dB": 0.02, "both -2 dB": 0.02, "VV +2 dB": 0.02, "VH +2 dB": 0.0}
@@ -303,24 +305,24 @@ def test_a_radar_shift_is_seen_band_by_band():
     unseen = truth[5::10, 0, 0]
     assert table.mae["both +2 dB"] == pytest.approx(np.abs(0.52 - unseen).mean(), abs=1e-6)
     assert table.largest_change.max() == pytest.approx(0.02)
-    assert float(hidden.cube.sel(bands=VV).max()) == 50.0  # the scene itself is left as it was
-    blind = hide_scene(scene_of(truth), Holdout(windows=0), 0)
+    assert float(withheld.cube.sel(bands=VV).max()) == 50.0  # the scene itself is left as it was
+    blind = withhold_scene(scene_of(truth), Holdout(windows=0), 0)
     assert score_radar_level(blind, Radio(), RadarLevel()).empty
 
 
-def test_suspect_looks_are_counted_by_hand():
-    # truth 0.5, sigma 0.1. Of four dates with 2 x 2 looks: one look far below and touched (found), one a little below
-    # and touched (missed), one far below though no cloud is there (harmful all the same)
+def test_suspect_observations_are_counted_by_hand():
+    # truth 0.5, sigma 0.1. Of four dates with 2 x 2 observations: one observation far below and touched (found), one a
+    # little below and touched (missed), one far below though no cloud is there (harmful all the same)
     truth = np.full((16, 2, 2), 0.5, np.float32)
-    looks = truth[::5].copy()
-    looks[1, 0, 0], looks[2, 0, 0], looks[3, 1, 1] = 0.1, 0.45, 0.1
+    observations = truth[::5].copy()
+    observations[1, 0, 0], observations[2, 0, 0], observations[3, 1, 1] = 0.1, 0.45, 0.1
     touched = np.zeros((4, 2, 2), bool)
     touched[1, 0, 0] = touched[2, 0, 0] = True
-    cube = cube_of({S2NDVI: looks})
+    cube = cube_of({S2NDVI: observations})
     scene = TruthScene("s", cube, DAY0 + np.arange(16), truth, suspect=touched)
     rows = score_suspects(scene, Recorder(0.5, sigma=0.1), SuspectRules(thresholds=(2.5, 10.0)))
     table = suspect_table(rows).set_index("threshold")
-    assert table.looks.tolist() == [16, 16] and table.touched_percent[2.5] == pytest.approx(100 * 2 / 16)
+    assert table.observations.tolist() == [16, 16] and table.touched_percent[2.5] == pytest.approx(100 * 2 / 16)
     assert table.flagged_percent[2.5] == pytest.approx(100 * 2 / 16)
     assert table.precision[2.5] == 50.0 and table.recall[2.5] == 50.0 and table.recall_harmful[2.5] == 100.0
     assert table.precision_harmful[2.5] == 100.0 and table.recall_harmful[10.0] == 0.0
@@ -329,7 +331,7 @@ def test_suspect_looks_are_counted_by_hand():
     assert score_suspects(TruthScene("s", cube, scene.truth_days, truth), Recorder(0.5, 0.1), SuspectRules()).empty
 
 
-def test_flags_of_looks_come_to_lie_on_the_dates_of_the_cube():
+def test_flags_of_observations_come_to_lie_on_the_dates_of_the_cube():
     cube = cube_of({S2NDVI: np.full(4, 0.5)}, step_days=5)
     flags = np.zeros((2, 2, 2), bool)
     flags[1, 0, 1] = True

@@ -77,13 +77,15 @@ def test_simulated_checks_compare_with_the_best_baseline():
     assert found.passed["MAE / best baseline, <15 d"] and not found.passed["MAE / best baseline, >100 d"]  # limit 0.5
 
 
-def test_difficulty_of_the_scenes_is_compared_with_real_looks():
+def test_difficulty_of_the_scenes_is_compared_with_real_observations():
     tables, rows = simulated_tables(0.05, 0.10)
-    tables["against_looks"] = pd.DataFrame({"predictor": ["linear"] * 2, "gap_days": [2, 10], "mae": [0.077, 0.06]})
+    tables["against_observations"] = pd.DataFrame(
+        {"predictor": ["linear"] * 2, "gap_days": [2, 10], "mae": [0.077, 0.06]}
+    )
     found = simulated_checks(tables, rows, "model", ["linear"], {2: 0.07, 10: 0.10, 20: 0.1}).set_index("check")
-    assert found.passed["linear on looks +-2 d / real"]  # 1.1
-    assert not found.passed["linear on looks +-10 d / real"]  # 0.6; +-20 was not scored and gives no line
-    assert sum(found.index.str.startswith("linear on looks")) == 2
+    assert found.passed["linear on observations +-2 d / real"]  # 1.1
+    assert not found.passed["linear on observations +-10 d / real"]  # 0.6; +-20 was not scored and gives no line
+    assert sum(found.index.str.startswith("linear on observations")) == 2
 
 
 def test_gate_asks_for_a_fifth_sharper_at_two_percent():

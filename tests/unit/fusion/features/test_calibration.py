@@ -28,9 +28,9 @@ def test_tables_are_interpolated_and_held_at_the_ends():
     scale = np.full(4, 0.02, np.float32)
     gap = np.array([0, 5, 10, 500], np.float32)
     np.testing.assert_allclose(
-        table.sigma(scale, gap, "signal"), 0.02 * LAPLACE_STD * np.array([1, 1.5, 2, 2]), rtol=1e-5
+        table.sigma(scale, gap, "ndvi"), 0.02 * LAPLACE_STD * np.array([1, 1.5, 2, 2]), rtol=1e-5
     )
-    look = table.sigma(scale, gap, "look")
-    np.testing.assert_allclose(look[2], np.hypot(0.04 * LAPLACE_STD, 0.03), rtol=1e-5)
-    with pytest.raises(ValueError, match="look"):
+    observation = table.sigma(scale, gap, "observation")
+    np.testing.assert_allclose(observation[2], np.hypot(0.04 * LAPLACE_STD, 0.03), rtol=1e-5)
+    with pytest.raises(ValueError, match="observation"):
         table.sigma(scale, gap, "truth")

@@ -50,8 +50,8 @@ def test_dekads_of_a_leap_february():
     assert starts == ["2020-02-11", "2020-02-21", "2020-03-01", "2020-03-11"]
 
 
-def test_composite_takes_the_largest_look():
+def test_composite_takes_the_largest_observation():
     days = np.array([0, 4, 9, 10, 25])
-    looks = np.array([[0.2, np.nan], [0.5, np.nan], [0.3, np.nan], [0.1, 0.4], [0.9, 0.8]])
-    out = maximum_value_composite(days, looks, np.array([0, 10, 20]))
+    obs = np.array([[0.2, np.nan], [0.5, np.nan], [0.3, np.nan], [0.1, 0.4], [0.9, 0.8]])
+    out = maximum_value_composite(days, obs, np.array([0, 10, 20]))
     np.testing.assert_array_equal(out, [[0.5, np.nan], [0.1, 0.4], [0.9, 0.8]])

@@ -1,6 +1,6 @@
 import numpy as np
 
-from fusion.features.neighbours import FAR_DAYS, find_neighbours, interpolate_linear, nearest_look_gap
+from fusion.features.neighbours import FAR_DAYS, find_neighbours, gap_to_nearest, interpolate_linear
 
 
 def holey_series(seed=0, n=30, pixels=40):
@@ -20,7 +20,7 @@ def test_linear_equals_numpy_pixel_by_pixel():
         np.testing.assert_allclose(found[:, p], np.interp(grid, days[seen], values[seen, p]), atol=1e-6)
 
 
-def test_linear_without_a_look_is_nan():
+def test_linear_without_an_observation_is_nan():
     assert np.isnan(interpolate_linear(np.array([1, 2]), np.full((2, 3), np.nan), np.array([1, 5]))).all()
 
 
@@ -31,18 +31,18 @@ def test_neighbours_equal_a_slow_search():
     near = find_neighbours(valid, days, grid)
     n = len(days)
     for p in range(0, values.shape[1], 7):
-        looks = np.flatnonzero(valid[:, p])
+        obs = np.flatnonzero(valid[:, p])
         for t, day in enumerate(grid):
-            earlier = looks[days[looks] <= day][::-1]
-            later = looks[days[looks] > day]
+            earlier = obs[days[obs] <= day][::-1]
+            later = obs[days[obs] > day]
             assert near.before[t, p] == (earlier[0] if len(earlier) else n)
             assert near.before2[t, p] == (earlier[1] if len(earlier) > 1 else n)
             assert near.after[t, p] == (later[0] if len(later) else n)
             assert near.after2[t, p] == (later[1] if len(later) > 1 else n)
 
 
-def test_gap_is_the_distance_to_the_nearest_look():
+def test_gap_is_the_distance_to_the_nearest_observation():
     values = np.array([[np.nan], [0.4], [np.nan], [0.5]])
-    gap = nearest_look_gap(np.array([0, 10, 20, 40]), values, np.array([0, 10, 24, 26, 50]))
+    gap = gap_to_nearest(np.array([0, 10, 20, 40]), values, np.array([0, 10, 24, 26, 50]))
     np.testing.assert_array_equal(gap[:, 0], [10, 0, 14, 14, 10])
-    assert nearest_look_gap(np.array([0]), np.array([[np.nan]]), np.array([3]))[0, 0] == FAR_DAYS
+    assert gap_to_nearest(np.array([0]), np.array([[np.nan]]), np.array([3]))[0, 0] == FAR_DAYS

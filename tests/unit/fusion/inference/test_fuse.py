@@ -117,10 +117,10 @@ def test_a_single_pixel_is_answered_like_the_middle_of_a_field_of_its_kind(cube,
     assert row.shape[2:] == (1, cube.sizes["x"]) and np.isfinite(row).any()
 
 
-def test_sigma_of_a_look_is_wider_than_of_the_signal(cube, model):
-    look = fused_values(cube, model)[:, 1]
-    signal = fused_values(cube, model, sigma="signal")[:, 1]
-    np.testing.assert_allclose(look**2 - signal**2, 0.03**2, rtol=1e-3)
+def test_sigma_of_an_observation_is_wider_than_of_the_signal(cube, model):
+    observation = fused_values(cube, model)[:, 1]
+    signal = fused_values(cube, model, sigma="ndvi")[:, 1]
+    np.testing.assert_allclose(observation**2 - signal**2, 0.03**2, rtol=1e-3)
 
 
 def test_the_input_is_never_modified(cube, model):

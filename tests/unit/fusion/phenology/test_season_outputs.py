@@ -1,4 +1,4 @@
-"""Every output of a season by its formula, quality flags from hand-made looks, edges of all methods, memory."""
+"""Every output of a season by its formula, quality flags from hand-made observations, edges of all methods, memory."""
 
 import dataclasses
 import tracemalloc
@@ -62,25 +62,25 @@ def test_minimum_is_the_mean_of_both_sides():
     assert float(data.SOSV) == pytest.approx(0.25 + 0.25 * (0.7 - 0.25), abs=6e-3)
 
 
-LOOKS = {  # looks in green-up (days 0 to 9), peak (10 to 19) and green-down (20 to 29) -> QFLAG
+OBS = {  # observations in green-up (days 0 to 9), peak (10 to 19) and green-down (20 to 29) -> QFLAG
     (3, 3, 3): 10, (2, 3, 3): 9, (3, 2, 3): 8, (3, 3, 2): 7, (2, 3, 2): 6, (2, 2, 3): 5, (3, 2, 2): 4,
     (2, 2, 2): 3, (1, 1, 1): 3, (2, 0, 0): 2, (0, 0, 1): 2, (0, 0, 0): 1,
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("looks", "flag"), LOOKS.items())
+@pytest.mark.parametrize(("obs", "flag"), OBS.items())
 @pytest.mark.parametrize("other_pixel", [False, True])
-def test_qflag_and_gap_statistics(looks, flag, other_pixel):
-    days = np.concatenate([10 * k + np.arange(n) for k, n in enumerate(looks)] + [[90]]).astype(int)
+def test_qflag_and_gap_statistics(obs, flag, other_pixel):
+    days = np.concatenate([10 * k + np.arange(n) for k, n in enumerate(obs)] + [[90]]).astype(int)
     seen = np.ones((1, len(days)), bool)
-    if other_pixel:  # a pixel without looks takes the general way
+    if other_pixel:  # a pixel without observations takes the general way
         seen = np.concatenate([seen, ~seen])
     borders = {"UP": 0.0, "TOP": 10.0, "DOWN": 20.0, "OFF": 30.0}
     metrics = {name: np.array([value]) for name, value in borders.items()} | {"FLAG": np.array([0])}
     season_counts(metrics, np.array([0]), np.array([0]), (days, seen))
-    assert [int(metrics[f"LOOKS_{n}"][0]) for n in ("UP", "PEAK", "DOWN")] == list(looks)
+    assert [int(metrics[f"LOOKS_{n}"][0]) for n in ("UP", "PEAK", "DOWN")] == list(obs)
     assert int(metrics["QFLAG"][0]) == flag
-    assert bool(metrics["FLAG"][0] & SEASON_FLAGS["few_looks"]) == (flag < 7)
+    assert bool(metrics["FLAG"][0] & SEASON_FLAGS["few_observations"]) == (flag < 7)
 
 
 def test_longest_gap_reaches_from_green_up_to_green_down():
@@ -90,7 +90,7 @@ def test_longest_gap_reaches_from_green_up_to_green_down():
     season_counts(metrics | {"FLAG": np.array([0])}, np.array([0]), np.array([0]), (days, seen))
     full = metrics | {"FLAG": np.array([0])}
     season_counts(full, np.array([0]), np.array([0]), (days, seen))
-    assert float(full["LONGEST_GAP"][0]) == 12  # 5 to 17; the borders count as looks
+    assert float(full["LONGEST_GAP"][0]) == 12  # 5 to 17; the borders count as observations
 
 
 def test_yydoy_before_new_year():
@@ -215,7 +215,7 @@ def test_settings_say_what_is_possible():
 
 @pytest.mark.parametrize("rho", [0.0, 0.7])
 def test_first_guess_and_fit_of_numba_equal_those_of_numpy(rho):
-    """Random walks: windows of every length, looks missing, seasons cut by the edges."""
+    """Random walks: windows of every length, observations missing, seasons cut by the edges."""
     from fusion.phenology.curve_fit import find_seasons
     from fusion.phenology.detection import season_starts
     from fusion.phenology.double_logistic import fit_double_logistic
@@ -228,10 +228,10 @@ def test_first_guess_and_fit_of_numba_equal_those_of_numpy(rho):
     np.testing.assert_array_equal(both[0][0], both[1][0])
     np.testing.assert_allclose(both[0][1], both[1][1], atol=1e-9)
     window, start = both[0]
-    looks = np.where(rng.random(walk.shape) < 0.2, np.nan, walk + 0.02 * rng.normal(size=walk.shape))
+    obs = np.where(rng.random(walk.shape) < 0.2, np.nan, walk + 0.02 * rng.normal(size=walk.shape))
     sigma = np.full(walk.shape, 0.05)
     fits = [
-        fit_double_logistic(looks, sigma, rows[0], window, start, step=5.0, rho=rho, iterations=2, use_numba=flag)
+        fit_double_logistic(obs, sigma, rows[0], window, start, step=5.0, rho=rho, iterations=2, use_numba=flag)
         for flag in (True, False)
     ]
     assert len(rows[0]) > 200

@@ -70,7 +70,7 @@ def test_thirteen_parameters_of_a_known_curve(sigma):
 @pytest.mark.parametrize("method", ["relative_amplitude", "absolute"])
 def test_closed_form_equals_the_daily_curve(method):
     """The generic path over daily values is the oracle of the closed form."""
-    from fusion.phenology.curve_fit import detection_curve, find_seasons, fit_seasons, place_looks, season_axis
+    from fusion.phenology.curve_fit import detection_curve, find_seasons, fit_seasons, place_obs, season_axis
     from fusion.phenology.extraction import daily_metrics
     from fusion.phenology.fit_metrics import analytic_metrics
 
@@ -78,7 +78,7 @@ def test_closed_form_equals_the_daily_curve(method):
     many = np.stack([curve(YEAR, *p) for p in zip(rng.uniform(90, 150, 50), rng.uniform(230, 290, 50), strict=True)])
     settings = SeasonSettings(method=method, start=0.35, end=0.3)
     axis = season_axis(YEAR)
-    placed, sigma = place_looks(axis, many, np.full(many.shape, 0.02))
+    placed, sigma = place_obs(axis, many, np.full(many.shape, 0.02))
     smooth = detection_curve(axis, placed, True, None)
     rows, *_ = find_seasons(smooth, 4, settings)
     fit = fit_seasons(axis, placed, sigma, smooth, rows, settings)
@@ -98,10 +98,10 @@ def test_sigma_of_a_date_is_what_repeated_noise_gives():
 
 def test_numpy_path_equals_numba():
     rng = np.random.default_rng(2)
-    looks = curve(YEAR)[:, None] + 0.02 * rng.normal(size=(len(YEAR), 40))
-    looks[rng.random(looks.shape) < 0.3] = np.nan
+    obs = curve(YEAR)[:, None] + 0.02 * rng.normal(size=(len(YEAR), 40))
+    obs[rng.random(obs.shape) < 0.3] = np.nan
     for sigma in (None, 0.02):
-        fast, slow = (seasons(cube(looks), sigma=sigma, use_numba=flag) for flag in (True, False))
+        fast, slow = (seasons(cube(obs), sigma=sigma, use_numba=flag) for flag in (True, False))
         for name in fast.data_vars:
             np.testing.assert_allclose(fast[name], slow[name], rtol=1e-5, atol=1e-3, err_msg=name)
 
@@ -212,7 +212,7 @@ def test_every_curve_dates_the_season(curve_name):
     assert one(data, "EOSD") == pytest.approx(truth()["EOSD"], abs=12)
 
 
-def test_integrals_do_not_depend_on_the_dates_of_the_looks():
+def test_integrals_do_not_depend_on_the_dates_of_the_observations():
     rng = np.random.default_rng(0)
     irregular = np.unique(np.sort(rng.choice(365, 120, replace=False)))
     axes = [np.arange(365), YEAR, np.arange(0, 365, 10), irregular]
@@ -225,20 +225,20 @@ def test_duplicate_dates_are_merged():
     assert one(seasons(cube(curve(days), days=days)), "SOSD") == pytest.approx(truth()["SOSD"], abs=0.05)
 
 
-def test_looks_statistics_come_from_the_real_looks():
+def test_observations_statistics_come_from_the_real_observations():
     fused = cube(curve(YEAR))
-    looks = cube(curve(YEAR))
-    looks[(looks.t.dt.month >= 6) & (looks.t.dt.month <= 8)] = np.nan
-    data = seasons(fused, sigma=0.02, looks=looks)
-    assert one(data, "LOOKS_UP") > 2 and one(data, "LOOKS_PEAK") < 10
+    obs = cube(curve(YEAR))
+    obs[(obs.t.dt.month >= 6) & (obs.t.dt.month <= 8)] = np.nan
+    data = seasons(fused, sigma=0.02, obs=obs)
+    assert one(data, "OBS_UP") > 2 and one(data, "OBS_PEAK") < 10
     assert one(data, "LONGEST_GAP") == pytest.approx(95, abs=1)
     assert one(seasons(fused, sigma=0.02), "LONGEST_GAP") == 5
 
 
 def test_undetected_clouds_hardly_move_the_dates():
-    looks = curve(YEAR)
-    looks[[22, 25, 40, 41, 55]] = 0.08
-    data = seasons(cube(looks))
+    obs = curve(YEAR)
+    obs[[22, 25, 40, 41, 55]] = 0.08
+    data = seasons(cube(obs))
     assert int(data.COUNT.squeeze()) == 1
     assert one(data, "SOSD") == pytest.approx(truth()["SOSD"], abs=1.5)
 

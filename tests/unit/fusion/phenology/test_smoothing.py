@@ -48,12 +48,12 @@ def test_gaps_duplicates_and_empty_series(method):
     out = smooth(cube(values, days), method=method).values[:, 0]
     assert np.isfinite(out[:, 0]).all() and np.isnan(out[:, 1]).all()
     assert len(out) == len(np.unique(days))
-    if method != "hants":  # one look says nothing about harmonics; damping keeps it near
+    if method != "hants":  # one observation says nothing about harmonics; damping keeps it near
         np.testing.assert_allclose(out[:, 2], 0.4, atol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["whittaker", "savitzky_golay", "spline", "hants", "double_logistic"])
-def test_looks_of_small_weight_hardly_count(method):
+def test_observations_of_small_weight_hardly_count(method):
     values, sigma = season(DAYS), np.full(len(DAYS), 0.02)
     values[[20, 35, 50]] -= 0.25
     heavy = smooth(cube(values), method=method, sigma=cube(sigma)).values

@@ -49,7 +49,7 @@ def test_straight_line_is_kept_and_continued():
     np.testing.assert_allclose(z, 0.1 + 0.01 * np.arange(-5, 41), atol=1e-7)
 
 
-def test_all_nan_stays_nan_and_single_look_is_constant():
+def test_all_nan_stays_nan_and_single_observation_is_constant():
     y = np.full((12, 2, 2), np.nan, np.float32)
     y[4, 1, 1] = 0.5
     for use_numba in (False, True):

@@ -1,4 +1,4 @@
-"""Example figures of a run: what is hidden is hidden, and the panels show what they say."""
+"""Example figures of a run: what is withheld is withheld, and the panels show what they say."""
 
 from types import SimpleNamespace
 
@@ -8,7 +8,7 @@ import pytest
 from fusion.contract import S2NDVI
 from fusion.evaluation.predictor import to_days
 from fusion.training.figures import (
-    FEW_LOOKS,
+    FEW_OBS,
     WINDOW_DAYS,
     draw_maps,
     draw_series,
@@ -23,34 +23,34 @@ DAY0 = int(np.datetime64("2019-03-01", "D").astype(int))
 
 
 def scene(truth: bool = True, t: int = 40, **more):
-    looks = mock_observations(t=t, y=8, x=12, cloud=0.3, **more)
+    obs = mock_observations(t=t, y=8, x=12, cloud=0.3, **more)
     days = DAY0 + np.arange(5 * t)
     return SimpleNamespace(
-        observations=looks,
+        observations=obs,
         truth_days=days if truth else None,
         truth=mock_truth(days, 8, 12) if truth else None,
     )
 
 
-def test_the_window_with_most_looks_is_hidden_and_both_ends_stay():
+def test_the_window_with_most_observations_is_withheld_and_both_ends_stay():
     days = np.arange(0, 200, 5)
     clear = np.where((days >= 100) & (days < 160), 10, 1)
     assert fullest_window(days, clear) == (100, 159)
-    clear[0] = clear[-1] = 1000  # the ends hold most, yet they are never hidden
+    clear[0] = clear[-1] = 1000  # the ends hold most, yet they are never withheld
     first, last = fullest_window(days, clear)
     assert first > days[0] and last < days[-1] and last - first == WINDOW_DAYS - 1
     assert fullest_window(np.array([0, 10, 20, 30]), np.ones(4)) == (10, 20)  # shorter than the window
 
 
-def test_the_map_shows_a_clear_look_near_the_middle():
+def test_the_map_shows_a_clear_observation_near_the_middle():
     days = np.array([0, 20, 30, 60])
-    looks = np.full((4, 2, 2), 0.5)
-    assert map_day(days, looks) == 20 or map_day(days, looks) == 30
-    looks[2, 0] = np.nan
-    assert map_day(days, looks) == 20
+    obs = np.full((4, 2, 2), 0.5)
+    assert map_day(days, obs) == 20 or map_day(days, obs) == 30
+    obs[2, 0] = np.nan
+    assert map_day(days, obs) == 20
 
 
-def test_the_predictor_sees_no_hidden_look_and_is_asked_for_the_signal():
+def test_the_predictor_sees_no_withheld_observation_and_is_asked_for_the_signal():
     spy = Recorder(0.5, sigma=0.1)
     example = make_example(scene(), spy)
     seen, dates, target = spy.seen[0]
@@ -58,37 +58,39 @@ def test_the_predictor_sees_no_hidden_look_and_is_asked_for_the_signal():
     days = to_days(seen.t.values)
     inside = (days >= first) & (days <= last)
     assert inside.any() and np.isnan(seen.sel(bands=S2NDVI).values[inside]).all()
-    assert target == "signal"
+    assert target == "ndvi"
     assert first <= example.days[example.row] <= last
     assert to_days(dates)[example.row] == example.days[example.row]
-    assert set(example.hidden[0]) <= set(range(first, last + 1)) and not set(example.shown[0]) & set(example.hidden[0])
+    assert set(example.withheld[0]) <= set(range(first, last + 1)) and not set(example.shown[0]) & set(
+        example.withheld[0]
+    )
     truth = mock_truth(example.days, 8, 12)
     np.testing.assert_allclose(example.reference, truth, atol=1e-6)
 
 
-def test_without_truth_the_hidden_look_of_the_date_is_the_reference():
+def test_without_truth_the_withheld_observation_of_the_date_is_the_reference():
     spy = Recorder(0.5, sigma=0.1)
     example = make_example(scene(truth=False), spy)
-    assert spy.seen[0][2] == "look" and not example.has_truth
+    assert spy.seen[0][2] == "observation" and not example.has_truth
     known = np.isfinite(example.reference).any(axis=(1, 2))
     assert np.flatnonzero(known).tolist() == [example.row]
-    look = example.hidden[1][np.searchsorted(example.hidden[0], example.days[example.row])]
-    np.testing.assert_array_equal(example.reference[example.row], look)
+    observation = example.withheld[1][np.searchsorted(example.withheld[0], example.days[example.row])]
+    np.testing.assert_array_equal(example.reference[example.row], observation)
 
 
-def test_a_scene_with_few_looks_is_passed_over():
-    assert make_example(scene(t=FEW_LOOKS - 1), Recorder()) is None
+def test_a_scene_with_few_observations_is_passed_over():
+    assert make_example(scene(t=FEW_OBS - 1), Recorder()) is None
 
 
 @pytest.mark.parametrize("truth", [True, False])
 def test_panels_hold_what_their_titles_say(truth):
     example = make_example(scene(truth=truth), Recorder(0.5, sigma=0.1))
     panels = {axis.get_title(): axis.images[0].get_array() for axis in draw_maps(example).axes if axis.images}
-    reference = panels["truth" if truth else "hidden look"]
+    reference = panels["truth" if truth else "withheld observation"]
     error = np.ma.masked_invalid(0.5 - reference)
     np.testing.assert_allclose(panels["model - reference"], error, atol=1e-6)
     assert (panels["sigma"] == 0.1).all() and (panels["model"] == 0.5).all()
     axes = draw_series(example).axes
     labels = [line.get_label() for line in axes[0].lines]
-    assert labels == [*(["truth"] if truth else []), "linear", "model", "look", "hidden look"]
+    assert labels == [*(["truth"] if truth else []), "linear", "model", "observation", "withheld observation"]
     assert len(axes) == 4

@@ -261,8 +261,8 @@ def test_calibration_gives_one_entry_a_gap_bin(trained):
     scenes = SimulatedScenes({"height": 24, "width": 24, "n_days": 240, "geometry": {"margin_px": 8}}, 5)
     table = calibrate(generator, scenes, made.samples, visits=12, seed=0)
     assert np.all(np.diff(table.gap_days) > 0)
-    assert len(table.signal_factor) == len(table.look_noise) == len(table.gap_days)
-    assert all(f > 0 for f in table.signal_factor) and all(n >= 0 for n in table.look_noise)
+    assert len(table.ndvi_factor) == len(table.observation_noise) == len(table.gap_days)
+    assert all(f > 0 for f in table.ndvi_factor) and all(n >= 0 for n in table.observation_noise)
 
 
 class Rogue:

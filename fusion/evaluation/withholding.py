@@ -1,4 +1,4 @@
-"""Taking looks out of a cube before anything sees it: the only way in which evaluation hides data."""
+"""Taking observations out of a cube before anything sees it: the only way in which evaluation withholds data."""
 
 import numpy as np
 import xarray as xr
@@ -32,27 +32,29 @@ def composite_end(days: np.ndarray) -> np.ndarray:
 
 
 def optical_bands(cube: xr.DataArray) -> list[str]:
-    """The bands that come from S2 looks: everything that is neither radar nor the coarse series, known or not.
+    """The bands that come from S2 observations: everything that is neither radar nor the coarse series, known or not.
 
-    A cube may carry more than the contract names (a band that flags suspect looks); it must not tell what is hidden.
+    A cube may carry more than the contract names (a band that flags suspect observations); it must not tell what is
+    withheld.
     """
     return [str(band) for band in cube.bands.values if str(band) not in (*RADAR_BANDS, COARSE_NDVI)]
 
 
-def hide_window(cube: xr.DataArray, first: int, last: int) -> xr.DataArray:
-    """Hide every S2 look from day ``first`` to ``last`` (inclusive) and every coarse composite that touches them.
+def withhold_window(cube: xr.DataArray, first: int, last: int) -> xr.DataArray:
+    """Withhold every S2 observation from day ``first`` to ``last`` (inclusive) and every coarse composite that touches
+    them.
 
     A coarse image is stamped with the first day of its composite, so it may hold any day up to :func:`composite_end`.
     Radar stays.
     """
     days = to_days(cube.t.values)
-    looks = (days >= first) & (days <= last)
-    flags = dict.fromkeys(optical_bands(cube), looks)
+    observations = (days >= first) & (days <= last)
+    flags = dict.fromkeys(optical_bands(cube), observations)
     return blank(cube, {**flags, COARSE_NDVI: (days <= last) & (composite_end(days) >= first)})
 
 
-def hide_s2(cube: xr.DataArray, first: int, last: int) -> xr.DataArray:
-    """Hide only the S2 looks of the window, as clouds do: the coarse composites keep what they caught."""
+def withhold_s2(cube: xr.DataArray, first: int, last: int) -> xr.DataArray:
+    """Withhold only the S2 observations of the window, as clouds do: the coarse composites keep what they caught."""
     days = to_days(cube.t.values)
     return blank(cube, dict.fromkeys(optical_bands(cube), (days >= first) & (days <= last)))
 
