@@ -78,7 +78,7 @@ def test_qflag_and_gap_statistics(obs, flag, other_pixel):
     borders = {"UP": 0.0, "TOP": 10.0, "DOWN": 20.0, "OFF": 30.0}
     metrics = {name: np.array([value]) for name, value in borders.items()} | {"FLAG": np.array([0])}
     season_counts(metrics, np.array([0]), np.array([0]), (days, seen))
-    assert [int(metrics[f"LOOKS_{n}"][0]) for n in ("UP", "PEAK", "DOWN")] == list(obs)
+    assert [int(metrics[f"OBS_{n}"][0]) for n in ("UP", "PEAK", "DOWN")] == list(obs)
     assert int(metrics["QFLAG"][0]) == flag
     assert bool(metrics["FLAG"][0] & SEASON_FLAGS["few_observations"]) == (flag < 7)
 
