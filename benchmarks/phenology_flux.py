@@ -16,7 +16,7 @@ import xarray as xr
 
 from fusion.contract import ContractError
 from fusion.phenology.seasons import seasons
-from fusion.phenology.settings import SEASON_FLAGS
+from fusion.phenology.settings import FLAGS
 
 MATCH_DAYS = 60
 SHARE = 0.4
@@ -63,7 +63,7 @@ def default_seasons(cube: xr.DataArray) -> pd.DataFrame:
 
 def within_a_year(found: pd.DataFrame) -> pd.DataFrame:
     """The seasons without the flag ``over_a_year``."""
-    return found[found.FLAG.astype(int) & SEASON_FLAGS["over_a_year"] == 0] if len(found) else found
+    return found[found.FLAG.astype(int) & FLAGS["over_a_year"] == 0] if len(found) else found
 
 
 def original_seasons(cube: xr.DataArray, maxima: pd.DataFrame) -> pd.DataFrame:

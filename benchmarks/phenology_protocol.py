@@ -10,7 +10,7 @@ sigma. The distributions of curve and cloud parameters (``PIXELS``) were chosen 
 days, order 3, on the linearly bridged daily series) reproduces published errors of that method (``PLAIN_PUBLISHED``);
 no parameter of the season method took part.
 
-Which seed is what: the weights of the detection curve (``SEASON_LAMBDA``, ``SEASON_OBS_LAMBDA``) were chosen on
+Which seed is what: the weights of the detection curve (``FUSED_LAMBDA``, ``OBS_LAMBDA``) were chosen on
 seed 20 among five variants, so 20 is no hold-out; 21 and 22 were looked at while the fit was made faster (first
 guesses, end of the iteration), without a setting chosen on them; 23 was run once, after the last change of the method.
 """

@@ -53,10 +53,10 @@ def call(code: str, cube: xr.DataArray, context: dict) -> xr.DataArray:
 def main(request: dict) -> dict:
     """Seconds and memory of the request."""
     codes = [Path(f"{name}.py").read_text(encoding="utf-8") for name in ("fusion_udf", "phenology_udf")]
-    module = load_module_from_string(codes[0])
+    session = load_module_from_string(codes[0])["bundled"]("fusion.inference.session")
     opened = []
-    original = module["open_session"]
-    module["open_session"] = lambda *args: opened.append(1) or original(*args)
+    original = session.open_session
+    session.open_session = lambda *args: opened.append(1) or original(*args)
     days = request["days"]
     fusion = {"start": str(START), "end": str(START + (days - 1)), "s1_units": "dB", "threads": 1}
     seasons = {"method": request.get("method", "reference")}

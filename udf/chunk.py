@@ -4,10 +4,10 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, ContractError
-from udf.context import CONTEXT_ROLES, context_unknown
+from udf.context import ROLES, unknown_word
 
 
-def chunk_in_order(cube: xr.DataArray) -> xr.DataArray:
+def in_order(cube: xr.DataArray) -> xr.DataArray:
     """Dims (t, bands, y, x) in this order, float32, infinite values NaN; a missing band dimension becomes one band.
 
     Raises
@@ -40,7 +40,7 @@ def chunk_in_order(cube: xr.DataArray) -> xr.DataArray:
     return xr.DataArray(values, dims=DIMS, coords=kept)
 
 
-def chunk_by_day(cube: xr.DataArray) -> xr.DataArray:
+def by_day(cube: xr.DataArray) -> xr.DataArray:
     """Dates floored to days, sorted, each once; observations of one day are merged (per pixel and band the first with
     data).
     """
@@ -70,7 +70,7 @@ def chunk_by_day(cube: xr.DataArray) -> xr.DataArray:
     return xr.DataArray(values, dims=cube.dims, coords={**coords, "t": unique.astype("datetime64[ns]")})
 
 
-def chunk_by_role(cube: xr.DataArray, context: dict) -> xr.DataArray:
+def by_role(cube: xr.DataArray, context: dict) -> xr.DataArray:
     """Bands renamed to their roles, others left out; NDVI scaled to physical values.
 
     Raises
@@ -78,14 +78,12 @@ def chunk_by_role(cube: xr.DataArray, context: dict) -> xr.DataArray:
     ContractError
         Labels are missing and the context does not give the order; a label of the context is not there; no S2NDVI.
     """
-    labels = chunk_labels(cube, context)
+    labels = _labels(cube, context)
     named = context["bands"] or {}
     for role, label in named.items():
         if str(label) not in labels:
-            raise ContractError(
-                context_unknown(f"context bands: label {label!r} for {role}", str(label), tuple(labels))
-            )
-    role_of = {label: label for label in CONTEXT_ROLES if label not in named and label in labels}
+            raise ContractError(unknown_word(f"context bands: label {label!r} for {role}", str(label), tuple(labels)))
+    role_of = {label: label for label in ROLES if label not in named and label in labels}
     role_of |= {str(label): role for role, label in named.items()}
     if S2NDVI not in role_of.values():
         raise ContractError(
@@ -106,7 +104,7 @@ def chunk_by_role(cube: xr.DataArray, context: dict) -> xr.DataArray:
     return out.copy(data=values)
 
 
-def chunk_labels(cube: xr.DataArray, context: dict) -> list[str]:
+def _labels(cube: xr.DataArray, context: dict) -> list[str]:
     """Band labels as text; from the context's ``band_order`` where the cube has none."""
     count = cube.sizes["bands"]
     if "bands" in cube.coords:
@@ -123,7 +121,7 @@ def chunk_labels(cube: xr.DataArray, context: dict) -> list[str]:
     else:
         raise ContractError(
             f"the cube has {count} bands without labels; give their order in the context, for example "
-            f"band_order={list(CONTEXT_ROLES)[:count]}"
+            f"band_order={list(ROLES)[:count]}"
         )
     if len(set(labels)) != len(labels):
         raise ContractError(f"the cube has bands {labels}; each label may stand once")

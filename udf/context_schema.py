@@ -1,20 +1,50 @@
-"""JSON Schema of context v1, generated from the table that the UDFs themselves check against."""
+"""JSON Schema of context v1, made from the table that the UDFs check against and what its keys mean."""
 
 import json
-from importlib.resources import files
 
-from udf.context import CONTEXT_KEYS, CONTEXT_ROLES
+from udf.context import KEYS, ROLES
 
 SCHEMA_FILE = "context_v1.schema.json"
 _TYPES = {str: "string", int: "integer", float: "number", dict: "object", list: "array", type(None): "null"}
+
+DESCRIPTIONS = {
+    "version": "version of this context",
+    "model_dir": "folder that holds model.onnx and manifest.json: the #name of the model archive, or a path",
+    "model_sha256": "SHA-256 of model.onnx that the caller expects; null checks the manifest's only",
+    "deps_dir": "folder with onnxruntime unpacked: the #name of the dependency archive; null where it is installed",
+    "bands": "role -> label of the cube's bands, for cubes with other labels than the roles",
+    "band_order": "roles in the order of the cube's bands, for cubes that arrive without labels",
+    "start": "first date of the fused series, YYYY-MM-DD",
+    "end": "last date of the fused series, YYYY-MM-DD",
+    "step_days": "days between two dates of the fused series",
+    "s1_units": "units of VV and VH; needed when the cube holds radar",
+    "latitude": "degrees north of the area: tells the network the season (from 45 degrees on); null: it does without",
+    "ndvi_scale": "factor that turns the cube's S2NDVI into NDVI",
+    "ndvi_offset": "added after the factor, S2NDVI",
+    "coarse_scale": "factor that turns the cube's COARSE_NDVI into NDVI (PROBA-V digital numbers: 0.004)",
+    "coarse_offset": "added after the factor, COARSE_NDVI (PROBA-V digital numbers: -0.08)",
+    "min_observations": "clear Sentinel-2 observations that a pixel needs",
+    "insufficient": "pixels with fewer observations than min_observations: nan = no data, keep = the model's guess, "
+    "error = stop",
+    "sigma": "standard deviation of one observation or of the NDVI itself",
+    "threads": "onnxruntime threads of one call; back-ends give one core a task",
+    "method": "phenology: how dates are read; 'reference' gives the original workflow's two dates",
+    "output": "phenology: season maps, or the smoothed series",
+    "phenology": "options of the season extraction, by name",
+    "smoothing": "options of the smoother, by name",
+}
 
 
 def context_schema() -> dict:
     """The JSON Schema (draft 2020-12) of context v1."""
     properties = {}
-    for key, (types, default, allowed, description) in CONTEXT_KEYS.items():
+    for key, (types, default, allowed) in KEYS.items():
         names = sorted({_TYPES[t] for t in types} - ({"integer"} if float in types else set()))
-        entry: dict = {"description": description, "type": names[0] if len(names) == 1 else names, "default": default}
+        entry: dict = {
+            "description": DESCRIPTIONS[key],
+            "type": names[0] if len(names) == 1 else names,
+            "default": default,
+        }
         if allowed == "date":
             entry["format"] = "date"
         elif isinstance(allowed, tuple) and isinstance(allowed[0], str):
@@ -23,8 +53,8 @@ def context_schema() -> dict:
             bounds = ("const",) if len(allowed) == 1 else ("minimum", "maximum")
             entry |= dict(zip(bounds, allowed, strict=True))
         properties[key] = entry
-    properties["bands"] |= {"propertyNames": {"enum": list(CONTEXT_ROLES)}, "additionalProperties": {"type": "string"}}
-    properties["band_order"] |= {"items": {"enum": list(CONTEXT_ROLES)}, "uniqueItems": True}
+    properties["bands"] |= {"propertyNames": {"enum": list(ROLES)}, "additionalProperties": {"type": "string"}}
+    properties["band_order"] |= {"items": {"enum": list(ROLES)}, "uniqueItems": True}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "ndvi-fusion UDF context, version 1",
@@ -37,8 +67,3 @@ def context_schema() -> dict:
 def schema_text() -> str:
     """The schema as it stands in the repository."""
     return json.dumps(context_schema(), indent=2) + "\n"
-
-
-def committed_schema() -> dict:
-    """The schema file that ships with the package."""
-    return json.loads(files("udf").joinpath(SCHEMA_FILE).read_text(encoding="utf-8"))

@@ -3,11 +3,17 @@
 import numpy as np
 import xarray as xr
 
-from fusion.contract import S2NDVI, ContractError, TimeGrid
+from fusion.contract import FUSED_BANDS, S2NDVI, ContractError, TimeGrid
 from fusion.inference.fuse import fuse_cube
-from udf.chunk import chunk_by_day, chunk_by_role, chunk_in_order
+from udf.chunk import by_day, by_role, in_order
 from udf.context import check_context
-from udf.runtime import runtime_session
+from udf.runtime import model_session
+
+
+def fused_bands(context: dict | None) -> tuple[str, ...]:
+    """Band labels of the answer, once the context is seen to be valid."""
+    check_context(context)
+    return FUSED_BANDS
 
 
 def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
@@ -24,21 +30,21 @@ def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
             "the context lacks start and end; set both (YYYY-MM-DD), so that every chunk answers with the same dates"
         )
     grid = TimeGrid(np.datetime64(options["start"]), np.datetime64(options["end"]), options["step_days"])
-    obs = chunk_by_role(chunk_by_day(chunk_in_order(cube)), options)
-    session = runtime_session(options)
-    frame = fuse_frame(obs)
+    obs = by_role(by_day(in_order(cube)), options)
+    session = model_session(options)
+    frame = _inside_frame(obs)
     inner = obs.isel(y=frame[0], x=frame[1])
     fused = fuse_cube(
         inner, session, grid, s1_units=options["s1_units"], latitude=options["latitude"], sigma=options["sigma"]
     )
-    fused = fuse_few_obs(fused, inner, options)
+    fused = _without_few_obs(fused, inner, options)
     values = np.full((*fused.shape[:2], obs.sizes["y"], obs.sizes["x"]), np.nan, np.float32)
     values[:, :, frame[0], frame[1]] = fused.values
     kept = {name: c.values for name, c in obs.coords.items() if name in ("y", "x")}
     return xr.DataArray(values, dims=fused.dims, coords={**kept, "t": fused.t.values, "bands": fused.bands.values})
 
 
-def fuse_frame(obs: xr.DataArray) -> tuple[slice, slice]:
+def _inside_frame(obs: xr.DataArray) -> tuple[slice, slice]:
     """Rows and columns without the frame of no data that back-ends put around the border of a cube.
 
     The border of the data then is an image border to the network, as it is when the whole cube is fused at once. A
@@ -51,7 +57,7 @@ def fuse_frame(obs: xr.DataArray) -> tuple[slice, slice]:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def fuse_few_obs(fused: xr.DataArray, obs: xr.DataArray, options: dict) -> xr.DataArray:
+def _without_few_obs(fused: xr.DataArray, obs: xr.DataArray, options: dict) -> xr.DataArray:
     """Pixels with fewer clear Sentinel-2 observations than requested: no data, kept, or an error (context)."""
     if options["insufficient"] == "keep" or options["min_observations"] == 0:
         return fused

@@ -1,7 +1,7 @@
 """The phenology UDF: chunk of an NDVI series in, season maps or the smoothed series out.
 
 For ``apply_dimension`` over t. The shell: what it calls is tested in the package, and ``udf/dist/phenology_udf.py`` is
-this file with everything it needs inlined.
+this file with the modules that it needs.
 """
 
 from typing import cast
@@ -9,11 +9,11 @@ from typing import cast
 import xarray as xr
 from openeo.metadata import CollectionMetadata
 
-from udf.season_chunk import season_bands, season_chunk
-
 
 def apply_metadata(metadata: CollectionMetadata, context: dict) -> CollectionMetadata:
     """Band labels of the answer; the smoothed series keeps the labels that it has."""
+    from udf.season_chunk import season_bands
+
     bands = season_bands(context)
     if bands is None or not metadata.has_band_dimension():
         return metadata
@@ -22,4 +22,6 @@ def apply_metadata(metadata: CollectionMetadata, context: dict) -> CollectionMet
 
 def apply_datacube(cube: xr.DataArray, context: dict) -> xr.DataArray:
     """Season maps, one t label a year, or the smoothed series."""
+    from udf.season_chunk import season_chunk
+
     return season_chunk(cube, context)

@@ -15,7 +15,7 @@ from openeo.rest.udp import build_process_dict
 
 from fusion.whole_file import whole_file
 from udf.archive import DEPS_ARCHIVE, MODEL_ARCHIVE
-from udf.context import CONTEXT_KEYS, context_unknown
+from udf.context import KEYS, unknown_word
 from udf.local.grid import geometry_of
 from udf.season_chunk import season_bands
 from udf.targets import TargetSettings
@@ -63,7 +63,7 @@ def process_parameters() -> list[Parameter]:
         ),
         Parameter(
             "method", description="How season dates are read; 'reference' is the original workflow's (bands sos, eos).",
-            default=CONTEXT_KEYS["method"][1], optional=True, schema={"type": "string"},
+            default=KEYS["method"][1], optional=True, schema={"type": "string"},
         ),
         Parameter(
             "output", description="'seasons': season maps; 'smoothed': the smoothed series.", default="seasons",
@@ -113,8 +113,8 @@ def job_options(target: TargetSettings, archives_url: str | None) -> dict[str, A
     if archives_url:
         base = archives_url.rstrip("/")
         options["udf-dependency-archives"] = [
-            f"{base}/{MODEL_ARCHIVE}#{CONTEXT_KEYS['model_dir'][1]}",
-            f"{base}/{DEPS_ARCHIVE}#{CONTEXT_KEYS['deps_dir'][1]}",
+            f"{base}/{MODEL_ARCHIVE}#{KEYS['model_dir'][1]}",
+            f"{base}/{DEPS_ARCHIVE}#{KEYS['deps_dir'][1]}",
         ]
     return options
 
@@ -156,11 +156,11 @@ def call_process(
     known = {p["name"]: p for p in process.definition["parameters"]}
     for name in arguments:
         if name not in known:
-            raise ValueError(context_unknown(f"parameter {name!r}", name, tuple(known)))
+            raise ValueError(unknown_word(f"parameter {name!r}", name, tuple(known)))
     missing = [n for n, p in known.items() if not p.get("optional") and n not in arguments]
     if missing:
         raise ValueError(f"the call of {process.id} lacks {missing}")
-    season_bands({name: value for name, value in arguments.items() if name in CONTEXT_KEYS})
+    season_bands({name: value for name, value in arguments.items() if name in KEYS})
     geometry_of(arguments["area"])
     return openeo.DataCube(graph=PGNode(process.id, arguments=arguments, namespace=namespace), connection=connection)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from fusion.inference.manifest import ModelFileError
 from fusion.inference.session import ModelSession, load_session
 
-RUNTIME_ARCHIVES_HINT = "to the job option udf-dependency-archives (batch jobs only)"
+ARCHIVES_HINT = "to the job option udf-dependency-archives (batch jobs only)"
 
 
-def runtime_session(context: dict) -> ModelSession:
+def model_session(context: dict) -> ModelSession:
     """The model session of this process, opened at the first chunk.
 
     Raises
@@ -18,18 +18,18 @@ def runtime_session(context: dict) -> ModelSession:
     ModelFileError
         Archive missing, damaged or not the one asked for, onnxruntime missing or of another Python.
     """
-    runtime_dependencies(context["deps_dir"])
+    _add_dependencies(context["deps_dir"])
     folder = Path(context["model_dir"])
     if not folder.exists():
         raise ModelFileError(
             f"model folder {str(folder)!r} does not exist (working directory: {Path.cwd().name}); add "
-            f"'https://.../ndvi_fusion_model.zip#{folder.name}' {RUNTIME_ARCHIVES_HINT}, or set model_dir in "
+            f"'https://.../ndvi_fusion_model.zip#{folder.name}' {ARCHIVES_HINT}, or set model_dir in "
             "the context"
         )
     return load_session(folder, threads=context["threads"], expected_sha256=context["model_sha256"])
 
 
-def runtime_dependencies(folder: str | None) -> None:
+def _add_dependencies(folder: str | None) -> None:
     """Make the unpacked dependency archive importable, once; a folder that is not needed may be absent."""
     if folder is None or folder in sys.path:
         return
@@ -39,5 +39,5 @@ def runtime_dependencies(folder: str | None) -> None:
     if "onnxruntime" not in sys.modules and importlib.util.find_spec("onnxruntime") is None:
         raise ModelFileError(
             f"onnxruntime is not installed and the dependency folder {folder!r} does not exist; add "
-            f"'https://.../ndvi_fusion_deps_py311.zip#{folder}' {RUNTIME_ARCHIVES_HINT}"
+            f"'https://.../ndvi_fusion_deps_py311.zip#{folder}' {ARCHIVES_HINT}"
         )

@@ -7,21 +7,21 @@ import xarray as xr
 
 from fusion.contract import NDVI, NDVI_SIGMA, ContractError
 from fusion.phenology.layers import season_cube, season_cube_bands, season_layers
-from fusion.phenology.reference import REFERENCE_BANDS, reference_phenology, reference_smoothing
-from fusion.phenology.settings import SEASON_HRVPP, SEASON_VARIABLES, SeasonSettings
-from fusion.phenology.smoothers import SMOOTH_LAMBDA
-from fusion.phenology.whittaker import whittaker
-from udf.chunk import chunk_by_day, chunk_in_order
-from udf.context import check_context, context_unknown
+from fusion.phenology.reference import BANDS as REFERENCE_BANDS
+from fusion.phenology.reference import reference_phenology, reference_smoothing
+from fusion.phenology.settings import HRVPP_VARIABLES, VARIABLES, SeasonSettings
+from fusion.phenology.whittaker import DAILY_LAMBDA, whittaker
+from udf.chunk import by_day, in_order
+from udf.context import check_context, unknown_word
 
-SEASON_NOT_IN_UDF = ("phenolopy",)  # metrics of another kind; they are in the package only
+NOT_IN_UDF = ("phenolopy",)  # metrics of another kind; they are in the package only
 # the smoother of the UDF is Whittaker; the others are in the package (fusion.smooth): a UDF has to stay small
-SEASON_SMOOTHING = {"lam": SMOOTH_LAMBDA, "envelope_iterations": 0, "step_days": 1}
-SEASON_OBS_SIGMA = 0.03  # NDVI; an observation of this error has weight 1
+SMOOTHING = {"lam": DAILY_LAMBDA, "envelope_iterations": 0, "step_days": 1}
+OBS_SIGMA = 0.03  # NDVI; an observation of this error has weight 1
 # A UDF is compiled anew in every process (source from a string has no file to cache beside): about 6 s, against 15 to
 # 27 us a pixel that numba saves. After about this many pixels without numba the compilation pays.
-SEASON_NUMBA_PIXELS = 225_000
-SEASON_PIXELS_SEEN = {"season maps": 0}  # of this process
+NUMBA_PIXELS = 225_000
+PIXELS_SEEN = {"season maps": 0}  # of this process
 
 
 def season_bands(context: dict | None) -> tuple[str, ...] | None:
@@ -31,7 +31,7 @@ def season_bands(context: dict | None) -> tuple[str, ...] | None:
         return None if options["method"] == "reference" else (NDVI,)
     if options["method"] == "reference":
         return REFERENCE_BANDS
-    settings, variables, _ = season_options(options)
+    settings, variables, _ = _options(options)
     return tuple(season_cube_bands(settings.max_seasons, variables))
 
 
@@ -44,7 +44,7 @@ def season_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
         One sentence that names the value seen, what was expected, and the fix.
     """
     options = check_context(context)
-    series = season_named(chunk_by_day(chunk_in_order(cube)))
+    series = _named(by_day(in_order(cube)))
     if series.sizes["t"] < 2:
         raise ContractError(
             f"the series holds {series.sizes['t']} date; seasons need a series; widen the temporal extent"
@@ -53,12 +53,10 @@ def season_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
         smoothed = reference_smoothing(series)
         return smoothed.astype(np.float32) if options["output"] == "smoothed" else reference_phenology(smoothed)
     if options["output"] == "smoothed":
-        answer = season_smoothed(series, options["smoothing"])
+        answer = _smoothed(series, options["smoothing"])
     else:
-        settings, variables, year = season_options(options)
-        settings = replace(
-            settings, use_numba=season_compiled(series.sizes["y"] * series.sizes["x"], settings.use_numba)
-        )
+        settings, variables, year = _options(options)
+        settings = replace(settings, use_numba=takes_numba(series.sizes["y"] * series.sizes["x"], settings.use_numba))
         layers, years = season_layers(series, settings, year=year)
         answer = season_cube(layers, years, variables)
     answer = answer.transpose("t", "bands", "y", "x")
@@ -66,28 +64,28 @@ def season_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
     return xr.DataArray(np.asarray(answer.values, np.float32), dims=answer.dims, coords=kept)
 
 
-def season_compiled(pixels: int, asked: bool | None) -> bool | None:
+def takes_numba(pixels: int, asked: bool | None) -> bool | None:
     """Whether numba is taken for the next ``pixels``: as asked, else once this process has seen enough of them.
 
     Both ways give equal results.
     """
     if asked is not None:
         return asked
-    SEASON_PIXELS_SEEN["season maps"] += pixels
-    return None if SEASON_PIXELS_SEEN["season maps"] > SEASON_NUMBA_PIXELS else False
+    PIXELS_SEEN["season maps"] += pixels
+    return None if PIXELS_SEEN["season maps"] > NUMBA_PIXELS else False
 
 
-def season_smoothed(series: xr.DataArray, smoothing: dict) -> xr.DataArray:
+def _smoothed(series: xr.DataArray, smoothing: dict) -> xr.DataArray:
     """Whittaker's curve of NDVI between the first and last date, weighed by NDVI_SIGMA where there is one; NaN =
     no observation.
     """
-    chosen = {**SEASON_SMOOTHING, **season_checked(smoothing, tuple(SEASON_SMOOTHING), "smoothing")}
+    chosen = {**SMOOTHING, **_checked(smoothing, tuple(SMOOTHING), "smoothing")}
     bands = [str(b) for b in series.bands.values]
     values = series.isel(bands=bands.index(NDVI) if NDVI in bands else 0).values
     weights = None
     if NDVI_SIGMA in bands:
         spread = series.isel(bands=bands.index(NDVI_SIGMA)).values
-        weights = np.where(spread > 0, (SEASON_OBS_SIGMA / np.maximum(spread, 1e-4)) ** 2, 0.0)
+        weights = np.where(spread > 0, (OBS_SIGMA / np.maximum(spread, 1e-4)) ** 2, 0.0)
     days = series.t.values.astype("datetime64[D]").astype("int64")
     grid = np.arange(days[0], days[-1] + 1, chosen["step_days"])
     curve = whittaker(
@@ -98,7 +96,7 @@ def season_smoothed(series: xr.DataArray, smoothing: dict) -> xr.DataArray:
     return xr.DataArray(curve[:, None], dims=("t", "bands", "y", "x"), coords={**coords, "t": dates, "bands": [NDVI]})
 
 
-def season_named(series: xr.DataArray) -> xr.DataArray:
+def _named(series: xr.DataArray) -> xr.DataArray:
     """The series with its bands named: the labels that it has, NDVI and NDVI_SIGMA where it came without."""
     if "bands" in series.coords:
         return series
@@ -108,27 +106,25 @@ def season_named(series: xr.DataArray) -> xr.DataArray:
     return series.assign_coords(bands=[NDVI, NDVI_SIGMA][:count])
 
 
-def season_options(options: dict) -> tuple[SeasonSettings, tuple[str, ...], int | None]:
+def _options(options: dict) -> tuple[SeasonSettings, tuple[str, ...], int | None]:
     """Settings, variables and year out of the context; unknown options name the near miss."""
     known = tuple(f.name for f in fields(SeasonSettings) if f.name != "method")
-    given = season_checked(options["phenology"], (*known, "variables", "year"), "phenology")
-    if options["method"] in SEASON_NOT_IN_UDF:
+    given = _checked(options["phenology"], (*known, "variables", "year"), "phenology")
+    if options["method"] in NOT_IN_UDF:
         raise ContractError(
             f"method {options['method']!r} does not run inside a UDF; call fusion.seasons on the saved series"
         )
-    variables = tuple(given.pop("variables", None) or SEASON_HRVPP)
+    variables = tuple(given.pop("variables", None) or HRVPP_VARIABLES)
     for name in variables:
-        if name not in SEASON_VARIABLES:
-            raise ContractError(
-                context_unknown(f"context phenology: variable {name!r}", str(name), tuple(SEASON_VARIABLES))
-            )
+        if name not in VARIABLES:
+            raise ContractError(unknown_word(f"context phenology: variable {name!r}", str(name), tuple(VARIABLES)))
     year = given.pop("year", None)
     return SeasonSettings(method=options["method"], **given), variables, year
 
 
-def season_checked(given: dict, known: tuple[str, ...], what: str) -> dict:
+def _checked(given: dict, known: tuple[str, ...], what: str) -> dict:
     """A copy of the options after refusing unknown names."""
     for name in given:
         if name not in known:
-            raise ContractError(context_unknown(f"context {what}: option {name!r}", str(name), known))
+            raise ContractError(unknown_word(f"context {what}: option {name!r}", str(name), known))
     return dict(given)

@@ -13,7 +13,7 @@ from fusion.data.cube_files import read_cube, write_cube
 from fusion.data.geotiff import refuse_cut_off
 from fusion.phenology.plots import plot_parameter
 from fusion.phenology.seasons import seasons
-from fusion.phenology.settings import SEASON_VARIABLES, SeasonSettings
+from fusion.phenology.settings import VARIABLES, SeasonSettings
 from fusion.phenology.smoothing import smooth
 from fusion.whole_file import whole_file
 
@@ -122,7 +122,7 @@ def write_season_geotiffs(data: xr.Dataset, folder: Path) -> list[Path]:
         log.warning("the cube has no CRS, so no GeoTIFF is written; call cube.rio.write_crs(...)")
         return []
     files = []
-    names = [n for n in (*SEASON_VARIABLES, "COUNT") if n in data]
+    names = [n for n in (*VARIABLES, "COUNT") if n in data]
     by_year = data if "year" in data.dims else data.expand_dims("year")
     for y, year in enumerate(by_year.year.values):
         for k, season in enumerate(by_year.season.values):

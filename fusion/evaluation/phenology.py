@@ -14,15 +14,15 @@ from fusion.evaluation.predictor import Predictor, Target, s2_obs
 from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
 from fusion.evaluation.withholding import withhold_s2
-from fusion.phenology.extraction import SEASON_LAYERS, extract_seasons
-from fusion.phenology.settings import SEASON_FLAGS, SeasonSettings
+from fusion.phenology.extraction import LAYERS, extract_seasons
+from fusion.phenology.settings import FLAGS, SeasonSettings
 
 EVENTS = {"SOS": "SOSD", "peak": "MAXD", "EOS": "EOSD"}
 OBS = "observations"  # the extractor on the gappy S2 series itself
 SEASONS_A_SERIES = 4
 MATCH_DAYS = 60  # a season counts as the true one when its maximum lies this near to the true maximum
 CENTRED_DAYS = 7  # pixels whose event lies this near to the middle of the gap are scored
-UNUSABLE = SEASON_FLAGS["no_data"] | SEASON_FLAGS["no_season"] | SEASON_FLAGS["start_cut"] | SEASON_FLAGS["end_cut"]
+UNUSABLE = FLAGS["no_data"] | FLAGS["no_season"] | FLAGS["start_cut"] | FLAGS["end_cut"]
 
 
 class PhenologyRules(Rules):
@@ -73,7 +73,7 @@ def season_dates(days: np.ndarray, ndvi: np.ndarray, sigma: np.ndarray | None = 
     period = np.array([[origin, int(days[-1]), origin]])
     spread = None if sigma is None else np.ascontiguousarray(sigma.T, np.float64)
     layers = extract_seasons(np.ascontiguousarray(ndvi.T, np.float64), spread, np.asarray(days), period, settings)
-    layer = {name: np.asarray(layers[i, 0], np.float64) for i, name in enumerate(SEASON_LAYERS)}
+    layer = {name: np.asarray(layers[i, 0], np.float64) for i, name in enumerate(LAYERS)}
     flags = np.nan_to_num(layer["FLAG"], nan=float(UNUSABLE)).astype(int)
     dates = {event: layer[name] + origin for event, name in EVENTS.items()}
     usable = (flags & UNUSABLE == 0) & np.isfinite(layer["SOSD"]) & np.isfinite(layer["EOSD"])

@@ -10,8 +10,8 @@ import numpy as np
 from fusion.features.features import FEATURE_NAMES, FEATURE_VERSION
 from fusion.inference.manifest import MODEL_FILE, Manifest, ModelFileError, read_model_files
 
-SESSION_CACHE: dict[tuple[str, int, tuple[int, int] | None], "ModelSession"] = {}
-SESSION_LOCK = threading.Lock()
+SESSIONS: dict[tuple[str, int, tuple[int, int] | None], "ModelSession"] = {}
+_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ def load_session(path: str | Path, *, threads: int = 1, expected_sha256: str | N
     ModelFileError
         Missing or damaged files, another hash, features that this package does not compute, no usable onnxruntime.
     """
-    key = (str(Path(path).resolve()), threads, model_file_stamp(Path(path)))
-    with SESSION_LOCK:
-        session = SESSION_CACHE.get(key)
+    key = (str(Path(path).resolve()), threads, _file_stamp(Path(path)))
+    with _LOCK:
+        session = SESSIONS.get(key)
         if session is None:
             session = open_session(Path(path), threads)
-            SESSION_CACHE[key] = session
+            SESSIONS[key] = session
     if expected_sha256 is not None and session.manifest.sha256 != expected_sha256.lower():
         raise ModelFileError(
             f"{path}: model.onnx has sha256 {session.manifest.sha256}, the caller expects {expected_sha256}; use the "
@@ -58,7 +58,7 @@ def load_session(path: str | Path, *, threads: int = 1, expected_sha256: str | N
     return session
 
 
-def model_file_stamp(path: Path) -> tuple[int, int] | None:
+def _file_stamp(path: Path) -> tuple[int, int] | None:
     """Time of change and size of the model's file, so that a model exported again to the same place is read again."""
     file = path / MODEL_FILE if path.is_dir() else path
     if not file.is_file():
@@ -75,7 +75,7 @@ def open_session(path: Path, threads: int) -> ModelSession:
             f"{path}: the model reads feature version {manifest.feature_version} ({len(manifest.features)} channels), "
             f"this package computes version {FEATURE_VERSION} ({len(FEATURE_NAMES)} channels); use a matching pair"
         )
-    runtime = import_onnxruntime()
+    runtime = _import_onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -89,7 +89,7 @@ def open_session(path: Path, threads: int) -> ModelSession:
     return ModelSession(runner, manifest)
 
 
-def import_onnxruntime() -> Any:
+def _import_onnxruntime() -> Any:
     """onnxruntime, or one sentence on why it cannot be used."""
     try:
         import onnxruntime

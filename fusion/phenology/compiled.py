@@ -6,7 +6,7 @@ from functools import partial
 from types import FunctionType
 
 KERNELS: dict[tuple[str, str], Callable | None] = {}
-COMPILED_LOGGER = logging.getLogger("fusion.phenology.compiled")
+_log = logging.getLogger(__name__)
 
 
 def compiled_kernel(function: Callable, *, helpers: tuple = (), use_numba: bool | None = None) -> Callable | None:
@@ -31,18 +31,18 @@ def compiled_kernel(function: Callable, *, helpers: tuple = (), use_numba: bool 
         return None
     key = (function.__module__, function.__qualname__)
     if key not in KERNELS:
-        KERNELS[key] = jit_or_none(function, helpers)
+        KERNELS[key] = _jit_or_none(function, helpers)
     if KERNELS[key] is None and use_numba:
         raise ImportError("use_numba=True, but numba cannot be imported; install it or pass use_numba=None")
     return KERNELS[key]
 
 
-def jit_or_none(function: Callable, helpers: tuple) -> Callable | None:
+def _jit_or_none(function: Callable, helpers: tuple) -> Callable | None:
     """Compile lazily with numba; source that was exec'd (a UDF) has no file to cache beside and is not cached."""
     try:
         import numba
     except Exception as error:  # an ABI mismatch raises other errors than ImportError
-        COMPILED_LOGGER.info("numba is not usable (%s); the numpy path is taken", error)
+        _log.info("numba is not usable (%s); the numpy path is taken", error)
         return None
     compiled = partial(
         numba.jit, nopython=True, nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz", "reassoc"}
@@ -50,15 +50,15 @@ def jit_or_none(function: Callable, helpers: tuple) -> Callable | None:
     names = dict(function.__globals__)
     for helper in helpers:
         name, helper = helper if isinstance(helper, tuple) else (helper.__name__, helper)
-        names[name] = compiled(with_globals(helper, names))
-    function = with_globals(function, names)
+        names[name] = compiled(_with_globals(helper, names))
+    function = _with_globals(function, names)
     try:
         return compiled(function, cache=True)
     except RuntimeError:  # "no locator available": nowhere to cache
         return compiled(function)
 
 
-def with_globals(function: Callable, names: dict) -> Callable:
+def _with_globals(function: Callable, names: dict) -> Callable:
     """The same function looking up its globals elsewhere, so that compiled helpers stand in for plain ones."""
     twin = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
     twin.__module__, twin.__qualname__ = function.__module__, function.__qualname__

@@ -5,28 +5,28 @@ from functools import lru_cache
 
 import numpy as np
 
-from fusion.phenology.detection import detect_seasons, season_starts
+from fusion.phenology.detection import detect_seasons, first_guess
 from fusion.phenology.double_logistic import double_logistic, fit_double_logistic
 from fusion.phenology.settings import SeasonSettings
-from fusion.phenology.whittaker import robust_weights, whittaker, whittaker_penalty
+from fusion.phenology.whittaker import difference_penalty, robust_weights, whittaker
 
-SEASON_LAMBDA = 20.0  # smoothness of the detection curve on a 5-day axis: half power at a period of 66 d
-SEASON_OBS_LAMBDA = 30.0  # the same for noisy, gappy observations: 74 d
-SEASON_ROBUST = 2  # reweighting passes of the detection curve of observations, against undetected clouds
-SEASON_MIN_OBS = 5
-SEASON_ERROR_DAYS = 14.0  # correlation time of the errors of a fused series (rho = 0.7 at 5 d)
-SEASON_TUKEY = 4.0  # standard deviations beyond which an observation has no weight
-SEASON_ROUNDS = 4  # robust rounds
-SEASON_SCALE_OBS = 4.0  # the assumed error of an observation counts like so many residuals
-SEASON_FOLLOWS = (
+FUSED_LAMBDA = 20.0  # smoothness of the detection curve on a 5-day axis: half power at a period of 66 d
+OBS_LAMBDA = 30.0  # the same for noisy, gappy observations: 74 d
+ROBUST_PASSES = 2  # reweighting passes of the detection curve of observations, against undetected clouds
+MIN_OBS = 5
+ERROR_DAYS = 14.0  # correlation time of the errors of a fused series (rho = 0.7 at 5 d)
+TUKEY = 4.0  # standard deviations beyond which an observation has no weight
+ROBUST_ROUNDS = 4  # robust rounds
+SCALE_OBS = 4.0  # the assumed error of an observation counts like so many residuals
+FOLLOWS = (
     0.04,
     0.12,
 )  # a curve follows the observations while their scatter stays below 0.04 + 12 % of its rise
-SEASON_MISFIT = 3.0  # weighted squared residual per sample beyond which a fused series is fitted robustly too
+MISFIT = 3.0  # weighted squared residual per sample beyond which a fused series is fitted robustly too
 
 
 @dataclass(frozen=True)
-class SeasonAxis:
+class RegularAxis:
     """Regular axis that holds all dates: ``first + step * k``, and the position of every date on it."""
 
     first: int
@@ -53,15 +53,15 @@ class FittedSeasons:
     follows: np.ndarray  # (M,) bool, the curve follows the observations
 
 
-def season_axis(days: np.ndarray) -> SeasonAxis:
+def regular_axis(days: np.ndarray) -> RegularAxis:
     """The coarsest regular axis through all (sorted) dates."""
     gaps = np.diff(days)
     step = int(np.gcd.reduce(gaps[gaps > 0])) if (gaps > 0).any() else 1
     position = (days - days[0]) // step
-    return SeasonAxis(int(days[0]), step, int(position[-1]) + 1, position.astype(np.int64))
+    return RegularAxis(int(days[0]), step, int(position[-1]) + 1, position.astype(np.int64))
 
 
-def place_obs(axis: SeasonAxis, values: np.ndarray, sigma: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+def place_obs(axis: RegularAxis, values: np.ndarray, sigma: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Values (N, length) on the axis, NaN = missing, and their sigma; observations of one day become their mean."""
     if axis.length == values.shape[1] and (np.diff(axis.position) == 1).all():
         return np.ascontiguousarray(values), None if sigma is None else np.ascontiguousarray(sigma)
@@ -75,14 +75,14 @@ def place_obs(axis: SeasonAxis, values: np.ndarray, sigma: np.ndarray | None) ->
     return means[0], None if sigma is None else means[1]
 
 
-def detection_curve(axis: SeasonAxis, obs: np.ndarray, fused: bool, use_numba: bool | None) -> np.ndarray:
+def detection_curve(axis: RegularAxis, obs: np.ndarray, fused: bool, use_numba: bool | None) -> np.ndarray:
     """Smooth, gap-free curve (N, length); flat outside a pixel's first and last observation; all NaN without any."""
     per_step = len(np.unique(axis.position)) / axis.length
-    lam = (SEASON_LAMBDA if fused else SEASON_OBS_LAMBDA) * (5.0 / axis.step) ** 4 * per_step
+    lam = (FUSED_LAMBDA if fused else OBS_LAMBDA) * (5.0 / axis.step) ** 4 * per_step
     if fused and np.isfinite(obs).all() and axis.length > 2:
-        return obs.astype(np.float32, copy=False) @ season_smoother(axis.length, lam).astype(np.float32)
+        return obs.astype(np.float32, copy=False) @ _smoother_matrix(axis.length, lam).astype(np.float32)
     values, weights = obs.T, None
-    for _ in range(0 if fused else SEASON_ROBUST):
+    for _ in range(0 if fused else ROBUST_PASSES):
         weights = robust_weights(values, whittaker(values, weights, lam=lam, use_numba=use_numba), None)
     curve = whittaker(values, weights, lam=lam, use_numba=use_numba).T.copy()
     seen = np.isfinite(obs)
@@ -93,9 +93,9 @@ def detection_curve(axis: SeasonAxis, obs: np.ndarray, fused: bool, use_numba: b
 
 
 @lru_cache(maxsize=8)
-def season_smoother(length: int, lam: float) -> np.ndarray:
+def _smoother_matrix(length: int, lam: float) -> np.ndarray:
     """Whittaker smoothing of a gap-free series as one symmetric matrix."""
-    bands = lam * whittaker_penalty(length, 2)
+    bands = lam * difference_penalty(length, 2)
     matrix = np.diag(1.0 + bands[0])
     for k in (1, 2):
         matrix += np.diag(bands[k, : length - k], k) + np.diag(bands[k, : length - k], -k)
@@ -124,7 +124,7 @@ def find_seasons(curve: np.ndarray, slots: int, settings: SeasonSettings) -> tup
 
 
 def fit_seasons(
-    axis: SeasonAxis,
+    axis: RegularAxis,
     obs: np.ndarray,
     sigma: np.ndarray | None,
     curve: np.ndarray,
@@ -134,34 +134,32 @@ def fit_seasons(
     """Fit a double logistic to every season found on the detection curve."""
     pixel, left, peak, right = rows
     step, use_numba = float(axis.step), settings.use_numba
-    window, start = season_starts(curve, pixel, left, peak, right, step, use_numba=use_numba)
+    window, start = first_guess(curve, pixel, left, peak, right, step, use_numba=use_numba)
     error_days = settings.error_days
     if error_days is None:
-        error_days = SEASON_ERROR_DAYS if sigma is not None else 0.0
+        error_days = ERROR_DAYS if sigma is not None else 0.0
     rho = float(np.exp(-axis.step / error_days)) if error_days > 0 else 0.0
     if sigma is not None:
         theta, chol, chi2, typical = fit_double_logistic(
             obs, sigma, pixel, window, start, step=step, rho=rho, use_numba=use_numba
         )
         scale = np.ones(len(pixel))
-        poor = np.flatnonzero(chi2 > SEASON_MISFIT)
+        poor = np.flatnonzero(chi2 > MISFIT)
     else:
         theta, chol, scale = start.copy(), np.empty((len(pixel), 7, 7)), np.ones(len(pixel))
         typical, poor = np.full(len(pixel), settings.obs_sigma), np.arange(len(pixel))
     if len(poor):
-        z, spread = season_windows(obs, sigma, pixel[poor], window[poor], settings)
+        z, spread = _window_values(obs, sigma, pixel[poor], window[poor], settings)
         floor = 0.1 if sigma is None else 1.0
-        fitted = robust_double_logistic(z, spread, window[poor], start[poor], rho, floor, step, use_numba)
+        fitted = _robust_fit(z, spread, window[poor], start[poor], rho, floor, step, use_numba)
         theta[poor], chol[poor], scale[poor] = fitted
     error = scale * typical
-    follows = error <= SEASON_FOLLOWS[0] + SEASON_FOLLOWS[1] * np.abs(theta[:, 1]) + (
-        typical if sigma is not None else 0
-    )
+    follows = error <= FOLLOWS[0] + FOLLOWS[1] * np.abs(theta[:, 1]) + (typical if sigma is not None else 0)
     edge = np.stack([window[:, 0] == 0, window[:, 1] == axis.length - 1], axis=1)
     return FittedSeasons(pixel, window, edge, theta, chol, error, follows)
 
 
-def season_windows(obs, sigma, pixel, window, settings) -> tuple[np.ndarray, np.ndarray]:
+def _window_values(obs, sigma, pixel, window, settings) -> tuple[np.ndarray, np.ndarray]:
     """Observations (0 where missing) and sigma (infinite where missing or outside) of every window, (M, L)."""
     length = int((window[:, 1] - window[:, 0]).max(initial=0)) + 1
     at = np.minimum(window[:, :1] + np.arange(length), obs.shape[1] - 1)
@@ -172,33 +170,33 @@ def season_windows(obs, sigma, pixel, window, settings) -> tuple[np.ndarray, np.
     return np.where(seen, z, 0.0), np.where(seen, spread, np.inf)
 
 
-def robust_double_logistic(z, spread, window, theta, rho, floor, step: float, use_numba: bool | None) -> tuple:
+def _robust_fit(z, spread, window, theta, rho, floor, step: float, use_numba: bool | None) -> tuple:
     """Reweighted fit (Tukey's biweight on residuals over a per-season scale); returns also the scale of the errors."""
     t = step * np.arange(z.shape[1])
     seen = np.isfinite(spread)
     count, rows = seen.sum(1), np.arange(len(z))
     window = np.stack([0 * rows, window[:, 1] - window[:, 0]], axis=1)
     scale = np.full(len(z), 2.0)
-    for round_number in range(SEASON_ROUNDS):
-        u = np.abs(z - season_curve(t, theta)) / spread
+    for round_number in range(ROBUST_ROUNDS):
+        u = np.abs(z - fitted_curve(t, theta)) / spread
         if round_number:
-            scale = season_scale(u, seen, count, floor)
-        robust = np.maximum(1 - np.square(u / (SEASON_TUKEY * scale[:, None])), 0.0)
+            scale = _robust_scale(u, seen, count, floor)
+        robust = np.maximum(1 - np.square(u / (TUKEY * scale[:, None])), 0.0)
         with np.errstate(divide="ignore"):
             weighted = spread * scale[:, None] / robust
         theta, chol, *_ = fit_double_logistic(z, weighted, rows, window, theta, step=step, rho=rho, use_numba=use_numba)
     return theta, chol, scale
 
 
-def season_scale(u: np.ndarray, seen: np.ndarray, count: np.ndarray, floor: float) -> np.ndarray:
+def _robust_scale(u: np.ndarray, seen: np.ndarray, count: np.ndarray, floor: float) -> np.ndarray:
     """Robust standard deviation of weighted residuals, from their median size, shrunk to 1 where they are few."""
     ordered = np.sort(np.where(seen, u, np.inf), axis=1)
     middle = np.take_along_axis(ordered, np.maximum(count // 2, 0)[:, None], axis=1)[:, 0]
     middle = np.where(np.isfinite(middle), middle, 1.0)
     variance = np.square(1.4826 * middle) * count / np.maximum(count - 5.0, 1.0)
-    return np.maximum(np.sqrt((count * variance + SEASON_SCALE_OBS) / (count + SEASON_SCALE_OBS)), floor)
+    return np.maximum(np.sqrt((count * variance + SCALE_OBS) / (count + SCALE_OBS)), floor)
 
 
-def season_curve(t: np.ndarray, theta: np.ndarray) -> np.ndarray:
+def fitted_curve(t: np.ndarray, theta: np.ndarray) -> np.ndarray:
     """Double-logistic values (M, len(t))."""
     return double_logistic(t[:, None], theta).T

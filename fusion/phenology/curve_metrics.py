@@ -8,7 +8,7 @@ median slope as in phenolopy. All work on one row a season, NaN outside its wind
 import numpy as np
 
 from fusion.contract import ContractError
-from fusion.phenology.fit_metrics import season_cut
+from fusion.phenology.fit_metrics import cut_flags
 from fusion.phenology.settings import SeasonSettings
 
 
@@ -33,17 +33,17 @@ def curve_metrics(
     before, after = inside & (day <= peak[:, None]), inside & (day >= peak[:, None])
     left, right = np.where(before, curve, np.inf).min(1), np.where(after, curve, np.inf).min(1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        maxd, maxv = curve_vertex(curve, peak)
+        maxd, maxv = _vertex(curve, peak)
         minv = 0.5 * (left + right)
         ampl = maxv - minv
         slopes = np.gradient(curve, axis=1) if curve.shape[1] > 2 else np.zeros_like(curve)
-        sosd, eosd = CURVE_METHODS[settings.method](curve, slopes, peak, before, after, (left, right), ampl, settings)
+        sosd, eosd = RULES[settings.method](curve, slopes, peak, before, after, (left, right), ampl, settings)
         sosd, eosd = (np.where((d >= begin) & (d <= end), d, np.nan) for d in (sosd, eosd))
-        sosv, eosv = curve_at(curve, sosd), curve_at(curve, eosd)
-        lslope, rslope = curve_at(slopes, sosd), -curve_at(slopes, eosd)
-        tprod = curve_integral(curve, sosd, eosd)
+        sosv, eosv = _value_at(curve, sosd), _value_at(curve, eosd)
+        lslope, rslope = _value_at(slopes, sosd), -_value_at(slopes, eosd)
+        tprod = _integral(curve, sosd, eosd)
         spread = np.sqrt(1.5) * level_sigma
-        bend = np.abs(curve_second(curve)[rows, peak])
+        bend = np.abs(_second_difference(curve)[rows, peak])
     out = {"SOSD": sosd, "EOSD": eosd, "MAXD": maxd, "SOSV": sosv, "EOSV": eosv, "MINV": minv, "MAXV": maxv}
     out |= {"AMPL": ampl, "LENGTH": eosd - sosd, "LSLOPE": lslope, "RSLOPE": rslope}
     out |= {"TPROD": tprod, "SPROD": tprod - minv * (eosd - sosd)}
@@ -51,15 +51,15 @@ def curve_metrics(
         out |= {"SOSD_SIGMA": spread / np.abs(lslope), "EOSD_SIGMA": spread / np.abs(rslope)}
         out["MAXD_SIGMA"] = np.minimum(level_sigma / np.maximum(bend, 1e-6) / 10.0, 60.0)
         sides = ((before, 0.1, left, -1), (before, 0.8, left, -1), (after, 0.8, right, 1), (after, 0.1, right, 1))
-        borders = [curve_outward(curve, peak, where, share * ampl + low, way) for where, share, low, way in sides]
-        edge_rest = curve_edge_rest(curve, slopes, begin, end, ampl)
+        borders = [_outward(curve, peak, where, share * ampl + low, way) for where, share, low, way in sides]
+        edge_rest = _edge_rest(curve, slopes, begin, end, ampl)
     for name, value, fallback in zip(("UP", "TOP", "DOWN", "OFF"), borders, (begin, maxd, maxd, end), strict=True):
         out[name] = np.where(np.isfinite(value), value, fallback)
-    out["FLAG"] = season_cut(out, edge_rest, open_edge, begin.astype(float), end.astype(float))
+    out["FLAG"] = cut_flags(out, edge_rest, open_edge, begin.astype(float), end.astype(float))
     return out
 
 
-def curve_edge_rest(curve, slopes, begin, end, ampl) -> tuple[np.ndarray, np.ndarray]:
+def _edge_rest(curve, slopes, begin, end, ampl) -> tuple[np.ndarray, np.ndarray]:
     """Share of the amplitude that the flank would still fall within 30 days beyond the window's ends."""
     rows = np.arange(len(curve))
     first = np.maximum(slopes[rows, np.minimum(begin + 1, end)], 0.0) * 30 / ampl
@@ -67,7 +67,7 @@ def curve_edge_rest(curve, slopes, begin, end, ampl) -> tuple[np.ndarray, np.nda
     return np.nan_to_num(first), np.nan_to_num(last)
 
 
-def curve_vertex(curve: np.ndarray, peak: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _vertex(curve: np.ndarray, peak: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sub-day position and height of an extremum, by the parabola through it and its neighbours."""
     rows, last = np.arange(len(curve)), curve.shape[1] - 1
     a, b, c = (curve[rows, np.clip(peak + k, 0, last)] for k in (-1, 0, 1))
@@ -77,14 +77,14 @@ def curve_vertex(curve: np.ndarray, peak: np.ndarray) -> tuple[np.ndarray, np.nd
     return peak + shift, np.where(np.isfinite(bend), b - 0.25 * (a - c) * shift, b)
 
 
-def curve_second(curve: np.ndarray) -> np.ndarray:
+def _second_difference(curve: np.ndarray) -> np.ndarray:
     """Second difference per day squared; NaN at the ends."""
     out = np.full(curve.shape, np.nan)
     out[:, 1:-1] = curve[:, 2:] - 2 * curve[:, 1:-1] + curve[:, :-2]
     return out
 
 
-def curve_at(curve: np.ndarray, t: np.ndarray) -> np.ndarray:
+def _value_at(curve: np.ndarray, t: np.ndarray) -> np.ndarray:
     """Linear interpolation at one time a row; NaN for a NaN time."""
     left = np.clip(np.nan_to_num(np.floor(t)).astype(np.int64), 0, max(curve.shape[1] - 2, 0))
     rows, share = np.arange(len(curve)), t - left
@@ -92,7 +92,7 @@ def curve_at(curve: np.ndarray, t: np.ndarray) -> np.ndarray:
     return np.where(share == 0, curve[rows, left], curve[rows, left] * (1 - share) + curve[rows, right] * share)
 
 
-def curve_integral(curve: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+def _integral(curve: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
     """Integral of the piecewise-linear curve between two times, NDVI days."""
     filled = np.nan_to_num(curve)
     total = np.zeros(curve.shape)
@@ -101,13 +101,13 @@ def curve_integral(curve: np.ndarray, first: np.ndarray, last: np.ndarray) -> np
     def until(t):
         whole = np.clip(np.nan_to_num(np.floor(t)).astype(np.int64), 0, curve.shape[1] - 1)
         rows, share = np.arange(len(curve)), t - whole
-        nearer = np.where(share == 0, filled[rows, whole], curve_at(filled, t))
+        nearer = np.where(share == 0, filled[rows, whole], _value_at(filled, t))
         return total[rows, whole] + 0.5 * (filled[rows, whole] + nearer) * share
 
     return until(last) - until(first)
 
 
-def curve_outward(curve, peak, side_mask, level, way) -> np.ndarray:
+def _outward(curve, peak, side_mask, level, way) -> np.ndarray:
     """First time, going outward from the peak, at which the curve falls to ``level``; NaN if it never does."""
     day, rows, last = np.arange(curve.shape[1]), np.arange(len(curve)), curve.shape[1] - 1
     under = side_mask & (curve <= level[:, None]) & (day != peak[:, None])
@@ -118,12 +118,12 @@ def curve_outward(curve, peak, side_mask, level, way) -> np.ndarray:
     return np.where(under.any(1), j - way * share, np.nan)
 
 
-def curve_best(score: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _best(score: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Sub-day position of the largest score inside the mask; NaN where the mask is empty."""
     score = np.where(mask & np.isfinite(score), score, -np.inf)
     best = score.argmax(1)
     rows = np.arange(len(score))
-    position, _ = curve_vertex(np.where(np.isfinite(score), score, np.nan), best)
+    position, _ = _vertex(np.where(np.isfinite(score), score, np.nan), best)
     return np.where(np.isfinite(score[rows, best]), position, np.nan)
 
 
@@ -134,36 +134,36 @@ def by_level(curve, slopes, peak, before, after, lows, ampl, settings):
         levels = np.full(len(curve), settings.start), np.full(len(curve), settings.end)
     else:
         levels = minv + settings.start * ampl, minv + settings.end * ampl
-    return curve_outward(curve, peak, before, levels[0], -1), curve_outward(curve, peak, after, levels[1], 1)
+    return _outward(curve, peak, before, levels[0], -1), _outward(curve, peak, after, levels[1], 1)
 
 
 def by_first_derivative(curve, slopes, peak, before, after, lows, ampl, settings):
     """Steepest rise and steepest fall."""
-    return curve_best(slopes, before), curve_best(-slopes, after)
+    return _best(slopes, before), _best(-slopes, after)
 
 
 def by_max_curvature(curve, slopes, peak, before, after, lows, ampl, settings):
     """Largest curvature between trough and steepest rise, and between steepest fall and trough."""
     day = np.arange(curve.shape[1])
     up, down = by_first_derivative(curve, slopes, peak, before, after, lows, ampl, settings)
-    bend = curve_second(curve) / (1 + slopes**2) ** 1.5
-    return curve_best(bend, before & (day <= up[:, None])), curve_best(bend, after & (day >= down[:, None]))
+    bend = _second_difference(curve) / (1 + slopes**2) ** 1.5
+    return _best(bend, before & (day <= up[:, None])), _best(bend, after & (day >= down[:, None]))
 
 
 def by_zhang(curve, slopes, peak, before, after, lows, ampl, settings):
     """Extremes of the rate of change of curvature outside its maxima: greenup onset and dormancy onset."""
     day = np.arange(curve.shape[1])
     up, down = by_max_curvature(curve, slopes, peak, before, after, lows, ampl, settings)
-    rate = np.gradient(curve_second(curve) / (1 + slopes**2) ** 1.5, axis=1)
-    return curve_best(rate, before & (day <= up[:, None])), curve_best(-rate, after & (day >= down[:, None]))
+    rate = np.gradient(_second_difference(curve) / (1 + slopes**2) ** 1.5, axis=1)
+    return _best(rate, before & (day <= up[:, None])), _best(-rate, after & (day >= down[:, None]))
 
 
 def by_gu(curve, slopes, peak, before, after, lows, ampl, settings):
     """Where the tangents of the steepest slopes meet the base line on either side."""
     up, down = by_first_derivative(curve, slopes, peak, before, after, lows, ampl, settings)
     return (
-        up - (curve_at(curve, up) - lows[0]) / curve_at(slopes, up),
-        down - (curve_at(curve, down) - lows[1]) / curve_at(slopes, down),
+        up - (_value_at(curve, up) - lows[0]) / _value_at(slopes, up),
+        down - (_value_at(curve, down) - lows[1]) / _value_at(slopes, down),
     )
 
 
@@ -181,7 +181,7 @@ def by_median_slope(curve, slopes, peak, before, after, lows, ampl, settings):
     return tuple(out)
 
 
-CURVE_METHODS = {
+RULES = {
     "relative_amplitude": by_level,
     "absolute": by_level,
     "first_derivative": by_first_derivative,
@@ -194,5 +194,5 @@ CURVE_METHODS = {
 
 def check_curve_method(method: str) -> None:
     """Refuse a method that has no rule for a daily curve."""
-    if method not in CURVE_METHODS:
-        raise ContractError(f"method is {method!r}; expected one of {', '.join(CURVE_METHODS)} for a fitted curve")
+    if method not in RULES:
+        raise ContractError(f"method is {method!r}; expected one of {', '.join(RULES)} for a fitted curve")

@@ -8,8 +8,8 @@ import numpy as np
 
 from fusion.phenology.compiled import compiled_kernel
 
-SEASON_FLAT_SHARE = 0.1  # a season's window is extended over neighbouring samples this close to its trough
-SEASON_BLUR_DAYS = 8.2  # what the detection curve adds, in squares, to the time constant of a logistic edge
+FLAT_SHARE = 0.1  # a season's window is extended over neighbouring samples this close to its trough
+BLUR_DAYS = 8.2  # what the detection curve adds, in squares, to the time constant of a logistic edge
 
 
 def detect_seasons(
@@ -36,12 +36,12 @@ def detect_seasons(
     shape = (len(curve), slots)
     left, peak, right = (np.full(shape, -1, np.int32) for _ in range(3))
     count = np.zeros(len(curve), np.int32)
-    kernel = compiled_kernel(detect_kernel, use_numba=use_numba)
-    (kernel or detect_numpy)(curve, delta, left, peak, right, count)
+    kernel = compiled_kernel(_detect_kernel, use_numba=use_numba)
+    (kernel or _detect_numpy)(curve, delta, left, peak, right, count)
     return left, peak, right, count
 
 
-def detect_kernel(curve, delta, left, peak, right, count):
+def _detect_kernel(curve, delta, left, peak, right, count):
     """Scalar pass for numba."""
     slots = left.shape[1]
     for n in range(curve.shape[0]):
@@ -71,7 +71,7 @@ def detect_kernel(curve, delta, left, peak, right, count):
         count[n] = found
 
 
-def detect_numpy(curve, delta, left, peak, right, count):
+def _detect_numpy(curve, delta, left, peak, right, count):
     """The same pass for all series at once."""
     slots = left.shape[1]
     high, low = curve[:, 0].copy(), curve[:, 0].copy()
@@ -103,7 +103,7 @@ def detect_numpy(curve, delta, left, peak, right, count):
     close_season(np.flatnonzero(heading == -1))
 
 
-def season_starts(
+def first_guess(
     curve: np.ndarray, pixel: np.ndarray, left: np.ndarray, peak: np.ndarray, right: np.ndarray, step: float,
     *, use_numba: bool | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
@@ -123,12 +123,12 @@ def season_starts(
         Parameters in days since the window's first sample.
     """
     window, theta = np.empty((len(pixel), 2), np.int32), np.empty((len(pixel), 7))
-    kernel = compiled_kernel(season_start_kernel, use_numba=use_numba)
-    (kernel or season_start_numpy)(curve, pixel, left, peak, right, float(step), window, theta)
+    kernel = compiled_kernel(_guess_kernel, use_numba=use_numba)
+    (kernel or _guess_numpy)(curve, pixel, left, peak, right, float(step), window, theta)
     return window, theta
 
 
-def season_start_kernel(curve, pixel, left, peak, right, step, window, theta):
+def _guess_kernel(curve, pixel, left, peak, right, step, window, theta):
     """Scalar pass for numba."""
     last = curve.shape[1] - 1
     for m in range(len(pixel)):
@@ -147,18 +147,18 @@ def season_start_kernel(curve, pixel, left, peak, right, step, window, theta):
                         trough = i
             height = c[top] - c[trough]
             i, ground, level = trough, float(c[trough]), 1
-            while i != edge and c[i + way] <= c[trough] + SEASON_FLAT_SHARE * height:
+            while i != edge and c[i + way] <= c[trough] + FLAT_SHARE * height:
                 i += way
                 ground += c[i]
                 level += 1
             window[m, side] = i
             i = trough
-            while i != top and c[i - way] <= c[trough] + SEASON_FLAT_SHARE * height:
+            while i != top and c[i - way] <= c[trough] + FLAT_SHARE * height:
                 i -= way
                 ground += c[i]
                 level += 1
             j = top
-            while j != trough and c[j + way] >= c[top] - SEASON_FLAT_SHARE * height:
+            while j != trough and c[j + way] >= c[top] - FLAT_SHARE * height:
                 j += way
                 crest += c[j]
                 flat += 1
@@ -170,7 +170,7 @@ def season_start_kernel(curve, pixel, left, peak, right, step, window, theta):
             share = min(max((c[j - way] - half) / fall, 0.0), 1.0) if j != top else 0.5
             theta[m, 3 + 2 * side] = step * (j - way + way * share)
             k = 0.25 * height * step / fall
-            k = np.sqrt(max(k * k - SEASON_BLUR_DAYS**2, 0.0))
+            k = np.sqrt(max(k * k - BLUR_DAYS**2, 0.0))
             theta[m, 4 + 2 * side] = np.log(min(max(k, 4.0), 25.0))
             theta[m, 2 * side] = ground / level
         theta[m, 1] = crest / flat - theta[m, 0]
@@ -179,7 +179,7 @@ def season_start_kernel(curve, pixel, left, peak, right, step, window, theta):
         theta[m, 5] -= step * window[m, 0]
 
 
-def season_start_numpy(curve, pixel, left, peak, right, step, window, theta):
+def _guess_numpy(curve, pixel, left, peak, right, step, window, theta):
     """The same for all seasons at once."""
     c, rows = curve[pixel], np.arange(len(pixel))
     last, index = curve.shape[1] - 1, np.arange(curve.shape[1])
@@ -187,34 +187,34 @@ def season_start_numpy(curve, pixel, left, peak, right, step, window, theta):
     crest, flat = top.astype(float), np.ones(len(pixel))
     for side, way, trough in ((0, -1, left), (1, 1, right)):
         beside = way * (index - peak[:, None]) >= 0
-        far = season_first(np.where(beside, c, np.inf) == np.where(beside, c, np.inf).min(1)[:, None], way)
+        far = _first_true(np.where(beside, c, np.inf) == np.where(beside, c, np.inf).min(1)[:, None], way)
         trough = np.where(trough < 0, far, trough)
         bottom = c[rows, trough]
         height = top - bottom
-        high = c > (bottom + SEASON_FLAT_SHARE * height)[:, None]
+        high = c > (bottom + FLAT_SHARE * height)[:, None]
         beyond = high & (way * (index - trough[:, None]) > 0)
-        window[:, side] = np.where(beyond.any(1), season_first(beyond, way) - way, last if side else 0)
-        inner = season_first(high & (way * (index - trough[:, None]) < 0), -way) + way
+        window[:, side] = np.where(beyond.any(1), _first_true(beyond, way) - way, last if side else 0)
+        inner = _first_true(high & (way * (index - trough[:, None]) < 0), -way) + way
         level = (way * (index - inner[:, None]) >= 0) & (way * (index - window[:, side : side + 1]) <= 0)
         theta[:, 2 * side] = np.where(level, c, 0.0).sum(1) / level.sum(1)
-        below = beside & (c < (top - SEASON_FLAT_SHARE * height)[:, None])
-        ridge = beside & (index != peak[:, None]) & (way * (index - season_first(below, way)[:, None]) < 0)
+        below = beside & (c < (top - FLAT_SHARE * height)[:, None])
+        ridge = beside & (index != peak[:, None]) & (way * (index - _first_true(below, way)[:, None]) < 0)
         crest, flat = crest + np.where(ridge, c, 0.0).sum(1), flat + ridge.sum(1)
         half = 0.5 * (bottom + top)
         under = beside & (c < half[:, None]) & (index != peak[:, None])
-        j = np.where(under.any(1), season_first(under, way), trough)
+        j = np.where(under.any(1), _first_true(under, way), trough)
         before = np.clip(j - way, 0, last)
         moved = j != peak
         fall = np.where(moved, np.maximum(c[rows, before] - c[rows, j], 1e-6), 1e-6)
         share = np.where(moved, np.clip((c[rows, before] - half) / fall, 0.0, 1.0), 0.5)
         theta[:, 3 + 2 * side] = step * (j - way + way * share)
-        k = np.sqrt(np.maximum((0.25 * height * step / fall) ** 2 - SEASON_BLUR_DAYS**2, 0.0))
+        k = np.sqrt(np.maximum((0.25 * height * step / fall) ** 2 - BLUR_DAYS**2, 0.0))
         theta[:, 4 + 2 * side] = np.log(np.clip(k, 4.0, 25.0))
     theta[:, 1] = crest / flat - theta[:, 0]
     theta[:, 2] -= theta[:, 0]
     theta[:, [3, 5]] -= step * window[:, :1]
 
 
-def season_first(mask: np.ndarray, way: int) -> np.ndarray:
+def _first_true(mask: np.ndarray, way: int) -> np.ndarray:
     """Index of the first True of every row, from the left (``way`` 1) or from the right (-1)."""
     return mask.argmax(1) if way > 0 else mask.shape[1] - 1 - mask[:, ::-1].argmax(1)

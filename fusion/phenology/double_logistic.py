@@ -9,33 +9,33 @@ import numpy as np
 
 from fusion.phenology.compiled import compiled_kernel
 from fusion.phenology.double_logistic_kernel import (
-    DL_GAIN,
-    dl_fit_kernel,
-    dl_load,
-    dl_logistics,
-    dl_solve,
-    dl_sums,
-    dl_update,
+    MIN_GAIN,
+    fit_kernel,
+    load_window,
+    logistics,
+    normal_equations,
+    solve_lanes,
+    update_season,
 )
 
-DL_COLUMNS = 7
-DL_LOG_K_MIN, DL_LOG_K_MAX = float(np.log(1.5)), float(np.log(45.0))  # days; from mowing to evergreen forest
-DL_LOG_K_MEAN, DL_LOG_K_SD = float(np.log(11.0)), 0.6  # weak prior: a transition (10 to 90 %) takes about 48 d
-DL_SHIFT_SD = 0.1  # NDVI, prior of the difference between both bases
-DL_LEVEL_SD, DL_TIME_SD = 0.5, 60.0  # NDVI and days around the start values; only bind where observations are lacking
-DL_STEP = (0.2, 0.3, 0.15, 15.0, 0.5, 15.0, 0.5)  # largest change of a parameter in one iteration
-DL_ITERATIONS = 6  # at most; a season is done once a step gains less than DL_GAIN
-DL_BLOCK = 2048  # seasons at once in the numpy path
+COLUMNS = 7
+LOG_K_MIN, LOG_K_MAX = float(np.log(1.5)), float(np.log(45.0))  # days; from mowing to evergreen forest
+LOG_K_MEAN, LOG_K_SD = float(np.log(11.0)), 0.6  # weak prior: a transition (10 to 90 %) takes about 48 d
+SHIFT_SD = 0.1  # NDVI, prior of the difference between both bases
+LEVEL_SD, TIME_SD = 0.5, 60.0  # NDVI and days around the start values; only bind where observations are lacking
+MAX_STEP = (0.2, 0.3, 0.15, 15.0, 0.5, 15.0, 0.5)  # largest change of a parameter in one iteration
+ITERATIONS = 6  # at most; a season is done once a step gains less than MIN_GAIN
+BLOCK = 2048  # seasons at once in the numpy path
 
 
 def double_logistic(t: np.ndarray, theta: np.ndarray) -> np.ndarray:
     """The curve at times ``t`` (..., broadcast against one season a column); ``theta`` is (M, 7)."""
     base, rise, shift, t1, l1, t2, l2 = theta.T
-    s1, s2 = dl_logistic((t - t1) * np.exp(-l1)), dl_logistic((t - t2) * np.exp(-l2))
+    s1, s2 = _logistic((t - t1) * np.exp(-l1)), _logistic((t - t2) * np.exp(-l2))
     return base + rise * s1 - (rise - shift) * s2
 
 
-def dl_logistic(x: np.ndarray) -> np.ndarray:
+def _logistic(x: np.ndarray) -> np.ndarray:
     """Logistic function without overflow."""
     return 1.0 / (1.0 + np.exp(-np.clip(x, -300.0, 300.0)))
 
@@ -49,7 +49,7 @@ def fit_double_logistic(
     *,
     step: float,
     rho: float = 0.0,
-    iterations: int = DL_ITERATIONS,
+    iterations: int = ITERATIONS,
     use_numba: bool | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Fit every season.
@@ -77,20 +77,20 @@ def fit_double_logistic(
         sigma.
     """
     theta = np.array(start, float)
-    chol = np.empty((len(theta), DL_COLUMNS, DL_COLUMNS))
+    chol = np.empty((len(theta), COLUMNS, COLUMNS))
     chi2, typical = np.empty(len(theta)), np.empty(len(theta))
     kernel = compiled_kernel(
-        dl_fit_kernel, helpers=(dl_load, dl_logistics, dl_sums, dl_solve, dl_update), use_numba=use_numba
+        fit_kernel, helpers=(load_window, logistics, normal_equations, solve_lanes, update_season), use_numba=use_numba
     )
     if kernel is not None:
         kernel(
             obs, sigma, pixel, window, theta, float(step), float(rho), int(iterations),
-            dl_precision(), dl_limits(), chol, chi2, typical,
+            _prior_precision(), _limits(), chol, chi2, typical,
         )  # fmt: skip
         return theta, chol, chi2, typical
     length = int((window[:, 1] - window[:, 0]).max(initial=0)) + 1
-    for first in range(0, len(theta), DL_BLOCK):
-        part = slice(first, first + DL_BLOCK)
+    for first in range(0, len(theta), BLOCK):
+        part = slice(first, first + BLOCK)
         at = np.minimum(window[part, :1] + np.arange(length), obs.shape[1] - 1)
         z, spread = obs[pixel[part, None], at], sigma[pixel[part, None], at]
         seen = np.isfinite(z) & np.isfinite(spread) & (spread > 0)
@@ -98,23 +98,23 @@ def fit_double_logistic(
         weights = np.divide(1.0, spread, out=np.zeros(z.shape), where=seen)
         typical[part] = np.where(seen, spread, 0.0).sum(1) / np.maximum(seen.sum(1), 1)
         z = np.where(seen, z, 0.0).astype(float)
-        fitted = dl_fit_numpy(z, weights, theta[part], step, rho, iterations)
+        fitted = _fit_numpy(z, weights, theta[part], step, rho, iterations)
         theta[part], chol[part], chi2[part] = fitted
     return theta, chol, chi2, typical
 
 
-def dl_precision() -> np.ndarray:
+def _prior_precision() -> np.ndarray:
     """Prior precision of each parameter."""
-    sd = [DL_LEVEL_SD, DL_LEVEL_SD, DL_SHIFT_SD, DL_TIME_SD, DL_LOG_K_SD, DL_TIME_SD, DL_LOG_K_SD]
+    sd = [LEVEL_SD, LEVEL_SD, SHIFT_SD, TIME_SD, LOG_K_SD, TIME_SD, LOG_K_SD]
     return 1.0 / np.square(sd)
 
 
-def dl_limits() -> np.ndarray:
+def _limits() -> np.ndarray:
     """Largest step of each parameter, then prior mean and bounds of log k."""
-    return np.array([*DL_STEP, DL_LOG_K_MEAN, DL_LOG_K_MIN, DL_LOG_K_MAX])
+    return np.array([*MAX_STEP, LOG_K_MEAN, LOG_K_MIN, LOG_K_MAX])
 
 
-def dl_whitening(weights: np.ndarray, rho: float) -> tuple[np.ndarray, np.ndarray]:
+def _whitening(weights: np.ndarray, rho: float) -> tuple[np.ndarray, np.ndarray]:
     """Factors of a sample and of its predecessor that turn AR(1) errors into independent ones."""
     before = np.zeros_like(weights)
     before[:, 1:] = weights[:, :-1]
@@ -123,22 +123,22 @@ def dl_whitening(weights: np.ndarray, rho: float) -> tuple[np.ndarray, np.ndarra
     return weights * scale, np.where(paired, rho * before, 0.0) * scale
 
 
-def dl_fit_numpy(obs, weights, theta, step, rho, iterations):
+def _fit_numpy(obs, weights, theta, step, rho, iterations):
     """The numpy path of :func:`fit_double_logistic`."""
     t = step * np.arange(obs.shape[1])
-    alpha, beta = dl_whitening(weights, rho)
+    alpha, beta = _whitening(weights, rho)
     count = np.maximum((weights > 0).sum(1), 1)
-    precision, mean = dl_precision(), theta.copy()
+    precision, mean = _prior_precision(), theta.copy()
     mean[:, 2] = 0.0
-    mean[:, [4, 6]] = DL_LOG_K_MEAN
+    mean[:, [4, 6]] = LOG_K_MEAN
     result, active = theta.copy(), np.arange(len(theta))
-    chol, chi2 = np.empty((len(theta), DL_COLUMNS, DL_COLUMNS)), np.empty(len(theta))
+    chol, chi2 = np.empty((len(theta), COLUMNS, COLUMNS)), np.empty(len(theta))
     for _ in range(iterations):
         theta = result[active]
         rise, fall = theta[:, 1], theta[:, 1] - theta[:, 2]
         i1, i2 = np.exp(-theta[:, 4]), np.exp(-theta[:, 6])
         x1, x2 = (t - theta[:, 3:4]) * i1[:, None], (t - theta[:, 5:6]) * i2[:, None]
-        s1, s2 = dl_logistic(x1), dl_logistic(x2)
+        s1, s2 = _logistic(x1), _logistic(x2)
         p1, p2 = rise[:, None] * s1 * (1 - s1), fall[:, None] * s2 * (1 - s2)
         rows = [np.ones_like(s1), s1 - s2, s2, -p1 * i1[:, None], -p1 * x1, p2 * i2[:, None], p2 * x2]
         rows.append(obs - theta[:, :1] - rise[:, None] * s1 + fall[:, None] * s2)
@@ -149,12 +149,12 @@ def dl_fit_numpy(obs, weights, theta, step, rho, iterations):
         hessian = normal[:, :7, :7] + np.diag(precision)
         right = normal[:, :7, 7] + precision * (mean - theta)
         move = np.linalg.solve(hessian, right[:, :, None])[:, :, 0]
-        moved = theta + np.clip(move, -np.array(DL_STEP), DL_STEP)
-        moved[:, [4, 6]] = np.clip(moved[:, [4, 6]], DL_LOG_K_MIN, DL_LOG_K_MAX)
+        moved = theta + np.clip(move, -np.array(MAX_STEP), MAX_STEP)
+        moved[:, [4, 6]] = np.clip(moved[:, [4, 6]], LOG_K_MIN, LOG_K_MAX)
         chol[active] = np.linalg.cholesky(hessian)
         chi2[active] = normal[:, 7, 7] / count[active]
         result[active] = moved
-        going = (right * move).sum(1) >= DL_GAIN
+        going = (right * move).sum(1) >= MIN_GAIN
         active = active[going]
         if len(active) == 0:
             break

@@ -4,14 +4,14 @@ import numpy as np
 
 # A season is done once a step gains less than this of the weighted sum of squares: after a step below 1.7 standard
 # deviations (all parameters together) what is left is below 0.25 of one in 95 % of the seasons of bench_phenology.py.
-DL_GAIN = 3.0
-DL_PAD = 8  # samples per vector of the compiled kernel
-DL_LANES = 8  # seasons solved side by side in the compiled kernel
+MIN_GAIN = 3.0
+PAD = 8  # samples per vector of the compiled kernel
+LANES = 8  # seasons solved side by side in the compiled kernel
 
 
-def dl_fit_kernel(obs, sigma, pixel, window, theta, step, rho, iterations, precision, limits, chol, chi2, typical):
+def fit_kernel(obs, sigma, pixel, window, theta, step, rho, iterations, precision, limits, chol, chi2, typical):
     """For numba: the sums over time season by season (vector code along time), the solves side by side (lanes)."""
-    lanes, size = DL_LANES, obs.shape[1] + 1 + DL_PAD
+    lanes, size = LANES, obs.shape[1] + 1 + PAD
     s1, s2, inverse = np.zeros(size), np.zeros(size), np.zeros(size)
     alpha, beta, z = np.zeros((lanes, size)), np.zeros((lanes, size)), np.zeros((lanes, size))
     sums, factor = np.zeros((36, lanes)), np.zeros((36, lanes))
@@ -23,7 +23,7 @@ def dl_fit_kernel(obs, sigma, pixel, window, theta, step, rho, iterations, preci
             m = first + p
             begin, end = window[m, 0], window[m, 1] + 1
             y, spread = obs[pixel[m], begin:end], sigma[pixel[m], begin:end]
-            seen[p], total = dl_load(y, spread, rho, inverse, alpha[p], beta[p], z[p])
+            seen[p], total = load_window(y, spread, rho, inverse, alpha[p], beta[p], z[p])
             typical[m] = total / max(seen[p], 1.0)
             going[p] = 1.0
             for j in range(7):
@@ -33,17 +33,17 @@ def dl_fit_kernel(obs, sigma, pixel, window, theta, step, rho, iterations, preci
         for _ in range(iterations):
             for p in range(n):
                 if going[p] > 0:
-                    length = window[first + p, 1] - window[first + p, 0] + DL_PAD  # whole vectors, weightless end
-                    length -= length % DL_PAD
-                    dl_logistics(length, step, now[3, p], now[4, p], s1)
-                    dl_logistics(length, step, now[5, p], now[6, p], s2)
-                    dl_sums(length, step, alpha[p], beta[p], z[p], s1, s2, now, p, sums)
-            dl_solve(sums, precision, mean, now, factor, move, gain)
+                    length = window[first + p, 1] - window[first + p, 0] + PAD  # whole vectors, weightless end
+                    length -= length % PAD
+                    logistics(length, step, now[3, p], now[4, p], s1)
+                    logistics(length, step, now[5, p], now[6, p], s2)
+                    normal_equations(length, step, alpha[p], beta[p], z[p], s1, s2, now, p, sums)
+            solve_lanes(sums, precision, mean, now, factor, move, gain)
             for p in range(n):
                 if going[p] > 0:
-                    dl_update(limits, factor[:, p], move[:, p], now[:, p], chol[first + p])
+                    update_season(limits, factor[:, p], move[:, p], now[:, p], chol[first + p])
                     chi2[first + p] = sums[35, p] / max(seen[p], 1.0)
-                    going[p] = 1.0 if gain[p] >= DL_GAIN else 0.0
+                    going[p] = 1.0 if gain[p] >= MIN_GAIN else 0.0
             if going[:n].sum() == 0:
                 break
         for p in range(n):
@@ -51,7 +51,7 @@ def dl_fit_kernel(obs, sigma, pixel, window, theta, step, rho, iterations, preci
                 theta[first + p, j] = now[j, p]
 
 
-def dl_load(obs, sigma, rho, inverse, alpha, beta, z):
+def load_window(obs, sigma, rho, inverse, alpha, beta, z):
     """Observations and whitening factors of a window, from position 1 on; returns their number and summed sigma."""
     whiten, seen, total, length = 1.0 / np.sqrt(1.0 - rho * rho), 0.0, 0.0, len(obs)
     for i in range(length):
@@ -66,12 +66,12 @@ def dl_load(obs, sigma, rho, inverse, alpha, beta, z):
         paired = here * before > 0
         alpha[i + 1] = here * whiten if paired else here
         beta[i + 1] = rho * whiten * before if paired else 0.0
-    for i in range(length + 1, length + 1 + DL_PAD):
+    for i in range(length + 1, length + 1 + PAD):
         alpha[i], beta[i], z[i] = 0.0, 0.0, 0.0
     return seen, total
 
 
-def dl_logistics(length, step, middle, log_k, s):
+def logistics(length, step, middle, log_k, s):
     """Logistic function at the samples 1 to ``length``, by four interleaved recursions of its exponential."""
     rate = np.exp(-log_k)
     grow, e = np.exp(-step * rate), np.exp(min(max(middle * rate, -300.0), 300.0))
@@ -85,7 +85,7 @@ def dl_logistics(length, step, middle, log_k, s):
         s[i] = 1.0 / (1.0 + s[i])
 
 
-def dl_sums(length, step, alpha, beta, z, s1, s2, theta, lane, sums):
+def normal_equations(length, step, alpha, beta, z, s1, s2, theta, lane, sums):
     """Normal equations of the whitened curve: all products of the seven columns and the residual (unrolled)."""
     a00 = a01 = a02 = a03 = a04 = a05 = a06 = a07 = 0.0
     a11 = a12 = a13 = a14 = a15 = a16 = a17 = 0.0
@@ -131,47 +131,47 @@ def dl_sums(length, step, alpha, beta, z, s1, s2, theta, lane, sums):
     out[31], out[32], out[33], out[34], out[35] = a56 * f5 * f6, a57 * f5, a66 * f6 * f6, a67 * f6, a77
 
 
-def dl_solve(sums, precision, mean, theta, factor, move, gain):
+def solve_lanes(sums, precision, mean, theta, factor, move, gain):
     """Add the priors, factorise (rows of the upper triangle, in the order of ``sums``), solve; all lanes together."""
-    for p in range(DL_LANES):
+    for p in range(LANES):
         gain[p] = 0.0
     row = 0
     for j in range(7):
         for n in range(row, row + 8 - j):
-            for p in range(DL_LANES):
+            for p in range(LANES):
                 factor[n, p] = sums[n, p]
         right = row + 7 - j
-        for p in range(DL_LANES):
+        for p in range(LANES):
             factor[row, p] += precision[j]
             factor[right, p] += precision[j] * (mean[j, p] - theta[j, p])
         row += 8 - j
     row = 0
     for j in range(7):
-        for p in range(DL_LANES):
+        for p in range(LANES):
             factor[row, p] = np.sqrt(factor[row, p])
             move[j, p] = 1.0 / factor[row, p]
         for n in range(row + 1, row + 8 - j):
-            for p in range(DL_LANES):
+            for p in range(LANES):
                 factor[n, p] *= move[j, p]
         other = row + 8 - j
         for k in range(j + 1, 7):
             for n in range(8 - k):
-                for p in range(DL_LANES):
+                for p in range(LANES):
                     factor[other + n, p] -= factor[row + k - j, p] * factor[row + k - j + n, p]
             other += 8 - k
-        for p in range(DL_LANES):
+        for p in range(LANES):
             gain[p] += factor[row + 7 - j, p] ** 2
         row += 8 - j
     for j in range(6, -1, -1):
         row -= 8 - j
         for k in range(j + 1, 7):
-            for p in range(DL_LANES):
+            for p in range(LANES):
                 factor[row + 7 - j, p] -= factor[row + k - j, p] * move[k, p]
-        for p in range(DL_LANES):
+        for p in range(LANES):
             move[j, p] *= factor[row + 7 - j, p]
 
 
-def dl_update(limits, factor, move, theta, chol):
+def update_season(limits, factor, move, theta, chol):
     """Take a bounded step and keep the Cholesky factor of one season."""
     n = 0
     for j in range(7):

@@ -5,27 +5,27 @@ from dataclasses import fields, replace
 import numpy as np
 
 from fusion.phenology.curve_fit import (
-    SEASON_MIN_OBS,
-    SEASON_ROBUST,
+    MIN_OBS,
+    ROBUST_PASSES,
     FittedSeasons,
-    SeasonAxis,
+    RegularAxis,
     detection_curve,
     find_seasons,
     fit_seasons,
+    fitted_curve,
     place_obs,
-    season_axis,
-    season_curve,
+    regular_axis,
 )
 from fusion.phenology.curve_metrics import check_curve_method, curve_metrics
 from fusion.phenology.fit_metrics import analytic_metrics
 from fusion.phenology.reference import fill_gaps_linear, interpolation_matrix
-from fusion.phenology.settings import SEASON_FLAGS, SEASON_VARIABLES, SeasonSettings
+from fusion.phenology.settings import FLAGS, VARIABLES, SeasonSettings
 from fusion.phenology.whittaker import robust_weights, whittaker
 
-SEASON_BLOCK_SAMPLES = 292_000  # pixels times dates at once: 4000 pixels of a 5-daily year, fewer of a longer series
-SEASON_WATER_MAX = 0.1  # NDVI
-SEASON_CURVE_LAMBDA = 2500.0  # smoothness of curves that are not fitted, on the daily axis for one observation a day
-SEASON_LAYERS = (*SEASON_VARIABLES, "COUNT")
+BLOCK_SAMPLES = 292_000  # pixels times dates at once: 4000 pixels of a 5-daily year, fewer of a longer series
+WATER_MAX = 0.1  # NDVI
+CURVE_LAMBDA = 2500.0  # smoothness of curves that are not fitted, on the daily axis for one observation a day
+LAYERS = (*VARIABLES, "COUNT")
 
 
 def extract_seasons(
@@ -51,56 +51,56 @@ def extract_seasons(
 
     Returns
     -------
-    ndarray, float32, (len(SEASON_LAYERS), Y, max_seasons, N)
+    ndarray, float32, (len(LAYERS), Y, max_seasons, N)
     """
-    out = np.full((len(SEASON_LAYERS), len(periods), settings.max_seasons, len(values)), np.nan, np.float32)
-    axis = season_axis(days)
-    block = max(SEASON_BLOCK_SAMPLES // axis.length, 32)
+    out = np.full((len(LAYERS), len(periods), settings.max_seasons, len(values)), np.nan, np.float32)
+    axis = regular_axis(days)
+    block = max(BLOCK_SAMPLES // axis.length, 32)
     for first in range(0, len(values), block):
         part = slice(first, first + block)
         spread = None if sigma is None else sigma[part]
         seen = (days, np.isfinite(values[part])) if obs is None else (obs[0], obs[1][part])
-        season_block(axis, values[part], spread, periods, settings, seen, out[..., part])
+        _extract_block(axis, values[part], spread, periods, settings, seen, out[..., part])
     return out
 
 
-def season_block(axis, values, sigma, periods, settings, obs, out) -> None:
+def _extract_block(axis, values, sigma, periods, settings, obs, out) -> None:
     """Fill the layers of one block of pixels in place."""
     placed, spread = place_obs(axis, values, sigma)
     seen = np.isfinite(placed)
-    enough = np.full(len(placed), axis.length >= SEASON_MIN_OBS)
+    enough = np.full(len(placed), axis.length >= MIN_OBS)
     if not (seen.all() and enough.all()):
-        enough = seen.sum(1) >= SEASON_MIN_OBS
+        enough = seen.sum(1) >= MIN_OBS
         placed = np.where(enough[:, None], placed, np.nan)
     curve = detection_curve(axis, placed, sigma is not None, settings.use_numba)
     slots = 4 + 3 * (1 + axis.length * axis.step // 366)
     rows, (swing, top), cut = find_seasons(curve, slots, settings)
-    layer = {name: out[i] for i, name in enumerate(SEASON_LAYERS)}
-    base_flag = season_pixel_flags(enough, top, swing, cut, settings)
+    layer = {name: out[i] for i, name in enumerate(LAYERS)}
+    base_flag = _pixel_flags(enough, top, swing, cut, settings)
     for name in ("FLAG", "QFLAG", "COUNT", "OBS_UP", "OBS_PEAK", "OBS_DOWN"):
         layer[name][:] = 0
     layer["FLAG"][:, 0] = base_flag
     if len(rows[0]) == 0:
         return
     fit = fit_seasons(axis, placed, spread, curve, rows, settings)
-    metrics = season_metrics(axis, placed, spread, fit, settings)
+    metrics = _metrics(axis, placed, spread, fit, settings)
     origin = axis.first + axis.step * fit.window[:, 0]
-    season_counts(metrics, fit.pixel, origin, obs)
+    count_observations(metrics, fit.pixel, origin, obs)
     small = ~(metrics["AMPL"] >= settings.min_amplitude)
-    season_scatter(layer, metrics, fit.pixel, origin, axis.first + axis.step * rows[2], periods, small)
+    _scatter(layer, metrics, fit.pixel, origin, axis.first + axis.step * rows[2], periods, small)
 
 
-def season_pixel_flags(enough, top, swing, cut, settings) -> np.ndarray:
+def _pixel_flags(enough, top, swing, cut, settings) -> np.ndarray:
     """Flag of a pixel's first slot as long as no season fills it."""
-    flag = np.where(enough, SEASON_FLAGS["no_season"], SEASON_FLAGS["no_data"])
+    flag = np.where(enough, FLAGS["no_season"], FLAGS["no_data"])
     with np.errstate(invalid="ignore"):
-        flag = flag | np.where(enough & (top < SEASON_WATER_MAX), SEASON_FLAGS["water"], 0)
+        flag = flag | np.where(enough & (top < WATER_MAX), FLAGS["water"], 0)
     swings = enough & (swing >= settings.min_amplitude)
-    flag = flag | np.where(swings & cut[0], SEASON_FLAGS["start_cut"], 0)
-    return flag | np.where(swings & cut[1], SEASON_FLAGS["end_cut"], 0)
+    flag = flag | np.where(swings & cut[0], FLAGS["start_cut"], 0)
+    return flag | np.where(swings & cut[1], FLAGS["end_cut"], 0)
 
 
-def season_metrics(axis: SeasonAxis, placed, spread, fit: FittedSeasons, settings: SeasonSettings) -> dict:
+def _metrics(axis: RegularAxis, placed, spread, fit: FittedSeasons, settings: SeasonSettings) -> dict:
     """Parameters of all seasons from the fitted curve, or from the smoother where that was chosen or fits better."""
     fitted = settings.curve == "double_logistic"
     if fitted and settings.method in ("relative_amplitude", "absolute"):
@@ -110,24 +110,24 @@ def season_metrics(axis: SeasonAxis, placed, spread, fit: FittedSeasons, setting
         metrics = daily_metrics(axis, placed, spread, fit, settings)
     poor = np.flatnonzero(~fit.follows) if fitted else np.arange(0)
     if len(poor):
-        other = daily_metrics(axis, placed, spread, season_rows(fit, poor), replace(settings, curve="whittaker"))
-        other["FLAG"] |= SEASON_FLAGS["curve_fallback"]
+        other = daily_metrics(axis, placed, spread, _picked(fit, poor), replace(settings, curve="whittaker"))
+        other["FLAG"] |= FLAGS["curve_fallback"]
         for name in metrics:
             metrics[name][poor] = other[name]
     return metrics
 
 
-def season_rows(fit: FittedSeasons, rows: np.ndarray) -> FittedSeasons:
+def _picked(fit: FittedSeasons, rows: np.ndarray) -> FittedSeasons:
     """Some of the seasons."""
     return FittedSeasons(*(getattr(fit, field.name)[rows] for field in fields(fit)))
 
 
-def daily_metrics(axis: SeasonAxis, placed, spread, fit: FittedSeasons, settings: SeasonSettings) -> dict:
+def daily_metrics(axis: RegularAxis, placed, spread, fit: FittedSeasons, settings: SeasonSettings) -> dict:
     """Parameters read from daily curves."""
     length = axis.step * (fit.window[:, 1] - fit.window[:, 0])
     day = np.arange(int(length.max(initial=0)) + 1)
     if settings.curve == "double_logistic":
-        curve = season_curve(day.astype(float), fit.theta)
+        curve = fitted_curve(day.astype(float), fit.theta)
         level_sigma = 0.35 * fit.error
     else:
         pixels, row = np.unique(fit.pixel, return_inverse=True)
@@ -136,7 +136,7 @@ def daily_metrics(axis: SeasonAxis, placed, spread, fit: FittedSeasons, settings
         if settings.curve == "whittaker":
             weights = None if spread is None else (1.0 / np.square(spread[pixels])).T
             weights = None if weights is None else weights / np.nanmean(weights)
-            whole = season_whittaker(axis, obs, weights, grid, settings.use_numba)
+            whole = _daily_whittaker(axis, obs, weights, grid, settings.use_numba)
         else:
             whole = interpolation_matrix(axis.days, grid) @ fill_gaps_linear(axis.days, obs)
         at = np.minimum(axis.step * fit.window[:, :1] + day, len(grid) - 1)
@@ -146,20 +146,20 @@ def daily_metrics(axis: SeasonAxis, placed, spread, fit: FittedSeasons, settings
     return curve_metrics(curve, fit.open_edge, level_sigma, settings)
 
 
-def season_whittaker(axis: SeasonAxis, obs, weights, grid, use_numba) -> np.ndarray:
+def _daily_whittaker(axis: RegularAxis, obs, weights, grid, use_numba) -> np.ndarray:
     """Daily Whittaker curve of observations (T, N); robust where their errors are unknown."""
-    options = {"lam": SEASON_CURVE_LAMBDA * axis.length / len(grid), "days": axis.days, "use_numba": use_numba}
+    options = {"lam": CURVE_LAMBDA * axis.length / len(grid), "days": axis.days, "use_numba": use_numba}
     if weights is None:
-        for _ in range(SEASON_ROBUST):
+        for _ in range(ROBUST_PASSES):
             weights = robust_weights(obs, whittaker(obs, weights, **options), None)
     return whittaker(obs, weights, grid_days=grid, **options)
 
 
-def season_counts(metrics: dict, pixel: np.ndarray, origin: np.ndarray, obs: tuple) -> None:
+def count_observations(metrics: dict, pixel: np.ndarray, origin: np.ndarray, obs: tuple) -> None:
     """Observations in green-up, peak and green-down, the longest gap between them, and QFLAG; added to ``metrics``."""
     obs_days, seen = obs
     borders = [origin + metrics[name] for name in ("UP", "TOP", "DOWN", "OFF")]
-    at = [obs_before(obs_days, b) for b in borders]
+    at = [_obs_before(obs_days, b) for b in borders]
     if seen.all():
         counts = [at[k + 1] - at[k] for k in range(3)]
         widest = float(np.diff(obs_days).max(initial=0))
@@ -182,10 +182,10 @@ def season_counts(metrics: dict, pixel: np.ndarray, origin: np.ndarray, obs: tup
     for value, mask in ((4, up), (5, down), (6, top), (7, up & top), (8, up & down), (9, top & down)):
         score = np.where(mask, value, score)
     metrics["QFLAG"] = np.where(up & top & down, 10, score)
-    metrics["FLAG"] = metrics["FLAG"] | np.where(metrics["QFLAG"] < 7, SEASON_FLAGS["few_observations"], 0)
+    metrics["FLAG"] = metrics["FLAG"] | np.where(metrics["QFLAG"] < 7, FLAGS["few_observations"], 0)
 
 
-def obs_before(obs_days: np.ndarray, border: np.ndarray) -> np.ndarray:
+def _obs_before(obs_days: np.ndarray, border: np.ndarray) -> np.ndarray:
     """Number of looks before each border; by arithmetic where the observations are equidistant."""
     steps = np.diff(obs_days)
     if len(steps) == 0 or (steps != steps[0]).any() or steps[0] == 0:
@@ -194,7 +194,7 @@ def obs_before(obs_days: np.ndarray, border: np.ndarray) -> np.ndarray:
     return np.clip(np.where(np.isnan(place), len(obs_days), place), 0, len(obs_days)).astype(np.int64)
 
 
-def season_scatter(layer, metrics, pixel, origin, peak_day, periods, small) -> None:
+def _scatter(layer, metrics, pixel, origin, peak_day, periods, small) -> None:
     """Put every season into the slot of its year; the largest ones where there are too many, in order of time."""
     slots = layer["SOSD"].shape[1]
     peak = np.where(np.isfinite(metrics["MAXD"]), origin + metrics["MAXD"], peak_day)
@@ -212,13 +212,13 @@ def season_scatter(layer, metrics, pixel, origin, peak_day, periods, small) -> N
             count = np.bincount(where, minlength=layer["COUNT"].shape[-1])
             layer["COUNT"][year] = count
             row = row[np.lexsort((-metrics["AMPL"][row], where))]
-            row = row[season_rank(pixel[row]) < slots]
+            row = row[_rank(pixel[row]) < slots]
             row = row[np.lexsort((peak[row], pixel[row]))]
-            where, slot = pixel[row], season_rank(pixel[row])
+            where, slot = pixel[row], _rank(pixel[row])
             more = count[where] > slots
-            metrics["FLAG"][row] |= np.where(more, SEASON_FLAGS["more_seasons"], 0)
+            metrics["FLAG"][row] |= np.where(more, FLAGS["more_seasons"], 0)
         whole = slot is None and len(where) == layer["COUNT"].shape[-1] == len(pixel)
-        for name in SEASON_VARIABLES:
+        for name in VARIABLES:
             value = metrics[name] if whole else metrics[name][row]
             value = value - zero if name in ("SOSD", "EOSD", "MAXD") else value
             if whole:
@@ -229,7 +229,7 @@ def season_scatter(layer, metrics, pixel, origin, peak_day, periods, small) -> N
                 layer[name][year, slot, where] = value
 
 
-def season_rank(group: np.ndarray) -> np.ndarray:
+def _rank(group: np.ndarray) -> np.ndarray:
     """Position of every row within its run of equal numbers."""
     starts = np.flatnonzero(np.diff(group, prepend=-1))
     return np.arange(len(group)) - np.repeat(starts, np.diff(starts, append=len(group)))

@@ -8,12 +8,12 @@ import numpy as np
 
 from fusion.phenology.compiled import compiled_kernel
 from fusion.phenology.curve_fit import FittedSeasons
-from fusion.phenology.settings import SEASON_FLAGS, SeasonSettings
+from fusion.phenology.settings import FLAGS, SeasonSettings
 
-SEASON_EDGE_NEAR, SEASON_EDGE_CUT = 0.1, 0.25  # share of the amplitude still to go at the series' edge
-SEASON_UP_LOGIT, SEASON_PEAK_LOGIT = 2.197, 1.386  # 10 % and 80 % of a logistic: green-up, peak, green-down
-DL_NEWTON = 8  # steps at most
-DL_NEAR_DAYS = 0.02  # after a Newton step this small what is left is about its square over 2 k: 2e-5 d for k = 10 d
+EDGE_NEAR, EDGE_CUT = 0.1, 0.25  # share of the amplitude still to go at the series' edge
+UP_LOGIT, PEAK_LOGIT = 2.197, 1.386  # 10 % and 80 % of a logistic: green-up, peak, green-down
+NEWTON_STEPS = 8  # steps at most
+NEAR_DAYS = 0.02  # after a Newton step this small what is left is about its square over 2 k: 2e-5 d for k = 10 d
 ANALYTIC_LAYERS = (
     "SOSD", "EOSD", "MAXD", "SOSV", "EOSV", "MINV", "MAXV", "AMPL", "LENGTH", "LSLOPE", "RSLOPE", "SPROD", "TPROD",
     "UP", "TOP", "DOWN", "OFF", "LEFT_REST", "RIGHT_REST", "SOSD_SIGMA", "EOSD_SIGMA", "MAXD_SIGMA",
@@ -28,30 +28,30 @@ def analytic_metrics(fit: FittedSeasons, step: float, settings: SeasonSettings) 
     end = step * (fit.window[:, 1] - fit.window[:, 0]).astype(float)
     start, end_share = float(settings.start), float(settings.end)
     relative = float(settings.method == "relative_amplitude")
-    scalars = ("dl_choose", dl_choose_one), ("dl_small", dl_small_one)
-    helpers = (*scalars, dl_sigmoid, dl_parts, dl_maximum, dl_root, dl_area, dl_season)
-    kernel = compiled_kernel(analytic_kernel, helpers=helpers, use_numba=settings.use_numba)
+    scalars = ("_choose", _choose_one), ("_is_small", _is_small_one)
+    helpers = (*scalars, _sigmoid, _parts, _maximum, _root, _area, _season)
+    kernel = compiled_kernel(_analytic_kernel, helpers=helpers, use_numba=settings.use_numba)
     out = np.empty((len(ANALYTIC_LAYERS), len(end)))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         if kernel is not None:
             kernel(fit.theta, fit.chol, end, start, end_share, relative, out)
         else:
             base, rise, shift, t1, l1, t2, l2 = fit.theta.T
-            values, gradients = dl_season(base, rise, shift, t1, l1, t2, l2, end, start, end_share, relative)
-            for i, value in enumerate((*values, *season_sigmas(fit.chol, [np.stack(g, axis=1) for g in gradients]))):
+            values, gradients = _season(base, rise, shift, t1, l1, t2, l2, end, start, end_share, relative)
+            for i, value in enumerate((*values, *_date_sigmas(fit.chol, [np.stack(g, axis=1) for g in gradients]))):
                 out[i] = value
         layers = dict(zip(ANALYTIC_LAYERS, out, strict=True))
         rest = layers.pop("LEFT_REST"), layers.pop("RIGHT_REST")
-        layers["FLAG"] = season_cut(layers, rest, fit.open_edge, np.zeros(len(end)), end)
+        layers["FLAG"] = cut_flags(layers, rest, fit.open_edge, np.zeros(len(end)), end)
     return layers
 
 
-def analytic_kernel(theta, chol, end, start_share, end_share, relative, out):
+def _analytic_kernel(theta, chol, end, start_share, end_share, relative, out):
     """One season after the other, for numba."""
     g = np.empty((3, 7))  # gradients, then solutions of L x = gradient
     for m in range(len(theta)):
         p, lower, o = theta[m], chol[m], out[:, m]
-        values, (g1, g2, g3) = dl_season(
+        values, (g1, g2, g3) = _season(
             p[0], p[1], p[2], p[3], p[4], p[5], p[6], end[m], start_share, end_share, relative
         )  # fmt: skip
         # element by element: a loop over a tuple would be a chain of branches
@@ -73,12 +73,12 @@ def analytic_kernel(theta, chol, end, start_share, end_share, relative, out):
         o[19], o[20], o[21] = np.sqrt(s1), np.sqrt(s2), np.sqrt(s3)
 
 
-def dl_season(base, rise, shift, t1, l1, t2, l2, end, start_share, end_share, relative):
+def _season(base, rise, shift, t1, l1, t2, l2, end, start_share, end_share, relative):
     """Parameters of a season and the gradients of its three dates; the arguments are numbers or arrays alike."""
     k1, k2, fall, begin = np.exp(l1), np.exp(l2), rise - shift, 0.0 * end
-    maxd = dl_maximum(rise, fall, t1, k1, t2, k2, begin, end)
-    top = dl_parts(maxd, rise, fall, t1, k1, t2, k2)
-    first, last = dl_parts(begin, rise, fall, t1, k1, t2, k2), dl_parts(end, rise, fall, t1, k1, t2, k2)
+    maxd = _maximum(rise, fall, t1, k1, t2, k2, begin, end)
+    top = _parts(maxd, rise, fall, t1, k1, t2, k2)
+    first, last = _parts(begin, rise, fall, t1, k1, t2, k2), _parts(end, rise, fall, t1, k1, t2, k2)
     maxv, minv = base + top[0], base + 0.5 * (first[0] + last[0])
     ampl = maxv - minv
     sosv = relative * (minv + start_share * ampl) + (1 - relative) * start_share
@@ -86,15 +86,15 @@ def dl_season(base, rise, shift, t1, l1, t2, l2, end, start_share, end_share, re
     share1 = np.minimum(np.maximum((sosv - base) / rise, 1e-4), 1 - 1e-4)
     share2 = np.minimum(np.maximum((eosv - base - shift) / fall, 1e-4), 1 - 1e-4)
     guess1, guess2 = t1 + k1 * np.log(share1 / (1 - share1)), t2 - k2 * np.log(share2 / (1 - share2))
-    sosd = dl_root(guess1, sosv - base, begin, maxd, first[0], top[0], rise, fall, t1, k1, t2, k2)
-    eosd = dl_root(guess2, eosv - base, maxd, end, top[0], last[0], rise, fall, t1, k1, t2, k2)
-    rising, falling = dl_parts(sosd, rise, fall, t1, k1, t2, k2), dl_parts(eosd, rise, fall, t1, k1, t2, k2)
-    tprod = base * (eosd - sosd) + rise * dl_area(sosd, eosd, t1, k1) - fall * dl_area(sosd, eosd, t2, k2)
+    sosd = _root(guess1, sosv - base, begin, maxd, first[0], top[0], rise, fall, t1, k1, t2, k2)
+    eosd = _root(guess2, eosv - base, maxd, end, top[0], last[0], rise, fall, t1, k1, t2, k2)
+    rising, falling = _parts(sosd, rise, fall, t1, k1, t2, k2), _parts(eosd, rise, fall, t1, k1, t2, k2)
+    tprod = base * (eosd - sosd) + rise * _area(sosd, eosd, t1, k1) - fall * _area(sosd, eosd, t2, k2)
     values = (
         sosd, eosd, maxd, sosv, eosv, minv, maxv, ampl, eosd - sosd, rising[1], -falling[1],
         tprod - minv * (eosd - sosd), tprod,
-        t1 - SEASON_UP_LOGIT * k1, np.minimum(t1 + SEASON_PEAK_LOGIT * k1, maxd - 5),
-        np.maximum(t2 - SEASON_PEAK_LOGIT * k2, maxd + 5), t2 + SEASON_UP_LOGIT * k2,
+        t1 - UP_LOGIT * k1, np.minimum(t1 + PEAK_LOGIT * k1, maxd - 5),
+        np.maximum(t2 - PEAK_LOGIT * k2, maxd + 5), t2 + UP_LOGIT * k2,
         first[0] / rise, (last[0] - shift) / fall,
     )  # fmt: skip
     # level = (1 - share) * minimum + share * maximum, so d date = -(d curve - d level) / slope
@@ -130,15 +130,15 @@ def dl_season(base, rise, shift, t1, l1, t2, l2, end, start_share, end_share, re
     return values, (by_sos, by_eos, by_max)
 
 
-def dl_sigmoid(x):
+def _sigmoid(x):
     """Logistic function of a number or an array, without overflow."""
     return 1.0 / (1.0 + np.exp(-np.minimum(np.maximum(x, -300.0), 300.0)))
 
 
-def dl_parts(t, rise, fall, t1, k1, t2, k2):
+def _parts(t, rise, fall, t1, k1, t2, k2):
     """Curve above base, slope, second derivative, and the gradients of curve and slope by all parameters but base."""
     x1, x2 = (t - t1) / k1, (t - t2) / k2
-    s1, s2 = dl_sigmoid(x1), dl_sigmoid(x2)
+    s1, s2 = _sigmoid(x1), _sigmoid(x2)
     p1, p2 = s1 * (1 - s1) / k1, s2 * (1 - s2) / k2
     g1, g2 = rise * p1, fall * p2
     c1, c2 = g1 * (1 - 2 * s1), g2 * (1 - 2 * s2)
@@ -147,22 +147,22 @@ def dl_parts(t, rise, fall, t1, k1, t2, k2):
     return rise * s1 - fall * s2, g1 - g2, c1 / k1 - c2 / k2, value, slope
 
 
-def dl_maximum(rise, fall, t1, k1, t2, k2, begin, end):
+def _maximum(rise, fall, t1, k1, t2, k2, begin, end):
     """Time at which green-up and senescence balance: Newton on the logarithm of their ratio."""
     level = np.log(np.maximum(rise / k1, 1e-9) / np.maximum(fall / k2, 1e-9))
     t = (t1 / k1 + t2 / k2 + level) / (1 / k1 + 1 / k2)
-    for _ in range(DL_NEWTON):
+    for _ in range(NEWTON_STEPS):
         t = np.minimum(np.maximum(t, begin), end)
-        s1, s2 = dl_sigmoid((t - t1) / k1), dl_sigmoid((t - t2) / k2)
+        s1, s2 = _sigmoid((t - t1) / k1), _sigmoid((t - t2) / k2)
         f = level + np.log(np.maximum(s1 * (1 - s1), 1e-200) / np.maximum(s2 * (1 - s2), 1e-200))
         step = f / np.minimum((1 - 2 * s1) / k1 - (1 - 2 * s2) / k2, -1e-9)
         t = t - step
-        if dl_small(step):
+        if _is_small(step):
             break
     return np.minimum(np.maximum(t, begin), end)
 
 
-def dl_root(guess, level, low, high, at_low, at_high, rise, fall, t1, k1, t2, k2):
+def _root(guess, level, low, high, at_low, at_high, rise, fall, t1, k1, t2, k2):
     """Root of curve above base - level in [low, high], where the curve above base is ``at_low`` and ``at_high``.
 
     Newton in a shrinking bracket; NaN without a sign change.
@@ -170,47 +170,47 @@ def dl_root(guess, level, low, high, at_low, at_high, rise, fall, t1, k1, t2, k2
     at_low, at_high = at_low - level, at_high - level
     t = np.minimum(np.maximum(guess, low), high)
     found = at_low * at_high <= 0
-    for _ in range(DL_NEWTON):
-        s1, s2 = dl_sigmoid((t - t1) / k1), dl_sigmoid((t - t2) / k2)
+    for _ in range(NEWTON_STEPS):
+        s1, s2 = _sigmoid((t - t1) / k1), _sigmoid((t - t2) / k2)
         f = rise * s1 - fall * s2 - level
         same = f * at_low > 0
-        low, high = dl_choose(same, t, low), dl_choose(same, high, t)
+        low, high = _choose(same, t, low), _choose(same, high, t)
         step = t - f / (rise * s1 * (1 - s1) / k1 - fall * s2 * (1 - s2) / k2)
-        step = dl_choose((step >= low) & (step <= high), step, 0.5 * (low + high))
+        step = _choose((step >= low) & (step <= high), step, 0.5 * (low + high))
         change, t = step - t, step
-        if dl_small(dl_choose(found, change, 0.0 * level)):
+        if _is_small(_choose(found, change, 0.0 * level)):
             break
-    return dl_choose(found, t, np.nan)
+    return _choose(found, t, np.nan)
 
 
-def dl_small(change):
+def _is_small(change):
     """Whether a Newton step was so small that the next one is far below any use; its twin for numbers stands in."""
-    return bool((np.abs(change) < DL_NEAR_DAYS).all())
+    return bool((np.abs(change) < NEAR_DAYS).all())
 
 
-def dl_small_one(change):
+def _is_small_one(change):
     """The same of a number."""
-    return np.abs(change) < DL_NEAR_DAYS
+    return np.abs(change) < NEAR_DAYS
 
 
-def dl_choose(condition, yes, no):
+def _choose(condition, yes, no):
     """Choice per element; its twin for numbers stands in where numba compiles."""
     return np.where(condition, yes, no)
 
 
-def dl_choose_one(condition, yes, no):
+def _choose_one(condition, yes, no):
     """Choice of a number."""
     return yes if condition else no
 
 
-def dl_area(first, last, middle, k):
+def _area(first, last, middle, k):
     """Integral of a logistic between two times, days."""
     x1, x2 = (first - middle) / k, (last - middle) / k
-    s1, s2 = dl_sigmoid(np.abs(x1)), dl_sigmoid(np.abs(x2))
+    s1, s2 = _sigmoid(np.abs(x1)), _sigmoid(np.abs(x2))
     return k * (np.maximum(x2, 0.0) - np.maximum(x1, 0.0) + np.log(s1 / s2))
 
 
-def season_sigmas(chol: np.ndarray, gradients: list[np.ndarray]) -> list[np.ndarray]:
+def _date_sigmas(chol: np.ndarray, gradients: list[np.ndarray]) -> list[np.ndarray]:
     """Standard deviation of each date: length of ``L^-1 gradient`` (forward substitution, all seasons at once)."""
     lower = np.ascontiguousarray(chol.transpose(1, 2, 0))
     g = np.stack([gradient.T for gradient in gradients], axis=1)
@@ -225,7 +225,7 @@ def season_sigmas(chol: np.ndarray, gradients: list[np.ndarray]) -> list[np.ndar
     return list(np.sqrt(variance))
 
 
-def season_cut(out: dict, left_over: tuple, open_edge: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
+def cut_flags(out: dict, left_over: tuple, open_edge: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
     """Flags of cut flanks and of length; the dates, values and sigmas that a cut spoils become NaN in place."""
     flag = np.zeros(len(begin), np.int32)
     sides = (("SOS", "start_cut", 0, begin), ("EOS", "end_cut", 1, end))
@@ -233,15 +233,15 @@ def season_cut(out: dict, left_over: tuple, open_edge: np.ndarray, begin: np.nda
     for name, label, side, edge in sides:
         date = out[f"{name}D"]
         share = np.abs(left_over[side])
-        cut = ~np.isfinite(date) | (open_edge[:, side] & ((share > SEASON_EDGE_CUT) | (np.abs(date - edge) < 1e-6)))
-        near = open_edge[:, side] & (share > SEASON_EDGE_NEAR) & ~cut
-        flag |= np.where(cut, SEASON_FLAGS[label], 0) | np.where(near, SEASON_FLAGS["edge_near"], 0)
+        cut = ~np.isfinite(date) | (open_edge[:, side] & ((share > EDGE_CUT) | (np.abs(date - edge) < 1e-6)))
+        near = open_edge[:, side] & (share > EDGE_NEAR) & ~cut
+        flag |= np.where(cut, FLAGS[label], 0) | np.where(near, FLAGS["edge_near"], 0)
         for variable in (f"{name}D", f"{name}V", f"{name}D_SIGMA", "LSLOPE" if side == 0 else "RSLOPE"):
             out[variable] = np.where(cut, np.nan, out[variable])
         spoiled |= cut
     for variable in ("LENGTH", "SPROD", "TPROD"):
         out[variable] = np.where(spoiled, np.nan, out[variable])
-    flag |= np.where(out["LENGTH"] > 366, SEASON_FLAGS["over_a_year"], 0)
+    flag |= np.where(out["LENGTH"] > 366, FLAGS["over_a_year"], 0)
     peak_cut = (out["MAXD"] <= begin) | (out["MAXD"] >= end)
     for variable in ("MAXD", "MAXD_SIGMA"):
         out[variable] = np.where(peak_cut, np.nan, out[variable])

@@ -6,11 +6,11 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import NDVI, NDVI_SIGMA, S2NDVI, ContractError, check_ndvi
-from fusion.phenology.extraction import SEASON_LAYERS, extract_seasons
-from fusion.phenology.settings import SEASON_HRVPP, SeasonSettings
+from fusion.phenology.extraction import LAYERS, extract_seasons
+from fusion.phenology.settings import HRVPP_VARIABLES, SeasonSettings
 
-SEASON_SPAN_DAYS = 550  # a longer series is taken apart into calendar years
-SEASON_EPOCH = np.datetime64("1970-01-01", "D")
+SPAN_DAYS = 550  # a longer series is taken apart into calendar years
+EPOCH = np.datetime64("1970-01-01", "D")
 
 
 def season_layers(
@@ -23,14 +23,14 @@ def season_layers(
 ) -> tuple[xr.DataArray, np.ndarray | int]:
     """All season layers, dims (layer, year, season, ...), and the year label(s); lazy where the cube is.
 
-    The arguments are those of :func:`fusion.phenology.seasons.seasons`; ``layer`` follows ``SEASON_LAYERS``.
+    The arguments are those of :func:`fusion.phenology.seasons.seasons`; ``layer`` follows ``LAYERS``.
     """
-    ndvi, spread = season_inputs(cube, sigma)
-    years, periods = season_periods(ndvi.t.values.astype("datetime64[D]").astype("int64"), year)
-    return season_compute(ndvi, spread, obs, periods, settings), years
+    ndvi, spread = ndvi_and_sigma(cube, sigma)
+    years, periods = _periods(ndvi.t.values.astype("datetime64[D]").astype("int64"), year)
+    return _compute(ndvi, spread, obs, periods, settings), years
 
 
-def season_inputs(cube: xr.DataArray, sigma) -> tuple[xr.DataArray, xr.DataArray | None]:
+def ndvi_and_sigma(cube: xr.DataArray, sigma) -> tuple[xr.DataArray, xr.DataArray | None]:
     """NDVI and sigma without a bands dim, checked."""
     if not isinstance(cube, xr.DataArray):
         raise ContractError(f"the cube is a {type(cube).__name__}; expected an xarray.DataArray with dims t, y, x")
@@ -42,8 +42,8 @@ def season_inputs(cube: xr.DataArray, sigma) -> tuple[xr.DataArray, xr.DataArray
         raise ContractError(f"coordinate 't' has dtype {cube.t.dtype}; expected datetime64; decode the times first")
     if cube.sizes["t"] == 0 or np.isnat(cube.t.values).any() or (np.diff(cube.t.values.astype("int64")) < 0).any():
         raise ContractError("coordinate 't' is empty, holds NaT or is not sorted; drop NaT and call cube.sortby('t')")
-    ndvi, band = season_band(cube)
-    if not season_is_lazy(ndvi):
+    ndvi, band = ndvi_band(cube)
+    if not is_lazy(ndvi):
         check_ndvi(ndvi, band)
     if sigma is None and "bands" in cube.dims and NDVI_SIGMA in [str(b) for b in cube.bands.values]:
         sigma = cube.sel(bands=NDVI_SIGMA, drop=True)
@@ -60,7 +60,7 @@ def season_inputs(cube: xr.DataArray, sigma) -> tuple[xr.DataArray, xr.DataArray
     return ndvi, xr.full_like(ndvi, float(sigma), dtype=np.float32)
 
 
-def season_band(cube: xr.DataArray) -> tuple[xr.DataArray, str]:
+def ndvi_band(cube: xr.DataArray) -> tuple[xr.DataArray, str]:
     """The NDVI band and its name."""
     if "bands" not in cube.dims:
         return cube, str(cube.name or NDVI)
@@ -73,42 +73,42 @@ def season_band(cube: xr.DataArray) -> tuple[xr.DataArray, str]:
     raise ContractError(f"the cube has bands {bands}; expected one band, or one of them named {NDVI!r} or {S2NDVI!r}")
 
 
-def season_is_lazy(array: xr.DataArray) -> bool:
+def is_lazy(array: xr.DataArray) -> bool:
     """Whether the values are still to be computed."""
     return array.chunks is not None
 
 
-def season_periods(days: np.ndarray, year: int | list[int] | None) -> tuple[np.ndarray | int, np.ndarray]:
+def _periods(days: np.ndarray, year: int | list[int] | None) -> tuple[np.ndarray | int, np.ndarray]:
     """Label and (first, last, zero) days of every output year; a single number where there is no year dim."""
     middle = int(days[0] + (days[-1] - days[0]) // 2)
-    if year is None and days[-1] - days[0] <= SEASON_SPAN_DAYS:
-        label = season_year_of(middle)
-        half = 183 if days[-1] - days[0] > 366 else SEASON_SPAN_DAYS
-        return label, np.array([[middle - half, middle + half, season_first_day(label)]])
+    if year is None and days[-1] - days[0] <= SPAN_DAYS:
+        label = _year_of(middle)
+        half = 183 if days[-1] - days[0] > 366 else SPAN_DAYS
+        return label, np.array([[middle - half, middle + half, _first_day(label)]])
     if year is None:
-        years = np.arange(season_year_of(days[0]), season_year_of(days[-1]) + 1)
+        years = np.arange(_year_of(days[0]), _year_of(days[-1]) + 1)
     else:
         years = np.atleast_1d(np.asarray(year))
         if not np.issubdtype(years.dtype, np.integer) or len(np.unique(years)) != len(years) or len(years) == 0:
             raise ContractError(f"year is {year!r}; expected a calendar year such as 2019 or a list of different ones")
-        covered = season_year_of(days[0]), season_year_of(days[-1])
+        covered = _year_of(days[0]), _year_of(days[-1])
         if (years < covered[0]).any() or (years > covered[1]).any():
             raise ContractError(f"year is {year}; the cube covers {covered[0]} to {covered[1]}")
-    rows = [(season_first_day(int(y)), season_first_day(int(y) + 1) - 1, season_first_day(int(y))) for y in years]
+    rows = [(_first_day(int(y)), _first_day(int(y) + 1) - 1, _first_day(int(y))) for y in years]
     return (int(years[0]) if isinstance(year, int | np.integer) else years), np.array(rows)
 
 
-def season_year_of(day: int) -> int:
+def _year_of(day: int) -> int:
     """Calendar year of a day since 1970-01-01."""
-    return int((SEASON_EPOCH + int(day)).astype("datetime64[Y]").astype("int64")) + 1970
+    return int((EPOCH + int(day)).astype("datetime64[Y]").astype("int64")) + 1970
 
 
-def season_first_day(year: int) -> int:
+def _first_day(year: int) -> int:
     """1 January as days since 1970-01-01."""
     return int(np.datetime64(f"{year:04d}-01-01", "D").astype("int64"))
 
 
-def season_compute(ndvi, spread, obs, periods, settings) -> xr.DataArray:
+def _compute(ndvi, spread, obs, periods, settings) -> xr.DataArray:
     """All layers, lazily where the input is lazy."""
     inputs, core = [ndvi], [["t"]]
     days = ndvi.t.values.astype("datetime64[D]").astype("int64")
@@ -118,15 +118,15 @@ def season_compute(ndvi, spread, obs, periods, settings) -> xr.DataArray:
         inputs[0] = ndvi.drop_vars("t")
     obs_days = None
     if obs is not None:
-        seen, _ = season_band(obs)
+        seen, _ = ndvi_band(obs)
         obs_days = seen.t.values.astype("datetime64[D]").astype("int64")
         inputs.append(seen.rename(t="t_obs").drop_vars("t_obs"))
         core.append(["t_obs"])
-    inputs = [a.chunk({d[0]: -1}) if season_is_lazy(a) else a for a, d in zip(inputs, core, strict=True)]
+    inputs = [a.chunk({d[0]: -1}) if is_lazy(a) else a for a, d in zip(inputs, core, strict=True)]
     run = partial(
-        season_values, days=days, periods=periods, settings=settings, has_sigma=spread is not None, obs_days=obs_days
+        _extract_chunk, days=days, periods=periods, settings=settings, has_sigma=spread is not None, obs_days=obs_days
     )
-    sizes = {"layer": len(SEASON_LAYERS), "year": len(periods), "season": settings.max_seasons}
+    sizes = {"layer": len(LAYERS), "year": len(periods), "season": settings.max_seasons}
     out = xr.apply_ufunc(
         run, *inputs, input_core_dims=core, output_core_dims=[list(sizes)], dask="parallelized",
         output_dtypes=[np.float32], dask_gufunc_kwargs={"output_sizes": sizes},
@@ -134,7 +134,7 @@ def season_compute(ndvi, spread, obs, periods, settings) -> xr.DataArray:
     return out.transpose(*sizes, *[d for d in ndvi.dims if d != "t"])
 
 
-def season_values(ndvi, *others, days, periods, settings, has_sigma, obs_days) -> np.ndarray:
+def _extract_chunk(ndvi, *others, days, periods, settings, has_sigma, obs_days) -> np.ndarray:
     """One chunk as numpy: core dims last in, (layer, year, season) last out."""
     shape = ndvi.shape[:-1]
     flat = np.asarray(ndvi).reshape(-1, ndvi.shape[-1])
@@ -148,23 +148,23 @@ def season_values(ndvi, *others, days, periods, settings, has_sigma, obs_days) -
 
 
 def season_cube(
-    layers: xr.DataArray, years: np.ndarray | int, variables: tuple[str, ...] = SEASON_HRVPP
+    layers: xr.DataArray, years: np.ndarray | int, variables: tuple[str, ...] = HRVPP_VARIABLES
 ) -> xr.DataArray:
     """Layers as an openEO cube (t, bands, ...): ``t`` = 1 January of each year, bands ``SOSD_s1`` ..., ``COUNT``.
 
     Band names depend on the variables and the number of seasons only (:func:`season_cube_bands`), labels on ``t`` on
     the years only, so that every chunk of a job gives the same.
     """
-    at = [SEASON_LAYERS.index(name) for name in variables]
+    at = [LAYERS.index(name) for name in variables]
     slots = layers.sizes["season"]
     parts = [layers.isel(season=k, layer=at) for k in range(slots)]
-    parts.append(layers.isel(season=0, layer=[SEASON_LAYERS.index("COUNT")]))
+    parts.append(layers.isel(season=0, layer=[LAYERS.index("COUNT")]))
     cube = xr.concat([part.rename(layer="bands") for part in parts], dim="bands").rename(year="t")
     labels = np.array([f"{int(y):04d}-01-01" for y in np.atleast_1d(years)], "datetime64[ns]")
     cube = cube.assign_coords(bands=season_cube_bands(slots, variables), t=labels)
     return cube.transpose("t", "bands", *[d for d in cube.dims if d not in ("t", "bands")])
 
 
-def season_cube_bands(max_seasons: int = 2, variables: tuple[str, ...] = SEASON_HRVPP) -> list[str]:
+def season_cube_bands(max_seasons: int = 2, variables: tuple[str, ...] = HRVPP_VARIABLES) -> list[str]:
     """Band labels of :func:`season_cube`: ``SOSD_s1``, ..., ``SOSD_s2``, ..., ``COUNT``."""
     return [f"{name}_s{k}" for k in range(1, max_seasons + 1) for name in variables] + ["COUNT"]

@@ -28,7 +28,7 @@ def phenolopy_metrics(values: xr.DataArray) -> xr.Dataset:
     moved = values.transpose("t", *space)
     stack = np.asarray(moved.values, float)
     doy = moved.t.dt.dayofyear.values.astype(float)
-    metrics = phenolopy_arrays(stack.reshape(len(doy), -1), doy)
+    metrics = _arrays(stack.reshape(len(doy), -1), doy)
     coords = {name: c for name, c in values.coords.items() if "t" not in c.dims}
     data = {
         name: xr.DataArray(value.reshape(stack.shape[1:]).astype(np.float32), dims=space, coords=coords)
@@ -37,7 +37,7 @@ def phenolopy_metrics(values: xr.DataArray) -> xr.Dataset:
     return xr.Dataset(data, attrs={"method": "phenolopy"})
 
 
-def phenolopy_arrays(y: np.ndarray, doy: np.ndarray) -> dict[str, np.ndarray]:
+def _arrays(y: np.ndarray, doy: np.ndarray) -> dict[str, np.ndarray]:
     """The metrics of series (T, N)."""
     empty = np.isnan(y).all(axis=0)
     y = np.where(empty, 0.0, y)

@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import NDVI_MAX, ContractError
-from fusion.phenology.layers import season_inputs
-from fusion.phenology.settings import SEASON_DATES
+from fusion.phenology.layers import ndvi_and_sigma
+from fusion.phenology.settings import DATES
 from fusion.phenology.smoothing import smooth
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def plot_seasons(
     import matplotlib.pyplot as plt
 
     cube, data = _one_pixel(cube), _one_pixel(data)
-    ndvi, sigma = season_inputs(cube, None)
+    ndvi, sigma = ndvi_and_sigma(cube, None)
     ax = ax if ax is not None else plt.subplots(figsize=(9, 3.5), layout="constrained")[1]
     dates = ndvi.t.values
     line = smooth(cube.expand_dims(y=1, x=1), method=curve, step_days=1).isel(y=0, x=0)
@@ -54,7 +54,7 @@ def plot_seasons(
         ax.fill_between(dates, ndvi - sigma, ndvi + sigma, color=CURVE_COLOUR, alpha=0.18, lw=0, label="± sigma")
     ax.plot(dates, ndvi, ".", color=OBS_COLOUR, ms=4, label="series" if sigma is not None else "observations")
     if obs is not None:
-        real, _ = season_inputs(_one_pixel(obs), None)
+        real, _ = ndvi_and_sigma(_one_pixel(obs), None)
         ax.plot(real.t.values, real, "o", mfc="none", color=OBS_COLOUR, ms=5, label="observations")
     ax.plot(line.t.values, line, color=CURVE_COLOUR, lw=1.5, label="curve")
     years = data if "year" in data.dims else data.expand_dims("year")
@@ -125,7 +125,7 @@ def plot_parameter(data: xr.Dataset, name: str, *, season: int = 1, ax: "Axes | 
     )
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.85)
     label = layer.attrs.get("long_name", name)
-    if name in SEASON_DATES and "year" in data.coords:
+    if name in DATES and "year" in data.coords:
         zero = np.datetime64(f"{int(data.year):04d}-01-01", "D")
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda day, _: str(zero + round(day))))
         bar.set_label(label)

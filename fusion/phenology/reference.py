@@ -10,14 +10,14 @@ from scipy.signal import savgol_filter
 
 from fusion.contract import ContractError, check_time
 
-REFERENCE_WINDOW = 91  # days, Savitzky-Golay
-REFERENCE_POLYORDER = 3
-REFERENCE_CROP = ((4, 1), (12, 31))  # month, day; both ends inclusive
-REFERENCE_SPRING = ((4, 2), (6, 10))
-REFERENCE_SUMMER = ((6, 10), (9, 1))
-REFERENCE_AUTUMN = ((9, 1), (12, 31))
-REFERENCE_THRESHOLD = 0.1  # share of the amplitude above the window's minimum
-REFERENCE_BANDS = ("sos", "eos")
+WINDOW_DAYS = 91  # days, Savitzky-Golay
+POLYORDER = 3
+CROP = ((4, 1), (12, 31))  # month, day; both ends inclusive
+SPRING = ((4, 2), (6, 10))
+SUMMER = ((6, 10), (9, 1))
+AUTUMN = ((9, 1), (12, 31))
+THRESHOLD = 0.1  # share of the amplitude above the window's minimum
+BANDS = ("sos", "eos")
 
 
 def reference_smoothing(cube: xr.DataArray) -> xr.DataArray:
@@ -34,19 +34,19 @@ def reference_smoothing(cube: xr.DataArray) -> xr.DataArray:
         float64, the same dims, ``t`` daily (275 dates). Inner gaps are bridged linearly in time, outer ones by the
         nearest value; a series without any stays NaN. The year is that of the middle of the period.
     """
-    days = reference_days(cube)
-    year = reference_year(days)
-    grid = np.arange(reference_day(year, (1, 1)), reference_day(year + 1, (3, 31)) + 1)
-    crop = np.arange(reference_day(year, REFERENCE_CROP[0]), reference_day(year, REFERENCE_CROP[1]) + 1)
+    days = _days_of(cube)
+    year = middle_year(days)
+    grid = np.arange(_day(year, (1, 1)), _day(year + 1, (3, 31)) + 1)
+    crop = np.arange(_day(year, CROP[0]), _day(year, CROP[1]) + 1)
     values = np.moveaxis(np.asarray(cube.values, float), cube.dims.index("t"), 0)
     flat = fill_gaps_linear(days, values.reshape(len(days), -1))
     axis = np.union1d(grid, days)
     bridged = interpolation_matrix(days, axis)
-    operator = savgol_filter(bridged, REFERENCE_WINDOW, REFERENCE_POLYORDER, axis=0, mode="interp")
+    operator = savgol_filter(bridged, WINDOW_DAYS, POLYORDER, axis=0, mode="interp")
     # rounded, so that a flat series is flat to the last bit and ties go to the first day, as by convolution
     smooth = np.round(operator[np.searchsorted(axis, crop)] @ flat, 12)
     smooth = np.moveaxis(smooth.reshape(len(crop), *values.shape[1:]), 0, cube.dims.index("t"))
-    return reference_array(cube, smooth, crop, None)
+    return _labelled(cube, smooth, crop, None)
 
 
 def reference_phenology(smoothed: xr.DataArray) -> xr.DataArray:
@@ -62,41 +62,39 @@ def reference_phenology(smoothed: xr.DataArray) -> xr.DataArray:
     xarray.DataArray
         int16, the input's dim order, ``t`` = [1 January], ``bands`` = [sos, eos].
     """
-    days = reference_days(smoothed)
-    year = reference_year(days)
+    days = _days_of(smoothed)
+    year = middle_year(days)
     if "bands" not in smoothed.dims:
         smoothed = smoothed.expand_dims("bands", axis=smoothed.dims.index("t") + 1)
     order = ("t", *(d for d in smoothed.dims if d not in ("t", "bands")))
     values = np.asarray(smoothed.isel(bands=0, drop=True).transpose(*order).values, float)
     curve = values.reshape(len(days), -1)
-    spring, summer, autumn = (
-        reference_window(days, year, window) for window in (REFERENCE_SPRING, REFERENCE_SUMMER, REFERENCE_AUTUMN)
-    )
+    spring, summer, autumn = (_window(days, year, window) for window in (SPRING, SUMMER, AUTUMN))
     valid = ~np.isnan(curve).any(axis=0)
     curve = np.where(valid, curve, 0.0)
     peak = curve[summer].max(axis=0)
-    sos = reference_crossing(curve[spring], peak, rising=True)
-    eos = reference_crossing(curve[autumn], peak, rising=False)
-    first = reference_day(year, (1, 1))
+    sos = _crossing(curve[spring], peak, rising=True)
+    eos = _crossing(curve[autumn], peak, rising=False)
+    first = _day(year, (1, 1))
     doy = np.stack([days[spring][sos], days[autumn][eos]]) - first + 1
     doy = np.where(valid, doy, 0).astype(np.int16).reshape(1, 2, *values.shape[1:])
     moved = xr.DataArray(doy, dims=("t", "bands", *order[1:])).transpose(*smoothed.dims)
-    return reference_array(smoothed, moved.values, np.array([first]), REFERENCE_BANDS)
+    return _labelled(smoothed, moved.values, np.array([first]), BANDS)
 
 
-def reference_crossing(curve: np.ndarray, peak: np.ndarray, *, rising: bool) -> np.ndarray:
+def _crossing(curve: np.ndarray, peak: np.ndarray, *, rising: bool) -> np.ndarray:
     """Index in the window, on the season's side of its minimum, that is nearest to the threshold; first wins ties."""
     bottom = curve.argmin(axis=0)
     low = curve.min(axis=0)
-    distance = np.abs(curve - (low + REFERENCE_THRESHOLD * (peak - low)))
+    distance = np.abs(curve - (low + THRESHOLD * (peak - low)))
     index = np.arange(len(curve))[:, None]
     outside = index < bottom if rising else index > bottom
     return np.where(outside, np.inf, distance).argmin(axis=0)
 
 
-def reference_window(days: np.ndarray, year: int, window: tuple) -> slice:
+def _window(days: np.ndarray, year: int, window: tuple) -> slice:
     """Part of the sorted dates from the first to the last (month, day) of a year, both inclusive."""
-    first, last = (reference_day(year, edge) for edge in window)
+    first, last = (_day(year, edge) for edge in window)
     part = slice(int(np.searchsorted(days, first)), int(np.searchsorted(days, last, side="right")))
     if part.stop <= part.start:
         raise ContractError(
@@ -106,12 +104,12 @@ def reference_window(days: np.ndarray, year: int, window: tuple) -> slice:
     return part
 
 
-def reference_day(year: int, month_day: tuple[int, int]) -> int:
+def _day(year: int, month_day: tuple[int, int]) -> int:
     """Days since 1970-01-01."""
     return int(np.datetime64(f"{year:04d}-{month_day[0]:02d}-{month_day[1]:02d}", "D").astype("int64"))
 
 
-def reference_days(cube: xr.DataArray) -> np.ndarray:
+def _days_of(cube: xr.DataArray) -> np.ndarray:
     """Dates as days since 1970-01-01; refuses a missing, unsorted or duplicate time axis."""
     if not isinstance(cube, xr.DataArray) or "t" not in cube.dims:
         seen = getattr(cube, "dims", type(cube).__name__)
@@ -120,13 +118,13 @@ def reference_days(cube: xr.DataArray) -> np.ndarray:
     return cube.t.values.astype("datetime64[D]").astype("int64")
 
 
-def reference_year(days: np.ndarray) -> int:
+def middle_year(days: np.ndarray) -> int:
     """Year of the middle between first and last date."""
     middle = np.datetime64(int(days[0]), "D") + np.timedelta64(int(days[-1] - days[0]) * 12, "h")
     return int(middle.astype("datetime64[Y]").astype("int64")) + 1970
 
 
-def reference_array(like: xr.DataArray, values: np.ndarray, days: np.ndarray, bands: tuple | None) -> xr.DataArray:
+def _labelled(like: xr.DataArray, values: np.ndarray, days: np.ndarray, bands: tuple | None) -> xr.DataArray:
     """Wrap with the input's dims, space coordinates and attributes, and new dates (and bands)."""
     stale = {"t"} if bands is None else {"t", "bands"}
     coords = {name: c for name, c in like.coords.items() if not stale & set(c.dims)}

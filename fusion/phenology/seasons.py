@@ -5,15 +5,15 @@ import pandas as pd
 import xarray as xr
 
 from fusion.contract import ContractError
-from fusion.phenology.extraction import SEASON_LAYERS
-from fusion.phenology.layers import season_inputs, season_layers
+from fusion.phenology.extraction import LAYERS
+from fusion.phenology.layers import ndvi_and_sigma, season_layers
 from fusion.phenology.phenolopy import phenolopy_metrics
-from fusion.phenology.reference import reference_phenology, reference_smoothing, reference_year
-from fusion.phenology.settings import SEASON_DATES, SEASON_FLAGS, SeasonSettings
+from fusion.phenology.reference import middle_year, reference_phenology, reference_smoothing
+from fusion.phenology.settings import DATES, FLAGS, SeasonSettings
 from fusion.phenology.smoothing import smooth
 
 # name: (units, long name)
-SEASON_ATTRIBUTES = {
+ATTRIBUTES = {
     "SOSD": ("days since {year}-01-01", "start of season"),
     "EOSD": ("days since {year}-01-01", "end of season"),
     "MAXD": ("days since {year}-01-01", "date of the season's maximum"),
@@ -37,8 +37,8 @@ SEASON_ATTRIBUTES = {
     "LONGEST_GAP": ("days", "longest gap between observations from green-up to green-down"),
     "FLAG": ("1", "sum of season flags"),
 }
-SEASON_INTEGERS = ("QFLAG", "OBS_UP", "OBS_PEAK", "OBS_DOWN", "FLAG", "COUNT")
-SEASON_PRESMOOTHED = (
+INTEGERS = ("QFLAG", "OBS_UP", "OBS_PEAK", "OBS_DOWN", "FLAG", "COUNT")
+PRESMOOTHED = (
     "savitzky_golay",
     "spline",
     "hants",
@@ -97,16 +97,16 @@ def seasons(
         method=method, start=start, end=end, curve=curve, max_seasons=max_seasons, min_amplitude=min_amplitude,
         error_days=error_days, use_numba=use_numba,
     )  # fmt: skip
-    if method in SEASON_COMPATIBLE:
-        return SEASON_COMPATIBLE[method](season_inputs(cube, sigma)[0], year)
-    if curve in SEASON_PRESMOOTHED:
-        obs = season_inputs(cube, None)[0] if obs is None else obs
+    if method in COMPATIBLE:
+        return COMPATIBLE[method](ndvi_and_sigma(cube, sigma)[0], year)
+    if curve in PRESMOOTHED:
+        obs = ndvi_and_sigma(cube, None)[0] if obs is None else obs
         cube, sigma = smooth(cube, method=curve, sigma=sigma, step_days=5, use_numba=use_numba), None
-    data = season_dataset(*season_layers(cube, settings, sigma=sigma, obs=obs, year=year), settings)
-    return data.assign({f"{n}_YYDOY": season_yydoy(data[n], data.year) for n in SEASON_DATES}) if yydoy else data
+    data = _dataset(*season_layers(cube, settings, sigma=sigma, obs=obs, year=year), settings)
+    return data.assign({f"{n}_YYDOY": _yydoy(data[n], data.year) for n in DATES}) if yydoy else data
 
 
-def season_yydoy(date: xr.DataArray, year: xr.DataArray) -> xr.DataArray:
+def _yydoy(date: xr.DataArray, year: xr.DataArray) -> xr.DataArray:
     """Dates as YYDOY, for example 19121 for 1 May 2019; 0 = none."""
 
     def convert(value, zero):
@@ -126,9 +126,9 @@ def season_yydoy(date: xr.DataArray, year: xr.DataArray) -> xr.DataArray:
     return out
 
 
-def reference_seasons(ndvi: xr.DataArray, wanted: int | list[int] | None) -> xr.Dataset:
+def _reference_seasons(ndvi: xr.DataArray, wanted: int | list[int] | None) -> xr.Dataset:
     """The original's dates as a season dataset; FLAG marks those that its search window capped."""
-    year = reference_year(ndvi.t.values.astype("datetime64[D]").astype("int64"))
+    year = middle_year(ndvi.t.values.astype("datetime64[D]").astype("int64"))
     if wanted is not None and np.atleast_1d(wanted).tolist() != [year]:
         raise ContractError(
             f"year is {wanted}, but method 'reference' dates the year of the series' middle, {year}; "
@@ -140,16 +140,16 @@ def reference_seasons(ndvi: xr.DataArray, wanted: int | list[int] | None) -> xr.
     for name, (band, edges, label) in window.items():
         doy = dates.sel(bands=band, drop=True).expand_dims(season=[1])
         data[name] = (doy - 1).where(doy > 0).astype(np.float32)
-        data[name].attrs = season_attributes(name)
+        data[name].attrs = _attributes(name)
         ends = [pd.Timestamp(f"{year}-{edge}").dayofyear for edge in edges]
-        capped = xr.where(doy.isin(ends), SEASON_FLAGS[label], 0)
+        capped = xr.where(doy.isin(ends), FLAGS[label], 0)
         flag = capped if flag is None else flag + capped
-    data["FLAG"] = (flag + xr.where(doy == 0, SEASON_FLAGS["no_data"], 0)).astype(np.int16)
-    data["FLAG"].attrs = season_attributes("FLAG")
+    data["FLAG"] = (flag + xr.where(doy == 0, FLAGS["no_data"], 0)).astype(np.int16)
+    data["FLAG"].attrs = _attributes("FLAG")
     return xr.Dataset(data, attrs={"method": "reference"}).assign_coords(year=year)
 
 
-def phenolopy_seasons(ndvi: xr.DataArray, wanted: int | list[int] | None) -> xr.Dataset:
+def _phenolopy_seasons(ndvi: xr.DataArray, wanted: int | list[int] | None) -> xr.Dataset:
     """phenolopy's 18 metrics; it knows no years."""
     if wanted is not None:
         raise ContractError(
@@ -158,22 +158,22 @@ def phenolopy_seasons(ndvi: xr.DataArray, wanted: int | list[int] | None) -> xr.
     return phenolopy_metrics(ndvi)
 
 
-SEASON_COMPATIBLE = {"reference": reference_seasons, "phenolopy": phenolopy_seasons}
+COMPATIBLE = {"reference": _reference_seasons, "phenolopy": _phenolopy_seasons}
 
 
-def season_dataset(layers: xr.DataArray, years, settings: SeasonSettings) -> xr.Dataset:
+def _dataset(layers: xr.DataArray, years, settings: SeasonSettings) -> xr.Dataset:
     """Variables with CF attributes; ``year`` is a dim for several years, else a scalar coordinate."""
     single = np.ndim(years) == 0
     layers = layers.assign_coords(season=np.arange(1, settings.max_seasons + 1))
     layers = layers.isel(year=0).assign_coords(year=years) if single else layers.assign_coords(year=years)
     data = {}
-    for i, name in enumerate(SEASON_LAYERS):
+    for i, name in enumerate(LAYERS):
         layer = layers.isel(layer=i)
         if name == "COUNT":
             layer = layer.isel(season=0, drop=True)
-        if name in SEASON_INTEGERS:
+        if name in INTEGERS:
             layer = layer.astype(np.int16)
-        layer.attrs = season_attributes(name)
+        layer.attrs = _attributes(name)
         data[name] = layer
     out = xr.Dataset(data)
     out.season.attrs = {"long_name": "season of the year, in order of time"}
@@ -189,20 +189,20 @@ def season_dataset(layers: xr.DataArray, years, settings: SeasonSettings) -> xr.
     return out
 
 
-def season_attributes(name: str) -> dict:
+def _attributes(name: str) -> dict:
     """CF attributes of a variable."""
     if name == "COUNT":
         return {"units": "1", "long_name": "number of seasons of the year"}
-    units, long_name = SEASON_ATTRIBUTES[name]
+    units, long_name = ATTRIBUTES[name]
     attrs: dict[str, object] = {
         "units": "d" if units.startswith("day") else units.replace("/day", " d-1").replace("1 d", "d"),
         "long_name": long_name,
     }
-    if name in SEASON_DATES:
+    if name in DATES:
         attrs["comment"] = (
             "days since 1 January of the season's year (0 = 1 January); negative or above 365 across New Year"
         )
     if name == "FLAG":
-        attrs["flag_masks"] = np.array(list(SEASON_FLAGS.values()), np.int16)
-        attrs["flag_meanings"] = " ".join(SEASON_FLAGS)
+        attrs["flag_masks"] = np.array(list(FLAGS.values()), np.int16)
+        attrs["flag_meanings"] = " ".join(FLAGS)
     return attrs

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fusion.contract import ContractError
 
-SEASON_METHODS = (
+METHODS = (
     "relative_amplitude",
     "absolute",
     "first_derivative",
@@ -15,19 +15,19 @@ SEASON_METHODS = (
     "reference",
     "phenolopy",
 )
-SEASON_CURVES = ("double_logistic", "whittaker", "savitzky_golay", "spline", "hants", "none")
+CURVES = ("double_logistic", "whittaker", "savitzky_golay", "spline", "hants", "none")
 
 # the 13 HR-VPP parameters first (Copernicus HR-VPP Product User Manual, seasonal trajectories)
-SEASON_VARIABLES = (
+VARIABLES = (
     "SOSD", "EOSD", "MAXD", "SOSV", "EOSV", "MINV",
     "MAXV", "AMPL", "LENGTH", "LSLOPE", "RSLOPE", "SPROD",
     "TPROD", "QFLAG", "SOSD_SIGMA", "EOSD_SIGMA", "MAXD_SIGMA", "OBS_UP",
     "OBS_PEAK", "OBS_DOWN", "LONGEST_GAP", "FLAG",
 )  # fmt: skip
-SEASON_HRVPP = SEASON_VARIABLES[:13]
-SEASON_DATES = ("SOSD", "EOSD", "MAXD")
+HRVPP_VARIABLES = VARIABLES[:13]
+DATES = ("SOSD", "EOSD", "MAXD")
 
-SEASON_FLAGS = {
+FLAGS = {
     "no_data": 1,  # fewer observations than a season needs
     "no_season": 2,  # amplitude below the minimum: evergreen, bare, urban, water, snow, failed crop
     "water": 4,  # NDVI never rises above 0.1: water, snow or a sealed surface
@@ -48,11 +48,11 @@ class SeasonSettings:
     Attributes
     ----------
     method : str
-        How SOS and EOS are read from the curve, one of ``SEASON_METHODS``.
+        How SOS and EOS are read from the curve, one of ``METHODS``.
     start, end : float
         Threshold of SOS and EOS: share of the amplitude (``relative_amplitude``) or NDVI (``absolute``).
     curve : str
-        What is fitted to the observations, one of ``SEASON_CURVES``; ``none`` joins the observations by straight lines.
+        What is fitted to the observations, one of ``CURVES``; ``none`` joins the observations by straight lines.
     max_seasons : int
         Seasons kept per year, the largest ones, in order of time.
     min_amplitude : float
@@ -79,7 +79,7 @@ class SeasonSettings:
     use_numba: bool | None = None
 
     def __post_init__(self) -> None:
-        for name, choices in (("method", SEASON_METHODS), ("curve", SEASON_CURVES)):
+        for name, choices in (("method", METHODS), ("curve", CURVES)):
             if getattr(self, name) not in choices:
                 raise ContractError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(choices)}")
         limits = (0.0, 1.0) if self.method != "absolute" else (-1.0, 1.0)

@@ -8,14 +8,13 @@ from scipy.signal import savgol_filter
 
 from fusion.contract import ContractError
 from fusion.phenology.reference import fill_gaps_linear, interpolation_matrix
-from fusion.phenology.whittaker import robust_weights, whittaker
+from fusion.phenology.whittaker import DAILY_LAMBDA, robust_weights, whittaker
 
 SMOOTHERS = ("whittaker", "savitzky_golay", "double_logistic", "spline", "hants", "none")
-SMOOTH_LAMBDA = 2500.0  # whittaker and spline, on the daily axis: half power at a period of 44 d for daily observations
-SMOOTH_WINDOW_DAYS = 91  # savitzky_golay, of the original use case
-SMOOTH_POLYORDER = 3
-SMOOTH_HARMONICS = 3  # hants, of one year
-SMOOTH_YEAR_DAYS = 365.25
+WINDOW_DAYS = 91  # savitzky_golay, of the original use case
+POLYORDER = 3
+HARMONICS = 3  # hants, of one year
+YEAR_DAYS = 365.25
 HANTS_TOLERANCE = 0.08  # NDVI; observations further below the curve are dropped one round after the other
 HANTS_ROUNDS = 6
 
@@ -27,10 +26,10 @@ def smooth_values(
     *,
     method: str = "whittaker",
     weights: np.ndarray | None = None,
-    lam: float = SMOOTH_LAMBDA,
-    window_days: int = SMOOTH_WINDOW_DAYS,
-    polyorder: int = SMOOTH_POLYORDER,
-    harmonics: int = SMOOTH_HARMONICS,
+    lam: float = DAILY_LAMBDA,
+    window_days: int = WINDOW_DAYS,
+    polyorder: int = POLYORDER,
+    harmonics: int = HARMONICS,
     envelope_iterations: int = 0,
     robust_iterations: int = 0,
     use_numba: bool | None = None,
@@ -56,7 +55,7 @@ def smooth_values(
     ndarray, float64, (G, N)
         NaN for a series without an observation.
     """
-    days, values, weights = merge_same_days(np.asarray(days), np.asarray(values, float), weights)
+    days, values, weights = _merge_same_days(np.asarray(days), np.asarray(values, float), weights)
     if method == "whittaker":
         solve = partial(
             whittaker, values, lam=lam, days=days, envelope_iterations=envelope_iterations, use_numba=use_numba
@@ -75,7 +74,7 @@ def smooth_values(
     raise ContractError(f"smoother is {method!r}; expected one of {', '.join(SMOOTHERS)}")
 
 
-def merge_same_days(days: np.ndarray, values: np.ndarray, weights: np.ndarray | None) -> tuple:
+def _merge_same_days(days: np.ndarray, values: np.ndarray, weights: np.ndarray | None) -> tuple:
     """Observations of one day become their weighted mean; weights add up."""
     if (np.diff(days) > 0).all():
         return days, values, weights
@@ -96,7 +95,7 @@ def savitzky_golay(days, values, grid_days, weights, window_days: int, polyorder
             f"window_days is {window_days}, polyorder {polyorder}; expected an odd window above the order"
         )
     if weights is not None:
-        return local_polynomial(days, values, grid_days, weights, window_days / 2, polyorder)
+        return _local_polynomial(days, values, grid_days, weights, window_days / 2, polyorder)
     first, last = min(days[0], np.min(grid_days)), max(days[-1], np.max(grid_days))
     if last - first + 1 < window_days:
         raise ContractError(
@@ -108,7 +107,7 @@ def savitzky_golay(days, values, grid_days, weights, window_days: int, polyorder
     return operator[np.asarray(grid_days) - first] @ fill_gaps_linear(days, values)
 
 
-def local_polynomial(days, values, grid_days, weights, half: float, order: int) -> np.ndarray:
+def _local_polynomial(days, values, grid_days, weights, half: float, order: int) -> np.ndarray:
     """Weighted polynomial around each date; straight lines where a window holds too few observations."""
     seen = np.isfinite(values) & (weights > 0)
     w, wy = np.where(seen, weights, 0.0), np.where(seen, weights * np.where(seen, values, 0.0), 0.0)
@@ -154,7 +153,7 @@ def hants(days, values, grid_days, weights, harmonics: int) -> np.ndarray:
     seen = np.isfinite(values)
     w = seen.astype(float) if weights is None else np.where(seen, weights, 0.0)
     w = w / np.maximum(w.max(0), 1e-30)
-    y, basis = np.where(seen, values, 0.0), hants_basis(days, days[0], harmonics)
+    y, basis = np.where(seen, values, 0.0), _harmonic_basis(days, days[0], harmonics)
     damping = 1e-3 * np.diag([0.0, *[1.0] * (2 * harmonics)])
     for round_number in range(HANTS_ROUNDS):
         normal = np.einsum("ti,tn,tj->nij", basis, w, basis, optimize=True) + damping
@@ -165,12 +164,12 @@ def hants(days, values, grid_days, weights, harmonics: int) -> np.ndarray:
         if round_number == HANTS_ROUNDS - 1 or not low.any():
             break
         w = np.where(low, 0.0, w)
-    out = hants_basis(np.asarray(grid_days), days[0], harmonics) @ parameters.T
+    out = _harmonic_basis(np.asarray(grid_days), days[0], harmonics) @ parameters.T
     out[:, ~seen.any(0)] = np.nan
     return out
 
 
-def hants_basis(days, origin, harmonics: int) -> np.ndarray:
+def _harmonic_basis(days, origin, harmonics: int) -> np.ndarray:
     """Constant, cosines and sines of the year, (T, 1 + 2 harmonics)."""
-    phase = 2 * np.pi * (np.asarray(days, float) - origin)[:, None] / SMOOTH_YEAR_DAYS * np.arange(1, harmonics + 1)
+    phase = 2 * np.pi * (np.asarray(days, float) - origin)[:, None] / YEAR_DAYS * np.arange(1, harmonics + 1)
     return np.concatenate([np.ones((len(phase), 1)), np.cos(phase), np.sin(phase)], axis=1)

@@ -7,26 +7,26 @@ import xarray as xr
 
 from fusion.contract import NDVI_SIGMA, ContractError, TimeGrid
 from fusion.phenology.curve_fit import (
-    SEASON_MIN_OBS,
+    MIN_OBS,
     detection_curve,
     find_seasons,
     fit_seasons,
+    fitted_curve,
     place_obs,
-    season_axis,
-    season_curve,
+    regular_axis,
 )
-from fusion.phenology.layers import season_inputs, season_is_lazy
+from fusion.phenology.layers import is_lazy, ndvi_and_sigma
 from fusion.phenology.settings import SeasonSettings
 from fusion.phenology.smoothers import (
-    SMOOTH_HARMONICS,
-    SMOOTH_LAMBDA,
-    SMOOTH_POLYORDER,
-    SMOOTH_WINDOW_DAYS,
+    HARMONICS,
+    POLYORDER,
     SMOOTHERS,
+    WINDOW_DAYS,
     smooth_values,
 )
+from fusion.phenology.whittaker import DAILY_LAMBDA
 
-SMOOTH_BLOCK_SAMPLES = 750_000  # series times days at once: 2000 series of a year, fewer of a longer span
+BLOCK_SAMPLES = 750_000  # series times days at once: 2000 series of a year, fewer of a longer span
 
 
 def smooth(
@@ -37,10 +37,10 @@ def smooth(
     start: str | np.datetime64 | None = None,
     end: str | np.datetime64 | None = None,
     step_days: int | None = None,
-    lam: float = SMOOTH_LAMBDA,
-    window_days: int = SMOOTH_WINDOW_DAYS,
-    polyorder: int = SMOOTH_POLYORDER,
-    harmonics: int = SMOOTH_HARMONICS,
+    lam: float = DAILY_LAMBDA,
+    window_days: int = WINDOW_DAYS,
+    polyorder: int = POLYORDER,
+    harmonics: int = HARMONICS,
     envelope_iterations: int = 0,
     robust_iterations: int = 0,
     use_numba: bool | None = None,
@@ -74,33 +74,33 @@ def smooth(
     """
     if method not in SMOOTHERS:
         raise ContractError(f"method is {method!r}; expected one of {', '.join(SMOOTHERS)}")
-    ndvi, spread = season_inputs(cube, sigma)
+    ndvi, spread = ndvi_and_sigma(cube, sigma)
     days = ndvi.t.values.astype("datetime64[D]").astype("int64")
-    grid_days = smooth_grid(days, start, end, step_days)
+    grid_days = _grid(days, start, end, step_days)
     options = {
         "method": method, "lam": lam, "window_days": window_days, "polyorder": polyorder, "harmonics": harmonics,
         "envelope_iterations": envelope_iterations, "robust_iterations": robust_iterations, "use_numba": use_numba,
     }  # fmt: skip
-    out = smooth_lazily(ndvi, spread, days, grid_days, options).transpose(*ndvi.dims)
+    out = _smooth_lazily(ndvi, spread, days, grid_days, options).transpose(*ndvi.dims)
     out = out.assign_coords(t=grid_days.astype("datetime64[D]").astype("datetime64[ns]"))
     out.attrs = {k: v for k, v in ndvi.attrs.items() if k != NDVI_SIGMA} | {"smoothing": method, "units": "1"}
     return out
 
 
-def smooth_lazily(
+def _smooth_lazily(
     ndvi: xr.DataArray, spread: xr.DataArray | None, days: np.ndarray, grid_days: np.ndarray, options: dict
 ) -> xr.DataArray:
     """Chunk after chunk where the input is lazy."""
     inputs = [a.drop_vars("t", errors="ignore") for a in (ndvi, spread) if a is not None]
-    inputs = [a.chunk({"t": -1}) if season_is_lazy(a) else a for a in inputs]
+    inputs = [a.chunk({"t": -1}) if is_lazy(a) else a for a in inputs]
     return xr.apply_ufunc(
-        partial(smooth_chunk, days=days, grid_days=grid_days, options=options), *inputs,
+        partial(_smooth_chunk, days=days, grid_days=grid_days, options=options), *inputs,
         input_core_dims=[["t"]] * len(inputs), output_core_dims=[["t"]], exclude_dims={"t"}, dask="parallelized",
         output_dtypes=[np.float32], dask_gufunc_kwargs={"output_sizes": {"t": len(grid_days)}},
     )  # fmt: skip
 
 
-def smooth_grid(days: np.ndarray, start, end, step_days: int | None) -> np.ndarray:
+def _grid(days: np.ndarray, start, end, step_days: int | None) -> np.ndarray:
     """Dates of the curve as days since 1970-01-01."""
     if start is None and end is None and step_days is None:
         return np.unique(days)
@@ -109,18 +109,18 @@ def smooth_grid(days: np.ndarray, start, end, step_days: int | None) -> np.ndarr
     return TimeGrid(first, last, 1 if step_days is None else step_days).days
 
 
-def smooth_chunk(ndvi, *sigma, days, grid_days, options) -> np.ndarray:
+def _smooth_chunk(ndvi, *sigma, days, grid_days, options) -> np.ndarray:
     """One chunk as numpy, time last in and out."""
     shape = ndvi.shape[:-1]
     values = np.asarray(ndvi).reshape(-1, ndvi.shape[-1])
     spread = np.asarray(sigma[0]).reshape(values.shape) if sigma else None
     out = np.empty((len(values), len(grid_days)), np.float32)
-    block = max(SMOOTH_BLOCK_SAMPLES // int(days[-1] - days[0] + 1), 32)
+    block = max(BLOCK_SAMPLES // int(days[-1] - days[0] + 1), 32)
     for first in range(0, len(values), block):
         part = slice(first, first + block)
         noise = None if spread is None else spread[part]
         if options["method"] == "double_logistic":
-            out[part] = smooth_seasons(values[part], noise, days, grid_days, options["use_numba"])
+            out[part] = _smooth_seasons(values[part], noise, days, grid_days, options["use_numba"])
             continue
         weights = None
         if noise is not None:
@@ -130,15 +130,15 @@ def smooth_chunk(ndvi, *sigma, days, grid_days, options) -> np.ndarray:
     return out.reshape(*shape, len(grid_days))
 
 
-def smooth_seasons(values, sigma, days, grid_days, use_numba) -> np.ndarray:
+def _smooth_seasons(values, sigma, days, grid_days, use_numba) -> np.ndarray:
     """Double-logistic curve of every season, the mean where two windows meet; between them the detection curve.
 
     Series with too few looks for a season get straight lines.
     """
     settings = SeasonSettings(use_numba=use_numba)
-    axis = season_axis(days)
+    axis = regular_axis(days)
     placed, spread = place_obs(axis, values, sigma)
-    placed = np.where((np.isfinite(placed).sum(1) >= SEASON_MIN_OBS)[:, None], placed, np.nan)
+    placed = np.where((np.isfinite(placed).sum(1) >= MIN_OBS)[:, None], placed, np.nan)
     curve = detection_curve(axis, placed, sigma is not None, use_numba)
     curve_or_obs = np.where(np.isfinite(curve), curve, place_obs(axis, values, None)[0])
     out = smooth_values(axis.days, curve_or_obs.T, grid_days, method="none").T
@@ -150,6 +150,6 @@ def smooth_seasons(values, sigma, days, grid_days, use_numba) -> np.ndarray:
     for m in np.flatnonzero(fit.follows):
         first, last = axis.days[fit.window[m]]
         inside = (grid_days >= first) & (grid_days <= last)
-        total[fit.pixel[m], inside] += season_curve(grid_days[inside] - float(first), fit.theta[m : m + 1])[0]
+        total[fit.pixel[m], inside] += fitted_curve(grid_days[inside] - float(first), fit.theta[m : m + 1])[0]
         number[fit.pixel[m], inside] += 1
     return np.where(number > 0, total / np.maximum(number, 1), out)

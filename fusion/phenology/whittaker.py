@@ -11,9 +11,10 @@ import numpy as np
 
 from fusion.phenology.compiled import compiled_kernel
 
-WHITTAKER_ENVELOPE_WEIGHT = 0.1 / 0.9  # weight of observations below the curve relative to those above (asymmetry 0.9)
-WHITTAKER_BLOCK = 4096  # pixels solved at once, bounds the memory on a daily axis
-WHITTAKER_LANES = 128  # pixels side by side in the compiled kernel: whole rows of memory, all vector units
+DAILY_LAMBDA = 2500.0  # on the daily axis: half power at a period of 44 d for daily observations
+ENVELOPE_WEIGHT = 0.1 / 0.9  # weight of observations below the curve relative to those above (asymmetry 0.9)
+BLOCK = 4096  # pixels solved at once, bounds the memory on a daily axis
+LANES = 128  # pixels side by side in the compiled kernel: whole rows of memory, all vector units
 
 
 def whittaker(
@@ -59,20 +60,20 @@ def whittaker(
         Wrong shapes, ``lam``, ``order`` or weights.
     """
     values = np.asarray(values)
-    check_whittaker(values, weights, lam, days, grid_days, order)
+    _check(values, weights, lam, days, grid_days, order)
     y = values.reshape(len(values), -1)
     w = None if weights is None else np.asarray(weights, float).reshape(len(y), -1)
     if days is None and envelope_iterations == 0:
-        return solve_whittaker(y, w, lam, order, use_numba).reshape(values.shape)
-    at, length, wanted = whittaker_axis(len(y), days, grid_days)
+        return _solve(y, w, lam, order, use_numba).reshape(values.shape)
+    at, length, wanted = _axis(len(y), days, grid_days)
     out = np.empty((len(wanted), y.shape[1]))
-    for first in range(0, y.shape[1], WHITTAKER_BLOCK):
-        part = slice(first, first + WHITTAKER_BLOCK)
-        obs, weight = whittaker_place(y[:, part], w if w is None or w.shape[1] == 1 else w[:, part], at, length)
-        z = solve_whittaker(obs, weight, lam, order, use_numba)
+    for first in range(0, y.shape[1], BLOCK):
+        part = slice(first, first + BLOCK)
+        obs, weight = _place(y[:, part], w if w is None or w.shape[1] == 1 else w[:, part], at, length)
+        z = _solve(obs, weight, lam, order, use_numba)
         for _ in range(envelope_iterations):
-            upper = np.where(obs < z, WHITTAKER_ENVELOPE_WEIGHT * weight, weight)
-            z = solve_whittaker(obs, upper, lam, order, use_numba)
+            upper = np.where(obs < z, ENVELOPE_WEIGHT * weight, weight)
+            z = _solve(obs, upper, lam, order, use_numba)
         out[:, part] = z[wanted]
     return out.reshape(-1, *values.shape[1:])
 
@@ -88,7 +89,7 @@ def robust_weights(values: np.ndarray, curve: np.ndarray, weights: np.ndarray | 
     return np.where(seen, share if weights is None else share * weights, 0.0)
 
 
-def check_whittaker(values, weights, lam, days, grid_days, order) -> None:
+def _check(values, weights, lam, days, grid_days, order) -> None:
     """Refuse arguments that do not fit together."""
     if values.ndim == 0 or values.shape[0] == 0:
         raise ValueError(f"values have shape {values.shape}; expected time as axis 0 with at least one observation")
@@ -108,7 +109,7 @@ def check_whittaker(values, weights, lam, days, grid_days, order) -> None:
         raise ValueError("grid_days is given without days; pass the dates of the observations too")
 
 
-def whittaker_axis(length: int, days, grid_days) -> tuple[np.ndarray, int, np.ndarray]:
+def _axis(length: int, days, grid_days) -> tuple[np.ndarray, int, np.ndarray]:
     """Positions of the observations, length and wanted positions on the daily axis; the index without days."""
     days = np.arange(length) if days is None else np.asarray(days)
     grid = days if grid_days is None else np.asarray(grid_days)
@@ -116,9 +117,9 @@ def whittaker_axis(length: int, days, grid_days) -> tuple[np.ndarray, int, np.nd
     return (days - first).astype(np.int64), int(last - first) + 1, (grid - first).astype(np.int64)
 
 
-def whittaker_place(y: np.ndarray, w: np.ndarray | None, at: np.ndarray, length: int) -> tuple:
+def _place(y: np.ndarray, w: np.ndarray | None, at: np.ndarray, length: int) -> tuple:
     """Observations (0 where missing) and weights (0 where missing) on the axis; duplicates are averaged."""
-    obs, weight = whittaker_seen(y, w)
+    obs, weight = _seen(y, w)
     total, mass = np.zeros((length, y.shape[1])), np.zeros((length, y.shape[1]))
     if len(np.unique(at)) == len(at):
         total[at], mass[at] = obs, weight
@@ -128,7 +129,7 @@ def whittaker_place(y: np.ndarray, w: np.ndarray | None, at: np.ndarray, length:
     return np.divide(total, mass, out=np.zeros_like(total), where=mass > 0), mass
 
 
-def whittaker_seen(y: np.ndarray, w: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _seen(y: np.ndarray, w: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Observations and weights of the same shape, 0 where missing."""
     seen = np.isfinite(y)
     weight = seen.astype(float) if w is None else np.where(seen & np.isfinite(w), w, 0.0)
@@ -136,7 +137,7 @@ def whittaker_seen(y: np.ndarray, w: np.ndarray | None) -> tuple[np.ndarray, np.
 
 
 @lru_cache(maxsize=16)
-def whittaker_penalty(length: int, order: int) -> np.ndarray:
+def difference_penalty(length: int, order: int) -> np.ndarray:
     """Diagonals of D'D: row k holds the entries (i, i + k), zero-padded at the end; shape (order + 1, length)."""
     bands = np.zeros((order + 1, length))
     row = [(-1) ** (order - j) * comb(order, j) for j in range(order + 1)]
@@ -147,27 +148,27 @@ def whittaker_penalty(length: int, order: int) -> np.ndarray:
     return bands
 
 
-def solve_whittaker(y: np.ndarray, w: np.ndarray | None, lam: float, order: int, use_numba: bool | None) -> np.ndarray:
+def _solve(y: np.ndarray, w: np.ndarray | None, lam: float, order: int, use_numba: bool | None) -> np.ndarray:
     """Solve (W + lam D'D) z = W y for every column; y is (T, N), w (T, N), (T, 1) or None; NaN = missing."""
-    bands = lam * whittaker_penalty(len(y), order)
-    kernel = compiled_kernel(whittaker_kernel, use_numba=use_numba) if order == 2 else None
+    bands = lam * difference_penalty(len(y), order)
+    kernel = compiled_kernel(_solve_kernel, use_numba=use_numba) if order == 2 else None
     z, count = np.empty(y.shape), np.empty(y.shape[1], np.int64)
     with np.errstate(divide="ignore", invalid="ignore"):
         if kernel is not None:
             shared = np.ones((len(y), 1)) if w is None else w
             kernel(np.ascontiguousarray(y), np.ascontiguousarray(shared), bands, z, count)
-        for first in range(0, y.shape[1] if kernel is None else 0, WHITTAKER_BLOCK):
-            part = slice(first, first + WHITTAKER_BLOCK)
-            obs, weight = whittaker_seen(y[:, part], w if w is None or w.shape[1] == 1 else w[:, part])
-            z[:, part], count[part] = whittaker_numpy(obs, weight, bands), np.count_nonzero(weight, axis=0)
+        for first in range(0, y.shape[1] if kernel is None else 0, BLOCK):
+            part = slice(first, first + BLOCK)
+            obs, weight = _seen(y[:, part], w if w is None or w.shape[1] == 1 else w[:, part])
+            z[:, part], count[part] = _solve_numpy(obs, weight, bands), np.count_nonzero(weight, axis=0)
         poor = np.flatnonzero((count < order) | (len(y) <= order))
         if len(poor):
-            values, weight = whittaker_seen(y[:, poor], w if w is None or w.shape[1] == 1 else w[:, poor])
+            values, weight = _seen(y[:, poor], w if w is None or w.shape[1] == 1 else w[:, poor])
             z[:, poor] = (weight * values).sum(0) / weight.sum(0)
     return z
 
 
-def whittaker_numpy(y: np.ndarray, w: np.ndarray, bands: np.ndarray) -> np.ndarray:
+def _solve_numpy(y: np.ndarray, w: np.ndarray, bands: np.ndarray) -> np.ndarray:
     """Banded LDL' in time steps, all pixels at once; any order."""
     order, length = len(bands) - 1, len(y)
     d, z = np.empty(y.shape), np.empty(y.shape)
@@ -191,14 +192,14 @@ def whittaker_numpy(y: np.ndarray, w: np.ndarray, bands: np.ndarray) -> np.ndarr
     return z
 
 
-def whittaker_kernel(y, w, bands, z, count):
+def _solve_kernel(y, w, bands, z, count):
     """Order 2 for numba: the recursion runs over time, its inner loops over neighbouring pixels.
 
     A row of ``state`` holds, for all lanes: weight (then the first subdiagonal of L), weighted observation (then the
     second), the right side (then the curve), and the first subdiagonal times its pivot. One buffer of fixed width, so
     that the compiler knows what overlaps and makes vector code of the loops.
     """
-    lanes, shared = WHITTAKER_LANES, w.shape[1] == 1
+    lanes, shared = LANES, w.shape[1] == 1
     length, pixels = y.shape
     state = np.zeros((length + 4, 4 * lanes))
     for first in range(0, pixels, lanes):

@@ -10,7 +10,7 @@ from fusion.contract import ContractError
 from fusion.data.cube_files import write_cube
 from fusion.phenology.plots import plot_parameter, plot_seasons
 from fusion.phenology.seasons import seasons
-from fusion.phenology.settings import SEASON_VARIABLES
+from fusion.phenology.settings import VARIABLES
 from tests.factory import mock_cube
 
 
@@ -34,7 +34,7 @@ def test_command_writes_netcdf_geotiff_maps_and_series(tmp_path, fused):
     np.testing.assert_allclose(stored.SOSD, data.SOSD, atol=1e-4)
     assert stored.rio.crs.to_epsg() == 32631 and stored.SOSD.dtype == np.float32
     with rasterio.open(tmp_path / "out" / "seasons_2019_s1.tif") as tif:
-        assert tif.crs.to_epsg() == 32631 and tif.descriptions == (*SEASON_VARIABLES, "COUNT")
+        assert tif.crs.to_epsg() == 32631 and tif.descriptions == (*VARIABLES, "COUNT")
         assert tif.units[:3] == ("d", "d", "d") and np.isnan(tif.nodata)
         np.testing.assert_allclose(tif.read(1), data.SOSD.isel(season=0), atol=1e-4)
         assert tif.transform == fused.rio.transform()

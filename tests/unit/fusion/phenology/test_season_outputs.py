@@ -8,13 +8,13 @@ import pytest
 import xarray as xr
 
 from fusion.contract import ContractError
-from fusion.phenology.extraction import season_counts
+from fusion.phenology.extraction import count_observations
 from fusion.phenology.seasons import seasons
-from fusion.phenology.settings import SEASON_CURVES, SEASON_FLAGS, SEASON_HRVPP, SEASON_METHODS, SEASON_VARIABLES
+from fusion.phenology.settings import CURVES, FLAGS, HRVPP_VARIABLES, METHODS, VARIABLES
 from fusion.phenology.smoothing import smooth
 
 YEAR = np.arange(0, 365, 5)
-OWN_METHODS = tuple(m for m in SEASON_METHODS if m not in ("reference", "phenolopy"))
+OWN_METHODS = tuple(m for m in METHODS if m not in ("reference", "phenolopy"))
 
 
 def curve(days, t1=120.0, t2=270.0, left=0.2, right=0.2, top=0.7, k1=10.0, k2=12.0):
@@ -33,9 +33,9 @@ def cube(values, first="2019-01-01", days=YEAR):
 def test_the_thirteen_parameters_stand_first_and_in_the_order_of_hr_vpp():
     wanted = ["SOSD", "EOSD", "MAXD", "SOSV", "EOSV", "MINV", "MAXV", "AMPL", "LENGTH"]
     wanted += ["LSLOPE", "RSLOPE", "SPROD", "TPROD"]
-    assert list(SEASON_HRVPP) == wanted == list(SEASON_VARIABLES[:13])
+    assert list(HRVPP_VARIABLES) == wanted == list(VARIABLES[:13])
     data = seasons(cube(curve(YEAR)))
-    assert [str(name) for name in data.data_vars] == [*SEASON_VARIABLES, "COUNT"]
+    assert [str(name) for name in data.data_vars] == [*VARIABLES, "COUNT"]
 
 
 @pytest.mark.parametrize("name", ["double_logistic", "whittaker"])
@@ -77,19 +77,19 @@ def test_qflag_and_gap_statistics(obs, flag, other_pixel):
         seen = np.concatenate([seen, ~seen])
     borders = {"UP": 0.0, "TOP": 10.0, "DOWN": 20.0, "OFF": 30.0}
     metrics = {name: np.array([value]) for name, value in borders.items()} | {"FLAG": np.array([0])}
-    season_counts(metrics, np.array([0]), np.array([0]), (days, seen))
+    count_observations(metrics, np.array([0]), np.array([0]), (days, seen))
     assert [int(metrics[f"OBS_{n}"][0]) for n in ("UP", "PEAK", "DOWN")] == list(obs)
     assert int(metrics["QFLAG"][0]) == flag
-    assert bool(metrics["FLAG"][0] & SEASON_FLAGS["few_observations"]) == (flag < 7)
+    assert bool(metrics["FLAG"][0] & FLAGS["few_observations"]) == (flag < 7)
 
 
 def test_longest_gap_reaches_from_green_up_to_green_down():
     days = np.array([0, 4, 5, 17, 25, 80])
     metrics = {name: np.array([value]) for name, value in {"UP": 2.0, "TOP": 8.0, "DOWN": 20.0, "OFF": 31.0}.items()}
     seen = np.stack([np.ones(6, bool), np.zeros(6, bool)])
-    season_counts(metrics | {"FLAG": np.array([0])}, np.array([0]), np.array([0]), (days, seen))
+    count_observations(metrics | {"FLAG": np.array([0])}, np.array([0]), np.array([0]), (days, seen))
     full = metrics | {"FLAG": np.array([0])}
-    season_counts(full, np.array([0]), np.array([0]), (days, seen))
+    count_observations(full, np.array([0]), np.array([0]), (days, seen))
     assert float(full["LONGEST_GAP"][0]) == 12  # 5 to 17; the borders count as observations
 
 
@@ -109,7 +109,7 @@ def test_cf_attributes():
         unit = "d" if name in days else "d-1" if name in ("LSLOPE", "RSLOPE") else "1"
         assert layer.attrs["units"] == unit and layer.attrs["long_name"], name
     assert "1 January" in data.SOSD.attrs["comment"]
-    assert dict(zip(data.FLAG.attrs["flag_meanings"].split(), data.FLAG.attrs["flag_masks"])) == SEASON_FLAGS
+    assert dict(zip(data.FLAG.attrs["flag_meanings"].split(), data.FLAG.attrs["flag_masks"])) == FLAGS
 
 
 EDGES = {
@@ -129,7 +129,7 @@ def test_no_method_and_no_curve_makes_up_a_date(method, name):
     data = seasons(many, method=method, curve=name)
     for variable in ("SOSD", "EOSD", "MAXD", "LENGTH", "TPROD", "SOSD_SIGMA", "EOSD_SIGMA"):
         assert data[variable].isnull().all(), variable
-    assert (data.FLAG.isel(season=0) > 0).all() and set(SEASON_CURVES) >= {name}
+    assert (data.FLAG.isel(season=0) > 0).all() and set(CURVES) >= {name}
 
 
 @pytest.mark.parametrize("method", OWN_METHODS)
@@ -139,7 +139,7 @@ def test_a_cut_side_is_nan_and_flagged_and_the_other_side_is_kept(method):
         data = seasons(cube(curve(YEAR[part]), days=YEAR[part]), method=method, start=0.3, end=0.3)
         data = data.isel(season=0, y=0, x=0)
         assert np.isnan(data[cut]) and np.isnan(data.LENGTH) and np.isnan(data[f"{cut}_SIGMA"]), (method, cut)
-        assert int(data.FLAG) & SEASON_FLAGS[flag] and np.isfinite(data[kept])
+        assert int(data.FLAG) & FLAGS[flag] and np.isfinite(data[kept])
 
 
 def test_noise_alone_gives_no_date_on_the_edge():
@@ -151,7 +151,7 @@ def test_noise_alone_gives_no_date_on_the_edge():
             dates = data[name].values[np.isfinite(data[name].values)]
             assert ((dates > 0) & (dates < 360)).all(), (options, name)
         cut = np.isnan(data.SOSD) & np.isfinite(data.AMPL)
-        assert (data.FLAG.where(cut, SEASON_FLAGS["start_cut"]).astype(int) & SEASON_FLAGS["start_cut"] > 0).all()
+        assert (data.FLAG.where(cut, FLAGS["start_cut"]).astype(int) & FLAGS["start_cut"] > 0).all()
 
 
 def test_wrong_dims_and_times_are_named():
@@ -217,14 +217,14 @@ def test_settings_say_what_is_possible():
 def test_first_guess_and_fit_of_numba_equal_those_of_numpy(rho):
     """Random walks: windows of every length, observations missing, seasons cut by the edges."""
     from fusion.phenology.curve_fit import find_seasons
-    from fusion.phenology.detection import season_starts
+    from fusion.phenology.detection import first_guess
     from fusion.phenology.double_logistic import fit_double_logistic
     from fusion.phenology.settings import SeasonSettings
 
     rng = np.random.default_rng(7)
     walk = np.cumsum(0.06 * rng.normal(size=(200, 61)), axis=1)
     rows, *_ = find_seasons(walk, 12, SeasonSettings())
-    both = [season_starts(walk, *rows, 5.0, use_numba=flag) for flag in (True, False)]
+    both = [first_guess(walk, *rows, 5.0, use_numba=flag) for flag in (True, False)]
     np.testing.assert_array_equal(both[0][0], both[1][0])
     np.testing.assert_allclose(both[0][1], both[1][1], atol=1e-9)
     window, start = both[0]

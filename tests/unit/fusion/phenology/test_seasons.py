@@ -7,7 +7,7 @@ import xarray as xr
 from fusion.contract import ContractError
 from fusion.phenology.layers import season_cube, season_cube_bands, season_layers
 from fusion.phenology.seasons import seasons
-from fusion.phenology.settings import SEASON_FLAGS, SEASON_HRVPP, SeasonSettings
+from fusion.phenology.settings import FLAGS, HRVPP_VARIABLES, SeasonSettings
 
 BASE, RISE, T1, K1, T2, K2 = 0.2, 0.5, 120.0, 10.0, 270.0, 12.0
 
@@ -63,21 +63,21 @@ def test_thirteen_parameters_of_a_known_curve(sigma):
     assert one(data, "LSLOPE") == pytest.approx(RISE * 0.25 * 0.75 / K1, rel=0.03)
     assert one(data, "RSLOPE") == pytest.approx(RISE * 0.15 * 0.85 / K2, rel=0.03)
     assert int(data.COUNT.squeeze()) == 1 and one(data, "QFLAG") == 10 and one(data, "FLAG") == 0
-    assert all(np.isnan(one(data, n, 1)) for n in SEASON_HRVPP if n != "QFLAG")
+    assert all(np.isnan(one(data, n, 1)) for n in HRVPP_VARIABLES if n != "QFLAG")
     assert data.SOSD.dims == ("season", "y", "x") and int(data.year) == 2019
 
 
 @pytest.mark.parametrize("method", ["relative_amplitude", "absolute"])
 def test_closed_form_equals_the_daily_curve(method):
     """The generic path over daily values is the oracle of the closed form."""
-    from fusion.phenology.curve_fit import detection_curve, find_seasons, fit_seasons, place_obs, season_axis
+    from fusion.phenology.curve_fit import detection_curve, find_seasons, fit_seasons, place_obs, regular_axis
     from fusion.phenology.extraction import daily_metrics
     from fusion.phenology.fit_metrics import analytic_metrics
 
     rng = np.random.default_rng(1)
     many = np.stack([curve(YEAR, *p) for p in zip(rng.uniform(90, 150, 50), rng.uniform(230, 290, 50), strict=True)])
     settings = SeasonSettings(method=method, start=0.35, end=0.3)
-    axis = season_axis(YEAR)
+    axis = regular_axis(YEAR)
     placed, sigma = place_obs(axis, many, np.full(many.shape, 0.02))
     smooth = detection_curve(axis, placed, True, None)
     rows, *_ = find_seasons(smooth, 4, settings)
@@ -147,7 +147,7 @@ def test_three_seasons_keep_the_largest_and_say_so():
     data = seasons(cube(three))
     assert int(data.COUNT.squeeze()) == 3
     assert [round(one(data, "AMPL", k), 1) for k in (0, 1)] == [0.5, 0.4]
-    assert int(one(data, "FLAG")) & SEASON_FLAGS["more_seasons"]
+    assert int(one(data, "FLAG")) & FLAGS["more_seasons"]
     assert int(seasons(cube(three), max_seasons=3).SOSD.notnull().sum()) == 3
 
 
@@ -165,7 +165,7 @@ def test_three_seasons_keep_the_largest_and_say_so():
 )
 def test_what_is_no_season_is_flagged_and_never_dated(values, flag):
     data = seasons(cube(values))
-    assert int(one(data, "FLAG")) & SEASON_FLAGS[flag]
+    assert int(one(data, "FLAG")) & FLAGS[flag]
     for name in ("SOSD", "EOSD", "MAXD"):
         assert np.isnan(one(data, name)), name
 
@@ -173,7 +173,7 @@ def test_what_is_no_season_is_flagged_and_never_dated(values, flag):
 def test_series_that_ends_in_the_season_has_no_end():
     data = seasons(cube(curve(YEAR)[:54]))  # until 23 September, at the 60 % level
     assert np.isfinite(one(data, "SOSD")) and np.isnan(one(data, "EOSD")) and np.isnan(one(data, "LENGTH"))
-    assert int(one(data, "FLAG")) & SEASON_FLAGS["end_cut"]
+    assert int(one(data, "FLAG")) & FLAGS["end_cut"]
 
 
 @pytest.mark.parametrize(("brown", "flagged"), [(420, False), (560, True)])
@@ -182,7 +182,7 @@ def test_a_season_longer_than_a_year_is_dated_and_flagged(brown, flagged):
     data = seasons(cube(curve(days, t1=100, t2=brown)))
     length = data.LENGTH.values[np.isfinite(data.LENGTH.values)].item()
     flags = data.FLAG.values[np.isfinite(data.LENGTH.values)].item()
-    assert (length > 366) == flagged and bool(int(flags) & SEASON_FLAGS["over_a_year"]) == flagged
+    assert (length > 366) == flagged and bool(int(flags) & FLAGS["over_a_year"]) == flagged
 
 
 @pytest.mark.parametrize(("method", "side"), [("first_derivative", (T1, T2)), ("gu", (T1 - 2 * K1, T2 + 2 * K2))])
@@ -328,7 +328,7 @@ def test_bad_cubes_are_named():
 def test_reference_method_flags_its_capped_dates():
     data = seasons(cube(np.full(73, 0.3)), method="reference")
     assert one(data, "SOSD") == 91 and one(data, "EOSD") == 243  # day of year 92 and 244, the windows' first days
-    assert int(one(data, "FLAG")) == SEASON_FLAGS["start_cut"] + SEASON_FLAGS["end_cut"]
+    assert int(one(data, "FLAG")) == FLAGS["start_cut"] + FLAGS["end_cut"]
 
 
 def test_attributes():
