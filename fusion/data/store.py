@@ -25,7 +25,6 @@ from fusion.contract import PACK_NODATA, PACK_SCALE
 from fusion.data.patch import (
     RADAR_PACK_SCALE,
     SPLITS,
-    CoarseNative,
     Patch,
     StoreError,
     check_patch,
@@ -35,7 +34,7 @@ from fusion.data.patch import (
 )
 from fusion.whole_file import whole_file
 
-__all__ = ["SPLITS", "CoarseNative", "Patch", "PatchStore", "StoreError", "create_store", "read_patch", "write_patch"]
+__all__ = ["SPLITS", "Patch", "PatchStore", "StoreError", "create_store", "read_patch", "write_patch"]
 
 STORE_VERSION = 1
 _PARTIAL = ".partial"
@@ -165,11 +164,6 @@ class PatchStore:
             for i, f in enumerate(self.facts)
             if (split is None or f["split"] == split) and (sites is None or f["site"] in sites)
         ]
-
-    def cloud_sequence(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Days (n,) int64 and clear flags (n, H, W) bool of a patch: a real cloud-mask sequence to borrow."""
-        observations = self[i].observations
-        return observations.s2_days, np.isfinite(observations.s2_ndvi)
 
     @property
     def manifest(self) -> dict[str, Any]:
