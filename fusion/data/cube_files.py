@@ -229,7 +229,7 @@ def to_dataset(cube: xr.DataArray, title: str = "NDVI cube") -> xr.Dataset:
 def _plain(value: object) -> str | int | float | list | tuple | None:
     """An attribute as both formats hold it, numpy's numbers as Python's; None for what neither can hold."""
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "iufU":
-        value = value.tolist()
+        value = value.item() if value.size == 1 else value.tolist()
     return value if isinstance(value, str | int | float | list | tuple) else None
 
 

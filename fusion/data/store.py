@@ -69,8 +69,10 @@ def create_store(path: str | Path, description: dict[str, Any] | None = None) ->
     return path
 
 
-def write_patch(path: str | Path, patch: Patch, *, overwrite: bool = False) -> str:
+def write_patch(path: str | Path, patch: Patch) -> str:
     """Write one patch whole or not at all; returns the hash of its content.
+
+    A patch of the same key that is there already is kept, and its own hash is returned.
 
     Parameters
     ----------
@@ -78,8 +80,6 @@ def write_patch(path: str | Path, patch: Patch, *, overwrite: bool = False) -> s
         A store made by :func:`create_store`.
     patch : Patch
         NDVI outside +-3.27 does not fit the packing and is refused; radar is clipped to +-65.5 dB.
-    overwrite : bool
-        Replace a patch of the same key; otherwise that patch is kept and its own hash is returned.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def write_patch(path: str | Path, patch: Patch, *, overwrite: bool = False) -> s
     path = Path(path)
     check_patch(patch)
     final = path / "patch" / patch.key
-    if final.exists() and not overwrite:
+    if final.exists():
         return str(_attributes(final)["sha256"])
     frames, attributes = pack(patch)
     (path / _PARTIAL).mkdir(parents=True, exist_ok=True)
@@ -112,8 +112,6 @@ def write_patch(path: str | Path, patch: Patch, *, overwrite: bool = False) -> s
         )
         array[:] = frames
         _flush_to_disk(partial)
-        if final.exists():
-            shutil.rmtree(final)
         _rename(partial, final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -16,7 +16,7 @@ from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, sha25
 from fusion.inference.session import open_session
 from fusion.model.generator import Generator
 from fusion.training.checkpoint import TrainedGenerator
-from fusion.whole_file import whole_file
+from fusion.training.model_folder import whole_model_folder
 
 OPSET = 17  # onnxruntime 1.16, the oldest that a back-end may bring, reads up to 19
 ONNXRUNTIME_RANGE = ">=1.16,<=1.32"  # the cold-start test runs at both ends and in between
@@ -33,35 +33,21 @@ class ExportError(RuntimeError):
 def export_generator(trained: TrainedGenerator, out: Path) -> Path:
     """Make ``out`` a folder with ``model.onnx`` and ``manifest.json``, both of this model.
 
-    The new folder is written beside ``out`` and takes its name when it is whole; an earlier model folder is moved aside
-    first and then removed. So a reader finds the old pair, the new pair, or for an instant no folder, and never one
-    file of each.
+    The folder is replaced as a whole (:func:`fusion.training.model_folder.whole_model_folder`).
 
     Raises
     ------
     ExportError
-        onnxruntime's answer differs from torch's by more than 1e-4 on any of several sizes, the file is too large, or
-        ``out`` is a file or holds other things than a model, which would be lost.
+        onnxruntime's answer differs from torch's by more than 1e-4 on any of several sizes, or the file is too large.
+    ModelFileError
+        ``out`` is a file or holds other things than a model.
     """
     out = Path(out)
-    _refuse_foreign(out)
-    with whole_file(out.resolve()) as folder:
-        folder.mkdir()
+    with whole_model_folder(out) as folder:
         _write_onnx(trained.generator, folder / MODEL_FILE)
         (folder / MANIFEST_FILE).write_text(_manifest(trained, folder / MODEL_FILE).to_json(), encoding="utf-8")
         _assert_parity(trained.generator, folder)
     return out
-
-
-def _refuse_foreign(out: Path) -> None:
-    if not out.exists():
-        return
-    names = {file.name for file in out.iterdir()} if out.is_dir() else {"a file"}
-    if foreign := sorted(names - {MODEL_FILE, MANIFEST_FILE}):
-        raise ExportError(
-            f"out={out} holds {foreign[:3]} beside or instead of a model; expected a new, an empty or a model folder, "
-            "since the whole folder is replaced; name another one"
-        )
 
 
 def _write_onnx(generator: Generator, file: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import MLFlowLogger
+from pytorch_lightning.utilities import rank_zero_only
 
 from fusion.evaluation.tracking import open_experiment, parameters
 from fusion.inference.locate import default_tracking_uri
@@ -62,6 +63,7 @@ def _known_run(run_file: Path, uri: str) -> str | None:
     return None
 
 
+@rank_zero_only  # the others find the run's file, too, but only the first may write
 def _record_settings(logger: MLFlowLogger, told: dict[str, str]) -> None:
     """Log what the run does not say yet as parameters, what it says otherwise as tags."""
     run_id = logger.run_id
