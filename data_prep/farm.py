@@ -73,10 +73,15 @@ def write_marker(folder: Path, task: NamedTask, told: dict[str, Any]) -> None:
 
 @contextmanager
 def only_run(folder: Path) -> Iterator[None]:
-    """Refuse a second run on the same folder; the lock falls with the process, also when that is killed."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Refuse a second run on the same folder; the lock falls with the process, also when that is killed.
+
+    The lock is a hidden file beside the folder and not in it, so that it can be taken before the folder is made, and
+    kept while the folder is deleted and made anew. Nothing in the folder is touched.
+    """
+    folder = folder.resolve()  # one lock, whatever way leads to the folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        lock = FileLock(folder / ".lock", timeout=0).acquire()
+        lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0).acquire()
     except Timeout as error:
         raise SourceError(f"another run is writing to {folder}; wait for it or name another place") from error
     with lock:

@@ -16,9 +16,9 @@ from data_prep.raw.cubes import SourceError
 from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
 from data_prep.split import Ground, SplitSettings, split_of_ground, split_of_name
-from fusion.contract import COARSE_PIXEL_M, S2NDVI, ContractError
-from fusion.data.cube_files import NATIVE_SUFFIX, is_cube_file, opened_cube, read_cube
-from fusion.data.patch import CoarseNative, Patch
+from fusion.contract import S2NDVI, ContractError
+from fusion.data.cube_files import is_cube_file, opened_cube
+from fusion.data.patch import Patch
 from fusion.data.provenance import code_hash
 from fusion.features.observations import Observations, observations_from_cube
 from fusion.place import latitude_of
@@ -142,8 +142,7 @@ def _cube_files(patterns: tuple[str, ...]) -> list[Path]:
         if any(sign in pattern for sign in "*?["):
             base = Path(path.anchor or ".")
             some = sorted(base.glob(str(path.relative_to(path.anchor) if path.anchor else path)))
-            some = [p for p in some if not p.name.startswith(".") and not p.name.endswith(NATIVE_SUFFIX)]
-            some = [p for p in some if p.suffix in (".nc", ".zarr")]
+            some = [p for p in some if not p.name.startswith(".") and p.suffix in (".nc", ".zarr")]
         else:
             some = [path] if path.exists() else []
         if not some:
@@ -188,8 +187,7 @@ def _cut_scene(task: SceneTask, cut: CutSettings, split: SplitSettings) -> Itera
     scene = simulate_observations(task.scene, task.seed)
     year = int(scene.truth_days[0].astype("datetime64[D]").astype("datetime64[Y]").astype(int) + 1970)
     pick = slice(None, None, cut.truth_step_days)
-    side, cell_px = cut.patch_px, COARSE_PIXEL_M / task.scene.resolution_m
-    native = scene.coarse_native
+    side = cut.patch_px
     for row in range(0, task.scene.height - side + 1, side):
         for column in range(0, task.scene.width - side + 1, side):
             rows, columns = slice(row, row + side), slice(column, column + side)
@@ -209,7 +207,6 @@ def _cut_scene(task: SceneTask, cut: CutSettings, split: SplitSettings) -> Itera
                 suspect=scene.suspect[seen, rows, columns],
                 cover=scene.cover[rows, columns].astype(np.int16),
                 parcel=scene.parcel[rows, columns].astype(np.int16),
-                coarse_native=None if native is None else native.window(rows, columns, cell_px),
                 extra={"source": "simulated", "seed": task.seed, "latitude": round(float(scene.latitude), 4)},
             )
 
@@ -230,13 +227,12 @@ def _cut_tile(task: TileTask, cut: CutSettings, split: SplitSettings) -> Iterato
     rows, columns = slice(task.row, task.row + task.height), slice(task.column, task.column + task.width)
     with opened_cube(task.cube) as cube:
         tile = cube.isel(y=rows, x=columns).load()
-    native = _native_coarse(task.cube)
     side = cut.patch_px
     for row in range(0, task.height - side + 1, side):
         for column in range(0, task.width - side + 1, side):
             part = tile.isel(y=slice(row, row + side), x=slice(column, column + side))
             for window in _windows(part, cut):
-                yield _cut_window(window, native, task, (task.row + row, task.column + column), cut, split)
+                yield _cut_window(window, task, (task.row + row, task.column + column), cut, split)
 
 
 def _windows(cube: xr.DataArray, cut: CutSettings) -> Iterator[xr.DataArray]:
@@ -252,9 +248,8 @@ def _windows(cube: xr.DataArray, cut: CutSettings) -> Iterator[xr.DataArray]:
 
 
 def _cut_window(
-    window: xr.DataArray, native: xr.DataArray | None, task: TileTask, at: tuple[int, int], cut: CutSettings,
-    split: SplitSettings,
-) -> Patch | str:  # fmt: skip
+    window: xr.DataArray, task: TileTask, at: tuple[int, int], cut: CutSettings, split: SplitSettings
+) -> Patch | str:
     days = window.t.values.astype("datetime64[D]")
     ground = ground_of(window)
     chosen = split_of_ground(ground, task.site, split)
@@ -274,7 +269,6 @@ def _cut_window(
         site=task.site,
         year=year,
         key=f"{task.site}_{days[0]}_r{at[0]:06d}_c{at[1]:06d}",
-        coarse_native=_native_of(native, window, obs.coarse_days),
         extra={
             "source": task.cube.name,
             "row": at[0],
@@ -296,30 +290,3 @@ def ground_of(cube: xr.DataArray) -> Ground:
     years = np.unique(cube.t.values.astype("datetime64[Y]").astype(int) + 1970)
     west, south, east, north = (float(v) for v in box)
     return Ground(west, south, east, north, tuple(int(y) for y in years))
-
-
-def _native_coarse(cube: Path) -> xr.DataArray | None:
-    path = cube.with_name(cube.stem + NATIVE_SUFFIX)
-    return read_cube(path).isel(bands=0, drop=True) if path.is_file() else None
-
-
-def _native_of(native: xr.DataArray | None, window: xr.DataArray, coarse_days: np.ndarray) -> CoarseNative | None:
-    """The coarse cells that touch the patch, on its coarse dates; only where both share a CRS."""
-    if native is None or not len(coarse_days) or native.rio.crs != window.rio.crs:
-        return None
-    pixel = abs(float(window.x[1] - window.x[0]))
-    cell = abs(float(native.x[1] - native.x[0])) if native.sizes["x"] > 1 else 300.0
-    left, bottom, right, top = window.rio.bounds()
-    x = native.x.values[(native.x.values > left - cell / 2) & (native.x.values < right + cell / 2)]
-    y = native.y.values[(native.y.values > bottom - cell / 2) & (native.y.values < top + cell / 2)]
-    days = native.t.values.astype("datetime64[D]").astype("int64")
-    if not len(x) or not len(y):
-        return None
-    values = native.sel(x=x, y=y).values
-    index = {int(d): k for k, d in enumerate(days)}
-    ndvi = np.full((len(coarse_days), len(y), len(x)), np.nan, np.float32)
-    for k, day in enumerate(coarse_days):
-        if int(day) in index:
-            ndvi[k] = values[index[int(day)]]
-    rows = (float(window.y[0]) - y) / pixel
-    return CoarseNative(ndvi, rows, (x - float(window.x[0])) / pixel)

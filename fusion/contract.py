@@ -4,6 +4,7 @@ Every module that names a band, a unit or a nodata value takes it from here. Not
 """
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import xarray as xr
@@ -25,6 +26,7 @@ FUSED_BANDS = (NDVI, NDVI_SIGMA)
 
 NDVI_MIN = -0.2  # physical NDVI of land surfaces as the contract keeps it; lower values (water) are clipped
 NDVI_MAX = 1.0
+NDVI_CENTRE, NDVI_UNIT = 0.5, 0.2  # NDVI of a network input of 0, and NDVI of one network unit
 NDVI_TOLERANCE = 0.25  # values beyond the range by more than this are not NDVI (digital numbers, percent, ...)
 
 S1_UNITS = ("dB", "linear")
@@ -37,7 +39,6 @@ STEP_DAYS = 5  # native time step of the model, the revisit of the Sentinel-2 pa
 # PROBA-V NDVI digital numbers (PROBA-V Products User Manual v3.01, section on NDVI): physical = 0.004 * DN - 0.08
 COARSE_SCALE = 0.004
 COARSE_OFFSET = -0.08
-COARSE_NODATA = 255
 COARSE_PIXEL_M = 300.0
 COARSE_COMPOSITE_DAYS = 10
 
@@ -97,6 +98,12 @@ def check_cube(cube: xr.DataArray) -> None:
     ContractError
         Names the value seen, what was expected, and the fix.
     """
+    check_layout(cube)
+    check_ranges(cube)
+
+
+def check_layout(cube: xr.DataArray) -> None:
+    """Refuse wrong dimensions, band labels or dates; reads no value of the cube, so that a lazy one stays unread."""
     if not isinstance(cube, xr.DataArray):
         raise ContractError(f"the cube is a {type(cube).__name__}; expected an xarray.DataArray with dims {DIMS}")
     missing = [d for d in DIMS if d not in cube.dims]
@@ -113,9 +120,36 @@ def check_cube(cube: xr.DataArray) -> None:
     if cube.sizes["y"] == 0 or cube.sizes["x"] == 0:
         raise ContractError(f"the cube covers no pixel (y={cube.sizes['y']}, x={cube.sizes['x']}); widen the area")
     check_time(cube)
+
+
+def check_ranges(cube: xr.DataArray) -> None:
+    """Refuse NDVI bands outside their physical range; reads them."""
+    bands = [str(b) for b in cube.bands.values]
     for band in (S2NDVI, COARSE_NDVI):
         if band in bands:
             check_ndvi(cube.sel(bands=band), band)
+
+
+def check_latitude(latitude: object) -> float:
+    """Degrees north as a plain float, from any real number: Python's, numpy's, or an array that holds a single one.
+
+    Raises
+    ------
+    ContractError
+        No number (text, a truth value, several values), or not within -90 to 90.
+    """
+    number: object = latitude
+    if isinstance(latitude, np.ndarray | np.generic | xr.DataArray) and latitude.size == 1:
+        number = latitude.item()
+    wrong_type = isinstance(number, bool) or not isinstance(number, Real)
+    degrees = float(number) if isinstance(number, Real) and not wrong_type else np.nan
+    if not -90 <= degrees <= 90:
+        seen = f"{latitude!r} ({type(latitude).__name__})" if wrong_type else f"{latitude!r}"
+        raise ContractError(
+            f"latitude is {seen}; expected degrees north, a number from -90 to 90; mend cube.attrs['latitude'] or the "
+            "argument latitude"
+        )
+    return degrees
 
 
 def check_time(cube: xr.DataArray) -> None:

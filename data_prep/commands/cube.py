@@ -13,8 +13,8 @@ from data_prep.sources.files import FilesSource
 from data_prep.sources.openeo import OpenEOSource
 from data_prep.sources.simulated import SimulatedSource
 from data_prep.sources.stac import StacSource
-from fusion.contract import COARSE_NDVI, S2NDVI
-from fusion.data.cube_files import NATIVE_SUFFIX, read_cube, write_cube
+from fusion.contract import S2NDVI
+from fusion.data.cube_files import read_cube, write_cube
 
 log = logging.getLogger(__name__)
 
@@ -63,30 +63,18 @@ def _refuse_existing(out: Path, overwrite: bool) -> None:
 
 
 def make_cube(raw: RawCubes, settings: PrepareSettings, out: Path) -> None:
-    """One area: notes to the log, the cube to ``out``, the coarse series on its native grid beside it."""
+    """One area: notes to the log, the cube to ``out``."""
     for note in raw.notes:
         log.info(note)
     cube = build_cube(raw, settings)
     for note in str(cube.attrs["notes"]).splitlines():
         if note not in raw.notes:
             log.info(note)
-    if raw.coarse is not None:
-        native = native_coarse(raw.coarse)
-        write_cube(native, out.with_name(out.stem + NATIVE_SUFFIX), title="Coarse NDVI on its native grid")
     write_cube(cube, out, title="Merged cube: Sentinel-2 NDVI, Sentinel-1, coarse NDVI", overwrite=True)
     days = cube.t.values.astype("datetime64[D]")
     bands, size = ", ".join(map(str, cube.bands.values)), f"{cube.sizes['y']} x {cube.sizes['x']} px"
     log.info("%s: %d dates %s..%s, %s, %s, %s", out, cube.sizes["t"], days[0], days[-1], bands, size, cube.rio.crs)
     log.info("clear Sentinel-2 pixel-dates: %.1f %%", 100 * clear_share(read_cube(out, lazy=True)))
-
-
-def native_coarse(coarse: xr.Dataset) -> xr.DataArray:
-    """The coarse series as a cube of one band on its own grid, one image a day."""
-    days = coarse.t.values.astype("datetime64[D]").astype("datetime64[ns]")
-    series = coarse.NDVI.assign_coords(t=days).sortby("t").drop_duplicates("t")
-    crs = coarse.rio.crs
-    cube = series.reset_coords(drop=True).expand_dims(bands=[COARSE_NDVI]).transpose("t", "bands", "y", "x")
-    return cube.rio.write_crs(crs)
 
 
 def clear_share(cube: xr.DataArray) -> float:

@@ -50,10 +50,8 @@ class PatchesSettings(BaseModel):
 def run(settings: PatchesSettings) -> None:
     """Plan, do what is not done yet, check for leakage, write the manifest."""
     tasks = plan(settings.source, settings.cut)
-    store = _prepare_store(settings)
-    with only_run(store / _TASKS):
-        _clear_partial(store)
-        todo = pending(tasks, store / _TASKS)
+    with only_run(settings.out):
+        store, todo = _prepare_store(settings, tasks)
         if len(todo) < len(tasks):
             log.info("%d of %d tasks are done already", len(tasks) - len(todo), len(tasks))
         work = functools.partial(do_task, store=store, cut=settings.cut, split=settings.split)
@@ -90,14 +88,10 @@ def _recipe(settings: PatchesSettings) -> dict[str, Any]:
     return {**told, "kind": settings.source.kind}
 
 
-def _prepare_store(settings: PatchesSettings) -> Path:
-    if settings.overwrite and settings.out.exists():
-        if not (settings.out / "zarr.json").is_file():
-            raise StoreError(f"{settings.out} is no patch store; overwrite=true deletes only patch stores")
-        doomed = settings.out.with_name(f".{settings.out.name}.old")
-        shutil.rmtree(doomed, ignore_errors=True)
-        settings.out.rename(doomed)
-        shutil.rmtree(doomed)
+def _prepare_store(settings: PatchesSettings, tasks: list[Task]) -> tuple[Path, list[Task]]:
+    """The store and the tasks that are left to do; first whatever may refuse, then whatever changes the store."""
+    if settings.overwrite:
+        _delete_store(settings.out)
     store = create_store(settings.out, {"recipe": _recipe(settings)})
     found = json.loads((store / "zarr.json").read_text())["attributes"].get("recipe")
     if found != _recipe(settings):
@@ -106,8 +100,21 @@ def _prepare_store(settings: PatchesSettings) -> Path:
             f"{store} was made with other settings ({', '.join(changed)} differ); set overwrite=true "
             "or name another store"
         )
+    todo = pending(tasks, store / _TASKS)
     (store / "manifest.json").unlink(missing_ok=True)
-    return store
+    _clear_partial(store)
+    return store, todo
+
+
+def _delete_store(store: Path) -> None:
+    if not store.exists():
+        return
+    if not (store / "zarr.json").is_file():
+        raise StoreError(f"{store} is no patch store; overwrite=true deletes only patch stores")
+    doomed = store.with_name(f".{store.name}.old")
+    shutil.rmtree(doomed, ignore_errors=True)
+    store.rename(doomed)
+    shutil.rmtree(doomed)
 
 
 def _clear_partial(store: Path) -> None:

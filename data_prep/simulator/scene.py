@@ -12,7 +12,6 @@ from data_prep.simulator.phenology import Vegetation, make_vegetation
 from data_prep.simulator.settings import SceneSettings
 from data_prep.simulator.truth import daily_truth
 from data_prep.simulator.weather import Weather, make_weather
-from fusion.data.patch import CoarseNative
 from fusion.features.observations import Observations
 
 
@@ -22,7 +21,6 @@ class SimulatedScene:
 
     ``truth`` is the clean NDVI of every day, float32 (n, H, W), on ``truth_days`` (int64, since 1970). ``suspect``
     flags observations that the cloud mask kept although cloud, shadow or snow touches them, bool (n_s2, H, W).
-    ``coarse_native`` is the coarse series of ``observations`` on its own 300 m cells, None without that sensor.
     """
 
     observations: Observations
@@ -33,7 +31,6 @@ class SimulatedScene:
     suspect: np.ndarray
     latitude: float
     seed: int
-    coarse_native: CoarseNative | None = None
 
 
 @dataclass(frozen=True)
@@ -116,10 +113,6 @@ def simulate_observations(settings: SceneSettings, seed: int) -> SimulatedScene:
         latitude=float(parts.weather.latitude),
     )
     suspect = parts.optical.disturbed[keep] & clear[keep]
-    native = None
-    if parts.coarse is not None:
-        rows, columns = (m / settings.resolution_m - 0.5 for m in (parts.coarse.rows_m, parts.coarse.columns_m))
-        native = CoarseNative(parts.coarse.ndvi, rows, columns)
     return SimulatedScene(
-        observations, days, parts.truth, parts.cover, parts.parcel, suspect, parts.weather.latitude, int(seed), native
+        observations, days, parts.truth, parts.cover, parts.parcel, suspect, parts.weather.latitude, int(seed)
     )

@@ -20,7 +20,7 @@ from fusion.inference.locate import locate_model
 from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, read_model_files
 from fusion.inference.session import ModelSession, load_session
 from fusion.place import latitude_of
-from fusion.whole_file import whole_file
+from fusion.training.model_folder import whole_model_folder
 
 ENOUGH_OBS = 500  # pixel-observations below which a factor would be chance
 
@@ -122,7 +122,7 @@ def write_rescaled(source: Path, out: Path, factor: float, obs: int) -> Path:
         ),
         training={**manifest.training, "adapted": {"sigma_factor": round(factor, 4), "pixel_obs": obs}},
     )
-    for name, content in ((MODEL_FILE, model), (MANIFEST_FILE, rescaled.to_json().encode())):
-        with whole_file(out / name) as partial:
-            partial.write_bytes(content)
+    with whole_model_folder(out) as folder:
+        (folder / MODEL_FILE).write_bytes(model)
+        (folder / MANIFEST_FILE).write_text(rescaled.to_json(), encoding="utf-8")
     return out

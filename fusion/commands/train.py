@@ -20,7 +20,6 @@ from fusion.training.checkpoint import (
     WeightsError,
     load_weights,
     save_weights,
-    widened,
 )
 from fusion.training.export import export_generator
 from fusion.training.figures import write_examples
@@ -64,6 +63,7 @@ def run(settings: TrainSettings) -> Path:
         validation_batches=settings.validation_batches,
         workers=settings.workers,
         seed=settings.seed + 7919 * module.generator_steps,  # a resumed run sees new scenes
+        validation_seed=settings.seed,
     )
     logger = open_logger(settings)
     trainer = _trainer(settings, logger)
@@ -85,15 +85,25 @@ def run(settings: TrainSettings) -> Path:
 
 
 def mean_weights(files: Path | tuple[Path, ...], shape: GeneratorSettings) -> dict[str, torch.Tensor]:
-    """Weights of one checkpoint, or the mean of several that went on from the same one, widened where ``shape`` is.
+    """Weights of one checkpoint, or the mean of several that went on from the same one.
 
     Such a mean often does better than each, and more so on data unlike the training's (Wortsman et al. 2022,
     arXiv:2203.05482).
+
+    Raises
+    ------
+    WeightsError
+        A checkpoint has another shape than the run, or cannot be used (see :func:`load_weights`).
     """
-    states = [
-        widened(load_weights(file, as_start=True), shape).state_dict()
-        for file in ((files,) if isinstance(files, Path) else files)
-    ]
+    states = []
+    for file in (files,) if isinstance(files, Path) else files:
+        start = load_weights(file)
+        if start.settings != shape:
+            raise WeightsError(
+                f"{file} has the shape {start.settings}, the run {shape}; a start needs the same shape: set "
+                "generator.width, generator.dilations and generator.spatial_every to the checkpoint's"
+            )
+        states.append(start.generator.state_dict())
     return {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
 
 

@@ -27,7 +27,6 @@ from fusion.contract import (
 )
 from fusion.whole_file import whole_file
 
-NATIVE_SUFFIX = ".coarse_native.nc"  # what the cube command writes beside a cube: the coarse series on its own grid
 _NDVI_CF = {
     "standard_name": "normalized_difference_vegetation_index",
     "units": "1",
@@ -209,7 +208,7 @@ def to_dataset(cube: xr.DataArray, title: str = "NDVI cube") -> xr.Dataset:
             band.attrs["units"] = {"dB": "dB", "linear": "1"}.get(str(units), "unknown")
         band.encoding = {}
         variables[name] = band
-    attrs = {k: v for k, v in cube.attrs.items() if isinstance(v, str | int | float | list | tuple)}
+    attrs = {k: plain for k, v in cube.attrs.items() if (plain := _plain(v)) is not None}
     dataset = xr.Dataset(variables, attrs={"Conventions": "CF-1.10", "title": title, **attrs})
     dataset.t.attrs = {"standard_name": "time", "axis": "T"}
     for axis in ("x", "y"):
@@ -225,6 +224,13 @@ def to_dataset(cube: xr.DataArray, title: str = "NDVI cube") -> xr.Dataset:
         if crs is not None and key in dataset.data_vars:
             variable.attrs["grid_mapping"] = "spatial_ref"  # as an attribute: an encoding would be replaced on writing
     return dataset
+
+
+def _plain(value: object) -> str | int | float | list | tuple | None:
+    """An attribute as both formats hold it, numpy's numbers as Python's; None for what neither can hold."""
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "iufU":
+        value = value.item() if value.size == 1 else value.tolist()
+    return value if isinstance(value, str | int | float | list | tuple) else None
 
 
 def _time_encoding() -> dict[str, str]:

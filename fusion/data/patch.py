@@ -32,28 +32,6 @@ class StoreError(ValueError):
 
 
 @dataclass(frozen=True)
-class CoarseNative:
-    """The coarse series on its own grid, for a loss that compares at 300 m.
-
-    ``ndvi`` float32 (n, h, w), NaN = no observation, dates as in ``Observations.coarse_days``. ``rows``/``columns``:
-    centre of each coarse cell in pixels of the patch (0 = centre of the first pixel), float64 (h,) and (w,).
-    """
-
-    ndvi: np.ndarray
-    rows: np.ndarray
-    columns: np.ndarray
-
-    def window(self, rows: slice, columns: slice, cell_px: float) -> "CoarseNative":
-        """The cells, ``cell_px`` pixels wide, that touch a window; positions count from the window's first pixel."""
-        inside = [
-            (centres > part.start - 0.5 - cell_px / 2) & (centres < part.stop - 0.5 + cell_px / 2)
-            for centres, part in ((self.rows, rows), (self.columns, columns))
-        ]
-        ndvi = self.ndvi[:, inside[0]][:, :, inside[1]]
-        return CoarseNative(ndvi, self.rows[inside[0]] - rows.start, self.columns[inside[1]] - columns.start)
-
-
-@dataclass(frozen=True)
 class Patch:
     """One training window: the observations of the three sensors, and the truth where it is simulated.
 
@@ -72,7 +50,6 @@ class Patch:
     suspect: np.ndarray | None = None
     cover: np.ndarray | None = None
     parcel: np.ndarray | None = None
-    coarse_native: CoarseNative | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -108,7 +85,6 @@ def pack(patch: Patch) -> tuple[np.ndarray, dict[str, Any]]:
     days = {f"{s}_days": getattr(observations, f"{s}_days").tolist() for s in ("s2", "s1", "coarse")}
     if patch.truth_days is not None:
         days["truth_days"] = np.asarray(patch.truth_days).tolist()
-    native = patch.coarse_native
     attributes: dict[str, Any] = {
         "key": patch.key,
         "split": patch.split,
@@ -121,13 +97,6 @@ def pack(patch: Patch) -> tuple[np.ndarray, dict[str, Any]]:
     }
     if observations.latitude is not None:
         attributes["latitude"] = observations.latitude
-    if native is not None:
-        attributes["coarse_native"] = {
-            "shape": list(native.ndvi.shape),
-            "dn": _encode(native.ndvi, "coarse_ndvi", patch.key).ravel().tolist(),
-            "rows": native.rows.tolist(),
-            "columns": native.columns.tolist(),
-        }
     return frames, attributes | {"sha256": content_hash(frames, attributes)}
 
 
@@ -164,10 +133,6 @@ def unpack(frames: np.ndarray, attributes: dict[str, Any]) -> Patch:
         found[name] = _decode(frames[start : start + count], name)
         start += count
     days = {name: np.asarray(values, np.int64) for name, values in attributes["days"].items()}
-    native = attributes.get("coarse_native")
-    if native is not None:
-        dn = np.asarray(native["dn"], np.int16).reshape(native["shape"])
-        native = CoarseNative(_decode(dn, "coarse_ndvi"), np.asarray(native["rows"]), np.asarray(native["columns"]))
     observations = Observations(
         **{name: days[name] for name in ("s2_days", "s1_days", "coarse_days")},
         **{name: found[name] for name in ("s2_ndvi", "vv_db", "vh_db", "coarse_ndvi")},
@@ -180,7 +145,6 @@ def unpack(frames: np.ndarray, attributes: dict[str, Any]) -> Patch:
         suspect=found.get("suspect"),
         cover=found["cover"][0] if "cover" in found else None,
         parcel=found["parcel"][0] if "parcel" in found else None,
-        coarse_native=native,
         **{name: attributes[name] for name in ("split", "site", "year", "key", "extra")},
     )
 

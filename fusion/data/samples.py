@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fusion.contract import STEP_DAYS
 from fusion.features.features import YEAR_DAYS, compute_features
 from fusion.features.observations import Observations
+from fusion.features.truth import nearest_truth_day, truth_on_days
 
 
 class Scene(Protocol):
@@ -144,16 +145,12 @@ def target_on_grid(
 ) -> np.ndarray:
     """What a sample is scored against, float32 (T, H, W), NaN where unknown.
 
-    The clean truth where the scene has it. With ``use_obs``, or without truth, those of ``observations`` that
+    The clean truth of the same date where the scene has it. With ``use_obs``, or without truth, those of ``obs`` that
     ``visible`` lacks take its place, within a day of a grid date: real archives know nothing better, and it teaches the
     level of a typical observation.
     """
     if scene.truth is not None and scene.truth_days is not None:
-        index = np.searchsorted(scene.truth_days, grid_days)
-        inside = (grid_days >= scene.truth_days[0]) & (grid_days <= scene.truth_days[-1])
-        target = np.where(
-            inside[:, None, None], scene.truth[np.clip(index, 0, len(scene.truth_days) - 1)], np.float32(np.nan)
-        ).astype(np.float32)
+        target = truth_on_days(scene.truth_days, scene.truth, grid_days)
     else:
         target = np.full((len(grid_days), *obs.shape), np.nan, np.float32)
         use_obs = True
@@ -175,6 +172,31 @@ def withheld_on_grid(obs: Observations, visible: Observations, grid_days: np.nda
     return out
 
 
+def meet(start: int, truth_days: np.ndarray | None, observed: int | None = None) -> int:
+    """The first day of a grid, moved back by less than STEP_DAYS so that its dates meet days with something to score.
+
+    Parameters
+    ----------
+    start : int
+        First day asked for. Where truth is daily and no observation is to be met, it stays.
+    truth_days : int64 (n,), optional
+        Days with truth, which may have gaps.
+    observed : int, optional
+        A day with an observation for the grid to meet. Truth within a day of it is met instead, since an observation
+        counts on the grid date within a day of its own.
+    """
+    if truth_days is None:
+        day = start if observed is None else observed
+    elif observed is None:
+        early = max(0, int(truth_days[0]) - start)
+        inside = start + early + (-early) % STEP_DAYS  # the grid's first date that truth has begun by
+        day = int(truth_days[np.searchsorted(truth_days, inside, side="right") - 1])
+    else:
+        near = nearest_truth_day(truth_days, observed)
+        day = near if abs(near - observed) <= 1 else observed
+    return start - (start - day) % STEP_DAYS
+
+
 def visit_scene(scene: Scene, other: Scene, settings: SampleSettings, rng: np.random.Generator) -> list[Sample]:
     """Withhold observations of a scene once and cut crops from a random place of it."""
     obs = scene.observations
@@ -186,9 +208,9 @@ def visit_scene(scene: Scene, other: Scene, settings: SampleSettings, rng: np.ra
     slack = int(days[-1] - days[0]) - (settings.steps - 1) * STEP_DAYS
     start = int(days[0]) + (int(rng.integers(0, slack + 1)) if slack > 0 else int(rng.integers(-STEP_DAYS, 1)))
     use_obs = scene.truth is None or bool(rng.random() < settings.observation_target_share)
-    if use_obs:  # let the grid meet the observations of an orbit, which come STEP_DAYS apart
-        start -= (start - int(rng.choice(obs.s2_days))) % STEP_DAYS
-    grid_days = start + STEP_DAYS * np.arange(settings.steps)
+    # with observations as targets the grid meets those of an orbit, which come STEP_DAYS apart
+    met = int(rng.choice(obs.s2_days)) if use_obs else None
+    grid_days = meet(start, scene.truth_days, met) + STEP_DAYS * np.arange(settings.steps)
     side = settings.crop_px * settings.crops_a_side
     height, width = obs.shape
     if min(height, width) < side:

@@ -25,7 +25,6 @@ from fusion.contract import PACK_NODATA, PACK_SCALE
 from fusion.data.patch import (
     RADAR_PACK_SCALE,
     SPLITS,
-    CoarseNative,
     Patch,
     StoreError,
     check_patch,
@@ -35,7 +34,7 @@ from fusion.data.patch import (
 )
 from fusion.whole_file import whole_file
 
-__all__ = ["SPLITS", "CoarseNative", "Patch", "PatchStore", "StoreError", "create_store", "read_patch", "write_patch"]
+__all__ = ["SPLITS", "Patch", "PatchStore", "StoreError", "create_store", "read_patch", "write_patch"]
 
 STORE_VERSION = 1
 _PARTIAL = ".partial"
@@ -70,8 +69,10 @@ def create_store(path: str | Path, description: dict[str, Any] | None = None) ->
     return path
 
 
-def write_patch(path: str | Path, patch: Patch, *, overwrite: bool = False) -> str:
+def write_patch(path: str | Path, patch: Patch) -> str:
     """Write one patch whole or not at all; returns the hash of its content.
+
+    A patch of the same key that is there already is kept, and its own hash is returned.
 
     Parameters
     ----------
@@ -79,8 +80,6 @@ def write_patch(path: str | Path, patch: Patch, *, overwrite: bool = False) -> s
         A store made by :func:`create_store`.
     patch : Patch
         NDVI outside +-3.27 does not fit the packing and is refused; radar is clipped to +-65.5 dB.
-    overwrite : bool
-        Replace a patch of the same key; otherwise that patch is kept and its own hash is returned.
 
     Raises
     ------
@@ -93,7 +92,7 @@ def write_patch(path: str | Path, patch: Patch, *, overwrite: bool = False) -> s
     path = Path(path)
     check_patch(patch)
     final = path / "patch" / patch.key
-    if final.exists() and not overwrite:
+    if final.exists():
         return str(_attributes(final)["sha256"])
     frames, attributes = pack(patch)
     (path / _PARTIAL).mkdir(parents=True, exist_ok=True)
@@ -113,8 +112,6 @@ def write_patch(path: str | Path, patch: Patch, *, overwrite: bool = False) -> s
         )
         array[:] = frames
         _flush_to_disk(partial)
-        if final.exists():
-            shutil.rmtree(final)
         _rename(partial, final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -165,11 +162,6 @@ class PatchStore:
             for i, f in enumerate(self.facts)
             if (split is None or f["split"] == split) and (sites is None or f["site"] in sites)
         ]
-
-    def cloud_sequence(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Days (n,) int64 and clear flags (n, H, W) bool of a patch: a real cloud-mask sequence to borrow."""
-        observations = self[i].observations
-        return observations.s2_days, np.isfinite(observations.s2_ndvi)
 
     @property
     def manifest(self) -> dict[str, Any]:

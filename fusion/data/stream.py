@@ -51,7 +51,11 @@ class SceneDataModule(pl.LightningDataModule):
     train_source, validation_source : callable
         Seed -> iterable of scenes. They must not share scenes.
     validation_batches : int
-        Batches drawn once, with a fixed seed, and kept in memory.
+        Batches drawn once and kept in memory.
+    seed : int
+        Of the training stream; a resumed run takes another one, to see new scenes.
+    validation_seed : int
+        Of the validation set; a resumed run keeps it, so that its curve goes on with the same batches.
     """
 
     def __init__(
@@ -64,11 +68,12 @@ class SceneDataModule(pl.LightningDataModule):
         validation_batches: int,
         workers: int,
         seed: int,
+        validation_seed: int,
     ) -> None:
         super().__init__()
         self.train_source, self.validation_source, self.samples = train_source, validation_source, samples
         self.batch_size, self.validation_batches = batch_size, validation_batches
-        self.workers, self.seed = workers, seed
+        self.workers, self.seed, self.validation_seed = workers, seed, validation_seed
         self._validation: list[Batch] | None = None
 
     def train_dataloader(self) -> DataLoader:
@@ -91,7 +96,7 @@ class SceneDataModule(pl.LightningDataModule):
                     "crops_in_memory": max(self.batch_size * self.validation_batches, 32),
                 }
             )
-            stream = mix_samples(self.validation_source(self.seed), settings, self.seed)
+            stream = mix_samples(self.validation_source(self.validation_seed), settings, self.validation_seed)
             samples = [s for s, _ in zip(stream, range(self.batch_size * self.validation_batches), strict=False)]
             if not samples:
                 raise ValueError("the validation source gave no scene; check the split of the store")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fusion.contract import NDVI_CENTRE, NDVI_UNIT
 from fusion.features.kernels import box_mean, smooth_in_time
 from fusion.features.neighbours import (
     blend_linearly,
@@ -27,7 +28,6 @@ S2_SIGMAS_DAYS = (6.0, 16.0, 45.0)
 S1_SHORT_DAYS, S1_DAYS, S1_LONG_DAYS = 3.0, 8.0, 60.0
 COARSE_DAYS = 8.0
 COARSE_LABEL_SHIFT_DAYS = 5  # composites are labelled by their first day; their content lies about here
-NDVI_UNIT = np.float32(0.2)  # one network unit of NDVI difference
 DB_UNIT = np.float32(2.0)  # one network unit of backscatter difference
 TEMPERATE_DEG = 45.0  # nearer to the equator dry summers and irrigation let neighbours keep opposite calendars
 MIDWINTER_DAY = -10.0  # the December solstice of 1969, days since 1970-01-01
@@ -137,7 +137,7 @@ def compute_features(
     def at_obs(rows_of_observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return gather_rows(rows_of_observations, near.before, 0), gather_rows(rows_of_observations, near.after, 0)
 
-    channels: list[np.ndarray] = [(base - np.float32(0.5)) / NDVI_UNIT]
+    channels: list[np.ndarray] = [(base - np.float32(NDVI_CENTRE)) / NDVI_UNIT]
     channels += _optical_channels(filled, valid, near, base, obs.s2_days, grid_days)
     channels += _obs_quality_channels(obs, rows, columns, filled, valid, at_obs)
     around, around_known = _context_ndvi(obs, rows, columns, grid_days)

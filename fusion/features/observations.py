@@ -7,6 +7,8 @@ import xarray as xr
 
 from fusion.contract import (
     COARSE_NDVI,
+    CUBE_BANDS,
+    DIMS,
     NDVI_MAX,
     NDVI_MIN,
     S1_DB_MAX,
@@ -16,7 +18,9 @@ from fusion.contract import (
     VH,
     VV,
     ContractError,
-    check_cube,
+    check_latitude,
+    check_layout,
+    check_ranges,
 )
 
 
@@ -56,7 +60,7 @@ class Observations:
     def withhold(
         self, *, s2: np.ndarray | None = None, s1: bool = False, coarse: np.ndarray | bool = False
     ) -> "Observations":
-        """A copy without the observations flagged in ``s2`` (bool, (n,) or (n, H, W)), without radar, or without coarse."""
+        """A copy without the observations flagged in ``s2`` (bool, (n,) or (n, H, W)), without radar or coarse."""
         out = self
         if s2 is not None:
             flag = s2 if s2.ndim == 3 else s2[:, None, None]
@@ -96,8 +100,11 @@ def observations_from_cube(
         The cube breaks the contract, radar is present and its units are unknown or contradict the values, or the
         latitude is no latitude.
     """
-    check_cube(cube)
-    cube = cube.transpose("t", "bands", "y", "x")
+    check_layout(cube)
+    wanted = [str(b) in CUBE_BANDS for b in cube.bands.values]
+    cube = cube if all(wanted) else cube.isel(bands=np.flatnonzero(wanted))
+    cube = cube.transpose(*DIMS).compute()  # a lazy cube is read here and nowhere else
+    check_ranges(cube)
     days = cube.t.values.astype("datetime64[D]").astype("int64")
     bands = [str(b) for b in cube.bands.values]
 
@@ -131,15 +138,7 @@ def observations_from_cube(
 def resolve_latitude(cube: xr.DataArray, latitude: float | None) -> float | None:
     """Degrees north as the caller or ``cube.attrs["latitude"]`` says; None where neither does."""
     said = latitude if latitude is not None else cube.attrs.get("latitude")
-    if said is None:
-        return None
-    try:
-        degrees = float(said)
-    except (TypeError, ValueError):
-        degrees = np.nan
-    if not -90 <= degrees <= 90:
-        raise ContractError(f"latitude is {said!r}; expected degrees north, -90 to 90; mend cube.attrs['latitude']")
-    return degrees
+    return None if said is None else check_latitude(said)
 
 
 def resolve_s1_units(cube: xr.DataArray, s1_units: str | None) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
-from fusion.contract import DIMS, FUSED_BANDS, ContractError, TimeGrid, check_cube, check_time
+from fusion.contract import DIMS, FUSED_BANDS, ContractError, TimeGrid, check_cube, check_layout
 from fusion.features.calibration import SIGMA_KINDS
 from fusion.features.features import compute_features
 from fusion.features.observations import Observations, observations_from_cube
@@ -95,10 +95,9 @@ def fill_tile(
 
 
 def checked_cube(cube: xr.DataArray) -> xr.DataArray:
-    """The cube in the contract's order, checked without loading a lazy one (values are checked tile by tile)."""
-    if isinstance(cube, xr.DataArray) and cube.chunks is not None and "t" in cube.coords:
-        check_time(cube)
-        check_cube(cube.isel({d: slice(0, 1) for d in ("y", "x") if d in cube.dims}))
+    """The cube in the contract's order, checked; a lazy one is not read here, tiles are checked when they are."""
+    if isinstance(cube, xr.DataArray) and cube.chunks is not None:
+        check_layout(cube)
     else:
         check_cube(cube)
     return cube.transpose(*DIMS)

@@ -6,6 +6,7 @@ import xarray as xr
 from fusion.contract import NDVI, NDVI_SIGMA, S2NDVI, ContractError
 
 THRESHOLD = 2.5  # standard deviations of an observation below the fused NDVI
+TOLERANCE_PX = 0.05  # share of a pixel by which coordinates may differ: float32 rounds UTM northings by up to 0.25 m
 
 
 def suspect_observations(cube: xr.DataArray, fused: xr.DataArray, *, threshold: float = THRESHOLD) -> xr.DataArray:
@@ -32,15 +33,13 @@ def suspect_observations(cube: xr.DataArray, fused: xr.DataArray, *, threshold: 
     Raises
     ------
     ContractError
-        ``fused`` was made with the sigma of the clean signal, or on other pixels.
+        ``fused`` was made with the sigma of the clean signal, or on other pixels: coordinates may differ by 5 % of
+        a pixel, as rounding leaves them.
     """
     if fused.attrs.get("sigma_of", "observation") != "observation":
         raise ContractError(f"fused has sigma of {fused.attrs['sigma_of']!r}; fuse again with sigma='observation'")
     for axis in ("y", "x"):
-        if fused.sizes[axis] != cube.sizes[axis]:
-            raise ContractError(
-                f"fused has {axis}={fused.sizes[axis]}, the cube {cube.sizes[axis]}; use the same pixels"
-            )
+        fused = _on_pixels_of(cube, fused, axis)
     obs = cube.sel(bands=S2NDVI, drop=True).transpose("t", "y", "x")
     at_obs = fused.interp(t=obs.t, method="linear")
     deviation = (obs - at_obs.sel(bands=NDVI, drop=True)) / at_obs.sel(bands=NDVI_SIGMA, drop=True)
@@ -55,3 +54,22 @@ def suspect_observations(cube: xr.DataArray, fused: xr.DataArray, *, threshold: 
             "flag_meanings": "fine suspect",
         },
     )
+
+
+def _on_pixels_of(cube: xr.DataArray, fused: xr.DataArray, axis: str) -> xr.DataArray:
+    """``fused`` with the very coordinates of ``cube`` along an axis, since xarray joins by equality."""
+    if fused.sizes[axis] != cube.sizes[axis]:
+        raise ContractError(f"fused has {axis}={fused.sizes[axis]}, the cube {cube.sizes[axis]}; use the same pixels")
+    if axis not in cube.coords:
+        return fused.drop_vars(axis, errors="ignore")
+    if axis in fused.coords:
+        here, there = (np.asarray(array[axis].values, np.float64) for array in (cube, fused))
+        allowed = TOLERANCE_PX * abs(here[1] - here[0]) if len(here) > 1 else 1e-7 * abs(here[0])
+        apart = float(np.abs(there - here).max())
+        if not apart <= allowed:
+            raise ContractError(
+                f"fused runs from {axis}={there[0]:.10g} to {there[-1]:.10g}, the cube from {here[0]:.10g} to "
+                f"{here[-1]:.10g}; at most {allowed:.3g} apart are the same pixels; fuse this very cube, or sort and "
+                "align both alike"
+            )
+    return fused.assign_coords({axis: cube[axis].values})

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-NDVI_CENTRE, NDVI_UNIT_D = 0.5, 0.2
+from fusion.contract import NDVI_CENTRE, NDVI_UNIT
 
 
 class PatchDiscriminator(nn.Module):
@@ -33,10 +33,10 @@ class PatchDiscriminator(nn.Module):
         down = torch.nn.functional.pad(ndvi.diff(dim=-2), (0, 0, 0, 1))
         views = torch.stack(
             [
-                (ndvi - NDVI_CENTRE) / NDVI_UNIT_D,
-                (ndvi - linear) / NDVI_UNIT_D,
-                right / (NDVI_UNIT_D / 4),
-                down / (NDVI_UNIT_D / 4),
+                (ndvi - NDVI_CENTRE) / NDVI_UNIT,
+                (ndvi - linear) / NDVI_UNIT,
+                right / (NDVI_UNIT / 4),
+                down / (NDVI_UNIT / 4),
             ],
             dim=1,
         )

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from fusion.contract import NDVI_MAX, NDVI_MIN
+from fusion.contract import NDVI_CENTRE, NDVI_MAX, NDVI_MIN, NDVI_UNIT
 
-RESIDUAL_UNIT = 0.2  # NDVI of one network unit of the residual
 SCALE_MIN = 0.003  # smallest Laplace scale of NDVI the network may claim
 SCALE_START = 0.05
 
@@ -97,8 +96,8 @@ class Generator(nn.Module):
         for block in self.blocks:
             x = block(x, size)
         out = self.head(x)
-        linear = folded[:, 0] * RESIDUAL_UNIT + 0.5  # channel 0 is the linear interpolation, centred on 0.5
-        ndvi = linear + RESIDUAL_UNIT * out[:, 0]
+        linear = folded[:, 0] * NDVI_UNIT + NDVI_CENTRE  # channel 0 is the linear interpolation in network units
+        ndvi = linear + NDVI_UNIT * out[:, 0]
         scale = SCALE_MIN + SCALE_START * torch.nn.functional.softplus(out[:, 1])
         shape = (batch, time, height, width)
         return ndvi.clamp(NDVI_MIN, NDVI_MAX).reshape(shape), scale.reshape(shape)

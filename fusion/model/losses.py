@@ -34,30 +34,6 @@ def gradient_loss(ndvi: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     return loss
 
 
-def coarse_loss(ndvi: Tensor, coarse: Tensor, support: Tensor, psf: Tensor, kernel: Tensor) -> Tensor:
-    """How far the series, seen by the coarse sensor, departs from the coarse series, up to a constant of each sample.
-
-    Parameters
-    ----------
-    ndvi : (B, T, H, W)
-    coarse, support : (B, T)
-        The coarse series at the centre of the crop, smoothed in time, and its weight (0 = missing).
-    psf : (H, W)
-        Point-spread weights of a coarse pixel centred in the crop, sum 1.
-    kernel : (T, T)
-        The smoothing in time that the coarse series went through, rows sum to 1.
-
-    Notes
-    -----
-    The constant is the sample's own mean difference: bands, calibration and the choice of the largest value in a
-    composite shift one sensor against the other.
-    """
-    seen = (ndvi * psf).sum((-2, -1)) @ kernel.T
-    weights = support / support.sum(1, keepdim=True).clamp(min=1e-6)
-    bias = ((coarse - seen.detach()) * weights).sum(1, keepdim=True)
-    return masked_mean((seen + bias - coarse).abs(), support)
-
-
 def patch_weights(chosen: Tensor, logits: Tensor) -> Tensor:
     """Share of the chosen pixel-dates (B, T, H, W) in each patch of the discriminator, of the shape of ``logits``."""
     steps, height, width = logits.shape[2:]

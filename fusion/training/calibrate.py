@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from fusion.contract import STEP_DAYS
-from fusion.data.samples import SampleSettings, Scene, season_shift, target_on_grid, withheld_on_grid, withhold
+from fusion.data.samples import SampleSettings, Scene, meet, season_shift, target_on_grid, withheld_on_grid, withhold
 from fusion.features.calibration import CALIBRATION_EDGES, LAPLACE_STD, Calibration, covering_factor, covering_noise
 from fusion.features.features import compute_features
 from fusion.model.generator import Generator
@@ -63,7 +63,7 @@ def _errors_of_visit(generator, scene: Scene, settings: SampleSettings, rng) -> 
     visible = withhold(obs, obs, settings.withholding.model_copy(update={"borrowed_share": 0.0}), rng)
     first, last = (scene.truth_days if scene.truth_days is not None else obs.s2_days)[[0, -1]]
     phase = int(rng.integers(0, STEP_DAYS))
-    grid_days = np.arange(int(first) + phase, int(last) + 1, STEP_DAYS)
+    grid_days = np.arange(meet(int(first) + phase, scene.truth_days), int(last) + 1, STEP_DAYS)
     side = min(settings.crop_px * settings.crops_a_side, *obs.shape)
     top, left = (int(rng.integers(0, size - side + 1)) for size in obs.shape)
     window = (slice(top, top + side), slice(left, left + side))

@@ -58,11 +58,8 @@ def save_weights(file: Path, trained: TrainedGenerator) -> Path:
     return file
 
 
-def load_weights(file: Path, *, as_start: bool = False) -> TrainedGenerator:
+def load_weights(file: Path) -> TrainedGenerator:
     """Read weights; refuses anything but tensors and plain settings.
-
-    Weights from before the last features were added are widened: they give the same answer as before. With
-    ``as_start`` an earlier feature version will do: training goes on from there with the features of today.
 
     Raises
     ------
@@ -82,13 +79,8 @@ def load_weights(file: Path, *, as_start: bool = False) -> TrainedGenerator:
     if not isinstance(content, dict) or content.get("format") != WEIGHTS_FORMAT:
         seen = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise WeightsError(f"{file} has format {seen!r}; expected {WEIGHTS_FORMAT}; give the generator.pt of a run")
-    known = tuple(content["features"])
-    version = content["feature_version"]
-    if (
-        version > FEATURE_VERSION
-        or (version < FEATURE_VERSION and not as_start)
-        or FEATURE_NAMES[: len(known)] != known
-    ):
+    known, version = tuple(content["features"]), content["feature_version"]
+    if version != FEATURE_VERSION or known != FEATURE_NAMES:
         raise WeightsError(
             f"{file} was trained on feature version {version} "
             f"({len(known)} features); this package computes version {FEATURE_VERSION} "
@@ -96,36 +88,5 @@ def load_weights(file: Path, *, as_start: bool = False) -> TrainedGenerator:
         )
     settings = GeneratorSettings.model_validate(content["generator"])
     generator = build_generator(settings)
-    added = len(FEATURE_NAMES) - len(known)  # features that came later start without effect
-    stem = torch.nn.functional.pad(content["state"]["stem.weight"], (0, 0, 0, 0, 0, added))
-    generator.load_state_dict({**content["state"], "stem.weight": stem})
+    generator.load_state_dict(content["state"])
     return TrainedGenerator(generator.eval(), settings, content["calibration"], content["record"])
-
-
-def widened(narrow: TrainedGenerator, settings: GeneratorSettings) -> Generator:
-    """A generator of more channels that gives the same answer, so that training can go on with a larger one.
-
-    The new channels read what the others read, with the same starting values at every call, and nothing reads them
-    yet (Chen et al. 2016, Net2Net, arXiv:1511.05641).
-
-    Raises
-    ------
-    WeightsError
-        ``settings`` ask for fewer channels or for other blocks.
-    """
-    seen = narrow.settings
-    if seen.width > settings.width or settings != seen.model_copy(update={"width": settings.width}):
-        raise WeightsError(
-            f"the weights to start from have the shape {seen}, the run asks for {settings}; a start may have fewer "
-            "channels in the same blocks; set generator.width, generator.dilations and generator.spatial_every"
-        )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # networks widened apart can be averaged
-        wide = build_generator(settings)
-    state = wide.state_dict()
-    for name, value in narrow.generator.state_dict().items():
-        if value.dim() == 4 and value.shape[1] > 1:
-            state[name][: len(value), value.shape[1] :] = 0  # the old channels do not read the new ones
-        state[name][tuple(slice(n) for n in value.shape)] = value
-    wide.load_state_dict(state)
-    return wide

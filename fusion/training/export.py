@@ -1,9 +1,6 @@
 """A trained generator as one ONNX file with its manifest; parity with torch is asserted."""
 
 import logging
-import os
-import shutil
-import tempfile
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +16,7 @@ from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, sha25
 from fusion.inference.session import open_session
 from fusion.model.generator import Generator
 from fusion.training.checkpoint import TrainedGenerator
+from fusion.training.model_folder import whole_model_folder
 
 OPSET = 17  # onnxruntime 1.16, the oldest that a back-end may bring, reads up to 19
 ONNXRUNTIME_RANGE = ">=1.16,<=1.32"  # the cold-start test runs at both ends and in between
@@ -33,25 +31,22 @@ class ExportError(RuntimeError):
 
 
 def export_generator(trained: TrainedGenerator, out: Path) -> Path:
-    """Write ``model.onnx`` and ``manifest.json`` into ``out``; the folder is replaced in one step.
+    """Make ``out`` a folder with ``model.onnx`` and ``manifest.json``, both of this model.
+
+    The folder is replaced as a whole (:func:`fusion.training.model_folder.whole_model_folder`).
 
     Raises
     ------
     ExportError
         onnxruntime's answer differs from torch's by more than 1e-4 on any of several sizes, or the file is too large.
+    ModelFileError
+        ``out`` is a file or holds other things than a model.
     """
     out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
-        folder = Path(scratch) / "model"
-        folder.mkdir()
+    with whole_model_folder(out) as folder:
         _write_onnx(trained.generator, folder / MODEL_FILE)
         (folder / MANIFEST_FILE).write_text(_manifest(trained, folder / MODEL_FILE).to_json(), encoding="utf-8")
         _assert_parity(trained.generator, folder)
-        out.mkdir(exist_ok=True)
-        for name in (MODEL_FILE, MANIFEST_FILE):
-            os.replace(folder / name, out / name)
-        shutil.rmtree(folder)
     return out
 
 

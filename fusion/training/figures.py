@@ -16,6 +16,7 @@ from fusion.evaluation.plots import new_figure, save
 from fusion.evaluation.predictor import ModelPredictor, Predictor, Target, s2_obs
 from fusion.evaluation.scenes import cube_from_observations
 from fusion.evaluation.withholding import withhold_s2
+from fusion.features.truth import nearest_truth_day, truth_on_days
 from fusion.inference.session import open_session
 
 log = logging.getLogger(__name__)
@@ -75,15 +76,16 @@ def make_example(scene: Scene, predictor: Predictor) -> Example | None:
     inside = (obs_days >= first) & (obs_days <= last)
     shown, withheld = (obs_days[~inside], obs[~inside]), (obs_days[inside], obs[inside])
     day = map_day(*withheld)
+    if scene.truth_days is not None:  # the maps show a date that has truth
+        known = scene.truth_days[(scene.truth_days >= obs_days[0]) & (scene.truth_days <= obs_days[-1])]
+        day = nearest_truth_day(known, day) if len(known) else day
     days = np.arange(obs_days[0] + (day - obs_days[0]) % STEP_DAYS, obs_days[-1] + 1, STEP_DAYS)
     row = int(np.searchsorted(days, day))
     target: Target = "observation"
     reference = np.full((len(days), *obs.shape[1:]), np.nan, np.float32)
     if scene.truth is not None and scene.truth_days is not None:
         target = "ndvi"
-        known = np.isin(days, scene.truth_days)
-        at = np.searchsorted(scene.truth_days, days[known])
-        reference[known] = scene.truth[at][:, rows, columns]
+        reference = truth_on_days(scene.truth_days, scene.truth[:, rows, columns], days)
     else:
         reference[row] = withheld[1][np.searchsorted(withheld[0], day)]
     left, dates = withhold_s2(cube, first, last), days.astype("datetime64[D]")

@@ -4,21 +4,17 @@ import math
 import time
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from fusion.contract import STEP_DAYS
+from fusion.contract import NDVI_CENTRE, NDVI_UNIT
 from fusion.data.stream import Batch
-from fusion.features.coarse_operator import FINE_PIXEL_M, coarse_psf_weights
-from fusion.features.features import COARSE_DAYS, FEATURE_NAMES, NDVI_UNIT
-from fusion.features.kernels import time_kernel
+from fusion.features.features import FEATURE_NAMES
 from fusion.model.discriminator import PatchDiscriminator
 from fusion.model.generator import Generator
 from fusion.model.losses import (
-    coarse_loss,
     gap_weights,
     gradient_loss,
     hinge_discriminator,
@@ -42,12 +38,11 @@ CONDITION_NAMES = (
 )
 CONDITIONS = [FEATURE_NAMES.index(name) for name in CONDITION_NAMES]
 JUDGED_GAP_DAYS = 7.0  # nearer to an observation, prediction and truth are too alike to tell apart
-COARSE_LEVEL, COARSE_SUPPORT = FEATURE_NAMES.index("coarse_level"), FEATURE_NAMES.index("coarse_support")
 
 
 def linear_ndvi(features: Tensor) -> Tensor:
     """Linear interpolation in NDVI, (B, ...), out of channel 0 of the features (B, C, ...)."""
-    return features[:, 0] * float(NDVI_UNIT) + 0.5
+    return features[:, 0] * NDVI_UNIT + NDVI_CENTRE
 
 
 class FusionModule(pl.LightningModule):
@@ -159,26 +154,11 @@ class FusionModule(pl.LightningModule):
         }
         if loss.gradient > 0:
             losses["gradient"] = loss.gradient * gradient_loss(ndvi, target, weights)
-        if loss.coarse > 0:
-            losses["coarse"] = loss.coarse * self._coarse_loss(features, ndvi)
         weight = self.adversarial_weight() if self.adversarial else 0.0
         if weight > 0:
             fake = self._judge(torch.where(known, ndvi, target), features)
             losses["adversarial"] = weight * hinge_generator(fake, patch_weights(judged, fake))
         return losses
-
-    def _coarse_loss(self, features: Tensor, ndvi: Tensor) -> Tensor:
-        steps, height, width = ndvi.shape[1:]
-        rows, columns = (FINE_PIXEL_M * (np.arange(size) + 0.5) for size in (height, width))
-        centre = [np.array([0.5 * FINE_PIXEL_M * size]) for size in (height, width)]
-        along_y, along_x, _ = coarse_psf_weights(rows, columns, *centre)
-        days = STEP_DAYS * np.arange(steps)
-        kernel = time_kernel(days, days, COARSE_DAYS)
-        operators = (along_y.T @ along_x, kernel / kernel.sum(1, keepdims=True))
-        psf, smoothing = (torch.as_tensor(o, dtype=ndvi.dtype, device=ndvi.device) for o in operators)
-        middle = features[..., height // 2, width // 2]
-        coarse = linear_ndvi(middle) + float(NDVI_UNIT) * middle[:, COARSE_LEVEL]
-        return coarse_loss(ndvi, coarse, middle[:, COARSE_SUPPORT], psf, smoothing)
 
     def _judge(self, ndvi: Tensor, features: Tensor) -> Tensor:
         return self.discriminator(ndvi, linear_ndvi(features), features[:, CONDITIONS])

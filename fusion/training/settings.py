@@ -8,8 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fusion.data.samples import SampleSettings
 from fusion.training.checkpoint import GeneratorSettings
 
-COARSE_CROP_PX = 24  # a crop this wide holds most of a coarse pixel's point-spread function
-
 
 class LossSettings(BaseModel):
     """Weights of the losses."""
@@ -18,10 +16,11 @@ class LossSettings(BaseModel):
     l1: float = Field(6.0, ge=0, description="weight of the mean absolute error")
     nll: float = Field(0.5, ge=0, description="weight of the Laplace likelihood, which trains the uncertainty")
     gradient: float = Field(1.0, ge=0, description="weight of the error of spatial differences")
-    coarse: float = Field(0.0, ge=0, description="weight of the consistency with the coarse series; 0 = off")
     adversarial: float = Field(0.0, ge=0, le=0.05, description="weight of the adversarial loss after its ramp; 0 = off")
     adversarial_ramp: int = Field(500, ge=1, description="steps over which that weight grows from 0")
-    adversarial_warmup: int = Field(200, ge=0, description="steps in which only the discriminator learns")
+    adversarial_warmup: int = Field(
+        200, ge=0, description="steps before that ramp, in which the generator learns from its other losses only"
+    )
     r1: float = Field(1.0, ge=0, description="weight of the R1 penalty")
     r1_every: int = Field(16, ge=1, description="the penalty is computed every n-th step (lazy R1)")
 
@@ -89,11 +88,6 @@ class TrainSettings(BaseModel):
             raise ValueError(
                 f"exactly one of 'store' and 'scenes' says what to learn from (seen: store={self.store}, "
                 f"scenes={'given' if self.scenes else None}); add store=PATH or experiment=shipped_cpu"
-            )
-        if self.loss.coarse > 0 and self.samples.crop_px < COARSE_CROP_PX:
-            raise ValueError(
-                f"loss.coarse compares with a 300 m pixel, so it needs samples.crop_px of {COARSE_CROP_PX} or more "
-                f"(seen: {self.samples.crop_px}); make crops larger or set loss.coarse=0"
             )
         if self.loss.adversarial > 0 and self.samples.crop_px < 8:
             raise ValueError(f"the adversarial loss needs crops of 8 px or more (seen: crop_px={self.samples.crop_px})")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import MLFlowLogger
+from pytorch_lightning.utilities import rank_zero_only
 
 from fusion.evaluation.tracking import open_experiment, parameters
 from fusion.inference.locate import default_tracking_uri
@@ -13,6 +14,7 @@ from fusion.training.settings import TrainSettings
 from fusion.training.sources import data_manifest
 
 log = logging.getLogger(__name__)
+RUN_FILE = "mlflow_run_id.txt"  # in the output folder
 
 
 def tracking_uri(settings: TrainSettings) -> str:
@@ -21,23 +23,56 @@ def tracking_uri(settings: TrainSettings) -> str:
 
 
 def open_logger(settings: TrainSettings) -> MLFlowLogger | None:
-    """A Lightning logger on the run's store, or None when tracking is off. A resumed run goes on in its MLflow run."""
+    """A Lightning logger on the run's store, or None when tracking is off.
+
+    A resumed run goes on in its MLflow run. The parameters of that run say how it began and stay as they are; settings
+    that have changed since are recorded as its tags ``resumed_with.<setting>``.
+    """
     if not settings.tracking.enabled:
         return None
-    run_file = settings.out / "mlflow_run_id.txt"
-    run_id = run_file.read_text().strip() if settings.resume and run_file.is_file() else None
+    run_file = settings.out / RUN_FILE
     uri = tracking_uri(settings)
     open_experiment(uri, settings.tracking.experiment)
     logger = MLFlowLogger(
         experiment_name=settings.tracking.experiment,
         run_name=settings.out.name,
         tracking_uri=uri,
-        run_id=run_id,
+        run_id=_known_run(run_file, uri) if settings.resume else None,
     )
     if logger.run_id is not None:  # only the first of several devices has a run
         run_file.write_text(logger.run_id)
-    logger.log_hyperparams(parameters(settings.model_dump(mode="json")))
+        _record_settings(logger, parameters(settings.model_dump(mode="json")))
     return logger
+
+
+def _known_run(run_file: Path, uri: str) -> str | None:
+    """The MLflow run that the folder's earlier training was recorded in; None where its store has no such run."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    if not run_file.is_file():
+        return None
+    run_id = run_file.read_text().strip()
+    try:
+        if MlflowClient(tracking_uri=uri).get_run(run_id).info.lifecycle_stage == "active":
+            return run_id
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    log.warning("%s has no run %s, which this training was recorded in; it is recorded in a new run", uri, run_id)
+    return None
+
+
+@rank_zero_only  # the others find the run's file, too, but only the first may write
+def _record_settings(logger: MLFlowLogger, told: dict[str, str]) -> None:
+    """Log what the run does not say yet as parameters, what it says otherwise as tags."""
+    run_id = logger.run_id
+    assert run_id is not None
+    known = logger.experiment.get_run(run_id).data.params
+    logger.log_hyperparams({name: value for name, value in told.items() if name not in known})
+    for name, value in told.items():
+        if name in known and known[name] != value[: len(known[name])]:
+            logger.experiment.set_tag(run_id, f"resumed_with.{name}", value)
 
 
 def record_model(logger: MLFlowLogger, settings: TrainSettings, model_folder: Path, figures: list[Path]) -> None:

@@ -14,7 +14,7 @@ GROUND = {"fusion.contract", "fusion.place", "fusion.whole_file"}  # facts and t
 RAW_BANDS = {"data_prep.raw", "data_prep.grid"}
 ROOMS = {
     "fusion.contract": set(),
-    "fusion.place": set(),
+    "fusion.place": {"fusion.contract"},
     "fusion.whole_file": set(),
     "fusion.features": {"fusion.contract"},
     "fusion.phenology": {"fusion.contract"},

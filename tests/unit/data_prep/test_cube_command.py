@@ -1,4 +1,4 @@
-"""The cube command as a user calls it: files, simulated scene, several areas; native coarse series for the patches."""
+"""The cube command as a user calls it: files, simulated scene, several areas."""
 
 import datetime
 import subprocess
@@ -9,19 +9,13 @@ import numpy as np
 import pytest
 
 from data_prep.commands.cube import CubeSettings, run
-from data_prep.commands.patches import PatchesSettings
-from data_prep.commands.patches import run as make_patches
-from data_prep.patches import CubePatches, CutSettings
 from data_prep.raw.cubes import SourceError
 from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
-from data_prep.sources.files import FilesSource
 from data_prep.sources.simulated import SimulatedSource
-from data_prep.split import SplitSettings
-from fusion.data.cube_files import is_cube_file, read_cube
-from fusion.data.store import PatchStore
+from fusion.data.cube_files import read_cube
 from tests.unit.data_prep.openeo_server import Backend, serve
-from tests.unit.data_prep.raw_files import cdse_like, coarse_file, gee_like
+from tests.unit.data_prep.raw_files import cdse_like, gee_like
 
 NONE = {"mask": "none"}
 
@@ -53,26 +47,7 @@ def test_a_simulated_scene_goes_through_the_same_cube_step(tmp_path):
         image = cube.sel(bands="S2NDVI").isel(t=int(np.flatnonzero(days == day)[0])).values
         clear = np.isfinite(seen.observations.s2_ndvi[k])
         np.testing.assert_allclose(image[clear], seen.observations.s2_ndvi[k][clear], atol=1e-4)
-    assert is_cube_file(tmp_path / "c.coarse_native.nc", band="COARSE_NDVI")
-
-
-def test_patches_carry_the_native_coarse_cells(tmp_path):
-    (tmp_path / "raw").mkdir()
-    gee_like(tmp_path / "raw", n=16, t=6)
-    dn = np.arange(16, dtype=np.uint8).reshape(1, 4, 4) * 10 + 20
-    coarse_file(tmp_path / "raw" / "proba.nc", dn)  # cell (1, 1) starts at the corner of the area
-    run(CubeSettings(source=FilesSource(folder=tmp_path / "raw"), out=tmp_path / "c.nc", optical=NONE))
-    split, cut = SplitSettings(sites={"c": "train"}), CutSettings(patch_px=8, min_observations=2)
-    out = tmp_path / "p.zarr"
-    make_patches(
-        PatchesSettings(source=CubePatches(cubes=(str(tmp_path / "*.nc"),)), out=out, cut=cut, split=split, workers=0)
-    )
-    store = PatchStore.open(out)
-    assert len(store) == 4
-    native = store[0].coarse_native
-    # the area starts at the corner of cell (1, 1); its centre lies 150 m in: 14.5 pixels from the first pixel's centre
-    assert native.ndvi.shape == (1, 1, 1) and native.rows.tolist() == [14.5] and native.columns.tolist() == [14.5]
-    assert native.ndvi[0, 0, 0] == pytest.approx(0.004 * dn[0, 1, 1] - 0.08, abs=1e-4)
+    assert [path.name for path in tmp_path.iterdir()] == ["c.zarr"]
 
 
 def test_several_areas_need_a_name_for_each(tmp_path):

@@ -14,9 +14,8 @@ from data_prep.commands.patches import PatchesSettings, run
 from data_prep.farm import only_run
 from data_prep.patches import CubePatches, CutSettings, SimulatedPatches, plan
 from data_prep.raw.cubes import SourceError
-from data_prep.simulator.raw import simulate_raw
 from data_prep.simulator.scene import simulate_observations
-from data_prep.simulator.settings import CoarseSettings, SceneSettings
+from data_prep.simulator.settings import SceneSettings
 from data_prep.split import SplitSettings
 from data_prep.statistics import gap_histogram
 from fusion.data.cube_files import write_cube
@@ -117,31 +116,6 @@ def test_scenes_keep_truth_and_masks(tmp_path):
         assert len({f["split"] for f in store.facts if f["site"] == site}) == 1
 
 
-def test_scenes_keep_the_coarse_series_on_its_own_cells(tmp_path):
-    """Cells, dates and places are those of the georeferenced raw cube of the same seed."""
-    scene = SceneSettings(height=64, width=64, n_days=90)
-    cut = CutSettings(patch_px=32, min_observations=1, min_clear=0.01)
-    run(settings_of(tmp_path, SimulatedPatches(count=1, seed=3, scene=scene), cut=cut))
-    raw = simulate_raw(scene, 3).raw
-    left, _, _, top = raw.s2.rio.bounds()
-    store = PatchStore.open(tmp_path / "p.zarr")
-    assert len(store) == 4
-    for patch in store:
-        row, column = (int(word[1:]) for word in patch.key.split("_")[1:])
-        native, obs = patch.coarse_native, patch.observations
-        assert native.ndvi.shape[0] == len(obs.coarse_days) and np.isfinite(native.ndvi).any()
-        x, y = left + 10 * (native.columns + column + 0.5), top - 10 * (native.rows + row + 0.5)
-        expected = raw.coarse.NDVI.sel(y=y, x=x, method="nearest", tolerance=1e-3)
-        np.testing.assert_allclose(native.ndvi, expected, atol=0.6e-4)
-        # every cell touches the patch, and together they cover it
-        for centres in (native.rows, native.columns):
-            assert centres[0] - 15 <= -0.5 + 1e-6 and centres[-1] + 15 >= 31.5 - 1e-6
-            assert (centres > -15.5).all() and (centres < 46.5).all()
-    dry = scene.model_copy(update={"coarse": CoarseSettings(dropout=1.0)})
-    run(settings_of(tmp_path, SimulatedPatches(count=1, seed=3, scene=dry), cut=cut, out=tmp_path / "dry.zarr"))
-    assert PatchStore.open(tmp_path / "dry.zarr")[0].coarse_native is None
-
-
 def test_manifest_adds_up(tmp_path):
     run(settings_of(tmp_path, SimulatedPatches(count=2, scene=SMALL)))
     store = PatchStore.open(tmp_path / "p.zarr")
@@ -233,8 +207,79 @@ def test_a_failing_cube_stops_or_is_skipped_and_what_was_done_is_kept(tmp_path):
 
 
 def test_two_runs_on_one_store_are_refused(tmp_path):
-    with only_run(tmp_path), pytest.raises(SourceError, match="another run"), only_run(tmp_path):
+    folder = tmp_path / "not made yet"
+    with only_run(folder), pytest.raises(SourceError, match="another run"), only_run(folder):
         pass
+    assert not folder.exists()
+
+
+def content_of(folder: Path) -> dict[str, bytes | None]:
+    """Every file and folder below a folder, by name, with the files' bytes."""
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_refused_by_another_on_the_same_store_leaves_it_untouched(tmp_path, overwrite, monkeypatch):
+    source = SimulatedPatches(count=2, scene=SMALL)
+    run(settings_of(tmp_path, source))
+    store = tmp_path / "p.zarr"
+    (store / ".partial" / "being written").mkdir()
+    before = content_of(store)
+    link = tmp_path / "other name.zarr"
+    link.symlink_to(store)
+    with only_run(store):
+        for out in (store, link):
+            with pytest.raises(SourceError, match=r"another run is writing to .*p\.zarr"):
+                run(settings_of(tmp_path, source, overwrite=overwrite, out=out))
+    assert content_of(store) == before and (store / "manifest.json").is_file()
+    run(settings_of(tmp_path, source, overwrite=overwrite))  # the lock has fallen
+    assert not (store / ".partial" / "being written").exists()
+
+
+def test_two_runs_that_begin_together_do_not_meet(tmp_path):
+    """The second begins while the first one writes, from a thread of it: the first one's store stays whole."""
+    source = SimulatedPatches(count=2, scene=SMALL)
+    refused = []
+
+    def at_first_task(task, told):
+        with pytest.raises(SourceError, match="another run") as error:
+            run(settings_of(tmp_path, source, overwrite=True))
+        refused.append(error)
+
+    class Quiet:
+        def __init__(self, count):
+            pass
+
+        def __enter__(self):
+            return at_first_task
+
+        def __exit__(self, *error):
+            pass
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("data_prep.commands.patches._progress", Quiet)
+        run(settings_of(tmp_path, source))
+    store = PatchStore.open(tmp_path / "p.zarr")
+    assert len(refused) == 2 and store.manifest["content_sha256"] == store.content_hash()
+
+
+def test_a_run_refused_for_its_settings_or_input_leaves_the_store_untouched(tmp_path, monkeypatch):
+    source = SimulatedPatches(count=1, scene=SMALL)
+    run(settings_of(tmp_path, source))
+    before = content_of(tmp_path / "p.zarr")
+    with pytest.raises(StoreError, match="other settings"):
+        run(settings_of(tmp_path, source, split=SplitSettings(seed=3)))
+    monkeypatch.setattr("data_prep.patches.code_hash", lambda module: "another simulator")
+    with pytest.raises(SourceError, match="another version"):
+        run(settings_of(tmp_path, source))
+    assert content_of(tmp_path / "p.zarr") == before
+    foreign = tmp_path / "mine.zarr"
+    foreign.mkdir()
+    (foreign / "letter.txt").write_text("x")
+    for overwrite in (False, True):
+        with pytest.raises(StoreError, match="no patch store"):
+            run(settings_of(tmp_path, source, out=foreign, overwrite=overwrite))
+    assert content_of(foreign) == {"letter.txt": b"x"}
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import xarray as xr
 import fusion
 from fusion.commands.adapt import sigma_factor, write_rescaled
 from fusion.contract import NDVI_SIGMA, S2NDVI, ContractError
+from fusion.inference.manifest import ModelFileError
 from fusion.inference.session import load_session
 from tests.factory import mock_cube, mock_model
 
@@ -60,3 +61,37 @@ def test_suspect_needs_the_sigma_of_an_observation(cube, model):
     with pytest.raises(ContractError, match="same pixels"):
         fusion.suspect_observations(cube.isel(y=slice(1, None)), observation)
     assert isinstance(observation, xr.DataArray)
+
+
+@pytest.mark.parametrize("off", [1e-6, 0.2, "float32", "none"])
+def test_coordinates_that_rounding_moved_are_the_same_pixels(cube, model, off):
+    fused = fusion.fuse(cube, model=model, start=cube.t.values[0], end=cube.t.values[-1])
+    dipped = cube.copy()
+    dipped.loc[{"bands": S2NDVI, "t": cube.t[5]}] = -0.2
+    expected = fusion.suspect_observations(dipped, fused)
+    assert expected[5].all() and expected.sum() == expected[5].size
+    if off == "none":
+        moved = fused.drop_vars(["y", "x"])
+    elif off == "float32":
+        moved = fused.assign_coords({axis: fused[axis].astype(np.float32) for axis in ("y", "x")})
+    else:
+        moved = fused.assign_coords({axis: fused[axis] + off for axis in ("y", "x")})
+    xr.testing.assert_identical(fusion.suspect_observations(dipped, moved), expected)
+
+
+@pytest.mark.parametrize("axis", ["y", "x"])
+@pytest.mark.parametrize("change", [10.0, 1.0, "turned", "stretched"])
+def test_other_pixels_of_the_same_number_are_refused_by_name(cube, model, axis, change):
+    fused = fusion.fuse(cube, model=model, start=cube.t.values[0], end=cube.t.values[-1])
+    values = {"turned": fused[axis].values[::-1], "stretched": fused[axis].values[0] + 2 * np.arange(20.0) * 10}
+    moved = fused.assign_coords({axis: values[change] if isinstance(change, str) else fused[axis].values + change})
+    with pytest.raises(ContractError, match=f"fused runs from {axis}=.*the cube from .*fuse this very cube"):
+        fusion.suspect_observations(cube, moved)
+
+
+def test_a_model_folder_with_other_things_is_not_replaced_by_a_rescaled_one(model, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(ModelFileError, match=r"holds notes\.txt"):
+        write_rescaled(model, tmp_path / "out", 2.0, 500)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["notes.txt"]

@@ -3,9 +3,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from data_prep.patches import CutSettings
 from fusion.data.samples import (
     SampleSettings,
     WithholdingSettings,
+    meet,
     mix_samples,
     season_shift,
     target_on_grid,
@@ -14,7 +16,7 @@ from fusion.data.samples import (
     withheld_on_grid,
     withhold,
 )
-from fusion.features.features import FEATURE_NAMES, NDVI_UNIT
+from fusion.features.features import FEATURE_NAMES, NDVI_UNIT, compute_features
 from fusion.features.observations import Observations
 from tests.factory import mock_observations, mock_truth
 
@@ -163,3 +165,54 @@ def test_a_lone_pixel_knows_only_itself_and_is_repeated():
             else:
                 shared += not np.allclose(context, own, atol=1e-3)
     assert alone > 2 and shared > 2
+
+
+def stored_scene(seed: int, late_days: int) -> FakeScene:
+    """As a patch store keeps a scene: truth every fifth day, observations ``late_days`` after those."""
+    obs = mock_observations(t=110, y=24, x=24, seed=seed, noise=0.0)
+    days = np.arange(obs.s2_days[0] - late_days, obs.s2_days[-1] + 1, CutSettings().truth_step_days)
+    return FakeScene(obs, days, mock_truth(days, 24, 24, seed))
+
+
+def test_samples_of_a_store_are_scored_against_the_truth_of_their_date(monkeypatch):
+    """Default settings of store and samples. Noise-free observations within a day of a date may stand in."""
+    grids = []
+
+    def spy(obs, grid_days, *given, **more):
+        grids.append(grid_days)
+        return compute_features(obs, grid_days, *given, **more)
+
+    monkeypatch.setattr("fusion.data.samples.compute_features", spy)
+    settings, rng = SampleSettings(lone_share=0.0), np.random.default_rng(1)
+    shares = []
+    for k in range(40):
+        scene = stored_scene(k % 5, k % 5)
+        samples = visit_scene(scene, scene, settings, rng)
+        places = {s.target.tobytes() for s in samples}
+        assert len(places) == settings.crops_a_side**2
+        truth = mock_truth(grids[-1], 24, 24, k % 5)
+        within_a_day = np.abs(mock_truth(grids[-1] + 1, 24, 24, k % 5) - mock_truth(grids[-1] - 1, 24, 24, k % 5))
+        for i, sample in enumerate(samples):
+            row, column = divmod(i, settings.crops_a_side)
+            part = (slice(None), slice(8 * row, 8 * row + 8), slice(8 * column, 8 * column + 8))
+            apart = np.abs(sample.target - truth[part])
+            assert np.nanmax(apart - within_a_day[part]) < 1e-4
+            shares.append(np.isfinite(sample.target).mean())
+    assert np.mean(shares) > 0.85
+
+
+@pytest.mark.parametrize("use_obs", [False, True])
+def test_a_grid_over_daily_truth_stays_where_it_was_drawn(use_obs):
+    days = np.arange(1000, 1500)
+    for start in range(994, 1030):
+        observed = 1017 if use_obs else None
+        assert meet(start, days, observed) == (start - (start - 1017) % 5 if use_obs else start)
+
+
+def test_a_grid_over_truth_of_every_fifth_day_meets_it():
+    days = np.arange(1000, 1500, 5)
+    for start in range(994, 1030):
+        found = meet(start, days)
+        assert found % 5 == 0 and 0 <= start - found < 5
+        for observed, phase in ((1010, 0), (1011, 0), (1014, 0), (1012, 2), (1013, 3)):
+            assert meet(start, days, observed) % 5 == phase  # two days are too far for an observation to count

@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import zarr
 
-from fusion.data.store import CoarseNative, Patch, PatchStore, StoreError, create_store, read_patch, write_patch
+from fusion.data.patch import content_hash, pack
+from fusion.data.store import Patch, PatchStore, StoreError, create_store, read_patch, write_patch
 from fusion.features.observations import Observations
 
 
@@ -24,10 +26,9 @@ def make_patch(key="a_2020_r0_c0", *, split="train", size=8, seed=0, **changes) 
 
 def test_a_patch_survives_the_round_trip_within_the_packing(tmp_path):
     truth = np.linspace(0, 1, 5 * 64, dtype=np.float32).reshape(5, 8, 8)
-    native = CoarseNative(np.full((3, 2, 2), 0.5, np.float32), np.array([0.0, 30.0]), np.array([5.0, 35.0]))
     patch = make_patch(
         truth=truth, truth_days=np.arange(5), cover=np.arange(64, dtype=np.int16).reshape(8, 8),
-        suspect=np.zeros((6, 8, 8), bool), coarse_native=native,
+        suspect=np.zeros((6, 8, 8), bool),
     )  # fmt: skip
     store = create_store(tmp_path / "p.zarr")
     write_patch(store, patch)
@@ -42,7 +43,6 @@ def test_a_patch_survives_the_round_trip_within_the_packing(tmp_path):
     np.testing.assert_allclose(got.truth, truth, atol=0.51e-4)
     np.testing.assert_array_equal(got.cover, patch.cover)
     assert got.suspect.dtype == bool
-    np.testing.assert_array_equal(got.coarse_native.columns, [5.0, 35.0])
     assert (got.split, got.site, got.year, got.key, got.extra["crs"]) == ("train", "a", 2020, patch.key, "EPSG:32631")
 
 
@@ -72,7 +72,7 @@ def test_hash_depends_on_content_only_and_existing_patches_are_kept(tmp_path):
     assert PatchStore.open(one).content_hash() == PatchStore.open(two).content_hash()
     before = PatchStore.open(one).facts[0]["sha256"]
     assert write_patch(one, make_patch("a_1", seed=9)) == before
-    assert write_patch(one, make_patch("a_1", seed=9), overwrite=True) != before
+    assert PatchStore.open(one).facts[0]["sha256"] == before != write_patch(one, make_patch("c_1", seed=9))
 
 
 def test_radar_power_near_zero_is_clipped(tmp_path):
@@ -90,10 +90,20 @@ def test_splits_and_order(tmp_path):
     opened = PatchStore.open(store)
     assert opened.keys == ("k0", "k1", "k2", "k3")
     assert opened.indices("train") == [0, 3] and opened.indices("calibration") == [2]
-    days, clear = opened.cloud_sequence(0)
-    assert clear.shape == (6, 8, 8) and not clear[2, 0, 0] and len(days) == 6
     with pytest.raises(StoreError, match="validation"):
         opened.indices("validation")
+
+
+def test_a_store_from_when_patches_held_the_native_coarse_cells_is_still_read(tmp_path):
+    patch = make_patch()
+    frames, attributes = pack(patch)
+    del attributes["sha256"]
+    attributes["coarse_native"] = {"shape": [1, 1, 1], "dn": [5000], "rows": [3.5], "columns": [3.5]}
+    attributes["sha256"] = content_hash(frames, attributes)
+    store = create_store(tmp_path / "p.zarr")
+    zarr.create_array(str(store / "patch" / patch.key), data=frames, chunks=frames.shape, attributes=attributes)
+    got = read_patch(store, patch.key, verify=True)
+    np.testing.assert_allclose(got.observations.coarse_ndvi, patch.observations.coarse_ndvi, atol=0.51e-4)
 
 
 def test_an_unfinished_patch_is_not_seen(tmp_path):

@@ -13,7 +13,7 @@ from fusion.inference.manifest import ModelFileError, read_model_files
 from fusion.inference.session import load_session
 from fusion.model.generator import Generator
 from fusion.place import latitude_of
-from fusion.training.checkpoint import GeneratorSettings, TrainedGenerator, load_weights, save_weights
+from fusion.training.checkpoint import GeneratorSettings, TrainedGenerator
 from fusion.training.export import ExportError, export_generator
 from tests.factory import mock_cube, mock_model
 
@@ -212,24 +212,6 @@ def test_the_season_comes_from_the_crs_unless_the_latitude_is_told(cube, model):
     np.testing.assert_array_equal(told, fused_values(cube, model, latitude=latitude_of(cube)))
     south, unknown = fused_values(cube, model, latitude=-50.0), fused_values(cube.drop_vars("spatial_ref"), model)
     assert np.abs(told - south).max() > 1e-3 and np.abs(told - unknown).max() > 1e-3
-
-
-def test_weights_from_before_the_last_features_answer_as_before(tmp_path):
-    import torch
-
-    old = Generator(len(FEATURE_NAMES) - 2, width=8)
-    with torch.no_grad():
-        for parameter in old.parameters():
-            parameter.normal_(0, 0.1)
-    file = save_weights(tmp_path / "generator.pt", TrainedGenerator(old, GeneratorSettings(width=8), None, {}))
-    content = torch.load(file, weights_only=True)
-    content["features"] = content["features"][:-2]
-    torch.save(content, file)
-    features = torch.randn(1, len(FEATURE_NAMES), 12, 5, 5)
-    with torch.no_grad():
-        widened = load_weights(file).generator(features)
-        before = old(features[:, :-2])
-    torch.testing.assert_close(widened, before)
 
 
 def test_manifest_says_what_the_model_needs(model):

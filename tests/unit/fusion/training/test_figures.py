@@ -68,6 +68,20 @@ def test_the_predictor_sees_no_withheld_observation_and_is_asked_for_the_signal(
     np.testing.assert_allclose(example.reference, truth, atol=1e-6)
 
 
+@pytest.mark.parametrize("late_days", range(5))
+def test_truth_of_every_fifth_day_is_shown_on_its_days_only(late_days):
+    whole = scene()
+    rows = slice(late_days, None, 5)
+    stored = SimpleNamespace(
+        observations=whole.observations, truth_days=whole.truth_days[rows], truth=whole.truth[rows]
+    )
+    example = make_example(stored, Recorder(0.5, sigma=0.1))
+    assert np.isfinite(example.reference).all(axis=(1, 2)).mean() > 0.9  # all but an end
+    assert np.isfinite(example.reference[example.row]).all()
+    known = np.isfinite(example.reference[:, 0, 0])
+    np.testing.assert_allclose(example.reference[known], mock_truth(example.days, 8, 12)[known], atol=1e-6)
+
+
 def test_without_truth_the_withheld_observation_of_the_date_is_the_reference():
     spy = Recorder(0.5, sigma=0.1)
     example = make_example(scene(truth=False), spy)

@@ -1,0 +1,58 @@
+"""A cube taken apart by sensor: what is read, and how often."""
+
+import dask
+import dask.array
+import numpy as np
+import xarray as xr
+
+import fusion
+from fusion.contract import CUBE_BANDS
+from fusion.features.observations import observations_from_cube
+from tests.factory import mock_cube, mock_model
+
+
+def counted(cube: xr.DataArray, chunk_px: int) -> tuple[xr.DataArray, list[tuple[int, ...]]]:
+    """The cube backed by Dask blocks of all dates and bands, and a list that grows with every block that is read."""
+    reads: list[tuple[int, ...]] = []
+
+    def block(block_info=None):
+        place = block_info[None]["array-location"]
+        reads.append(tuple(start for start, _ in place))
+        return cube.values[tuple(slice(*ends) for ends in place)]
+
+    sizes = [(n,) if dim in ("t", "bands") else (chunk_px,) * (n // chunk_px) for dim, n in cube.sizes.items()]
+    data = dask.array.map_blocks(block, chunks=tuple(sizes), dtype=np.float32, meta=np.zeros((0,) * 4, np.float32))
+    return cube.copy(data=data), reads
+
+
+def test_a_lazy_tile_is_read_once():
+    cube = mock_cube(t=8, y=12, x=12)
+    lazy, reads = counted(cube, 12)
+    with dask.config.set(scheduler="synchronous"):
+        found = observations_from_cube(lazy)
+    assert len(reads) == 1
+    expected = observations_from_cube(cube)
+    for name, values in vars(expected).items():
+        np.testing.assert_array_equal(getattr(found, name), values)
+    assert lazy.chunks is not None  # the caller's cube stays as it was
+
+
+def test_bands_that_nobody_asks_for_do_not_matter():
+    cube = mock_cube(t=8)
+    more = xr.concat([cube.sel(bands="VV").assign_coords(bands="ANGLE") * np.nan, cube], "bands")
+    found, expected = observations_from_cube(more.assign_attrs(cube.attrs)), observations_from_cube(cube)
+    for name, values in vars(expected).items():
+        np.testing.assert_array_equal(getattr(found, name), values)
+    assert set(map(str, cube.bands.values)) == set(CUBE_BANDS)
+
+
+def test_fusing_a_lazy_cube_reads_each_block_once_a_tile(tmp_path):
+    """Blocks as large as the area: one tile, one read."""
+    cube = mock_cube(t=12, y=16, x=16)
+    model = mock_model(tmp_path / "model", None)
+    lazy, reads = counted(cube, 16)
+    period = {"start": cube.t.values[0], "end": cube.t.values[-1], "model": model}
+    with dask.config.set(scheduler="synchronous"):
+        fused = fusion.fuse(lazy, **period)
+    assert len(reads) == 1
+    xr.testing.assert_equal(fused, fusion.fuse(cube, **period))
