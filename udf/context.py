@@ -7,7 +7,7 @@ the same as JSON Schema and is generated from the table below.
 import datetime
 import difflib
 
-from fusion.contract import COARSE_NDVI, S1_UNITS, S2NDVI, STEP_DAYS, VH, VV, ContractError
+from fusion.contract import COARSE_NDVI, S1_UNITS, S2NDVI, SEASON_METHOD, STEP_DAYS, VH, VV, ContractError
 
 CONTEXT_VERSION = 1
 CONTEXT_ROLES = (S2NDVI, VV, VH, COARSE_NDVI)
@@ -58,7 +58,7 @@ CONTEXT_KEYS = {
     "sigma": ((str,), "observation", ("observation", "ndvi"), "standard deviation of one observation or of the NDVI itself"),
     "threads": ((int,), 1, (1, 64), "onnxruntime threads of one call; back-ends give one core a task"),
     "method": (
-        (str,), "relative_amplitude", None,
+        (str,), SEASON_METHOD, None,
         "phenology: how dates are read; 'reference' gives the original workflow's two dates",
     ),
     "output": ((str,), "seasons", ("seasons", "smoothed"), "phenology: season maps, or the smoothed series"),

@@ -8,7 +8,8 @@ from omegaconf import OmegaConf
 from pydantic import BaseModel
 
 from fusion.cli.help import group_options, setting_rows
-from fusion.cli.settings import compose_config, load_settings, nested_model
+from fusion.cli.schema import nested_model
+from fusion.cli.settings import compose_config, load_settings
 from fusion.cli.table import COMMANDS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -24,7 +25,7 @@ OPTIONS = [
     (name, group, option)
     for name in COMMANDS
     if f"{name}.yaml" in YAMLS
-    for group, options in group_options(compose_config(name, [])).items()
+    for group, options in group_options(compose_config(name, COMMANDS[name].settings_class(), [])).items()
     for option in options
     if (name, option) not in FOREIGN
 ]
@@ -109,7 +110,7 @@ def test_defaults_lists_end_with_self(file: str) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_setting_says_what_it_means(name: str) -> None:
     settings_class = COMMANDS[name].settings_class()
-    rows = setting_rows(settings_class, compose_config(name, []))
+    rows = setting_rows(settings_class, compose_config(name, COMMANDS[name].settings_class(), []))
     silent = [key for key, _, meaning in rows if not meaning and not key.endswith(".kind")]
     assert not silent, f"{settings_class.__name__}: Field(description=...) is missing for {silent}"
 
