@@ -19,9 +19,7 @@ from openeo.processes import ProcessBuilder
 from openeo.rest.datacube import DataCube
 from openeo.rest.result import SaveResult
 
-from fusion.contract import (
-    COARSE_NDVI, S2NDVI, SCL_CLEAR, SCL_CLOUD, SEASON_METHOD, STEP_DAYS, VH, VV, WINDOW_PX
-)
+from fusion.contract import COARSE_NDVI, S2NDVI, SCL_CLEAR, SCL_CLOUD, SEASON_METHOD, STEP_DAYS, VH, VV, WINDOW_PX
 from udf.area import Area
 from udf.kernels import dilation_kernels, kernel_sizes
 from udf.targets import CoarseSource, TargetSettings

@@ -62,7 +62,7 @@ def compose_config(command: str, settings_class: type[BaseModel], overrides: lis
             defaults = default_values(settings_class, told)
             known = [*_flat(defaults), *(str(group) for group in groups if not str(group).startswith("hydra/"))]
             plain_keys = [text for text in readable if _is_plain(text, groups)]
-            values = _plain_values(OmegaConf.merge(defaults, told))
+            values = _plain_values(OmegaConf.merge(OmegaConf.create(defaults), told))
             others = [text for text in readable if text not in choices and text not in plain_keys]
             marked = [_into_free_mapping(text, settings_class, values) for text in others]
             config = _compose(command, defaults, [*choices, *marked])
@@ -88,7 +88,7 @@ def _compose(command: str, defaults: dict[str, Any], overrides: list[str]) -> Di
     return compose("_over_defaults", overrides=overrides, return_hydra_config=True)
 
 
-def _plain_values(config: DictConfig, *, resolve: bool = False) -> dict[str, Any]:
+def _plain_values(config: Any, *, resolve: bool = False) -> dict[str, Any]:
     values = OmegaConf.to_container(_without_hydra(config), resolve=resolve)
     assert isinstance(values, dict)
     return {str(k): v for k, v in values.items()}
@@ -98,7 +98,7 @@ def _missing(config: DictConfig) -> set[str]:
     return OmegaConf.missing_keys(_without_hydra(config))
 
 
-def _without_hydra(config: DictConfig) -> DictConfig:
+def _without_hydra(config: Any) -> Any:
     return OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
 
 

@@ -83,7 +83,8 @@ class EvaluateSettings(BaseModel):
         8, ge=0, description="scenes also scored against their own observations (leave-gap-out)"
     )
     observation_linear: dict[int, float] = Field(
-        {2: 0.0704, 10: 0.0977, 20: 0.1149, 30: 0.1370}, description="MAE of linear on real observations by gap, to compare scenes with"
+        {2: 0.0704, 10: 0.0977, 20: 0.1149, 30: 0.1370},
+        description="MAE of linear on real observations by gap, to compare scenes with",
     )
 
     distribution: Literal["gaussian", "laplace"] = Field("gaussian", description="shape of the predictive distribution")

@@ -34,13 +34,25 @@ class PhenologySettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     cube: Path = Field(description="NDVI series (.nc or .zarr), fused (NDVI, NDVI_SIGMA) or a merged cube (S2NDVI)")
     out: Path = Field(description="folder for seasons.nc, one GeoTIFF a year and season, and maps")
-    method: Method = Field(SeasonSettings.method, description="how start and end are read from the curve")
-    start: float = Field(SeasonSettings.start, description="threshold of the start: share of the amplitude, or NDVI for absolute")
+    method: Method = Field(
+        SeasonSettings.method,  # type: ignore[arg-type]
+        description="how start and end are read from the curve",
+    )
+    start: float = Field(
+        SeasonSettings.start, description="threshold of the start: share of the amplitude, or NDVI for absolute"
+    )
     end: float = Field(SeasonSettings.end, description="threshold of the end")
-    curve: Curve = Field(SeasonSettings.curve, description="what is fitted to the observations")
+    curve: Curve = Field(
+        SeasonSettings.curve,  # type: ignore[arg-type]
+        description="what is fitted to the observations",
+    )
     year: int | list[int] | None = Field(None, description="year(s) of the season's maximum; by the dates when empty")
-    max_seasons: int = Field(SeasonSettings.max_seasons, ge=1, le=10, description="seasons kept per year, the largest ones")
-    min_amplitude: float = Field(SeasonSettings.min_amplitude, gt=0, lt=1, description="NDVI; a smaller swing is no season")
+    max_seasons: int = Field(
+        SeasonSettings.max_seasons, ge=1, le=10, description="seasons kept per year, the largest ones"
+    )
+    min_amplitude: float = Field(
+        SeasonSettings.min_amplitude, gt=0, lt=1, description="NDVI; a smaller swing is no season"
+    )
     yydoy: bool = Field(False, description="add the dates as YYDOY, as HR-VPP writes them")
     sigma: float | None = Field(
         None, gt=0, description="NDVI error where the cube has no NDVI_SIGMA; by residuals when empty"

@@ -13,16 +13,18 @@ class DemoSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    out: Path = Field(Path("outputs/demo"), description="folder for everything the demo makes; the report is report.html in it")
+    out: Path = Field(
+        Path("outputs/demo"), description="folder for everything the demo makes; the report is report.html in it"
+    )
     cube: Path | None = Field(
         None,
         description="a real cube in place of the simulated scene: a folder of raw Sentinel files, or a merged cube "
-        "(.nc, .zarr); nothing is trained then"
+        "(.nc, .zarr); nothing is trained then",
     )
     model: str | None = Field(
         None,
         description="model to use: a folder or file, an MLflow run or a registry name; none: train one on simulated "
-        "scenes, or with cube=... take the one that ships with the package"
+        "scenes, or with cube=... take the one that ships with the package",
     )
     seed: int = Field(7, ge=0, description="seed of the simulated scenes and of training")
     year: int = Field(2019, ge=2015, le=2100, description="year of the simulated season")

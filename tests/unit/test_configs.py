@@ -224,7 +224,8 @@ def test_repeats_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     file = "experiment/high.yaml"
     found = list(repeats(yaml_values(file)[0], standing_before(file, COMMANDS["train"].settings_class())))
     assert found == [
-        "loss.l1", "loss.nll", "samples.crop_px", "samples.withholding.windows", "scenes.seed", "scenes.settings.height",
+        "loss.l1", "loss.nll", "samples.crop_px", "samples.withholding.windows", "scenes.seed",
+        "scenes.settings.height",
     ]  # fmt: skip
 
 
@@ -241,7 +242,9 @@ def told_options() -> Iterator[tuple[str, str, str]]:
     for path in (*root.glob("*.md"), *(root / "docs").rglob("*.md"), root / "Makefile"):
         texts[path.relative_to(root).as_posix()] = path.read_text(encoding="utf-8")
     for path in (p for package in ("fusion", "data_prep", "udf") for p in (root / package).rglob("*.py")):
-        strings = (n.value for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Constant))
+        strings = (
+            n.value for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Constant)
+        )
         texts[path.relative_to(root).as_posix()] = "\n".join(text for text in strings if isinstance(text, str))
     for where, text in texts.items():
         if where.startswith(HISTORY):

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("fusion", "data_prep", "udf")
 
 # package -> packages whose names it may import; the longest prefix wins
-GROUND = {"fusion.contract", "fusion.place", "fusion.whole_file", "fusion.config_folder"}  # facts and tools for everyone
+GROUND = {"fusion.contract", "fusion.place", "fusion.whole_file", "fusion.config_folder"}  # facts and tools for all
 RAW_BANDS = {"data_prep.raw", "data_prep.grid"}
 ROOMS = {
     "fusion.contract": set(),

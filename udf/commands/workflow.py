@@ -32,8 +32,7 @@ class WorkflowSettings(BaseModel):
 
     target: TargetSettings = Field(description="where it runs: target=local, terrascope or cdse")
     out: Path = Field(description="folder for the graph and what it gives")
-    source: Path | None = Field(
-        Path("outputs/scene"), description="local: folder with s2.nc, s1.nc and coarse.nc")
+    source: Path | None = Field(Path("outputs/scene"), description="local: folder with s2.nc, s1.nc and coarse.nc")
     start: datetime.date = Field(datetime.date(2019, 1, 1), description="first date")
     end: datetime.date = Field(datetime.date(2019, 12, 31), description="last date")
     area: dict[str, Any] | Path | None = Field(
