@@ -161,7 +161,8 @@ def _period(cube: xr.Dataset, settings: PrepareSettings, what: str, *, required:
     if required and not keep.any():
         have = f"{days.min()}..{days.max()}" if len(days) else "none"
         raise SourceError(
-            f"{what} has no observation from {settings.start or '(open)'} to {settings.end or '(open)'}; it has {have}; "
+            f"{what} has no observation from {settings.start or '(open)'} to {settings.end or '(open)'}; "
+            f"it has {have}; "
             "change start and end"
         )
     return cube.isel(t=np.flatnonzero(keep))

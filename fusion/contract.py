@@ -35,6 +35,7 @@ S1_DB_MAX = 25.0  # strong urban corner reflectors stay below
 
 WINDOW_PX = 128  # side of the windows that the process graph asks for by default; any other is answered as well
 STEP_DAYS = 5  # native time step of the model, the revisit of the Sentinel-2 pair
+SEASON_METHOD = "relative_amplitude"  # how season dates are read unless the caller says otherwise
 
 # PROBA-V NDVI digital numbers (PROBA-V Products User Manual v3.01, section on NDVI): physical = 0.004 * DN - 0.08
 COARSE_SCALE = 0.004

@@ -7,7 +7,7 @@ the same as JSON Schema, made from the table below.
 import datetime
 import difflib
 
-from fusion.contract import COARSE_NDVI, S1_UNITS, S2NDVI, STEP_DAYS, VH, VV, ContractError
+from fusion.contract import COARSE_NDVI, S1_UNITS, S2NDVI, SEASON_METHOD, STEP_DAYS, VH, VV, ContractError
 
 VERSION = 1
 ROLES = (S2NDVI, VV, VH, COARSE_NDVI)
@@ -33,7 +33,7 @@ KEYS = {
     "insufficient": ((str,), "nan", ("nan", "keep", "error")),
     "sigma": ((str,), "observation", ("observation", "ndvi")),
     "threads": ((int,), 1, (1, 64)),
-    "method": ((str,), "relative_amplitude", None),
+    "method": ((str,), SEASON_METHOD, None),
     "output": ((str,), "seasons", ("seasons", "smoothed")),
     "phenology": ((dict,), {}, None),
     "smoothing": ((dict,), {}, None),

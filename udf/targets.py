@@ -1,29 +1,30 @@
 """What differs between the places where the workflow runs: collections, band names, units, job options."""
 
 import datetime
-from importlib.resources import files
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from fusion.config_folder import config_folder
+
 
 class CoarseSource(BaseModel):
-    """One collection that plays the coarse role, and the dates that it covers."""
+    """One collection that plays the coarse role, and the dates that it covers: facts, so nothing has a default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     collection: str = Field(description="collection id, or a file relative to the source folder")
     band: str = Field(description="its NDVI band")
-    scale: float = Field(1.0, description="NDVI = scale * number + offset")
-    offset: float = Field(0.0, description="NDVI = scale * number + offset")
-    valid_max: float | None = Field(None, description="numbers above are flags, not NDVI; null: none")
-    first: datetime.date | None = Field(None, description="first date it covers; null: any")
-    last: datetime.date | None = Field(None, description="last date it covers; null: any")
+    scale: float = Field(description="NDVI = scale * number + offset")
+    offset: float = Field(description="NDVI = scale * number + offset")
+    valid_max: float | None = Field(description="numbers above are flags, not NDVI; null: none")
+    first: datetime.date | None = Field(description="first date it covers; null: any")
+    last: datetime.date | None = Field(description="last date it covers; null: any")
 
 
 class TargetSettings(BaseModel):
-    """A back-end, or this machine."""
+    """A back-end, or this machine. Facts about it have no default; each ``configs/target`` file says all of them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,22 +34,20 @@ class TargetSettings(BaseModel):
     nir_band: str = Field(description="its near-infrared band, 10 m")
     scl_collection: str = Field(description="collection that holds the scene classification")
     scl_band: str = Field(description="its scene classification band")
-    scl_pixel_m: float = Field(20, gt=0, description="pixel size of that band; sizes the dilation kernels")
-    s1_collection: str | None = Field(None, description="Sentinel-1 collection; null: no radar")
-    vv_band: str = Field("VV", description="its VV band")
-    vh_band: str = Field("VH", description="its VH band")
-    s1_units: Literal["dB", "linear"] = Field(
-        "linear", description="units of VV and VH as the collection delivers them"
-    )
-    s1_coefficient: str = Field("sigma0-ellipsoid", description="backscatter coefficient that is served or asked for")
-    s1_process: Literal["sar_backscatter"] | None = Field(None, description="process that makes the coefficient")
-    coarse: tuple[CoarseSource, ...] = Field((), description="collections of the coarse role, by date")
+    scl_pixel_m: float = Field(gt=0, description="pixel size of that band; sizes the dilation kernels")
+    s1_collection: str | None = Field(description="Sentinel-1 collection; null: no radar")
+    vv_band: str = Field(description="its VV band")
+    vh_band: str = Field(description="its VH band")
+    s1_units: Literal["dB", "linear"] = Field(description="units of VV and VH as the collection delivers them")
+    s1_coefficient: str = Field(description="backscatter coefficient that is served or asked for")
+    s1_process: Literal["sar_backscatter"] | None = Field(description="process that makes the coefficient")
+    coarse: tuple[CoarseSource, ...] = Field(description="collections of the coarse role, by date")
     cloud_mask: Literal["apply_kernel", "to_scl_dilation_mask"] = Field(
         "apply_kernel", description="portable dilation by two gaussian kernels, or Terrascope's own process"
     )
     s1_resampling: str = Field("bilinear", description="radar to the Sentinel-2 grid")
     coarse_resampling: str = Field("bilinear", description="coarse NDVI to the Sentinel-2 grid")
-    connection: str | None = Field(None, description="URL of the back-end; null: this machine")
+    connection: str | None = Field(description="URL of the back-end; null: this machine")
     job_options: dict[str, Any] = Field(default_factory=dict, description="job options other than the archives")
 
     @model_validator(mode="after")
@@ -76,8 +75,8 @@ def load_target(name: str) -> TargetSettings:
     ValueError
         No such target; names those that exist.
     """
-    folder = files("configs").joinpath("target")
-    known = sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+    folder = config_folder() / "target"
+    known = sorted(file.stem for file in folder.glob("*.yaml"))
     if name not in known:
         raise ValueError(f"target is {name!r}; expected one of {known}")
-    return TargetSettings(**yaml.safe_load(folder.joinpath(f"{name}.yaml").read_text(encoding="utf-8")))
+    return TargetSettings(**yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")))

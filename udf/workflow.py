@@ -19,7 +19,7 @@ from openeo.processes import ProcessBuilder
 from openeo.rest.datacube import DataCube
 from openeo.rest.result import SaveResult
 
-from fusion.contract import COARSE_NDVI, S2NDVI, SCL_CLEAR, SCL_CLOUD, VH, VV, WINDOW_PX
+from fusion.contract import COARSE_NDVI, S2NDVI, SCL_CLEAR, SCL_CLOUD, SEASON_METHOD, STEP_DAYS, VH, VV, WINDOW_PX
 from udf.area import Area
 from udf.kernels import dilation_kernels, kernel_sizes
 from udf.targets import CoarseSource, TargetSettings
@@ -43,9 +43,9 @@ class WorkflowOptions:
     start: datetime.date | Parameter
     end: datetime.date | Parameter
     area: Area | Parameter | None = None
-    step_days: int | Parameter = 5
+    step_days: int | Parameter = STEP_DAYS
     output: Literal["fused", "smoothed", "seasons"] | Parameter = "seasons"
-    method: str | Parameter = "relative_amplitude"
+    method: str | Parameter = SEASON_METHOD
     window_px: int = WINDOW_PX
     overlap_px: int = OVERLAP_PX
     format: Literal["GTiff", "NetCDF", "Zarr"] = "NetCDF"

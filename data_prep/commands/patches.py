@@ -30,7 +30,7 @@ class PatchesSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    source: PatchSource = Field(description="simulated scenes (source=simulated) or merged cubes (source=cubes)")
+    source: PatchSource = Field(description="simulated scenes (source=scenes) or merged cubes (source=cubes)")
     out: Path = Field(description="the store to write, a folder that ends in .zarr; a killed run is resumed")
     cut: CutSettings = Field(CutSettings(), description="size of patches, what is kept")
     split: SplitSettings = Field(SplitSettings(), description="train, calibration and test")

@@ -12,6 +12,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from data_prep.cube import PrepareSettings, open_cube
+from data_prep.optical import OpticalSettings
 from data_prep.simulator.difficulty import GAPS_D, linear_difficulty
 from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
@@ -23,6 +24,8 @@ from fusion.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 
+# simulated scenes are mostly masked by a square dilation of 2-7 px
+_PREPARE = PrepareSettings(optical=OpticalSettings(mask="square"))
 _MIN_OBS = 4  # a scene with fewer S2 dates says nothing about change
 
 
@@ -39,7 +42,7 @@ class RealismSettings(BaseModel):
     match: bool = Field(True, description="give the scenes the place, period, revisit and size of the real cube")
     out: Path | None = Field(None, description="folder for realism.json and realism.md; null: only shown")
     scene: SceneSettings = Field(SceneSettings(), description="size, period and every randomised range of a scene")
-    prepare: PrepareSettings = Field(PrepareSettings(), description="how raw files become a cube, as in `cube`")
+    prepare: PrepareSettings = Field(_PREPARE, description="how raw files become a cube, as in `cube`")
 
 
 def run(settings: RealismSettings) -> Table:

@@ -1,10 +1,10 @@
 """Download graphs: one sensor over one area, as the flat openEO process graph of a batch job."""
 
 import datetime
-from importlib.resources import files
 from typing import Any, Literal
 
 from data_prep.raw.cubes import SourceError
+from fusion.config_folder import config_folder
 
 BBox = tuple[float, float, float, float]
 Sensor = Literal["s2", "s1", "coarse"]
@@ -14,7 +14,7 @@ def target_of(backend: str) -> dict[str, Any]:
     """Collections, bands and units of a back-end, from ``configs/target``: the one place where they stand."""
     import yaml
 
-    return yaml.safe_load(files("configs").joinpath("target", f"{backend}.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load((config_folder() / "target" / f"{backend}.yaml").read_text(encoding="utf-8"))
 
 
 def download_graph(

@@ -15,7 +15,9 @@ class SimulatedSource(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["simulated"] = "simulated"
-    scene: SceneSettings = Field(SceneSettings(), description="size, period and every randomised range of the scene")
+    scene: SceneSettings = Field(
+        SceneSettings(height=128, width=128), description="size, period and every randomised range of the scene"
+    )
     seed: int = Field(0, ge=0, description="equal settings and seed give an equal scene")
 
     def load(self) -> RawCubes:

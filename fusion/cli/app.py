@@ -1,7 +1,8 @@
 """The command line ``ndvi-fusion <command> [key=value ...]``: one way to run any row of the table of commands.
 
-Each command is a module somewhere else with a pydantic settings class and ``run(settings)``; its values stand in
-``configs/<command>.yaml``. Nothing heavy is imported before the command is known and its settings are valid.
+Each command is a module somewhere else with ``run(settings)`` and a pydantic settings class, which holds the defaults;
+``configs/<command>.yaml`` says what must be given. Nothing heavy is imported before the command is known and its
+settings are valid.
 A run function may return something to show (text or a rich table); it goes to standard output, all else to standard
 error. Exit codes: 0 done, 1 the work failed, 2 bad settings or usage, 130 interrupted.
 """
@@ -23,7 +24,7 @@ __all__ = ["COMMANDS", "Command", "describe", "execute", "main", "version"]
 DEBUG_VARIABLE = "NDVI_FUSION_DEBUG"
 PIPED_WIDTH = 120  # columns of a table that goes to a file or a pipe
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-_OURS = ("fusion", "data_prep", "udf", "configs")
+_OURS = ("fusion", "data_prep", "udf")
 
 _log = logging.getLogger("fusion.cli.app")
 

@@ -7,7 +7,9 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-from fusion.cli.settings import Composed, compose_config, nested_model
+from fusion.cli.schema import nested_model
+from fusion.cli.settings import Composed, compose_config
+from fusion.config_folder import config_folder
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -35,11 +37,12 @@ def print_overview(commands: "Mapping[str, Command]") -> None:
 def print_command_help(name: str, command: "Command") -> None:
     """Summary, every setting with its value and meaning, examples."""
     console = _console()
-    composed = compose_config(name, [])
+    settings_class = command.settings_class()
+    composed = compose_config(name, settings_class, [])
     console.print(f"usage: [bold]ndvi-fusion {name}[/] [green]key=value ...[/]\n", highlight=False)
     console.print(f"{command.summary}.\n", highlight=False)
     table = _table("setting", "value", "meaning")
-    rows = setting_rows(command.settings_class(), composed)
+    rows = setting_rows(settings_class, composed)
     for key, value, meaning in sorted(rows, key=lambda row: row[1] != REQUIRED):
         table.add_row(f"[green]{key}[/]", value, meaning)
     console.print(Padding(table, (0, 0, 1, 0)))
@@ -59,18 +62,15 @@ def setting_rows(settings_class: "type[BaseModel]", composed: Composed) -> list[
     def walk(model: "type[BaseModel]", values: Mapping[str, Any], prefix: str) -> None:
         for name, field in model.model_fields.items():
             key = f"{prefix}{name}"
-            inner = nested_model(field.annotation)
-            default = None if field.is_required() else field.get_default(call_default_factory=True)  # type: ignore[call-arg]
-            value = values.get(name, default)
-            if inner is not None and (isinstance(value, dict) or hasattr(value, "model_dump")):
+            value = values.get(name)
+            inner = nested_model(field.annotation, value)
+            if inner is not None and isinstance(value, dict):
                 if field.description:
                     rows.append((key, "", field.description))
-                walk(inner, value if isinstance(value, dict) else value.model_dump(mode="json"), key + ".")
+                walk(inner, value, key + ".")
                 continue
-            needed = key in composed.missing or (field.is_required() and name not in values)
-            rows.append(
-                (key, REQUIRED if needed else _shown(value), _meaning(field.description or "", field.annotation))
-            )
+            shown = REQUIRED if key in composed.missing else _shown(value)
+            rows.append((key, shown, _meaning(field.description or "", field.annotation)))
 
     walk(settings_class, composed.values, "")
     return rows
@@ -78,14 +78,8 @@ def setting_rows(settings_class: "type[BaseModel]", composed: Composed) -> list[
 
 def group_options(composed: Composed) -> dict[str, list[str]]:
     """The options of every config group that the command uses."""
-    from importlib import resources
-
-    found = {}
-    for group in composed.groups:
-        folder = resources.files("configs").joinpath(group)
-        if folder.is_dir():
-            found[group] = sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
-    return found
+    found = {group: sorted(file.stem for file in (config_folder() / group).glob("*.yaml")) for group in composed.groups}
+    return {group: options for group, options in found.items() if options}
 
 
 def choices(annotation: Any) -> list[str]:

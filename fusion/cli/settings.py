@@ -1,14 +1,14 @@
 """Settings of a command: composed by Hydra, validated by pydantic before any work, saved beside the outputs.
 
-``configs/<command>.yaml`` holds the values, the command's pydantic class says what they mean and what is allowed. A
-mistake is answered with the key, the value seen, the reason, and the nearest key that exists.
+The command's pydantic class says what settings mean, what is allowed and what their defaults are;
+``configs/<command>.yaml`` says which must be given and which groups of values there are. A mistake is answered with the
+key, the value seen, the reason, and the nearest key that exists.
 """
 
 import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,9 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
+from fusion.cli.schema import default_values, field_names, in_free_mapping, target_models
+from fusion.config_folder import config_folder
 from fusion.whole_file import whole_file
 
-CONFIG_PACKAGE = "configs"
 SETTINGS_FILE = "settings.yaml"
 
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
@@ -37,42 +38,68 @@ class Composed:
     groups: dict[str, str | None]
 
 
-def compose_config(command: str, overrides: list[str]) -> Composed:
-    """Compose ``configs/<command>.yaml`` with overrides of the form ``key=value``.
+def compose_config(command: str, settings_class: type[BaseModel], overrides: list[str]) -> Composed:
+    """Compose the defaults of ``settings_class``, ``configs/<command>.yaml`` over them, and then the overrides.
 
     Raises
     ------
     SettingsError
         Unknown key or group option (with the nearest one that exists), or an override that cannot be read.
     """
-    from hydra import compose, initialize_config_module
+    from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
 
     GlobalHydra.instance().clear()
-    with initialize_config_module(CONFIG_PACKAGE, version_base="1.3"):
-        readable = [_readable(text) for text in overrides]
+    readable = [_readable(text) for text in overrides]
+    known: list[str] = []
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
         try:
-            defaults = compose(command, return_hydra_config=True)
-            used = defaults.hydra.runtime.choices
-            readable = [_into_open_mapping(text, defaults) for text in readable]
-            plain_keys = [text for text in readable if _is_plain(text, used)]
-            config = compose(command, overrides=[t for t in readable if t not in plain_keys], return_hydra_config=True)
+            config = _compose(command, {}, [])
+            groups = config.hydra.runtime.choices
+            choices = [text for text in readable if _key(text) in groups]
+            told = _plain_values(_compose(command, {}, choices) if choices else config)
+            defaults = default_values(settings_class, told)
+            known = [*_flat(defaults), *(str(group) for group in groups if not str(group).startswith("hydra/"))]
+            plain_keys = [text for text in readable if _is_plain(text, groups)]
+            values = _plain_values(OmegaConf.merge(OmegaConf.create(defaults), told))
+            others = [text for text in readable if text not in choices and text not in plain_keys]
+            marked = [_into_free_mapping(text, settings_class, values) for text in others]
+            config = _compose(command, defaults, [*choices, *marked])
             for text in plain_keys:
                 _set_plain(config, text)
         except (HydraException, OmegaConfBaseException) as error:
-            raise SettingsError(_compose_message(command, error)) from error
-    choices = OmegaConf.to_container(config.hydra.runtime.choices)
-    assert isinstance(choices, dict)
-    groups = {str(k): v for k, v in choices.items() if not str(k).startswith("hydra/")}
-    plain = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
+            raise SettingsError(_compose_message(error, known)) from error
+    chosen = {str(k): v for k, v in config.hydra.runtime.choices.items() if not str(k).startswith("hydra/")}
     try:
-        missing = tuple(sorted(OmegaConf.missing_keys(plain)))
-        values = OmegaConf.to_container(plain, resolve=True)
+        return Composed(_plain_values(config, resolve=True), tuple(sorted(_missing(config))), chosen)
     except OmegaConfBaseException as error:
         raise SettingsError(f"configs/{command}.yaml: {_one_line(error)}") from error
+
+
+def _compose(command: str, defaults: dict[str, Any], overrides: list[str]) -> DictConfig:
+    """Hydra's composition of a command's YAML over ``defaults``, so that overrides may name any of them."""
+    from hydra import compose
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    store.store(name="_pydantic_defaults", node=defaults)
+    store.store(name="_over_defaults", node={"defaults": ["_pydantic_defaults", command, "_self_"]})
+    return compose("_over_defaults", overrides=overrides, return_hydra_config=True)
+
+
+def _plain_values(config: Any, *, resolve: bool = False) -> dict[str, Any]:
+    values = OmegaConf.to_container(_without_hydra(config), resolve=resolve)
     assert isinstance(values, dict)
-    return Composed({str(k): v for k, v in values.items()}, missing, groups)
+    return {str(k): v for k, v in values.items()}
+
+
+def _missing(config: DictConfig) -> set[str]:
+    return OmegaConf.missing_keys(_without_hydra(config))
+
+
+def _without_hydra(config: Any) -> Any:
+    return OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
 
 
 def load_settings(command: str, settings_class: type[SettingsT], overrides: list[str]) -> SettingsT:
@@ -83,22 +110,43 @@ def load_settings(command: str, settings_class: type[SettingsT], overrides: list
     SettingsError
         One line a mistake: key, value seen, reason, and the fix where it is known.
     """
-    composed = compose_config(command, overrides)
+    composed = compose_config(command, settings_class, overrides)
     if composed.missing:
         lines = [f"{key}: no value given; add {key}=VALUE" for key in composed.missing]
         raise SettingsError("\n".join(lines))
     try:
-        return settings_class.model_validate(composed.values)
+        settings = settings_class.model_validate(composed.values)
     except ValidationError as error:
         raise SettingsError(validation_message(error, settings_class)) from error
+    _check_targets(composed.values)
+    return settings
 
 
-def validation_message(error: ValidationError, settings_class: type[BaseModel]) -> str:
+def _check_targets(values: Mapping[str, Any]) -> None:
+    """Refuse settings of a ``_target_`` before any work, as those of the command itself."""
+    for name, value in values.items():
+        if not (isinstance(value, Mapping) and "_target_" in value):
+            continue
+        try:
+            for key, model, given in target_models(value, name):
+                try:
+                    model.model_validate(given)
+                except ValidationError as error:
+                    raise SettingsError(validation_message(error, model, prefix=f"{key}.")) from error
+        except KeyError as error:
+            key, known = error.args
+            raise SettingsError(f"{key}: unknown setting{near_miss(key, known)}") from error
+        except ImportError as error:
+            raise SettingsError(f"{name}._target_: {_one_line(error)}; name what can be imported") from error
+
+
+def validation_message(error: ValidationError, settings_class: type[BaseModel], *, prefix: str = "") -> str:
     """What pydantic refused, one line a mistake, in words for the command line."""
-    known = field_names(settings_class)
+    known = field_names(settings_class, prefix)
     lines = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"])
+        key = prefix + key if key else prefix.rstrip(".")
         if item["type"] == "extra_forbidden":
             lines.append(f"{key}: unknown setting{near_miss(key, known)}")
         elif item["type"] == "missing":
@@ -109,24 +157,6 @@ def validation_message(error: ValidationError, settings_class: type[BaseModel]) 
             shown = f" (seen: {seen!r})" if key and isinstance(seen, str | int | float | bool | None) else ""
             lines.append(f"{key + ': ' if key else ''}{reason}{shown}")
     return "\n".join(lines)
-
-
-def field_names(settings_class: type[BaseModel], prefix: str = "") -> list[str]:
-    """Dotted names of every setting, nested models included."""
-    names = []
-    for name, field in settings_class.model_fields.items():
-        full = f"{prefix}{name}"
-        inner = nested_model(field.annotation)
-        names += [full, *field_names(inner, full + ".")] if inner else [full]
-    return names
-
-
-def nested_model(annotation: Any) -> type[BaseModel] | None:
-    """The pydantic model in an annotation such as ``Model`` or ``Model | None``."""
-    for candidate in (annotation, *getattr(annotation, "__args__", ())):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
-    return None
 
 
 def near_miss(key: str, known: list[str]) -> str:
@@ -182,17 +212,19 @@ def _readable(text: str) -> str:
     return quoted
 
 
-def _into_open_mapping(text: str, defaults: DictConfig) -> str:
-    """The override, marked as an addition where the setting is an empty mapping that takes names of one's own."""
-    name = text.partition("=")[0].partition(".")[0]
-    open_mapping = name in defaults and not OmegaConf.is_missing(defaults, name) and defaults[name] == {}
-    return f"++{text}" if open_mapping else text
+def _key(text: str) -> str:
+    return text.partition("=")[0].lstrip("+~")
 
 
-def _is_plain(text: str, used: DictConfig) -> bool:
+def _into_free_mapping(text: str, settings_class: type[BaseModel], values: Mapping[str, Any]) -> str:
+    """The override, marked as an addition where it goes into a mapping that takes names of one's own."""
+    free = text[0] not in "+~" and in_free_mapping(_key(text).split("."), settings_class, values)
+    return f"++{text}" if free else text
+
+
+def _is_plain(text: str, groups: DictConfig) -> bool:
     """Whether the key is a setting of this command although another command has a config group of that name."""
-    key = text.partition("=")[0].lstrip("+")
-    return key not in used and resources.files(CONFIG_PACKAGE).joinpath(key).is_dir()
+    return _key(text) not in groups and (config_folder() / _key(text)).is_dir()
 
 
 def _set_plain(config: DictConfig, text: str) -> None:
@@ -207,12 +239,10 @@ def _set_plain(config: DictConfig, text: str) -> None:
     OmegaConf.update(config, override.key_or_group, override.value())
 
 
-def _compose_message(command: str, error: Exception) -> str:
+def _compose_message(error: Exception, known: list[str]) -> str:
     text = str(error)
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown:
-        plain = compose_config(command, [])
-        known = [*_flat(plain.values), *plain.groups]
         return f"{unknown.group(1)}: unknown setting{near_miss(unknown.group(1), known)}"
     option = re.search(r"Could not find '([^']+)'\s+Available options in '([^']+)':((?:\s*\n\t\S+)*)", text)
     if option:

@@ -7,7 +7,7 @@ NDVI itself is unchanged. To move the NDVI too, fine-tune with ``ndvi-fusion tra
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -36,16 +36,13 @@ class AdaptSettings(BaseModel):
     withheld_days: tuple[int, ...] = Field((5, 20, 40), description="lengths of the windows withheld in turn, days")
     folds: int = Field(4, ge=1, description="withheld dates a window length, spread over the cube's observations")
     side_px: int = Field(96, ge=1, description="at most this many pixels a side are used, from the middle")
-    opener: dict[str, Any] = Field(
-        default_factory=lambda: {"_target_": "data_prep.cube.open_cube"}, description="how cube= is opened"
-    )
 
 
 def run(settings: AdaptSettings) -> str:
     """Adapt and write; returns a line for the terminal."""
-    from hydra.utils import instantiate
+    from data_prep.cube import open_cube
 
-    cube = instantiate(settings.opener, settings.cube)
+    cube = open_cube(settings.cube)
     source = locate_model(settings.model)
     session = load_session(source, threads=os.cpu_count() or 1)
     factor, obs = sigma_factor(

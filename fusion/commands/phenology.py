@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fusion.contract import NDVI, ContractError
+from fusion.contract import NDVI, STEP_DAYS, ContractError
 from fusion.data.cube_files import read_cube, write_cube
 from fusion.data.geotiff import refuse_cut_off
 from fusion.phenology.plots import plot_parameter
@@ -34,19 +34,31 @@ class PhenologySettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     cube: Path = Field(description="NDVI series (.nc or .zarr), fused (NDVI, NDVI_SIGMA) or a merged cube (S2NDVI)")
     out: Path = Field(description="folder for seasons.nc, one GeoTIFF a year and season, and maps")
-    method: Method = Field("relative_amplitude", description="how start and end are read from the curve")
-    start: float = Field(0.25, description="threshold of the start: share of the amplitude, or NDVI for absolute")
-    end: float = Field(0.15, description="threshold of the end")
-    curve: Curve = Field("double_logistic", description="what is fitted to the observations")
+    method: Method = Field(
+        SeasonSettings.method,  # type: ignore[arg-type]
+        description="how start and end are read from the curve",
+    )
+    start: float = Field(
+        SeasonSettings.start, description="threshold of the start: share of the amplitude, or NDVI for absolute"
+    )
+    end: float = Field(SeasonSettings.end, description="threshold of the end")
+    curve: Curve = Field(
+        SeasonSettings.curve,  # type: ignore[arg-type]
+        description="what is fitted to the observations",
+    )
     year: int | list[int] | None = Field(None, description="year(s) of the season's maximum; by the dates when empty")
-    max_seasons: int = Field(2, ge=1, le=10, description="seasons kept per year, the largest ones")
-    min_amplitude: float = Field(0.1, gt=0, lt=1, description="NDVI; a smaller swing is no season")
+    max_seasons: int = Field(
+        SeasonSettings.max_seasons, ge=1, le=10, description="seasons kept per year, the largest ones"
+    )
+    min_amplitude: float = Field(
+        SeasonSettings.min_amplitude, gt=0, lt=1, description="NDVI; a smaller swing is no season"
+    )
     yydoy: bool = Field(False, description="add the dates as YYDOY, as HR-VPP writes them")
     sigma: float | None = Field(
         None, gt=0, description="NDVI error where the cube has no NDVI_SIGMA; by residuals when empty"
     )
     smoother: Curve | None = Field(None, description="also write the smoothed series by this smoother")
-    smooth_step_days: int = Field(5, ge=1, le=366, description="days between the dates of the smoothed series")
+    smooth_step_days: int = Field(STEP_DAYS, ge=1, le=366, description="days between the dates of the smoothed series")
     geotiff: bool = Field(True, description="write GeoTIFFs")
     maps: bool = Field(True, description="write maps of SOSD, EOSD, LENGTH and MAXV as PNG")
 

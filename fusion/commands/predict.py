@@ -3,7 +3,7 @@
 import logging
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -34,9 +34,6 @@ class PredictSettings(BaseModel):
     )
     tile: int | None = Field(None, ge=8, description="tile side in pixels; by memory when empty")
     threads: int | None = Field(None, ge=1, description="CPU threads; all cores when empty")
-    opener: dict[str, Any] = Field(
-        default_factory=lambda: {"_target_": "data_prep.cube.open_cube"}, description="how cube= is opened"
-    )
 
     @field_validator("out")
     @classmethod
@@ -54,12 +51,11 @@ class PredictSettings(BaseModel):
 
 def run(settings: PredictSettings) -> str:
     """Fuse and write; returns a line for the terminal."""
-    from hydra.utils import instantiate
-
+    from data_prep.cube import open_cube
     from fusion.api import fuse
     from fusion.data.cube_files import write_cube
 
-    cube = instantiate(settings.opener, settings.cube)
+    cube = open_cube(settings.cube)
     check_time(cube)
     days = cube.t.values.astype("datetime64[D]")
     with _progress("fusing") as report:

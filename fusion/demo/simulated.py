@@ -173,7 +173,8 @@ class SimulatedDemo:
             "margin_days": MARGIN_DAYS,
         }  # fmt: skip
         call("workflow", {**common, "out": self.workflow / "fused", "output": "fused", "format": "NetCDF"})
-        call("workflow", {**common, "out": self.workflow / "seasons", "output": "seasons", "format": "NetCDF"})
+        maps_of = {"output": "seasons", "method": "reference", "format": "NetCDF"}
+        call("workflow", {**common, "out": self.workflow / "seasons", **maps_of})
         direct = read_cube(self.fused)
         through = read_cube(self.workflow / "fused" / "openEO.nc")
         maps = as_maps(read_cube(self.workflow / "seasons" / "openEO.nc"))

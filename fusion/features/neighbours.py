@@ -37,7 +37,7 @@ def gather_rows(rows: np.ndarray, index: np.ndarray, fill: float) -> np.ndarray:
 
 
 def neighbour_chain(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For every observation the latest valid one at or before, and the earliest at or after it; (n + 1, P), n = none."""
+    """For every observation the last valid one at or before, and the first at or after it; (n + 1, P), n = none."""
     n, pixels = valid.shape
     index = np.arange(n, dtype=np.int32)[:, None]
     last = np.maximum.accumulate(np.where(valid, index, -1), axis=0)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fusion.contract import ContractError
+from fusion.contract import SEASON_METHOD, ContractError
 
 METHODS = (
     "relative_amplitude",
@@ -67,7 +67,7 @@ class SeasonSettings:
         None = if installed.
     """
 
-    method: str = "relative_amplitude"
+    method: str = SEASON_METHOD
     start: float = 0.25
     end: float = 0.15
     curve: str = "double_logistic"

@@ -1,4 +1,4 @@
-"""Settings of a training run; the YAML files in ``configs/`` hold the values."""
+"""Settings of a training run."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal

@@ -12,7 +12,9 @@ from data_prep.optical import OpticalSettings, masked_ndvi
 from fusion.contract import TimeGrid
 from fusion.inference.fuse import fuse_cube
 from fusion.inference.session import load_session
+from fusion.phenology.layers import season_cube, season_layers
 from fusion.phenology.reference import reference_phenology, reference_smoothing
+from fusion.phenology.settings import SeasonSettings
 from fusion.place import latitude_of
 from tests.unit.udf.fakes import fake_model
 from tests.unit.udf.raw_scene import write_raw
@@ -99,6 +101,20 @@ def test_season_maps_equal_direct_python(scene: Path, model: Path, direct: xr.Da
     assert saved.dtype == np.int16
     difference = np.abs(saved.values.astype(int) - expected.values[0].astype(int))
     assert difference.max() <= 1  # days
+
+
+def test_seasons_by_the_default_method_equal_direct_python(
+    scene: Path, model: Path, direct: xr.DataArray, tmp_path: Path
+) -> None:
+    method = WorkflowSettings.model_fields["method"].default
+    run(settings(scene, model, tmp_path, output="seasons", method=method))
+    expected = season_cube(*season_layers(direct.astype("float32"), SeasonSettings(method="relative_amplitude")))
+    saved = xr.open_dataset(tmp_path / "openEO.nc", decode_coords="all")
+    assert set(map(str, expected.bands.values)) <= set(saved.data_vars)
+    dated = expected.sel(bands="SOSD_s1").notnull().values
+    assert dated.mean() > 0.3
+    for band in ("SOSD_s1", "EOSD_s1", "MAXV_s1"):
+        np.testing.assert_allclose(saved[band].values, expected.sel(bands=band).values, atol=0.1)
 
 
 def test_smoothed_series(scene: Path, model: Path, direct: xr.DataArray, tmp_path: Path) -> None:

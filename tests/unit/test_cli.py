@@ -1,6 +1,7 @@
 """The command line: help, refusals with a reason, exit codes, saved settings."""
 
 import errno
+import os
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -52,15 +53,18 @@ def in_worker(text: str) -> RuntimeError:
     )
 
 
+def use_configs(folder: Path, files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make ``files`` (name -> text) in ``folder``, and that the folder of the YAML files."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    monkeypatch.setattr("fusion.cli.settings.config_folder", lambda: folder)
+
+
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A command ``fake`` with its own config folder; ``fake.calls`` collects what ran."""
-    package = tmp_path / "fakeconfigs"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "fake.yaml").write_text("out: ???\nstep_days: 5\nstart: null\nend: null\nnet:\n  width: 4\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("fusion.cli.settings.CONFIG_PACKAGE", "fakeconfigs")
+    use_configs(tmp_path / "fakeconfigs", {"fake.yaml": "out: ???\n"}, monkeypatch)
     calls: list[Fake] = []
     outcome: list[BaseException | str | None] = [None]
 
@@ -73,8 +77,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     monkeypatch.setitem(sys.modules, "fake_command", SimpleNamespace(Fake=Fake, run=run))
     monkeypatch.setitem(cli.COMMANDS, "fake", cli.Command("Does nothing", "fake_command", "Fake", ("out=x",)))
-    yield SimpleNamespace(calls=calls, outcome=outcome)
-    sys.modules.pop("fakeconfigs", None)
+    return SimpleNamespace(calls=calls, outcome=outcome)
 
 
 def test_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -258,32 +261,95 @@ def test_debug_shows_the_traceback(
 
 
 def test_missing_option_of_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "groupconfigs"
-    (package / "size").mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    (package / "size" / "big.yaml").write_text("# @package _global_\nwidth: 9\n")
-    (package / "made.yaml").write_text("defaults:\n  - size: null\n  - _self_\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("fusion.cli.settings.CONFIG_PACKAGE", "groupconfigs")
-    assert compose_config("made", ["size=big"]).values == {"width": 9}
+    files = {"size/big.yaml": "# @package _global_\nwidth: 9\n", "made.yaml": "defaults:\n  - size: null\n  - _self_\n"}
+    use_configs(tmp_path, files, monkeypatch)
+    assert compose_config("made", Inner, ["size=big"]).values == {"width": 9}
     with pytest.raises(SettingsError, match="size/huge: no such option; size has big"):
-        compose_config("made", ["size=huge"])
+        compose_config("made", Inner, ["size=huge"])
+
+
+class Files(BaseModel):
+    kind: Literal["files"] = "files"
+    folder: str = "here"
+    names: dict[str, int] = {}
+
+
+class Box(BaseModel):
+    width: int = 4
+    depth: int = 2
+
+
+class Scenes(BaseModel):
+    kind: Literal["scenes"] = "scenes"
+    box: Box = Box(width=8)
+    count: int = 3
+
+
+class Grouped(BaseModel):
+    source: Files | Scenes = Field(discriminator="kind")
+    input: str | None = None
+
+
+class Plain(BaseModel):
+    source: str | None = None
+    width: int = 1
+
+
+GROUPED = {
+    "source/files.yaml": "kind: files\nfolder: ${input}\n",
+    "source/scenes.yaml": "kind: scenes\ncount: 5\n",
+    "grouped.yaml": "defaults:\n  - source: files\n  - _self_\n",
+    "plain.yaml": "",
+}
 
 
 def test_a_setting_may_bear_the_name_of_another_commands_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "mixedconfigs"
-    (package / "source").mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    (package / "source" / "files.yaml").write_text("kind: files\n")
-    (package / "grouped.yaml").write_text("defaults:\n  - source: files\n  - _self_\n")
-    (package / "plain.yaml").write_text("source: null\nwidth: 1\n")
-    (package / "none.yaml").write_text("sauce: null\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("fusion.cli.settings.CONFIG_PACKAGE", "mixedconfigs")
-    assert compose_config("grouped", ["source=files"]).values == {"source": {"kind": "files"}}
-    assert compose_config("plain", ["source=/a/b c", "width=2"]).values == {"source": "/a/b c", "width": 2}
+    use_configs(tmp_path, GROUPED, monkeypatch)
+    made = compose_config("plain", Plain, ["source=/a/b c", "width=2"])
+    assert made.values == {"source": "/a/b c", "width": 2}
     with pytest.raises(SettingsError, match="source: unknown setting"):
-        compose_config("none", ["source=x"])
+        compose_config("plain", Inner, ["source=x"])
+
+
+def test_defaults_of_the_chosen_kind_stand_under_the_yaml_and_the_overrides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_configs(tmp_path, GROUPED, monkeypatch)
+
+    def source(*overrides: str) -> dict[str, Any]:
+        return compose_config("grouped", Grouped, list(overrides)).values["source"]
+
+    assert source("input=there") == {"kind": "files", "folder": "there", "names": {}}  # YAML refers to a default
+    assert source("source=scenes") == {"kind": "scenes", "box": {"width": 8, "depth": 2}, "count": 5}
+    # one key of a nested default leaves its other keys alone, although the class itself has another width
+    assert source("source=scenes", "source.box.depth=9")["box"] == {"width": 8, "depth": 9}
+    assert source("source.folder=${input}x", "input=y")["folder"] == "yx"
+    assert source("source.names.mine=4")["names"] == {"mine": 4}  # a mapping with names of one's own
+    with pytest.raises(SettingsError, match=r"source\.cuont: unknown setting; did you mean 'source\.count'"):
+        source("source=scenes", "source.cuont=4")
+
+
+class Called(BaseModel):
+    made: dict[str, Any] = Field({"_target_": "data_prep.simulator.stream.SimulatedScenes"})
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("made.settings.heigth=9", "made.settings.heigth: unknown setting; did you mean 'made.settings.height'?"),
+        ("made.settings.height=1", "made.settings.height: Input should be greater than or equal to 8 (seen: 1)"),
+        ("made.sed=1", "made.sed: unknown setting; did you mean 'made.seed'?"),
+        ("made._target_=data_prep.nowhere.x", "made._target_: "),
+    ],
+)
+def test_settings_of_a_target_are_checked_before_work(
+    override: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_configs(tmp_path, {"called.yaml": ""}, monkeypatch)
+    assert load_settings("called", Called, ["made.settings.height=9"]).made["settings"] == {"height": 9}
+    with pytest.raises(SettingsError) as refusal:
+        load_settings("called", Called, [override])
+    assert str(refusal.value).startswith(expected)
 
 
 def test_settings_lie_beside_a_file_and_inside_a_folder(tmp_path: Path) -> None:
@@ -303,11 +369,17 @@ def test_settings_are_saved_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_load_settings_reports_a_broken_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "brokenconfigs"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "made.yaml").write_text("width: ${nowhere}\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("fusion.cli.settings.CONFIG_PACKAGE", "brokenconfigs")
+    use_configs(tmp_path, {"made.yaml": "width: ${nowhere}\n"}, monkeypatch)
     with pytest.raises(SettingsError, match="nowhere"):
         load_settings("made", Inner, [])
+
+
+def test_a_folder_named_configs_where_the_user_works_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "__init__.py").write_text("raise RuntimeError('not of this project')\n")
+    (tmp_path / "configs" / "predict.yaml").write_text("step_days: 99\n")
+    words = [sys.executable, "-m", "fusion", "predict", "cube=a.nc", "out=b.nc", "--settings"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load(done.stdout)["step_days"] == 5

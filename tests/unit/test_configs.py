@@ -1,14 +1,21 @@
-"""Every YAML under configs/ composes, validates and is used; every setting says what it means."""
+"""Every YAML under configs/ composes, validates and is used, and repeats no default; settings say what they mean."""
 
+import ast
+import inspect
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from omegaconf import OmegaConf
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from fusion.cli.help import group_options, setting_rows
-from fusion.cli.settings import compose_config, load_settings, nested_model
+from fusion.cli.schema import MISSING, default_values, models_in, target_models
+from fusion.cli.settings import compose_config, load_settings
 from fusion.cli.table import COMMANDS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -24,7 +31,7 @@ OPTIONS = [
     (name, group, option)
     for name in COMMANDS
     if f"{name}.yaml" in YAMLS
-    for group, options in group_options(compose_config(name, [])).items()
+    for group, options in group_options(compose_config(name, COMMANDS[name].settings_class(), [])).items()
     for option in options
     if (name, option) not in FOREIGN
 ]
@@ -109,18 +116,155 @@ def test_defaults_lists_end_with_self(file: str) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_setting_says_what_it_means(name: str) -> None:
     settings_class = COMMANDS[name].settings_class()
-    rows = setting_rows(settings_class, compose_config(name, []))
+    rows = setting_rows(settings_class, compose_config(name, COMMANDS[name].settings_class(), []))
     silent = [key for key, _, meaning in rows if not meaning and not key.endswith(".kind")]
     assert not silent, f"{settings_class.__name__}: Field(description=...) is missing for {silent}"
 
 
 def models(settings_class: type[BaseModel]) -> list[type[BaseModel]]:
     """A settings class and the models nested in it."""
-    inner = [nested_model(field.annotation) for field in settings_class.model_fields.values()]
-    return [settings_class, *(m for found in inner if found for m in models(found))]
+    inner = [found for field in settings_class.model_fields.values() for found in models_in(field.annotation)]
+    return [settings_class, *(m for found in inner for m in models(found))]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_settings_refuse_unknown_keys(name: str) -> None:
     for model in models(COMMANDS[name].settings_class()):
         assert model.model_config.get("extra") == "forbid", f"{model.__name__} accepts unknown keys"
+
+
+# one fact, one place: a default stands in its pydantic class (or in the signature of what a _target_ names)
+
+
+def yaml_values(file: str) -> tuple[dict[str, Any], list[str]]:
+    """Values of a YAML file under the keys of the command's settings, and the files of its group it builds upon."""
+    content = OmegaConf.to_container(OmegaConf.load(CONFIGS / file)) or {}
+    assert isinstance(content, dict)
+    group = file.rpartition("/")[0]
+    below = [f"{group}/{entry}.yaml" for entry in content.pop("defaults", []) if group and entry != "_self_"]
+    is_global = "# @package _global_" in (CONFIGS / file).read_text(encoding="utf-8")
+    return (content if is_global or not group else {group: content}), below
+
+
+def merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings laid over each other, the last on top."""
+    out: dict[str, Any] = {}
+    for part in parts:
+        for key, value in part.items():
+            under = out.get(key)
+            both = isinstance(under, dict) and isinstance(value, Mapping)
+            out[key] = merged(under, value) if both else value
+    return out
+
+
+def standing_before(file: str, settings_class: type[BaseModel]) -> dict[str, Any]:
+    """What every key has without the file: the defaults, then what the files it builds upon say."""
+    values, below = yaml_values(file)
+    parts = [standing_before(other, settings_class) | yaml_values(other)[0] for other in below]
+    said = merged(*parts, values)
+    return merged(default_values(settings_class, said), target_defaults(said), *(yaml_values(b)[0] for b in below))
+
+
+def target_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Defaults of the parameters of every ``_target_``, and of the settings inside it."""
+    from hydra.utils import get_object
+
+    out: dict[str, Any] = {}
+    for name, value in values.items():
+        if not isinstance(value, Mapping):
+            continue
+        out[name] = target_defaults(value)
+        if "_target_" in value:
+            parameters = inspect.signature(get_object(value["_target_"])).parameters.values()
+            out[name] |= {p.name: to_jsonable_python(p.default) for p in parameters if p.default is not p.empty}
+            for key, model, given in target_models(value, ""):
+                inner = default_values(model, given)
+                for part in reversed(key.strip(".").split(".") if key else []):
+                    inner = {part: inner}
+                out[name] = merged(out[name], inner)
+    return out
+
+
+def repeats(values: Mapping[str, Any], before: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted keys whose value says what would hold without it; a tag that picks a class (``kind``) is no setting."""
+    for name, value in values.items():
+        old = before.get(name)
+        if isinstance(value, Mapping) and value:
+            yield from repeats(value, old if isinstance(old, Mapping) else {}, f"{prefix}{name}.")
+        elif name in before and name != "kind" and to_jsonable_python(value) == old != MISSING:
+            yield f"{prefix}{name}"
+
+
+@pytest.mark.parametrize(("name", "group", "option"), OPTIONS)
+def test_no_group_option_repeats_a_default(name: str, group: str, option: str) -> None:
+    file = f"{group}/{option}.yaml"
+    before = standing_before(file, COMMANDS[name].settings_class())
+    found = list(repeats(yaml_values(file)[0], before))
+    assert not found, f"configs/{file} repeats the defaults of {found}; delete them there"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_yaml_of_a_command_holds_groups_and_what_must_be_given(name: str) -> None:
+    values, _ = yaml_values(f"{name}.yaml")
+    required = {key for key, value in values.items() if value == MISSING}
+    assert not set(values) - required, f"{sorted(set(values) - required)}: defaults stand in the pydantic class"
+    fields = COMMANDS[name].settings_class().model_fields
+    assert all(fields[key].is_required() for key in required), "has a default, so nobody must give it"
+
+
+def test_repeats_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "low.yaml").write_text("# @package _global_\nbatch_size: 9\nloss: {l1: 2.0}\n")
+    (tmp_path / "experiment" / "high.yaml").write_text(
+        "# @package _global_\ndefaults: [low, _self_]\nbatch_size: 12\nloss: {l1: 2.0, nll: 0.5}\n"
+        "samples: {crop_px: 8, steps: 24, withholding: {windows: [1, 6]}}\n"
+        "scenes: {_target_: data_prep.simulator.stream.SimulatedScenes, seed: 0, settings: {height: 64, width: 24}}\n"
+    )
+    monkeypatch.setattr(f"{__name__}.CONFIGS", tmp_path)
+    file = "experiment/high.yaml"
+    found = list(repeats(yaml_values(file)[0], standing_before(file, COMMANDS["train"].settings_class())))
+    assert found == [
+        "loss.l1", "loss.nll", "samples.crop_px", "samples.withholding.windows", "scenes.seed",
+        "scenes.settings.height",
+    ]  # fmt: skip
+
+
+# group=option wherever a person is told to type one
+GROUPS = sorted(folder.name for folder in CONFIGS.iterdir() if folder.is_dir() and any(folder.glob("*.yaml")))
+HISTORY = ("docs/model_card.md", "docs/log/")  # they cite recipes of the commits that they name
+TOLD = re.compile(rf"(?<![\w./-])({'|'.join(GROUPS)})=([a-z_0-9]+(?:\|[a-z_0-9]+)*)(?![\w/(.{{<])")
+
+
+def told_options() -> Iterator[tuple[str, str, str]]:
+    """(where, group, option) of every ``group=option`` in comments, examples, descriptions, messages and documents."""
+    root = CONFIGS.parent
+    texts = {file: (CONFIGS / file).read_text(encoding="utf-8") for file in YAMLS}
+    for path in (*root.glob("*.md"), *(root / "docs").rglob("*.md"), root / "Makefile"):
+        texts[path.relative_to(root).as_posix()] = path.read_text(encoding="utf-8")
+    for path in (p for package in ("fusion", "data_prep", "udf") for p in (root / package).rglob("*.py")):
+        strings = (
+            n.value for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Constant)
+        )
+        texts[path.relative_to(root).as_posix()] = "\n".join(text for text in strings if isinstance(text, str))
+    for where, text in texts.items():
+        if where.startswith(HISTORY):
+            continue
+        for group, options in TOLD.findall(text):
+            yield from ((where, group, option) for option in options.split("|"))
+
+
+def test_options_that_a_person_is_told_of_exist() -> None:
+    told = list(told_options())
+    assert {("workflow.yaml", "target", "cdse"), ("train.yaml", "experiment", "shipped_cpu")} <= set(told)
+    wrong = [f"{where}: {g}={o}" for where, g, o in told if f"{g}/{o}.yaml" not in YAMLS]
+    assert not wrong, "no such option: " + ", ".join(wrong)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_descriptions_name_options_of_their_own_command(name: str) -> None:
+    settings_class = COMMANDS[name].settings_class()
+    composed = compose_config(name, settings_class, [])
+    options = group_options(composed)
+    text = " ".join([*(row[2] for row in setting_rows(settings_class, composed)), *COMMANDS[name].examples])
+    told = [(group, option) for group, found in TOLD.findall(text) for option in found.split("|") if group in options]
+    assert all(o in options[g] and (name, o) not in FOREIGN for g, o in told), f"not for {name}: {told}"

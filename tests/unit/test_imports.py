@@ -1,21 +1,26 @@
 """Imports go one way, as docs/architecture.md draws it, and the bundled rooms keep the rules of a one-file UDF."""
 
 import ast
+import re
 import sys
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("fusion", "data_prep", "udf", "configs")
+PACKAGES = ("fusion", "data_prep", "udf")
 
 # package -> packages whose names it may import; the longest prefix wins
-GROUND = {"fusion.contract", "fusion.place", "fusion.whole_file"}  # facts and tools for everyone
+GROUND = {"fusion.contract", "fusion.place", "fusion.whole_file", "fusion.config_folder"}  # facts and tools for all
 RAW_BANDS = {"data_prep.raw", "data_prep.grid"}
 ROOMS = {
     "fusion.contract": set(),
     "fusion.place": {"fusion.contract"},
     "fusion.whole_file": set(),
+    "fusion.config_folder": set(),
     "fusion.features": {"fusion.contract"},
     "fusion.phenology": {"fusion.contract"},
     "fusion.inference": {"fusion.contract", "fusion.features"},
@@ -40,7 +45,6 @@ ROOMS = {
         "data_prep.coarse", "data_prep.coregistration", "data_prep.simulator", "data_prep.sources",
     },
     "udf": GROUND | {"fusion.features", "fusion.phenology", "fusion.inference"},
-    "configs": set(),
 }  # fmt: skip
 
 # the public calls, the command line and what it runs stand above them
@@ -51,6 +55,7 @@ BUNDLED = ("fusion.contract", "fusion.features", "fusion.phenology", "fusion.inf
 NOT_BUNDLED = ("fusion.inference.locate", "fusion.phenology.plots")
 THIRD_PARTY_IN_BUNDLE = {"numpy", "xarray", "scipy", "pandas", "onnxruntime", "numba"}
 LAZY_IN_BUNDLE = {"onnxruntime", "numba"}
+DOTTED = re.compile(rf"({'|'.join(PACKAGES)})(\.\w+)+")  # a string such as "fusion.api", or a Hydra _target_
 FORBIDDEN = {"utils", "helpers", "misc", "common"}
 
 
@@ -96,6 +101,36 @@ def imported(path: Path) -> list[tuple[str, int, bool]]:
     return found
 
 
+def module_of(dotted: str) -> str:
+    """The module that a dotted name leads to: the name itself, or the module that holds the attribute."""
+    parts = dotted.split(".")
+    return next((m for n in range(len(parts), 0, -1) if (m := ".".join(parts[:n])) in MODULES), parts[0])
+
+
+def named(text: str) -> list[tuple[str, int]]:
+    """(module, line) of every string constant of a source text that names something of this project."""
+    strings = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    return [(module_of(n.value), n.lineno) for n in strings if DOTTED.fullmatch(n.value)]
+
+
+def exists(dotted: str) -> bool:
+    """Whether a dotted name is a module, or an attribute (of an attribute) of one."""
+    found = import_module(module := module_of(dotted))
+    for part in dotted.removeprefix(module).strip(".").split("."):
+        if part and not hasattr(found, part):
+            return False
+        found = getattr(found, part) if part else found
+    return True
+
+
+def targets(value: object) -> Iterator[str]:
+    """Every ``_target_`` in the values of a YAML file."""
+    if isinstance(value, dict):
+        yield from (str(inner) for key, inner in value.items() if key == "_target_")
+        for inner in value.values():
+            yield from targets(inner)
+
+
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_imports_go_one_way(name: str) -> None:
     room = room_of(name)
@@ -106,10 +141,37 @@ def test_imports_go_one_way(name: str) -> None:
         allowed = allowed | {"fusion.cli.settings", "fusion.api"}
     wrong = [
         f"{MODULES[name].relative_to(ROOT)}:{line} imports {target} ({room_of(target)}); {room} sees {sorted(allowed)}"
-        for target, line, _ in imported(MODULES[name])
+        for target, line in [
+            *((target, line) for target, line, _ in imported(MODULES[name])),
+            *named(MODULES[name].read_text(encoding="utf-8")),  # a name in a string is an import as well
+        ]
         if target.split(".")[0] in PACKAGES and room_of(target) not in allowed
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_names_in_strings_count_as_imports() -> None:
+    text = 'opener = {"_target_": "data_prep.cube.open_cube"}\nlog = "fusion.phenology"\nname = "fusion"\n'
+    assert sorted(named(text)) == [("data_prep.cube", 1), ("fusion.phenology", 2)]
+    assert room_of("data_prep.cube") not in ROOMS["fusion.training"]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda p: p.stem)
+def test_targets_of_the_yaml_exist(file: Path) -> None:
+    missing = [name for name in targets(yaml.safe_load(file.read_text(encoding="utf-8"))) if not exists(name)]
+    assert not missing, f"{file.name}: no such thing: {missing}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_docstrings_refer_to_exists(package: str) -> None:
+    reference = re.compile(rf":(?:func|class|mod|data|meth|attr):`~?((?:{'|'.join(PACKAGES)})\.[\w.]+)`")
+    told = {
+        (name, target)
+        for name, path in MODULES.items()
+        if name.split(".")[0] == package
+        for target in reference.findall(path.read_text(encoding="utf-8"))
+    }
+    assert not (lost := sorted(pair for pair in told if not exists(pair[1]))), f"module, lost reference: {lost}"
 
 
 def test_no_circles() -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fusion.contract import WINDOW_PX
+from fusion.contract import SEASON_METHOD, STEP_DAYS, WINDOW_PX
 from fusion.inference.locate import locate_model
 from fusion.inference.manifest import read_model_files
 from fusion.place import latitude_of
@@ -20,7 +20,7 @@ from udf.local.saving import SavedResult
 from udf.local_backend import execute_graph
 from udf.publish import build_process, connect_back_end, job_options, save_process, submit, write_json, write_service
 from udf.targets import TargetSettings
-from udf.workflow import OVERLAP_PX, WorkflowOptions, build_workflow
+from udf.workflow import MARGIN_DAYS, OVERLAP_PX, WorkflowOptions, build_workflow
 
 _log = logging.getLogger(__name__)
 
@@ -32,22 +32,22 @@ class WorkflowSettings(BaseModel):
 
     target: TargetSettings = Field(description="where it runs: target=local, terrascope or cdse")
     out: Path = Field(description="folder for the graph and what it gives")
-    source: Path | None = Field(None, description="local: folder with s2.nc, s1.nc and coarse.nc")
-    start: datetime.date = Field(description="first date")
-    end: datetime.date = Field(description="last date")
+    source: Path | None = Field(Path("outputs/scene"), description="local: folder with s2.nc, s1.nc and coarse.nc")
+    start: datetime.date = Field(datetime.date(2019, 1, 1), description="first date")
+    end: datetime.date = Field(datetime.date(2019, 12, 31), description="last date")
     area: dict[str, Any] | Path | None = Field(
         None, description="west, south, east, north and crs, or a GeoJSON file; null: all of the local files"
     )
-    step_days: int = Field(5, ge=1, le=366, description="days between two dates of the fused series")
+    step_days: int = Field(STEP_DAYS, ge=1, le=366, description="days between two dates of the fused series")
     output: Literal["fused", "smoothed", "seasons"] = Field("seasons", description="what to save")
-    method: str = Field("reference", description="how season dates are read; reference: the original workflow's")
+    method: str = Field(SEASON_METHOD, description="how season dates are read; reference: the original workflow's")
     format: Literal["GTiff", "NetCDF", "Zarr"] = Field("NetCDF", description="file format")
     model: str | None = Field(
         None, description="local: model folder, .zip, run:ID or registry name; null: the shipped one"
     )
     window_px: int = Field(WINDOW_PX, ge=4, le=2048, description="window of apply_neighborhood, pixels of 10 m")
     overlap_px: int = Field(OVERLAP_PX, ge=0, le=512, description="overlap on every side of a window")
-    margin_days: int = Field(60, ge=0, le=400, description="observations loaded before start and after end")
+    margin_days: int = Field(MARGIN_DAYS, ge=0, le=400, description="observations loaded before start and after end")
     context: dict[str, Any] = Field(default_factory=dict, description="more keys of the UDFs' context")
     execute: bool = Field(True, description="local: also run the graph")
     archives_url: str | None = Field(None, description="back-ends: address of the folder that holds the archives")

@@ -2,14 +2,20 @@
 
 import datetime
 import hashlib
+import inspect
 import json
 from pathlib import Path
 
 import pytest
 from openeo.api.process import Parameter
 
+from fusion.commands.phenology import PhenologySettings
+from fusion.contract import SEASON_METHOD
+from fusion.phenology.seasons import seasons
+from fusion.phenology.settings import SeasonSettings
 from udf.area import area_from, utm_zone
 from udf.commands.workflow import WorkflowSettings, run
+from udf.context import check_context
 from udf.publish import (
     build_process,
     call_process,
@@ -211,10 +217,11 @@ def test_unknown_target() -> None:
 
 def test_coarse_sources_must_not_overlap() -> None:
     target = load_target("cdse").model_dump()
-    target["coarse"] = [CoarseSource(collection=c, band="x") for c in "ab"]
+    one = dict(band="x", scale=1.0, offset=0.0, valid_max=None)
+    target["coarse"] = [CoarseSource(collection=c, first=None, last=None, **one) for c in "ab"]
     with pytest.raises(ValueError, match="a and b overlap in time"):
         TargetSettings(**target)
-    target["coarse"] = [CoarseSource(collection="a", band="x", first="2020-01-01", last="2019-01-01")]
+    target["coarse"] = [CoarseSource(collection="a", first="2020-01-01", last="2019-01-01", **one)]
     with pytest.raises(ValueError, match="ends .* before it begins"):
         TargetSettings(**target)
 
@@ -377,6 +384,20 @@ def test_command_writes_graph_process_options_and_service(tmp_path: Path) -> Non
     assert (tmp_path / "service" / "ndvi_fusion" / "records" / "ndvi_fusion.json").exists()
 
 
+def test_the_method_is_one_fact_for_every_way_in() -> None:
+    """Library, command line, graph and UDFs read season dates alike unless told otherwise."""
+    defaults = {
+        "library": SeasonSettings().method,
+        "function": inspect.signature(seasons).parameters["method"].default,
+        "phenology": PhenologySettings.model_fields["method"].default,
+        "workflow": WorkflowSettings.model_fields["method"].default,
+        "graph": WorkflowOptions(start=datetime.date(2020, 1, 1), end=datetime.date(2020, 12, 31)).method,
+        "udf": check_context({})["method"],
+        "published": next(p.default for p in process_parameters() if p.name == "method"),
+    }
+    assert set(defaults.values()) == {SEASON_METHOD} == {"relative_amplitude"}, defaults
+
+
 def test_command_without_area_writes_the_open_process(tmp_path: Path) -> None:
     run(settings(tmp_path, "terrascope"))
     assert [p.name for p in sorted(tmp_path.iterdir())] == ["ndvi_fusion.json"]
@@ -398,7 +419,7 @@ def test_contradictory_settings(name: str, changes: dict, message: str, tmp_path
 
 def test_local_needs_its_files(tmp_path: Path, model: Path) -> None:
     with pytest.raises(ValueError, match="set source to the folder"):
-        run(settings(tmp_path, "local", model=str(model)))
+        run(settings(tmp_path, "local", model=str(model), source=None))
     out = tmp_path / "out"
     with pytest.raises(FileNotFoundError, match="is no folder"):
         run(settings(out, "local", model=str(model), source=tmp_path / "no"))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hydra.utils import instantiate
 from pydantic import ValidationError
 
 from fusion.cli.settings import load_settings
@@ -127,8 +128,9 @@ def test_every_reader_composes():
     for reader, target in (("cube", "data_prep.cube.open_cube"), ("ndvi", "fusion.evaluation.readers.open_ndvi")):
         settings = load_settings("evaluate", EvaluateSettings, ["out=x", f"reader={reader}"])
         assert settings.reader["_target_"] == target
-    square = load_settings("evaluate", EvaluateSettings, ["out=x", "reader=scl_square"]).reader["settings"]["optical"]
-    assert square["remove_classes"] == [3, 8, 9, 10] and square["dilation_px"] == 5
+    square = load_settings("evaluate", EvaluateSettings, ["out=x", "reader=scl_square"]).reader["settings"]
+    optical = instantiate(square, _convert_="all").optical
+    assert (optical.mask, optical.remove_classes, optical.dilation_px) == ("square", (3, 8, 9, 10), 5)
 
 
 def test_names_and_numbers_for_files():
