@@ -1,10 +1,9 @@
-"""How fast scenes are made, how much memory they take, and how hard they are.
+"""How fast scenes are made, and how much memory they take.
 
-    python benchmarks/bench_simulator.py [--scenes 20] [--difficulty 0] [--out FILE]
+    python benchmarks/bench_simulator.py [--scenes 20] [--out FILE]
 
 Prints one JSON line a size: wall and CPU seconds a scene on one core, scenes per CPU second, megabytes of arrays a
-second, peak memory of the process. With ``--difficulty N`` also the error of linear interpolation on N scenes;
-``--scenes 0`` leaves the timing out. ``--out`` keeps the lines in a JSON file.
+second, peak memory of the process. ``--out`` keeps the lines in a JSON file.
 """
 
 import argparse
@@ -18,8 +17,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from memory import peak_mib
 
-from data_prep.commands.realism import scene_difficulty
-from data_prep.simulator.difficulty import GAPS_D, REAL_LINEAR_MAE
 from data_prep.simulator.scene import SimulatedScene, simulate_observations
 from data_prep.simulator.settings import SceneSettings
 
@@ -54,33 +51,15 @@ def measure(size: int, days: int, scenes: int) -> dict:
     }
 
 
-def difficulty(scenes: int) -> dict:
-    """Linear interpolation against observations by the leave-gap-out protocol, beside those of real ones."""
-    errors, dates = scene_difficulty(SceneSettings(), seed=1_000, count=scenes)
-    mine = np.nanmean(errors, axis=0)
-    return {
-        "scenes": scenes,
-        "scored_dates": int(dates.sum()),
-        "withheld_d": list(GAPS_D),
-        "linear_mae": mine.round(4).tolist(),
-        "real": list(REAL_LINEAR_MAE),
-        "ratio": (mine / REAL_LINEAR_MAE).round(3).tolist(),
-    }
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=20)
-    parser.add_argument("--difficulty", type=int, default=0)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     rows = []
-    for size, days in SIZES if options.scenes else ():
+    for size, days in SIZES:
         rows.append(measure(size, days, options.scenes))
         print(json.dumps(rows[-1]), flush=True)
-    if options.difficulty:
-        rows.append(difficulty(options.difficulty))
-        print(json.dumps(rows[-1]), flush=True)
     if options.out is not None:
-        command = f"python benchmarks/bench_simulator.py --scenes {options.scenes} --difficulty {options.difficulty}"
+        command = f"python benchmarks/bench_simulator.py --scenes {options.scenes}"
         options.out.write_text(json.dumps({"command": command, "cores": os.cpu_count(), "rows": rows}, indent=1) + "\n")

@@ -63,12 +63,6 @@ COMMANDS: dict[str, Command] = {
         "InspectSettings",
         ("store=outputs/patches.zarr",),
     ),
-    "realism": Command(
-        "Compare simulated with real cubes: histograms, gaps, correlations, noise",
-        "data_prep.commands.realism",
-        "RealismSettings",
-        ("real=outputs/cube.nc out=outputs/realism",),
-    ),
     "train": Command(
         "Train the generator; records the run with MLflow",
         "fusion.commands.train",
@@ -87,8 +81,7 @@ COMMANDS: dict[str, Command] = {
         (
             "out=outputs/evaluation",
             "cube=outputs/cube.nc out=outputs/evaluation_real",
-            "model=outputs/adversarial/model without_adversarial=outputs/plain/model out=outputs/gate",
-            "model=ndvi-fusion@newest seeds=[run:1a2b,run:3c4d] scenes=12 out=outputs/seeds",
+            "model=ndvi-fusion@newest others={before:ndvi-fusion@1} scenes=12 out=outputs/compared",
         ),
         own_progress=True,
     ),

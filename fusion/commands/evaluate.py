@@ -2,45 +2,32 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fusion.contract import ContractError
 from fusion.evaluation.baselines import make_baselines
-from fusion.evaluation.checks import gate_table, real_checks, simulated_checks
 from fusion.evaluation.holdout import Holdout
 from fusion.evaluation.leave_gap_out import LeaveGapOut
 from fusion.evaluation.metrics import METRICS
 from fusion.evaluation.near_real_time import NearRealTime
 from fusion.evaluation.phenology import PhenologyRules
-from fusion.evaluation.predictor import (
-    MODEL,
-    OTHER_SENSORS,
-    WITHOUT_ADVERSARIAL,
-    ModelPredictor,
-    Predictor,
-    Without,
-    ablations,
-)
-from fusion.evaluation.radar_level import RadarLevel
+from fusion.evaluation.predictor import MODEL, ModelPredictor, Predictor, ablations
 from fusion.evaluation.real import real_tables, score_cubes
 from fusion.evaluation.report import Evaluation, show, write_report
 from fusion.evaluation.scenes import TruthScene, truth_scenes
-from fusion.evaluation.simulated import TruthProtocol, score_scenes, simulated_tables
-from fusion.evaluation.summaries import Bootstrap, seed_table
-from fusion.evaluation.suspects import SuspectRules
+from fusion.evaluation.simulated import Scored, TruthProtocol, score_scenes, simulated_tables
+from fusion.evaluation.summaries import Bootstrap
 from fusion.evaluation.tracking import Tracking, record
 
 log = logging.getLogger(__name__)
 
 SHIPPED, NO_MODEL = "shipped", "none"
-S2_ONLY_NET = "S2-only net"
 
 
 class EvaluateSettings(BaseModel):
@@ -50,9 +37,6 @@ class EvaluateSettings(BaseModel):
 
     out: Path = Field(description="folder for scores.json, tables, rows and figures")
     model: str = Field(SHIPPED, description="shipped, none, a model file or folder, run:ID, or a registered name")
-    without_adversarial: str | None = Field(None, description="the net without its adversarial part, for the gate")
-    seeds: tuple[str, ...] = Field((), description="nets trained alike from other seeds, for the spread over seeds")
-    s2_only_net: str | None = Field(None, description="a net trained on S2 alone; it is shown S2 alone")
     others: dict[str, str] = Field({}, description="further nets to score beside it, name -> reference")
     ablations: tuple[Literal["s1", "coarse", "s2_only"], ...] = Field(
         ("s1", "coarse", "s2_only"), description="what the model loses"
@@ -77,17 +61,7 @@ class EvaluateSettings(BaseModel):
     holdout: Holdout = Field(Holdout(), description="withheld windows against the truth")
     near_real_time: NearRealTime = Field(NearRealTime(), description="error by lag")
     phenology: PhenologyRules = Field(PhenologyRules(), description="error of season dates")
-    radar_level: RadarLevel = Field(RadarLevel(), description="what a constant shift of the radar changes")
-    suspects: SuspectRules = Field(SuspectRules(), description="finding observations that the cloud mask missed")
-    observation_scenes: int = Field(
-        8, ge=0, description="scenes also scored against their own observations (leave-gap-out)"
-    )
-    observation_linear: dict[int, float] = Field(
-        {2: 0.0704, 10: 0.0977, 20: 0.1149, 30: 0.1370},
-        description="MAE of linear on real observations by gap, to compare scenes with",
-    )
 
-    distribution: Literal["gaussian", "laplace"] = Field("gaussian", description="shape of the predictive distribution")
     bootstrap: Bootstrap = Field(Bootstrap(), description="intervals over dates or scenes")
     threads: int | None = Field(None, ge=1, description="CPU threads of the model; null: all")
     figures: bool = Field(True, description="draw the figures")
@@ -98,14 +72,10 @@ class EvaluateSettings(BaseModel):
     def _one_input(self) -> "EvaluateSettings":
         if self.cube is not None and self.store is not None:
             raise ValueError("give either cube=PATH (real observations) or store=PATH (simulated truth), not both")
-        nets = self.without_adversarial or self.others or self.seeds or self.s2_only_net
-        if self.model == NO_MODEL and (nets or not self.baselines):
+        if self.model == NO_MODEL and (self.others or not self.baselines):
             raise ValueError("model=none leaves nothing to compare; give a model, or baselines only")
-        if self.without_adversarial and self.cube is not None:
-            raise ValueError("the adversarial gate needs truth; leave out cube")
         known = [baseline.name for baseline in make_baselines(list(self.baselines), list(self.whittaker_lambdas))]
-        seeds = seed_names(self.seeds)
-        taken = {MODEL, WITHOUT_ADVERSARIAL, S2_ONLY_NET, *known, *seeds} & set(self.others)
+        taken = {MODEL, *known} & set(self.others)
         if taken:
             raise ValueError(f"others uses the names {sorted(taken)}, which mean something else; take other names")
         return self
@@ -113,96 +83,70 @@ class EvaluateSettings(BaseModel):
 
 def run(settings: EvaluateSettings) -> Any:
     """Score, write every output into ``settings.out``, record the run; returns the tables to show."""
-    names = [str(path) for path in cube_paths(settings)]
-    predictors, baselines = make_predictors(settings)
-    if settings.cube is None:
-        evaluation = evaluate_truth(settings, predictors, baselines)
-    else:
-        log.info("%d real cube(s)", len(names))
-        evaluation = evaluate_cubes(settings, predictors, baselines)
-    files = write_report(evaluation, settings.out, figures=settings.figures, figure_format=settings.figure_format)
-    record(evaluation, settings.model_dump(mode="json"), settings.tracking, settings.out)
-    log.info("%d files in %s", len(files), settings.out)
+    cube_paths(settings)  # before a model is loaded
+    evaluation = evaluate(settings, make_nets(settings))
+    keep(evaluation, settings)
     return show(evaluation)
 
 
-def make_predictors(settings: EvaluateSettings) -> tuple[list[Predictor], list[str]]:
-    """Every method of the run, the model first, and the names of the baselines."""
-    baselines = make_baselines(list(settings.baselines), list(settings.whittaker_lambdas))
-    predictors: list[Predictor] = []
+def keep(evaluation: Evaluation, settings: EvaluateSettings) -> None:
+    """Write every output into ``settings.out`` and record the run."""
+    files = write_report(evaluation, settings.out, figures=settings.figures, figure_format=settings.figure_format)
+    record(evaluation, settings.model_dump(mode="json"), settings.tracking, settings.out)
+    log.info("%d files in %s", len(files), settings.out)
+
+
+def make_nets(settings: EvaluateSettings) -> list[Predictor]:
+    """The model, its ablations, then the further nets."""
+    nets: list[Predictor] = []
     threads = settings.threads or os.cpu_count() or 1
     if settings.model != NO_MODEL:
         model = ModelPredictor.load(None if settings.model == SHIPPED else settings.model, threads=threads)
-        predictors += [model, *ablations(model, settings.ablations)]
-    others = dict(zip(seed_names(settings.seeds), settings.seeds, strict=True)) | settings.others
-    if settings.without_adversarial:
-        others[WITHOUT_ADVERSARIAL] = settings.without_adversarial
-    predictors += [ModelPredictor.load(reference, name=name, threads=threads) for name, reference in others.items()]
-    if settings.s2_only_net:
-        net = ModelPredictor.load(settings.s2_only_net, name=S2_ONLY_NET, threads=threads)
-        predictors.append(Without(net, OTHER_SENSORS, S2_ONLY_NET))
-    return [*predictors, *baselines], [baseline.name for baseline in baselines]
+        nets += [model, *ablations(model, settings.ablations)]
+    others = settings.others.items()
+    return nets + [ModelPredictor.load(reference, name=name, threads=threads) for name, reference in others]
 
 
-def seed_names(seeds: tuple[str, ...]) -> list[str]:
-    """What the further seeds are called: the model itself is the first."""
-    return [f"seed {number}" for number in range(2, len(seeds) + 2)]
+def evaluate(
+    settings: EvaluateSettings, nets: Sequence[Predictor], *, watch: Callable[[Scored], None] = lambda _: None
+) -> Evaluation:
+    """Score the nets and the baselines on real cubes, or on scenes with truth; ``watch`` sees every hold-out there."""
+    predictors = [*nets, *make_baselines(list(settings.baselines), list(settings.whittaker_lambdas))]
+    if settings.cube is not None:
+        return evaluate_cubes(settings, predictors)
+    return evaluate_truth(settings, predictors, watch)
 
 
-def seed_spread(settings: EvaluateSettings, table: pd.DataFrame, by: str) -> dict[str, pd.DataFrame]:
-    """The table of the spread over seeds, where more than one was given."""
-    return {"seeds": seed_table(table, by, [MODEL, *seed_names(settings.seeds)])} if settings.seeds else {}
-
-
-def facts(settings: EvaluateSettings, predictors: list[Predictor]) -> dict[str, Any]:
+def facts(predictors: Sequence[Predictor]) -> dict[str, Any]:
     """What a reader of ``scores.json`` has to know beside the tables."""
-    nets = [p.inner if p.name == S2_ONLY_NET and isinstance(p, Without) else p for p in predictors]
-    hashes = {net.name: net.session.manifest.sha256 for net in nets if isinstance(net, ModelPredictor)}
     return {
-        "models_sha256": hashes,
-        "distribution": settings.distribution,
+        "models_sha256": {p.name: p.session.manifest.sha256 for p in predictors if isinstance(p, ModelPredictor)},
         "metrics": {metric.name: {"unit": metric.unit, "source": metric.source} for metric in METRICS},
     }
 
 
-def evaluate_cubes(settings: EvaluateSettings, predictors: list[Predictor], baselines: list[str]) -> Evaluation:
+def evaluate_cubes(settings: EvaluateSettings, predictors: Sequence[Predictor]) -> Evaluation:
     """Leave-gap-out on every cube named."""
-    with progress(len(cube_paths(settings))) as step:
-        rows, gallery, left_out = score_cubes(
-            open_cubes(settings), predictors, settings.leave_gap_out, distribution=settings.distribution, step=step
-        )
+    count = len(cube_paths(settings))
+    log.info("%d real cube(s)", count)
+    with progress(count) as step:
+        rows, gallery, left_out = score_cubes(open_cubes(settings), predictors, settings.leave_gap_out, step=step)
     tables = real_tables(rows, settings.bootstrap)
-    tables |= seed_spread(settings, tables["by_gap"], "gap_days")
-    if settings.model != NO_MODEL:
-        tables["checks"] = real_checks(tables, MODEL, baselines)
     dates = {site: sorted(set(group.date)) for site, group in rows.groupby("site")}
-    known = facts(settings, predictors) | {"scored_dates": dates, "left_out": left_out}
-    names = [predictor.name for predictor in predictors]
-    return Evaluation("real", tables, {"leave_gap_out": rows}, names, known, gallery)
+    known = facts(predictors) | {"scored_dates": dates, "left_out": left_out}
+    return Evaluation("real", tables, {"leave_gap_out": rows}, [p.name for p in predictors], known, gallery)
 
 
-def evaluate_truth(settings: EvaluateSettings, predictors: list[Predictor], baselines: list[str]) -> Evaluation:
+def evaluate_truth(
+    settings: EvaluateSettings, predictors: Sequence[Predictor], watch: Callable[[Scored], None]
+) -> Evaluation:
     """The protocol on scenes with truth."""
-    protocol = TruthProtocol(
-        holdout=settings.holdout,
-        near_real_time=settings.near_real_time,
-        phenology=settings.phenology,
-        radar_level=settings.radar_level,
-        suspects=settings.suspects,
-        observations=settings.leave_gap_out,
-        observation_scenes=settings.observation_scenes,
-        distribution=settings.distribution,
-    )
+    protocol = TruthProtocol(settings.holdout, settings.near_real_time, settings.phenology)
     with progress(settings.scenes * len(predictors)) as step:
-        rows, gallery = score_scenes(open_scenes(settings), predictors, protocol, step=step)
+        rows, gallery = score_scenes(open_scenes(settings), predictors, protocol, step=step, watch=watch)
     tables = simulated_tables(rows, settings.bootstrap)
-    tables |= seed_spread(settings, pd.concat([tables["overall"].assign(bin="all"), tables["by_bin"]]), "bin")
-    if settings.model != NO_MODEL:
-        tables["checks"] = simulated_checks(tables, rows, MODEL, baselines, settings.observation_linear)
-    if settings.without_adversarial and "images" in tables:
-        tables["gate"] = gate_table(tables["overall"], tables["images"], MODEL, WITHOUT_ADVERSARIAL)
-    known = facts(settings, predictors) | {"scenes": list(dict.fromkeys(rows["holdout"].scene))}
-    return Evaluation("simulated", tables, rows, [predictor.name for predictor in predictors], known, gallery)
+    known = facts(predictors) | {"scenes": list(dict.fromkeys(rows["holdout"].scene))}
+    return Evaluation("simulated", tables, rows, [p.name for p in predictors], known, gallery)
 
 
 def cube_paths(settings: EvaluateSettings) -> list[Path]:

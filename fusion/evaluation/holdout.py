@@ -8,9 +8,9 @@ import xarray as xr
 from pydantic import Field
 
 from fusion.contract import STEP_DAYS
-from fusion.evaluation.images import gradient_error, gradient_spectrum_bias, gradient_spectrum_error, ssim
+from fusion.evaluation.images import gradient_error, ssim
 from fusion.evaluation.leave_gap_out import SEASONS, season_of
-from fusion.evaluation.metrics import Distribution, tally_groups
+from fusion.evaluation.metrics import tally_groups
 from fusion.evaluation.predictor import Prediction, Predictor, s2_obs
 from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
@@ -26,7 +26,6 @@ class Holdout(Rules):
 
     lengths_days: tuple[int, ...] = Field((20, 40, 60, 90, 120, 180, 240), min_length=1, description="to draw from")
     windows: int = Field(2, ge=0, description="withheld windows a scene")
-    step_days: int = Field(STEP_DAYS, ge=1, description="distance of the scored dates")
     frames: int = Field(6, ge=0, description="images a scene that are compared as images, inside the withheld windows")
     seed: int = Field(0, description="where the windows lie")
 
@@ -70,19 +69,19 @@ def withheld_windows(scene: TruthScene, rules: Holdout, index: int) -> list[tupl
 def withhold_scene(scene: TruthScene, rules: Holdout, index: int) -> WithheldScene:
     """The scene without the observations of its windows. Coarse composites and radar stay, as under clouds."""
     cube = scene.cube
-    days = np.arange(scene.truth_days[0], scene.truth_days[-1] + 1, rules.step_days)
+    days = np.arange(scene.truth_days[0], scene.truth_days[-1] + 1, STEP_DAYS)
     in_window = np.zeros(len(days), bool)
     for first, last in withheld_windows(scene, rules, index):
         cube = withhold_s2(cube, first, last)
         in_window |= (days >= first) & (days <= last)
     obs_days, observations = s2_obs(cube)
     gap = gap_to_nearest(obs_days, observations, days)
-    frame_missing = gap.reshape(len(days), -1).min(axis=1) > rules.step_days // 2
+    frame_missing = gap.reshape(len(days), -1).min(axis=1) > STEP_DAYS // 2
     return WithheldScene(scene.key, cube, days, scene.truth_at(days), gap, frame_missing, in_window, scene.parcel)
 
 
 def score_scene(
-    withheld: WithheldScene, predictor: Predictor, rules: Holdout, *, distribution: Distribution = "gaussian"
+    withheld: WithheldScene, predictor: Predictor, rules: Holdout
 ) -> tuple[pd.DataFrame, pd.DataFrame, Prediction]:
     """Score one predictor on one scene.
 
@@ -91,13 +90,12 @@ def score_scene(
     sums : pandas.DataFrame
         One row for each (unit, bin, season, frame_missing) that occurs; ``unit`` is ``pixel`` or ``field``.
     images : pandas.DataFrame
-        One row for each scored frame: ``gap_days`` (median), ``ssim``, ``gradient_error``, ``spectrum_error``,
-        ``spectrum_bias``.
+        One row for each scored frame: ``gap_days`` (median), ``ssim``, ``gradient_error``.
     prediction : Prediction
         What was predicted at ``withheld.days``.
     """
     prediction = predictor.predict(withheld.cube, withheld.days.astype("datetime64[D]"), target="ndvi")
-    rows = pixel_rows(withheld, prediction, distribution)
+    rows = pixel_rows(withheld, prediction)
     if withheld.parcel is not None:
         rows += field_rows(withheld, prediction)
     marks = {"scene": withheld.key, "predictor": predictor.name}
@@ -106,11 +104,11 @@ def score_scene(
     return sums, images, prediction
 
 
-def pixel_rows(withheld: WithheldScene, prediction: Prediction, distribution: Distribution) -> list[dict]:
+def pixel_rows(withheld: WithheldScene, prediction: Prediction) -> list[dict]:
     """Sums over pixels, grouped by bin, season and missing frame."""
     season = np.searchsorted(np.sort(SEASONS), season_of(withheld.days))
     code = group_code(gap_bin(withheld.gap_days), season[:, None, None], withheld.frame_missing[:, None, None])
-    sums = tally_groups(prediction.ndvi, withheld.reference, prediction.sigma, code, 40, distribution=distribution)
+    sums = tally_groups(prediction.ndvi, withheld.reference, prediction.sigma, code, 40)
     return rows_of(sums, "pixel")
 
 
@@ -166,8 +164,6 @@ def image_rows(withheld: WithheldScene, ndvi: np.ndarray, rules: Holdout) -> lis
             "gap_days": float(np.median(withheld.gap_days[row])),
             "ssim": ssim(ndvi[row], withheld.reference[row]),
             "gradient_error": gradient_error(ndvi[row], withheld.reference[row]),
-            "spectrum_error": gradient_spectrum_error(ndvi[row], withheld.reference[row]),
-            "spectrum_bias": gradient_spectrum_bias(ndvi[row], withheld.reference[row]),
         }
         for row in scored_frames(withheld, rules.frames)
     ]

@@ -1,4 +1,4 @@
-"""Metrics of whole NDVI images: structure, edges and texture. Frames are (y, x); NaN is no value."""
+"""Metrics of whole NDVI images: structure and edges. Frames are (y, x); NaN is no value."""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -7,8 +7,6 @@ from fusion.contract import NDVI_MAX, NDVI_MIN
 
 SSIM_SIGMA_PX = 1.5  # the gaussian window of Wang et al. 2004
 SSIM_K1, SSIM_K2 = 0.01, 0.03
-SPECTRUM_MIN_PX = 16  # smaller frames have too few radial frequencies
-SPECTRUM_FLOOR = 1e-12  # NDVI^2; keeps the logarithm of a perfectly flat image finite
 
 
 def gradient_magnitude(frame: np.ndarray) -> np.ndarray:
@@ -47,55 +45,3 @@ def ssim(prediction: np.ndarray, reference: np.ndarray) -> float:
     c1, c2 = (SSIM_K1 * (NDVI_MAX - NDVI_MIN)) ** 2, (SSIM_K2 * (NDVI_MAX - NDVI_MIN)) ** 2
     score = (2 * mean_a * mean_b + c1) * (2 * cov + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
     return float(score[pair].mean())
-
-
-def radial_power(image: np.ndarray) -> np.ndarray:
-    """Radially averaged power spectrum of a NaN-free image about its mean, from frequency 1 up to Nyquist.
-
-    Frequencies are whole cycles per shorter side. A Hann window keeps the image border out of the spectrum.
-    """
-    height, width = image.shape
-    window = np.hanning(height)[:, None] * np.hanning(width)[None, :]
-    centred = (image - np.average(image, weights=window)) * window
-    power = np.abs(np.fft.fft2(centred)) ** 2 / (window**2).sum()
-    side = min(height, width)
-    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :]) * side
-    ring = np.rint(radius).astype(int)
-    inside = (ring >= 1) & (ring <= side // 2)
-    total = np.bincount(ring[inside], weights=power[inside], minlength=side // 2 + 1)
-    count = np.bincount(ring[inside], minlength=side // 2 + 1)
-    return total[1:] / count[1:]
-
-
-def gradient_spectrum(frame: np.ndarray) -> np.ndarray | None:
-    """log10 of the radially averaged power spectrum of a frame's NDVI gradient magnitude, from frequency 1 to Nyquist.
-
-    None for frames with gaps or under 16 px.
-    """
-    if min(frame.shape) < SPECTRUM_MIN_PX or not np.isfinite(frame).all():
-        return None
-    return np.log10(radial_power(gradient_magnitude(frame)) + SPECTRUM_FLOOR)
-
-
-def gradient_spectrum_error(prediction: np.ndarray, reference: np.ndarray) -> float:
-    """Mean over the upper half of the radial frequencies of |log10 P_prediction - log10 P_reference|.
-
-    P is the radially averaged power spectrum of the NDVI gradient magnitude: too smooth a prediction has too little
-    power at high frequencies. 0 is equal, 1 is a factor of ten. NaN for frames with gaps or under 16 px.
-    """
-    return float(np.abs(_upper_spectrum_difference(prediction, reference)).mean())
-
-
-def gradient_spectrum_bias(prediction: np.ndarray, reference: np.ndarray) -> float:
-    """The same without the absolute value: negative is too smooth, positive too rough.
-
-    Near 0 beside a large :func:`gradient_spectrum_error`: contrasts between fields are wrong, not the texture.
-    """
-    return float(_upper_spectrum_difference(prediction, reference).mean())
-
-
-def _upper_spectrum_difference(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    predicted, true = gradient_spectrum(prediction), gradient_spectrum(reference)
-    if predicted is None or true is None:
-        return np.array([np.nan])
-    return (predicted - true)[true.size // 2 :]

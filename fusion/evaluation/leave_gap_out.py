@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from fusion.contract import S2NDVI, ContractError, check_cube
 from fusion.evaluation.images import gradient_error, ssim
-from fusion.evaluation.metrics import Distribution, tally
+from fusion.evaluation.metrics import tally
 from fusion.evaluation.predictor import Predictor, to_days
 from fusion.evaluation.rules import Rules
 from fusion.evaluation.withholding import withhold_window
@@ -85,7 +85,6 @@ def leave_gap_out(
     rules: LeaveGapOut,
     *,
     site: str = "cube",
-    distribution: Distribution = "gaussian",
     watch: Watcher | None = None,
 ) -> pd.DataFrame:
     """Score every predictor at every scorable date and gap.
@@ -111,7 +110,7 @@ def leave_gap_out(
                 ndvi, sigma = predictor.predict(withheld, np.array([day]).astype("datetime64[D]"), target="observation")
                 if watch is not None:
                     watch(predictor.name, gap, ndvi[0], reference)
-                sums = tally(ndvi[0], reference, None if sigma is None else sigma[0], distribution=distribution)
+                sums = tally(ndvi[0], reference, None if sigma is None else sigma[0])
                 rows.append(
                     {
                         "site": site,

@@ -6,20 +6,13 @@ added up, grouped and bootstrapped without keeping a pixel.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from scipy.special import erf
 
-Distribution = Literal["gaussian", "laplace"]
-COVERAGE_LEVELS = (50, 80, 90)
-
-# Half width of the central interval in standard deviations. Gaussian: the normal quantile at (1 + p) / 2.
-# Laplace with scale b = sigma / sqrt(2): -b * ln(1 - p).
-HALF_WIDTHS: dict[str, dict[int, float]] = {
-    "gaussian": {50: 0.6744897501960817, 80: 1.2815515655446004, 90: 1.6448536269514722},
-    "laplace": {level: float(-np.log(1 - level / 100) / np.sqrt(2)) for level in COVERAGE_LEVELS},
-}
+# half width of the central interval of a Gaussian in standard deviations: the normal quantile at (1 + p) / 2
+HALF_WIDTHS = {50: 0.6744897501960817, 80: 1.2815515655446004, 90: 1.6448536269514722}
+COVERAGE_LEVELS = tuple(HALF_WIDTHS)
 
 SUMS = (
     "n",
@@ -35,8 +28,8 @@ SUMS = (
 )
 
 
-def crps(error: np.ndarray, sigma: np.ndarray, distribution: Distribution = "gaussian") -> np.ndarray:
-    """Continuous ranked probability score of each value, NDVI units, lower is better.
+def crps(error: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """Continuous ranked probability score of each value under a Gaussian, NDVI units, lower is better.
 
     Parameters
     ----------
@@ -44,30 +37,18 @@ def crps(error: np.ndarray, sigma: np.ndarray, distribution: Distribution = "gau
         Prediction minus reference.
     sigma : ndarray
         Standard deviation of the predictive distribution, > 0.
-    distribution : {"gaussian", "laplace"}
-        Shape of the predictive distribution.
 
     Notes
     -----
-    Gaussian: Gneiting and Raftery 2007, doi:10.1198/016214506000001437. Laplace with scale b: |e| + b exp(-|e|/b)
-    - 3b/4, Jordan et al. 2019, doi:10.18637/jss.v090.i12.
+    Gneiting and Raftery 2007, doi:10.1198/016214506000001437.
     """
-    if distribution == "laplace":
-        scale = sigma / np.sqrt(2)
-        return np.abs(error) + scale * np.exp(-np.abs(error) / scale) - 0.75 * scale
     z = error / sigma
     density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
     return sigma * (z * erf(z / np.sqrt(2)) + 2 * density - 1 / np.sqrt(np.pi))
 
 
 def tally_groups(
-    prediction: np.ndarray,
-    reference: np.ndarray,
-    sigma: np.ndarray | None,
-    groups: np.ndarray,
-    count: int,
-    *,
-    distribution: Distribution = "gaussian",
+    prediction: np.ndarray, reference: np.ndarray, sigma: np.ndarray | None, groups: np.ndarray, count: int
 ) -> dict[str, np.ndarray]:
     """Sums for each of ``count`` groups over the pixels that have both a prediction and a reference.
 
@@ -108,27 +89,20 @@ def tally_groups(
     spread = np.asarray(sigma, np.float64)[pair]
     known = np.isfinite(spread) & (spread > 0)
     spread, error, group = spread[known], error[known], group[known]
-    half = HALF_WIDTHS[distribution]
     sums.update(
         n_sigma=total(group),
-        crps=total(group, crps(error, spread, distribution)),
-        width_90=total(group, 2 * half[90] * spread),
+        crps=total(group, crps(error, spread)),
+        width_90=total(group, 2 * HALF_WIDTHS[90] * spread),
     )
     for level in COVERAGE_LEVELS:
-        sums[f"inside_{level}"] = total(group, (np.abs(error) <= half[level] * spread).astype(np.float64))
+        sums[f"inside_{level}"] = total(group, (np.abs(error) <= HALF_WIDTHS[level] * spread).astype(np.float64))
     return sums
 
 
-def tally(
-    prediction: np.ndarray,
-    reference: np.ndarray,
-    sigma: np.ndarray | None = None,
-    *,
-    distribution: Distribution = "gaussian",
-) -> dict[str, float]:
+def tally(prediction: np.ndarray, reference: np.ndarray, sigma: np.ndarray | None = None) -> dict[str, float]:
     """:func:`tally_groups` with every pixel in one group, as plain numbers."""
     everything = np.zeros(np.shape(prediction), np.int64)
-    sums = tally_groups(prediction, reference, sigma, everything, 1, distribution=distribution)
+    sums = tally_groups(prediction, reference, sigma, everything, 1)
     return {name: float(values[0]) for name, values in sums.items()}
 
 
@@ -153,17 +127,6 @@ class Metric:
     unit: str
     source: str
     formula: Callable[[Mapping[str, float]], float]
-
-    def __call__(
-        self,
-        prediction: np.ndarray,
-        reference: np.ndarray,
-        sigma: np.ndarray | None = None,
-        *,
-        distribution: Distribution = "gaussian",
-    ) -> float:
-        """The score of arrays of equal shape; pixels where either is NaN do not count."""
-        return self.formula(tally(prediction, reference, sigma, distribution=distribution))
 
 
 def coverage_metric(level: int) -> Metric:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from fusion.evaluation.metrics import Distribution, tally
+from fusion.evaluation.metrics import tally
 from fusion.evaluation.predictor import Predictor, s2_obs
 from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
@@ -33,9 +33,7 @@ def issue_days(scene: TruthScene, rules: NearRealTime) -> np.ndarray:
     return np.linspace(first, last, rules.dates + 2)[1:-1].round().astype(np.int64)
 
 
-def score_lags(
-    scene: TruthScene, predictor: Predictor, rules: NearRealTime, *, distribution: Distribution = "gaussian"
-) -> pd.DataFrame:
+def score_lags(scene: TruthScene, predictor: Predictor, rules: NearRealTime) -> pd.DataFrame:
     """One row for each date and lag, and one with ``lag_days`` NaN for the hindcast that knows everything."""
     rows = []
     obs_days, observations = s2_obs(scene.cube)
@@ -47,7 +45,7 @@ def score_lags(
             if known.sizes["t"] == 0:
                 continue
             ndvi, sigma = predictor.predict(known, np.array([day]).astype("datetime64[D]"), target="ndvi")
-            sums = tally(ndvi[0], reference, None if sigma is None else sigma[0], distribution=distribution)
+            sums = tally(ndvi[0], reference, None if sigma is None else sigma[0])
             label = {"scene": scene.key, "predictor": predictor.name, "day": int(day)}
             rows.append(label | {"lag_days": np.nan if lag is None else lag} | sums)
     return pd.DataFrame(rows)

@@ -179,7 +179,7 @@ def season_table(rows: pd.DataFrame) -> pd.DataFrame:
         if error.size:
             row |= {"rmse_days": root_mean_square(error), "bias_days": float(error.mean())}
             row |= {"median_absolute_days": float(np.median(np.abs(error)))}
-            inside = np.abs(group.error_days) <= HALF_WIDTHS["gaussian"][90] * group.sigma_days
+            inside = np.abs(group.error_days) <= HALF_WIDTHS[90] * group.sigma_days
             row |= {"coverage_90": 100 * float(inside[group.error_days.notna()].mean())}
         both = group.dropna(subset=["error_days", "observations_error_days"])
         row |= {"n_both": len(both)}

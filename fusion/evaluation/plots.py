@@ -11,7 +11,7 @@ from fusion.contract import NDVI_MAX, NDVI_MIN
 from fusion.evaluation.gallery import Gallery
 from fusion.evaluation.leave_gap_out import SEASONS
 from fusion.evaluation.metrics import COVERAGE_LEVELS, HALF_WIDTHS
-from fusion.evaluation.predictor import LINEAR, MODEL, SIDE_BY_SIDE, WITHOUT_ADVERSARIAL
+from fusion.evaluation.predictor import LINEAR, MODEL
 from fusion.whole_file import whole_file
 
 COLOURS = ("#0b6e4f", "#d1495b", "#30638e", "#edae49", "#7d5ba6", "#8c8c8c", "#00798c", "#a0522d")
@@ -55,8 +55,8 @@ def colour_of(predictors: Sequence[str]) -> dict[str, str]:
 
 
 def told_apart(predictors: Sequence[str], available: Sequence[str], count: int) -> list[str]:
-    """The ``count`` predictors that say most side by side: the model, linear, the net without its adversarial part."""
-    first = [name for name in (MODEL, LINEAR, WITHOUT_ADVERSARIAL) if name in available]
+    """The first ``count`` of the predictors to show side by side: the model, linear, then the others."""
+    first = [name for name in (MODEL, LINEAR) if name in available]
     return [*first, *[name for name in predictors if name in available and name not in first]][:count]
 
 
@@ -129,7 +129,7 @@ def plot_series(gallery: Gallery, predictors: Sequence[str]) -> Any:
         colour = colour_of(predictors)[name]
         axis.plot(dates, ndvi, color=colour, lw=1.4, label=name)
         if sigma is not None:
-            half = HALF_WIDTHS["gaussian"][90] * sigma
+            half = HALF_WIDTHS[90] * sigma
             axis.fill_between(dates, ndvi - half, ndvi + half, color=colour, alpha=0.18, lw=0, label="90 %")
     for observations, style, label in (
         (gallery.observations, "o", "observations"),
@@ -154,42 +154,6 @@ def plot_frames(gallery: Gallery, predictors: Sequence[str]) -> Any:
         axis.set_title(name if name != "truth" else f"truth, {gallery.frame_date}", fontsize=8)
         axis.set_axis_off()
     figure.colorbar(image, ax=list(np.atleast_1d(axes)), shrink=0.8, label="NDVI")
-    return figure
-
-
-def plot_gaps(gallery: Gallery) -> Any:
-    """A date in the middle of a 60-day gap, one scene a row: truth, linear, without and with the adversarial part."""
-    names = ["truth", *[name for name in SIDE_BY_SIDE if name in gallery.gaps[0].frames]]
-    width, height = 1.9 * len(names) + 0.7, 2.15 * len(gallery.gaps) + 0.2
-    figure, axes = new_figure(columns=len(names), rows=len(gallery.gaps), width=width, height=height)
-    titles = {MODEL: "with adversarial"} if WITHOUT_ADVERSARIAL in names else {}
-    for row, example in zip(np.reshape(axes, (len(gallery.gaps), len(names))), gallery.gaps, strict=True):
-        truth, image = example.frames["truth"], None
-        low, high = np.nanpercentile(truth, (1, 99))
-        for axis, name in zip(row, names, strict=True):
-            frame = example.frames[name]
-            image = axis.imshow(frame, vmin=low, vmax=high, cmap="YlGn", interpolation="nearest")
-            axis.set_xticks([])
-            axis.set_yticks([])
-            axis.grid(False)
-            error = "" if name == "truth" else f"\nMAE {np.nanmean(np.abs(frame - truth)):.3f}"
-            axis.set_title(f"{titles.get(name, name)}{error}", fontsize=8)
-        row[0].set_ylabel(f"{example.date}\ngap of {example.gap_days} days", fontsize=7)
-        figure.colorbar(image, ax=list(row), shrink=0.85, label="NDVI")
-    return figure
-
-
-def plot_spectra(gallery: Gallery, predictors: Sequence[str]) -> Any:
-    """Mean power spectrum of the NDVI gradient inside withheld gaps; the spectrum error scores the shaded half."""
-    figure, axis = new_figure()
-    for name in ("truth", *told_apart(predictors, list(gallery.spectra), 4)):
-        total, count = gallery.spectra[name]
-        frequency = np.arange(1, total.size + 1) / (2 * total.size)
-        style = {"color": "0.15", "lw": 1.8} if name == "truth" else {"color": colour_of(predictors)[name], "lw": 1.2}
-        axis.plot(frequency, 10 ** (total / count), label=name, **style)
-    axis.axvspan(0.25, 0.5, color="0.95", zorder=0)
-    axis.set(xlabel="cycles a pixel of 10 m", ylabel="power of the NDVI gradient", yscale="log", xlim=(0, 0.5))
-    axis.legend(frameon=False, fontsize=7, ncol=2)
     return figure
 
 

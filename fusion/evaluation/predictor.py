@@ -13,9 +13,8 @@ from fusion.inference.locate import locate_model
 from fusion.inference.session import ModelSession, load_session
 from fusion.place import latitude_of
 
-MODEL, LINEAR, WITHOUT_ADVERSARIAL = "model", "linear", "without adversarial"
+MODEL, LINEAR = "model", "linear"
 OTHER_SENSORS = (*RADAR_BANDS, COARSE_NDVI)
-SIDE_BY_SIDE = (LINEAR, WITHOUT_ADVERSARIAL, MODEL)  # what a picture shows beside the truth, from left to right
 
 Target = Literal["observation", "ndvi"]  # what sigma refers to: a noisy observation, or the clean signal behind it
 
@@ -89,7 +88,7 @@ class ModelPredictor:
 
 @dataclass(frozen=True)
 class Without:
-    """A predictor that is not shown some bands: the ablations, and the S2-only net."""
+    """A predictor that is not shown some bands: an ablation."""
 
     inner: Predictor
     bands: tuple[str, ...]

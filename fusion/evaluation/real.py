@@ -9,7 +9,6 @@ import xarray as xr
 from fusion.contract import ContractError
 from fusion.evaluation.gallery import Gallery
 from fusion.evaluation.leave_gap_out import LeaveGapOut, leave_gap_out
-from fusion.evaluation.metrics import Distribution
 from fusion.evaluation.predictor import Predictor
 from fusion.evaluation.summaries import Bootstrap, difference_to, in_season_order, over_dates
 
@@ -21,7 +20,6 @@ def score_cubes(
     predictors: Sequence[Predictor],
     rules: LeaveGapOut,
     *,
-    distribution: Distribution,
     step: Callable[[str], None] = lambda _: None,
 ) -> tuple[pd.DataFrame, Gallery, dict[str, str]]:
     """Leave-gap-out rows of every cube, the density of scored pixels, and the cubes that could not be scored with why.
@@ -41,7 +39,6 @@ def score_cubes(
                 predictors,
                 rules,
                 site=site,
-                distribution=distribution,
                 watch=lambda name, _, ndvi, reference: gallery.count(name, ndvi, reference),
             )
         except ContractError as error:

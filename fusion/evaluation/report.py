@@ -104,10 +104,6 @@ def write_figures(evaluation: Evaluation, folder: Path, figure_format: str = "pn
     if gallery.series_days is not None:
         drawn["example_series"] = plots.plot_series(gallery, names)
         drawn["example_images"] = plots.plot_frames(gallery, names)
-    if gallery.gaps:
-        drawn["gap_60_days"] = plots.plot_gaps(gallery)
-    if gallery.spectra:
-        drawn["gradient_spectrum"] = plots.plot_spectra(gallery, names)
     if "lags" in tables:
         drawn["mae_by_lag"] = plots.plot_lags(tables["lags"], names)
     if "season_dates" in tables:
@@ -142,15 +138,11 @@ def show(evaluation: Evaluation) -> Group:
             parts.append(pivot(rows, "gap_days", "median_absolute_days", title, digits=1))
             title = f"{event} RMSE over that of the gappy observations, where both found the season"
             parts.append(pivot(rows, "gap_days", "observations_rmse_ratio", title, digits=2))
-    for name in ("images", "coarse_consistency", "radar_level", "suspect_observations", "seeds", "gate", "checks"):
-        if name in tables:
-            parts.append(flat(tables[name], name.replace("_", " ")))
+    if "images" in tables:
+        parts.append(flat(tables["images"], "images"))
     if "lags" in tables:
         lags = tables["lags"].assign(lag=[("hindcast" if np.isnan(x) else int(x)) for x in tables["lags"].lag_days])
         parts.append(pivot(lags, "lag", "mae", "MAE by lag in days (near real time)", digits=3))
-    if "against_observations" in tables:
-        title = "MAE against the scenes' own observations, withheld days each side"
-        parts.append(pivot(tables["against_observations"], "gap_days", "mae", title))
     return Group(*parts)
 
 

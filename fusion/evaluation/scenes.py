@@ -11,6 +11,7 @@ import xarray as xr
 from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, VH, VV, ContractError
 from fusion.features.coarse_operator import FINE_PIXEL_M
 from fusion.features.observations import Observations
+from fusion.features.truth import truth_on_days
 
 
 class SceneWithTruth(Protocol):
@@ -48,9 +49,7 @@ class TruthScene:
 
     def truth_at(self, days: np.ndarray) -> np.ndarray:
         """Truth on the given days, float32 (n, y, x); NaN on days outside it."""
-        rows = np.clip(np.searchsorted(self.truth_days, days), 0, len(self.truth_days) - 1)
-        found = self.truth_days[rows] == days
-        return np.where(found[:, None, None], self.truth[rows], np.float32(np.nan)).astype(np.float32)
+        return truth_on_days(self.truth_days, self.truth, days)
 
 
 def cube_from_observations(observations: Observations) -> xr.DataArray:

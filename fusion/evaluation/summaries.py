@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from pydantic import Field
 
@@ -17,7 +16,6 @@ class Bootstrap(Rules):
 
     level: float = Field(0.9, gt=0, lt=1, description="probability inside an interval")
     draws: int = Field(2000, ge=10, description="resamples")
-    seed: int = Field(0, description="of the resampling")
 
     @property
     def arguments(self) -> dict:
@@ -95,27 +93,11 @@ def lag_curve(rows: pd.DataFrame, *, bootstrap: Bootstrap) -> pd.DataFrame:
     return table
 
 
-def coarse_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """RMSE and bias at 300 m and ten days against the aggregated truth."""
-    sums = rows.groupby("predictor", sort=False)[["n", "error", "squared_error"]].sum()
-    rmse, bias = np.sqrt(sums.squared_error / sums.n), sums.error / sums.n
-    table = pd.DataFrame({"rmse": rmse, "bias": bias, "n": sums.n.astype(int)})
-    return table.reset_index()
-
-
 def image_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean image metrics of the frames inside withheld windows."""
-    columns = ["ssim", "gradient_error", "spectrum_error", "spectrum_bias"]
+    columns = ["ssim", "gradient_error"]
     table = rows.groupby("predictor", sort=False)[columns].mean()
     return table.assign(frames=rows.groupby("predictor", sort=False).size()).reset_index()
-
-
-def seed_table(table: pd.DataFrame, by: str, models: Sequence[str]) -> pd.DataFrame:
-    """Mean, sample standard deviation and range of the MAE over models trained alike from different seeds."""
-    rows = table[table.predictor.isin(models)]
-    spread = rows.groupby(by, sort=False).mae.agg(["size", "mean", "std", "min", "max"])
-    names = {"size": "models", "mean": "mae_mean", "std": "mae_std", "min": "mae_min", "max": "mae_max"}
-    return spread.rename(columns=names).reset_index()
 
 
 def in_season_order(table: pd.DataFrame) -> pd.DataFrame:

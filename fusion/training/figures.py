@@ -123,7 +123,7 @@ def draw_series(example: Example) -> Any:
     for axis, (y, x) in zip(axes, places, strict=True):
         first, last = (np.datetime64(day, "D") for day in example.window)
         axis.axvspan(first, last, color="0.93", lw=0, label="withheld window")
-        ndvi, half = example.ndvi[:, y, x], HALF_WIDTHS["gaussian"][90] * example.sigma[:, y, x]
+        ndvi, half = example.ndvi[:, y, x], HALF_WIDTHS[90] * example.sigma[:, y, x]
         axis.fill_between(dates, ndvi - half, ndvi + half, color=MODEL, alpha=0.18, lw=0, label="90 % band")
         if example.has_truth:
             axis.plot(dates, example.reference[:, y, x], color=TRUTH, lw=1.1, label="truth")

@@ -174,6 +174,14 @@ def test_what_docstrings_refer_to_exists(package: str) -> None:
     assert not (lost := sorted(pair for pair in told if not exists(pair[1]))), f"module, lost reference: {lost}"
 
 
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_the_product_does_not_import_the_laboratory(name: str) -> None:
+    """Benchmarks and tests are not installed, so an import of them works in a checkout only."""
+    outside = [f"{target}, line {line}" for target, line, _ in imported(MODULES[name])
+               if target.split(".")[0] in ("benchmarks", "tests")]  # fmt: skip
+    assert not outside, f"{MODULES[name].relative_to(ROOT)} imports {outside}"
+
+
 def test_no_circles() -> None:
     arrows = {
         name: {target for target, _, top in imported(path) if top and target in MODULES and target != name}

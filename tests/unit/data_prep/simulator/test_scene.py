@@ -1,4 +1,4 @@
-"""A whole scene: the same seed gives the same scene, ranges, dates, speed, difficulty."""
+"""A whole scene: the same seed gives the same scene, ranges, dates, speed."""
 
 import time
 
@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from data_prep.commands.realism import scene_difficulty
-from data_prep.simulator.difficulty import GAPS_D, REAL_LINEAR_MAE
 from data_prep.simulator.scene import SimulatedScene, simulate_observations
 from data_prep.simulator.settings import OpticsSettings, RadarSettings, SceneSettings
 from data_prep.simulator.stream import SimulatedScenes
@@ -101,12 +99,3 @@ def test_speed(settings):
     for seed in range(3):
         simulate_observations(full, seed)
     assert (time.process_time() - start) / 3 < 0.6
-
-
-@pytest.mark.slow
-def test_as_hard_as_real_observations():
-    """Linear interpolation on simulated observations within 15 % of its error on real observations, at every gap."""
-    errors, dates = scene_difficulty(SceneSettings(height=32, width=32), seed=3_000, count=120)
-    assert dates.sum() > 1000
-    for gap, mine, real in zip(GAPS_D, np.nanmean(errors, axis=0), REAL_LINEAR_MAE, strict=True):
-        assert mine == pytest.approx(real, rel=0.15), f"gap {gap} d"

@@ -16,7 +16,7 @@ from fusion.evaluation.report import plain, slug
 from fusion.evaluation.tracking import Tracking, metric_values, parameters, record
 from tests.factory import mock_store
 
-NDVI_READER = {"_target_": "fusion.evaluation.readers.open_ndvi"}
+NDVI_READER = {"_target_": "fusion.data.ndvi_files.open_ndvi"}
 
 
 def series_file(folder: Path, name: str = "site.csv", years: int = 2) -> Path:
@@ -73,7 +73,6 @@ def test_a_store_is_scored_by_its_split(tmp_path):
     quiet = {
         "near_real_time": {"scenes": 0},
         "phenology": {"scenes": 0},
-        "observation_scenes": 0,
         "holdout": {"windows": 0},
     }
     opener = {"_target_": "fusion.data.store.PatchStore.open"}
@@ -110,8 +109,6 @@ def test_further_nets_have_names_of_ones_own(tmp_path, said):
 def test_contradictions_are_refused(tmp_path):
     with pytest.raises(ValidationError, match="either cube=PATH"):
         settings_of(tmp_path, cube="a.nc", store="b.zarr")
-    with pytest.raises(ValidationError, match="the adversarial gate needs truth"):
-        settings_of(tmp_path, model="shipped", cube="a.nc", without_adversarial="x")
     with pytest.raises(ValidationError, match="expected some of"):
         settings_of(tmp_path, baselines=("cubic",))
     with pytest.raises(ValidationError, match="leaves nothing to compare"):
@@ -125,7 +122,7 @@ def test_contradictions_are_refused(tmp_path):
 
 
 def test_every_reader_composes():
-    for reader, target in (("cube", "data_prep.cube.open_cube"), ("ndvi", "fusion.evaluation.readers.open_ndvi")):
+    for reader, target in (("cube", "data_prep.cube.open_cube"), ("ndvi", "fusion.data.ndvi_files.open_ndvi")):
         settings = load_settings("evaluate", EvaluateSettings, ["out=x", f"reader={reader}"])
         assert settings.reader["_target_"] == target
     square = load_settings("evaluate", EvaluateSettings, ["out=x", "reader=scl_square"]).reader["settings"]

@@ -4,7 +4,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from fusion.contract import COARSE_NDVI, S2NDVI
 from fusion.evaluation.predictor import Prediction, Target
+from fusion.evaluation.scenes import TruthScene
+
+DAY0 = int(np.datetime64("2020-01-01", "D").astype(int))
 
 
 def cube_of(
@@ -38,3 +42,19 @@ class Recorder:
         shape = (len(dates), cube.sizes["y"], cube.sizes["x"])
         sigma = None if self.sigma is None else np.full(shape, self.sigma)
         return Prediction(np.full(shape, self.value), sigma)
+
+
+def scene_of(truth: np.ndarray, obs_every: int = 5, parcel: np.ndarray | None = None, key: str = "s") -> TruthScene:
+    """A scene whose observations equal its truth, every ``obs_every`` days."""
+    days = DAY0 + np.arange(len(truth))
+    at = np.arange(0, len(truth), obs_every)
+    cube = cube_of({S2NDVI: truth[at], COARSE_NDVI: truth[at]}, step_days=obs_every)
+    return TruthScene(key, cube, days, truth.astype(np.float32), parcel)
+
+
+def ramp(days: int = 400, size: int = 4) -> np.ndarray:
+    return np.broadcast_to((0.2 + 0.0015 * np.arange(days))[:, None, None], (days, size, size)).astype(np.float32)
+
+
+def texture(seed: int, size: int = 32) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(0.2, 0.8, (size, size))

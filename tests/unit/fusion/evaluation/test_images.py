@@ -3,18 +3,8 @@
 import numpy as np
 import pytest
 
-from fusion.evaluation.images import (
-    gradient_error,
-    gradient_magnitude,
-    gradient_spectrum_bias,
-    gradient_spectrum_error,
-    radial_power,
-    ssim,
-)
-
-
-def texture(seed: int, size: int = 32) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(0.2, 0.8, (size, size))
+from fusion.evaluation.images import gradient_error, gradient_magnitude, ssim
+from tests.unit.fusion.evaluation.cubes import texture
 
 
 def test_gradient_of_a_slope():
@@ -45,27 +35,3 @@ def test_ssim_counts_common_pixels_only():
     holed[:8] = np.nan
     assert ssim(holed, image) == pytest.approx(1.0)
     assert np.isnan(ssim(np.full((8, 8), np.nan), image[:8, :8]))
-
-
-def test_power_of_a_wave_stands_at_its_frequency():
-    wave = np.sin(2 * np.pi * 5 * np.arange(64) / 64)[None, :].repeat(64, axis=0)
-    assert radial_power(wave).argmax() == 5 - 1  # the first ring is frequency 1
-
-
-def test_spectrum_error_of_scaled_texture_is_the_logarithm_of_the_squared_scale():
-    # halving the contrast quarters the power at every frequency: |log10(1/4)| = 0.60206
-    frame = texture(3)
-    assert gradient_spectrum_error(0.5 * frame, frame) == pytest.approx(np.log10(4), abs=1e-6)
-    assert gradient_spectrum_bias(0.5 * frame, frame) == pytest.approx(-np.log10(4), abs=1e-6)  # too smooth
-    assert gradient_spectrum_error(frame, frame) == gradient_spectrum_bias(frame, frame) == 0.0
-
-
-def test_smoothing_costs_spectrum_and_gaps_or_tiny_frames_give_nan():
-    from scipy.ndimage import uniform_filter
-
-    frame = texture(4)
-    assert gradient_spectrum_error(uniform_filter(frame, 3), frame) > 0.5
-    holed = frame.copy()
-    holed[0, 0] = np.nan
-    assert np.isnan(gradient_spectrum_error(holed, frame)) and np.isnan(gradient_spectrum_bias(holed, frame))
-    assert np.isnan(gradient_spectrum_error(frame[:8, :8], frame[:8, :8]))

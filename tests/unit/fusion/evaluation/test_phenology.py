@@ -6,7 +6,6 @@ import pytest
 
 from fusion.contract import S2NDVI
 from fusion.evaluation.baselines import Linear
-from fusion.evaluation.checks import season_date_checks
 from fusion.evaluation.phenology import (
     OBS,
     PhenologyRules,
@@ -115,13 +114,3 @@ def test_table_by_hand():
     assert table.bias_days == pytest.approx(4 / 3) and table.missed_percent == 25.0 and table.n == 4
     assert table.coverage_90 == pytest.approx(200 / 3)  # 4 days lie outside +-1.645 x 2
     assert table.n_both == 2 and table.observations_rmse_ratio == pytest.approx(0.5)  # only pixels 1 and 2 have both
-
-
-def test_checks_compare_with_the_observations_with_and_without_a_gap():
-    row = {"predictor": "model", "event": "EOS", "observations_rmse_ratio": 0.5, "median_absolute_days": 4.0}
-    found = season_date_checks(pd.DataFrame([{**row, "gap_days": gap} for gap in (0, 30, 60)]), "model")
-    assert [(r["check"], r["passed"]) for r in found] == [
-        ("EOS RMSE / observations, 0 d gap", False),
-        ("EOS RMSE / observations, 60 d gap", False),
-        ("EOS median |error| (d), 60 d gap", True),
-    ]

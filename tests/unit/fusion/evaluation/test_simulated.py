@@ -1,50 +1,29 @@
-"""Scores against truth: bins, withheld windows, lags, coarse consistency; numbers derived by hand."""
+"""Scores against truth: bins, withheld windows, lags; numbers derived by hand."""
 
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from fusion.contract import COARSE_NDVI, S2NDVI, VH, VV, ContractError
 from fusion.evaluation.baselines import Linear
-from fusion.evaluation.coarse_consistency import coarse_centres, coarse_errors
 from fusion.evaluation.gallery import Gallery
-from fusion.evaluation.gap_example import GapExample, gap_example, middle_of_gap
 from fusion.evaluation.holdout import (
     GAP_BINS,
     Holdout,
     gap_bin,
     score_scene,
-    scored_frames,
     withheld_windows,
     withhold_scene,
 )
-from fusion.evaluation.images import gradient_spectrum
 from fusion.evaluation.near_real_time import NearRealTime, issue_days, score_lags
-from fusion.evaluation.plots import plot_gaps
 from fusion.evaluation.predictor import Prediction, to_days
-from fusion.evaluation.radar_level import RadarLevel, radar_level_table, score_radar_level
 from fusion.evaluation.scenes import TruthScene, cube_from_observations, on_dates_of, truth_scenes
-from fusion.evaluation.summaries import Bootstrap, coarse_table, lag_curve, pooled, seed_table
-from fusion.evaluation.suspects import SuspectRules, score_suspects, suspect_table
+from fusion.evaluation.summaries import Bootstrap, lag_curve, pooled
 from fusion.features.observations import Observations
-from tests.unit.fusion.evaluation.cubes import Recorder, cube_of
+from tests.unit.fusion.evaluation.cubes import DAY0, Recorder, cube_of, ramp, scene_of, texture
 
-DAY0 = int(np.datetime64("2020-01-01", "D").astype(int))
 QUICK = Bootstrap(draws=50)
-
-
-def scene_of(truth: np.ndarray, obs_every: int = 5, parcel: np.ndarray | None = None, key: str = "s") -> TruthScene:
-    """A scene whose observations equal its truth, every ``obs_every`` days."""
-    days = DAY0 + np.arange(len(truth))
-    at = np.arange(0, len(truth), obs_every)
-    cube = cube_of({S2NDVI: truth[at], COARSE_NDVI: truth[at]}, step_days=obs_every)
-    return TruthScene(key, cube, days, truth.astype(np.float32), parcel)
-
-
-def ramp(days: int = 400, size: int = 4) -> np.ndarray:
-    return np.broadcast_to((0.2 + 0.0015 * np.arange(days))[:, None, None], (days, size, size)).astype(np.float32)
 
 
 def test_bins_by_distance():
@@ -137,7 +116,7 @@ def test_images_are_compared_inside_windows_only():
     _, images, _ = score_scene(withheld, Linear(), rules)
     # a scene that does not change is filled perfectly by linear interpolation
     assert len(images) == 4 and images.ssim.to_numpy() == pytest.approx(1.0)
-    assert images.spectrum_error.to_numpy() == pytest.approx(0.0, abs=1e-6)
+    assert images.gradient_error.to_numpy() == pytest.approx(0.0, abs=1e-6)
     dates = images.date.to_numpy().astype("datetime64[D]").astype(int)
     (first, last) = withheld_windows(scene_of(truth), rules, 0)[0]
     assert (dates >= first).all() and (dates <= last).all()
@@ -177,19 +156,6 @@ def test_a_scene_too_short_for_the_lags_gives_no_row():
     assert issue_days(scene_of(ramp(100)), NearRealTime()).size == 0
 
 
-def test_coarse_error_of_an_offset_is_the_offset():
-    scene = scene_of(np.full((120, 60, 60), 0.4), obs_every=10)
-    withheld = withhold_scene(scene, Holdout(windows=0), 0)
-    assert coarse_centres(60).tolist() == [150.0, 450.0]
-    rows = coarse_errors(scene, withheld, np.full((24, 60, 60), 0.43, np.float32), "p")
-    table = coarse_table(rows)
-    assert table.rmse.item() == pytest.approx(0.03, abs=1e-6) and table.bias.item() == pytest.approx(0.03, abs=1e-6)
-    # 2020-01-01 .. 04-24: dekads 01-01 to 04-11 are whole, 11 of them, on 2 x 2 coarse pixels
-    assert table.n.item() == 11 * 4
-    small = scene_of(np.full((120, 20, 20), 0.4))
-    assert coarse_errors(small, withhold_scene(small, Holdout(windows=0), 0), np.zeros((24, 20, 20)), "p").empty
-
-
 def test_observations_become_a_cube_and_back():
     from fusion.features.observations import observations_from_cube
 
@@ -218,117 +184,20 @@ def test_scenes_without_truth_or_none_at_all_are_refused():
         list(truth_scenes([], 3))
 
 
-def gallery_of_two_scenes(side, frames):
-    """A truth that never changes, and the gallery of two methods on two scenes of it."""
-    random = np.random.default_rng(0)
-    truth = np.broadcast_to(random.uniform(0.2, 0.8, (1, side, side)), (400, side, side)).astype(np.float32)
+def test_gallery_counts_unseen_pixels_and_holds_one_example():
+    """A truth that never changes, filled by two methods on two scenes of it."""
+    truth = np.broadcast_to(texture(0, 4)[None], (400, 4, 4)).astype(np.float32)
     rules, gallery = Holdout(lengths_days=(60,), windows=1), Gallery()
     for index in range(2):
         scene = scene_of(truth, key=f"s{index}")
         withheld = withhold_scene(scene, rules, index)
         for predictor in (Linear(), Recorder(0.5)):
             answer = predictor.predict(withheld.cube, withheld.days.astype("datetime64[D]"))
-            gallery.add(scene, withheld, predictor.name, answer, scored_frames(withheld, frames))
-    return truth, gallery
-
-
-def test_gallery_counts_unseen_pixels_and_holds_one_example():
-    _, gallery = gallery_of_two_scenes(side=4, frames=2)
+            gallery.add(scene, withheld, predictor.name, answer)
     assert set(gallery.frames) == {"truth", "linear", "recorder"} == set(gallery.series)
     assert gallery.density["linear"].sum() == gallery.density["recorder"].sum() > 0
     np.testing.assert_allclose(gallery.frames["linear"], gallery.frames["truth"], atol=1e-6)
     assert len(gallery.observations[0]) + len(gallery.withheld[0]) == 80
-    assert gallery.spectra == {}  # frames of 4 x 4 pixels have too few frequencies
-
-
-def test_gallery_averages_spectra_of_truth_and_methods():
-    truth, gallery = gallery_of_two_scenes(side=32, frames=3)
-    assert {name: count for name, (_, count) in gallery.spectra.items()} == {"truth": 6, "linear": 6, "recorder": 6}
-    total = {name: spectrum / count for name, (spectrum, count) in gallery.spectra.items()}
-    np.testing.assert_allclose(total["truth"], gradient_spectrum(truth[0]), atol=1e-6)
-    np.testing.assert_allclose(total["linear"], total["truth"], atol=1e-4)  # nothing changes, so linear is perfect
-    assert (total["recorder"] == -12).all()  # a flat image has no power but the floor
-
-
-def test_the_middle_of_the_gap_lies_between_two_observations():
-    random = np.random.default_rng(0)
-    texture = random.uniform(-0.2, 0.2, (1, 4, 4)) * np.exp(-(((np.arange(300) - 140) / 30) ** 2))[:, None, None]
-    scene = scene_of((0.5 + texture).astype(np.float32))
-    day, gap = middle_of_gap(scene)
-    # texture peaks on day 140; observations every 5 days, so the nearest ones left stand 35 days off
-    assert day == DAY0 + 140 and gap == 70
-    spy = Recorder(0.5, name="model")
-    example = gap_example(scene, [Linear(), spy])
-    assert set(example.frames) == {"truth", "linear", "model"}
-    np.testing.assert_array_equal(example.frames["truth"], scene.truth[140])
-    seen, dates, target = spy.seen[0]
-    inside = np.abs(to_days(seen.t.values) - day) <= 30
-    assert inside.sum() == 13 and np.isnan(seen.sel(bands=S2NDVI).values[inside]).all()
-    assert to_days(dates).tolist() == [day] and target == "ndvi"
-    sparse = scene_of((0.5 + texture).astype(np.float32), obs_every=90)
-    assert middle_of_gap(sparse) is None and gap_example(sparse, [Linear()]) is None
-
-
-def test_the_gap_figure_stands_side_by_side():
-    truth = np.random.default_rng(0).uniform(0.2, 0.8, (8, 8))
-    frames = {"truth": truth, "linear": truth - 0.1, "without adversarial": truth + 0.05, "model": truth}
-    gallery = Gallery(gaps=[GapExample("s", "2020-05-20", 66, frames)])
-    titles = [axis.get_title() for axis in plot_gaps(gallery).axes if axis.get_title()]
-    expected = ["truth", "linear\nMAE 0.100", "without adversarial\nMAE 0.050", "with adversarial\nMAE 0.000"]
-    assert titles == expected
-    del frames["without adversarial"]
-    assert plot_gaps(gallery).axes[2].get_title() == "model\nMAE 0.000"
-
-
-class Radio:
-    """A predictor that answers a hundredth of VV and nothing of VH."""
-
-    name = "radio"
-
-    def predict(self, cube, dates, *, target="ndvi"):
-        vv = float(cube.sel(bands=VV).mean()) if VV in cube.bands.values else 0.0
-        return Prediction(np.full((len(dates), cube.sizes["y"], cube.sizes["x"]), vv / 100), None)
-
-
-def test_a_radar_shift_is_seen_band_by_band():
-    truth = ramp(200)
-    days = DAY0 + np.arange(200)
-    radar = np.full((20, 4, 4), 50.0, np.float32)  # a level that makes the sums easy
-    cube = cube_of({S2NDVI: truth[::10], VV: radar, VH: radar}, step_days=10)
-    withheld = withhold_scene(TruthScene("s", cube, days, truth), Holdout(windows=0), 0)
-    table = radar_level_table(score_radar_level(withheld, Radio(), RadarLevel(shift_db=2.0))).set_index("shift")
-    # NDVI 0.5 moves by 0.02 with VV and not with VH; unseen pixels: every second of 40 dates, 4 x 4 pixels
-    assert table.mean_change.to_dict() == pytest.approx(
-        {"both +2 dB": 0.02, "both -2 dB": 0.02, "VV +2 dB": 0.02, "VH +2 dB": 0.0}
-    )
-    assert (table.n == 20 * 16).all() and table.mae_ratio["VH +2 dB"] == 1.0
-    unseen = truth[5::10, 0, 0]
-    assert table.mae["both +2 dB"] == pytest.approx(np.abs(0.52 - unseen).mean(), abs=1e-6)
-    assert table.largest_change.max() == pytest.approx(0.02)
-    assert float(withheld.cube.sel(bands=VV).max()) == 50.0  # the scene itself is left as it was
-    blind = withhold_scene(scene_of(truth), Holdout(windows=0), 0)
-    assert score_radar_level(blind, Radio(), RadarLevel()).empty
-
-
-def test_suspect_observations_are_counted_by_hand():
-    # truth 0.5, sigma 0.1. Of four dates with 2 x 2 observations: one observation far below and touched (found), one a
-    # little below and touched (missed), one far below though no cloud is there (harmful all the same)
-    truth = np.full((16, 2, 2), 0.5, np.float32)
-    observations = truth[::5].copy()
-    observations[1, 0, 0], observations[2, 0, 0], observations[3, 1, 1] = 0.1, 0.45, 0.1
-    touched = np.zeros((4, 2, 2), bool)
-    touched[1, 0, 0] = touched[2, 0, 0] = True
-    cube = cube_of({S2NDVI: observations})
-    scene = TruthScene("s", cube, DAY0 + np.arange(16), truth, suspect=touched)
-    rows = score_suspects(scene, Recorder(0.5, sigma=0.1), SuspectRules(thresholds=(2.5, 10.0)))
-    table = suspect_table(rows).set_index("threshold")
-    assert table.observations.tolist() == [16, 16] and table.touched_percent[2.5] == pytest.approx(100 * 2 / 16)
-    assert table.flagged_percent[2.5] == pytest.approx(100 * 2 / 16)
-    assert table.precision[2.5] == 50.0 and table.recall[2.5] == 50.0 and table.recall_harmful[2.5] == 100.0
-    assert table.precision_harmful[2.5] == 100.0 and table.recall_harmful[10.0] == 0.0
-    assert table.recall[10.0] == 0.0 and np.isnan(table.precision[10.0])
-    assert score_suspects(scene, Recorder(0.5), SuspectRules()).empty  # no sigma
-    assert score_suspects(TruthScene("s", cube, scene.truth_days, truth), Recorder(0.5, 0.1), SuspectRules()).empty
 
 
 def test_flags_of_observations_come_to_lie_on_the_dates_of_the_cube():
@@ -340,12 +209,3 @@ def test_flags_of_observations_come_to_lie_on_the_dates_of_the_cube():
     assert on_dates_of(cube, np.array([DAY0]), None) is None
     part = TruthScene("s", cube, DAY0 + np.arange(4), np.zeros((4, 2, 2)), suspect=placed).centre(1)
     assert part.suspect.shape == (4, 1, 1)
-
-
-def test_spread_over_seeds():
-    table = pd.DataFrame(
-        {"predictor": ["model", "seed 2", "seed 3", "linear"], "bin": "<15", "mae": [0.1, 0.2, 0.3, 9.0]}
-    )
-    row = seed_table(table, "bin", ["model", "seed 2", "seed 3"]).iloc[0]
-    assert row.models == 3 and row.mae_mean == pytest.approx(0.2) and row.mae_std == pytest.approx(0.1)
-    assert row.mae_min == 0.1 and row.mae_max == 0.3

@@ -1,6 +1,17 @@
-"""How hard a series is: linear interpolation scored by leave-gap-out against observations, not truth."""
+"""How hard a series is: linear interpolation scored by leave-gap-out against observations, not truth.
+
+``python -m benchmarks.realism.difficulty [--scenes 80] [--out FILE]`` scores simulated scenes beside real ones.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
 
 import numpy as np
+
+from data_prep.simulator.scene import simulate_observations
+from data_prep.simulator.settings import SceneSettings
 
 GAPS_D = (2, 10, 20, 30)
 REAL_LINEAR_MAE = (0.0704, 0.0977, 0.1149, 0.1370)  # belgium_2019, published with the data set of the protocol
@@ -11,7 +22,7 @@ EDGE_D = 45  # and lie at least this far from the first and last observation
 def linear_difficulty(
     days: np.ndarray, ndvi: np.ndarray, gaps_d: tuple[int, ...] = GAPS_D, *, clear_share: float = CLEAR_SHARE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean absolute error of per-pixel linear interpolation on each scored date, with observations within +-gap hidden.
+    """MAE of per-pixel linear interpolation on each scored date, with observations within +-gap withheld.
 
     Parameters
     ----------
@@ -52,3 +63,43 @@ def linear_difficulty(
             share = np.clip((days[k] - days[left]) / span, 0, 1)
             error[row, column] = np.mean(np.abs(a + share * (b - a) - flat[k])[use]) if use.any() else np.nan
     return days[scored], error
+
+
+def scene_difficulty(scene: SceneSettings, seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Linear interpolation on ``count`` simulated scenes: errors of all scored dates (dates, gaps), dates a scene.
+
+    Its mean over dates is to be compared with :data:`REAL_LINEAR_MAE`.
+    """
+    errors = []
+    for k in range(count):
+        obs = simulate_observations(scene, seed + k).observations
+        if len(obs.s2_days):
+            errors.append(linear_difficulty(obs.s2_days, obs.s2_ndvi)[1])
+    return np.concatenate(errors), np.array([len(e) for e in errors])
+
+
+def beside_real(scenes: int) -> dict:
+    """Errors on simulated scenes beside those on real observations."""
+    errors, dates = scene_difficulty(SceneSettings(), seed=1_000, count=scenes)
+    mine = np.nanmean(errors, axis=0)
+    return {
+        "scenes": scenes,
+        "scored_dates": int(dates.sum()),
+        "withheld_d": list(GAPS_D),
+        "linear_mae": mine.round(4).tolist(),
+        "real": list(REAL_LINEAR_MAE),
+        "ratio": (mine / REAL_LINEAR_MAE).round(3).tolist(),
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenes", type=int, default=80)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    row = beside_real(options.scenes)
+    print(json.dumps(row))
+    if options.out is not None:
+        command = f"python -m benchmarks.realism.difficulty --scenes {options.scenes}"
+        kept = {"command": command, "cores": os.cpu_count(), "rows": [row]}
+        options.out.write_text(json.dumps(kept, indent=1) + "\n")

@@ -1,22 +1,28 @@
-"""`ndvi-fusion realism`: do simulated scenes look like a real cube? Statistics of both, and how far apart they are."""
+"""Do simulated scenes look like a real cube? Statistics of both, and how far apart they are.
+
+``python -m benchmarks.realism real=CUBE [start=2018-08-01 end=2018-12-31 count=60 out=FOLDER scene.KEY=VALUE ...]``.
+"""
 
 import json
 import logging
+import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
+from omegaconf import OmegaConf
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from benchmarks.realism.difficulty import GAPS_D
+from benchmarks.realism.statistics import SeriesStatistics
 from data_prep.cube import PrepareSettings, open_cube
-from data_prep.optical import OpticalSettings
-from data_prep.simulator.difficulty import GAPS_D, linear_difficulty
 from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
-from data_prep.simulator.statistics import SeriesStatistics
+from fusion.cli.settings import validation_message
 from fusion.contract import S2NDVI
 from fusion.features.observations import Observations, observations_from_cube
 from fusion.place import latitude_of
@@ -24,9 +30,9 @@ from fusion.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 
-# simulated scenes are mostly masked by a square dilation of 2-7 px
-_PREPARE = PrepareSettings(optical=OpticalSettings(mask="square"))
 _MIN_OBS = 4  # a scene with fewer S2 dates says nothing about change
+# simulated scenes are mostly masked by a square dilation of 2 to 7 px, so raw files are by default
+LIKE_SCENES = {"prepare": {"optical": {"mask": "square"}}}
 
 
 class RealismSettings(BaseModel):
@@ -42,7 +48,9 @@ class RealismSettings(BaseModel):
     match: bool = Field(True, description="give the scenes the place, period, revisit and size of the real cube")
     out: Path | None = Field(None, description="folder for realism.json and realism.md; null: only shown")
     scene: SceneSettings = Field(SceneSettings(), description="size, period and every randomised range of a scene")
-    prepare: PrepareSettings = Field(_PREPARE, description="how raw files become a cube, as in `cube`")
+    prepare: PrepareSettings = Field(
+        PrepareSettings.model_validate(LIKE_SCENES["prepare"]), description="how raw files become a cube, as in `cube`"
+    )
 
 
 def run(settings: RealismSettings) -> Table:
@@ -115,24 +123,11 @@ def difficulty_rows(simulated: SeriesStatistics, real: SeriesStatistics) -> list
     for k, gap in enumerate(GAPS_D):
         if len(mine) and len(yours):
             a, b = float(np.nanmean(mine[:, k])), float(np.nanmean(yours[:, k]))
-            name = f"linear interpolation, MAE, observations within {gap} d hidden"
+            name = f"linear interpolation, MAE, observations within {gap} d withheld"
             rows.append(
                 {"statistic": name, "simulated": round(a, 4), "real": round(b, 4), "distance": round(abs(a - b), 4)}
             )
     return rows
-
-
-def scene_difficulty(scene: SceneSettings, seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Linear interpolation on ``count`` simulated scenes: errors of all scored dates (dates, gaps), dates a scene.
-
-    Its mean over dates is to be compared with :data:`data_prep.simulator.difficulty.REAL_LINEAR_MAE`.
-    """
-    errors = []
-    for k in range(count):
-        obs = simulate_observations(scene, seed + k).observations
-        if len(obs.s2_days):
-            errors.append(linear_difficulty(obs.s2_days, obs.s2_ndvi)[1])
-    return np.concatenate(errors), np.array([len(e) for e in errors])
 
 
 def table(rows: list[dict], settings: RealismSettings) -> Table:
@@ -164,3 +159,17 @@ def _write(folder: Path, rows: list[dict], settings: RealismSettings) -> None:
     for name, text in content.items():
         with whole_file(folder / name) as partial:
             partial.write_text(text)
+
+
+def main(arguments: list[str]) -> None:
+    """Compare, and print the table."""
+    try:
+        given = OmegaConf.merge(LIKE_SCENES, OmegaConf.from_dotlist(arguments))
+        settings = RealismSettings.model_validate(OmegaConf.to_container(given))
+    except ValidationError as error:
+        sys.exit(validation_message(error, RealismSettings))
+    Console(width=120).print(run(settings))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

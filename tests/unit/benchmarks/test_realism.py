@@ -5,15 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from data_prep.commands import realism
+from benchmarks.realism import __main__ as realism
+from benchmarks.realism.difficulty import GAPS_D, REAL_LINEAR_MAE, linear_difficulty, scene_difficulty
+from benchmarks.realism.statistics import SeriesStatistics
 from data_prep.cube import build_cube
-from data_prep.simulator.difficulty import linear_difficulty
 from data_prep.simulator.raw import simulate_raw
 from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
-from data_prep.simulator.statistics import SeriesStatistics
 from fusion.data.cube_files import write_cube
 from fusion.features.observations import Observations
+
+SETTINGS = SceneSettings(height=36, width=44, n_days=240)
 
 
 def test_linear_difficulty_against_a_slow_oracle():
@@ -37,8 +39,8 @@ def test_linear_difficulty_against_a_slow_oracle():
     np.testing.assert_array_equal(scored, days[clear & inside])
 
 
-def test_equal_observations_are_at_no_distance(settings):
-    obs = simulate_observations(settings.model_copy(update={"n_days": 200}), 2).observations
+def test_equal_observations_are_at_no_distance():
+    obs = simulate_observations(SETTINGS.model_copy(update={"n_days": 200}), 2).observations
     pools = []
     for _ in range(2):
         pool = SeriesStatistics()
@@ -49,10 +51,10 @@ def test_equal_observations_are_at_no_distance(settings):
     assert all(row["distance"] == 0 for row in rows)
 
 
-def test_a_shift_of_levels_is_seen(settings):
+def test_a_shift_of_levels_is_seen():
     from dataclasses import replace
 
-    obs = simulate_observations(settings, 2).observations
+    obs = simulate_observations(SETTINGS, 2).observations
     moved = replace(obs, vv_db=obs.vv_db + 3.0)
     pools = [SeriesStatistics(), SeriesStatistics()]
     for pool, which in zip(pools, (obs, moved), strict=True):
@@ -96,3 +98,25 @@ def test_too_few_observations_are_refused(tmp_path):
     write_cube(build_cube(raw.raw), tmp_path / "cube.nc")
     with pytest.raises(ValueError, match="widen start and end"):
         realism.run(realism.RealismSettings(real=tmp_path / "cube.nc", start="2030-01-01", count=2))
+
+
+def test_settings_are_written_key_value_and_the_default_mask_is_square(tmp_path, monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(realism, "run", lambda settings: seen.append(settings) or "shown")
+    realism.main(["real=cube.nc", "end=2018-12-31", "scene.optics.gaussian_mask_probability=0", "count=60"])
+    realism.main(["real=raw", "prepare.optical.mask=disk"])
+    assert "shown" in capsys.readouterr().out
+    assert seen[0].end == "2018-12-31" and seen[0].count == 60
+    assert seen[0].scene.optics.gaussian_mask_probability == 0 and seen[0].prepare.optical.mask == "square"
+    assert seen[1].prepare.optical.mask == "disk"
+    with pytest.raises(SystemExit, match="unknown setting; did you mean 'count'"):
+        realism.main(["real=cube.nc", "counts=3"])
+
+
+@pytest.mark.slow
+def test_as_hard_as_real_observations():
+    """Linear interpolation on simulated observations within 15 % of its error on real observations, at every gap."""
+    errors, dates = scene_difficulty(SceneSettings(height=32, width=32), seed=3_000, count=120)
+    assert dates.sum() > 1000
+    for gap, mine, real in zip(GAPS_D, np.nanmean(errors, axis=0), REAL_LINEAR_MAE, strict=True):
+        assert mine == pytest.approx(real, rel=0.15), f"gap {gap} d"

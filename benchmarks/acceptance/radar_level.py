@@ -3,20 +3,13 @@
 import numpy as np
 import pandas as pd
 import xarray as xr
-from pydantic import Field
 
 from fusion.contract import RADAR_BANDS, VH, VV
 from fusion.evaluation.holdout import WithheldScene
 from fusion.evaluation.metrics import divide
 from fusion.evaluation.predictor import Predictor
-from fusion.evaluation.rules import Rules
 
-
-class RadarLevel(Rules):
-    """Withheld windows are predicted again with all radar of a scene shifted by a constant number of decibels."""
-
-    shift_db: float = Field(1.0, gt=0, description="size of the shift, dB, up and down, of both bands and of each")
-    scenes: int = Field(4, ge=0, description="scenes scored this way, at most (0: none)")
+SHIFT_DB = 1.0  # up and down, of both bands and of each
 
 
 def shifts(size_db: float) -> dict[str, dict[str, float]]:
@@ -40,10 +33,11 @@ def shift_radar(cube: xr.DataArray, by_db: dict[str, float]) -> xr.DataArray:
     return moved
 
 
-def score_radar_level(withheld: WithheldScene, predictor: Predictor, rules: RadarLevel) -> pd.DataFrame:
+def score_radar_level(withheld: WithheldScene, predictor: Predictor, shift_db: float = SHIFT_DB) -> pd.DataFrame:
     """Sums over the unseen pixels of a scene, one row a shift: errors with and without it, and how far it moves NDVI.
 
-    A scene without radar gives no row.
+    Withheld windows are predicted again with all radar of the scene shifted by a constant number of decibels. A
+    scene without radar gives no row.
     """
     bands = [band for band in RADAR_BANDS if band in withheld.cube.bands.values]
     if not bands or not np.isfinite(withheld.cube.sel(bands=bands).values).any():
@@ -52,7 +46,7 @@ def score_radar_level(withheld: WithheldScene, predictor: Predictor, rules: Rada
     plain = predictor.predict(withheld.cube, dates, target="ndvi").ndvi
     unseen = (withheld.gap_days > 0) & np.isfinite(withheld.reference) & np.isfinite(plain)
     rows = []
-    for name, by_db in shifts(rules.shift_db).items():
+    for name, by_db in shifts(shift_db).items():
         ndvi = predictor.predict(shift_radar(withheld.cube, by_db), dates, target="ndvi").ndvi
         change = np.abs(ndvi - plain)[unseen]
         rows.append(

@@ -6,8 +6,8 @@ import pytest
 import xarray as xr
 
 from fusion.contract import S2NDVI, ContractError, check_cube
+from fusion.data.ndvi_files import open_ndvi
 from fusion.evaluation.leave_gap_out import LeaveGapOut, scorable_days
-from fusion.evaluation.readers import open_ndvi
 
 
 def test_table_becomes_a_pixel(tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.stats import wasserstein_distance
 
-from data_prep.simulator.difficulty import GAPS_D, linear_difficulty
+from benchmarks.realism.difficulty import GAPS_D, linear_difficulty
 from fusion.features.observations import Observations
 
 LAGS_D = ((1, 7), (8, 12), (13, 22), (23, 35), (36, 55), (56, 90))
@@ -72,7 +72,7 @@ class SeriesStatistics:
                 continue
             change = np.diff(stack[:, ::2, ::2], axis=0)
             change = change - np.nanmedian(change, axis=(1, 2), keepdims=True)
-            _append(self.noise, f"{name} observation to look", 1.4826 * np.nanmedian(np.abs(change)))
+            _append(self.noise, f"{name} acquisition to acquisition", 1.4826 * np.nanmedian(np.abs(change)))
             for step in (1, 2):
                 a, b = change[:, :, :-step], change[:, :, step:]
                 _append(self.noise, f"{name} change correlation at {20 * step} m", np.nansum(a * b) / np.nansum(a * a))

@@ -52,3 +52,11 @@ def coarse_errors(scene: TruthScene, withheld: WithheldScene, ndvi: np.ndarray, 
     error = (predicted - true)[np.isfinite(predicted) & np.isfinite(true)]
     row = {"scene": scene.key, "predictor": predictor, "n": float(error.size)}
     return pd.DataFrame([row | {"error": float(error.sum()), "squared_error": float((error**2).sum())}])
+
+
+def coarse_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """RMSE and bias at 300 m and ten days against the aggregated truth."""
+    sums = rows.groupby("predictor", sort=False)[["n", "error", "squared_error"]].sum()
+    rmse, bias = np.sqrt(sums.squared_error / sums.n), sums.error / sums.n
+    table = pd.DataFrame({"rmse": rmse, "bias": bias, "n": sums.n.astype(int)})
+    return table.reset_index()

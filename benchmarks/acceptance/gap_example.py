@@ -1,9 +1,9 @@
-"""One date in the middle of a 60-day gap, as every method fills it: the picture behind the scores."""
+"""One date in the middle of a 60-day gap, as several methods fill it: the picture behind the scores."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 
 from fusion.evaluation.predictor import Predictor, s2_obs
 from fusion.evaluation.scenes import TruthScene
@@ -17,15 +17,20 @@ EXAMPLES = 3  # scenes shown
 
 @dataclass(frozen=True)
 class GapExample:
-    """A scene and a date: ``frames`` maps "truth" and each predictor to an image (y, x).
+    """A cube with a gap and the date in its middle: ``frames`` maps "truth" and each predictor to an image (y, x).
 
     ``gap_days`` is the distance between the last observation before and the first observation after the date.
     """
 
     scene: str
-    date: str
+    date: np.datetime64
     gap_days: int
+    cube: xr.DataArray
     frames: dict[str, np.ndarray]
+
+    def add(self, predictor: Predictor) -> None:
+        """Predict the middle of the gap."""
+        self.frames[predictor.name] = predictor.predict(self.cube, np.array([self.date]), target="ndvi").ndvi[0]
 
 
 def middle_of_gap(scene: TruthScene) -> tuple[int, int] | None:
@@ -49,15 +54,11 @@ def middle_of_gap(scene: TruthScene) -> tuple[int, int] | None:
     return None if best is None else best[1:]
 
 
-def gap_example(scene: TruthScene, predictors: Sequence[Predictor]) -> GapExample | None:
-    """Withhold the gap, predict its middle with every predictor; None where the scene has no place for it."""
+def gap_example(scene: TruthScene) -> GapExample | None:
+    """Withhold the gap; None where the scene has no place for it."""
     found = middle_of_gap(scene)
     if found is None:
         return None
     day, gap = found
-    withheld = withhold_s2(scene.cube, day - GAP_DAYS // 2, day + GAP_DAYS // 2)
-    date = np.array([day]).astype("datetime64[D]")
-    frames = {"truth": scene.truth_at(np.array([day]))[0]}
-    for predictor in predictors:
-        frames[predictor.name] = predictor.predict(withheld, date, target="ndvi").ndvi[0]
-    return GapExample(scene.key, str(date[0]), gap, frames)
+    cube = withhold_s2(scene.cube, day - GAP_DAYS // 2, day + GAP_DAYS // 2)
+    return GapExample(scene.key, np.datetime64(day, "D"), gap, cube, {"truth": scene.truth_at(np.array([day]))[0]})

@@ -1,30 +1,27 @@
 """How well the flag of suspect observations finds those that lie far too low although the mask kept them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import xarray as xr
-from pydantic import Field
 
 from fusion.contract import DIMS, NDVI, NDVI_SIGMA, STEP_DAYS
 from fusion.evaluation.metrics import divide
 from fusion.evaluation.predictor import Predictor, s2_obs, to_days
-from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
 from fusion.inference.suspect import THRESHOLD, suspect_observations
 
 HARM_NDVI = 0.1  # an observation this far below the clean NDVI does harm, be it by cloud, shadow, snow, haze or the sun
 
 
-class SuspectRules(Rules):
-    """Observations of whole scenes, nothing withheld, are flagged as a user would, and compared with the truth."""
-
-    thresholds: tuple[float, ...] = Field((1.5, 2.0, THRESHOLD, 3.0, 4.0), min_length=1, description="sigmas to try")
-    scenes: int = Field(6, ge=0, description="scenes scored this way, at most (0: none)")
+THRESHOLDS = (1.5, 2.0, THRESHOLD, 3.0, 4.0)  # standard deviations
 
 
-def score_suspects(scene: TruthScene, predictor: Predictor, rules: SuspectRules) -> pd.DataFrame:
+def score_suspects(scene: TruthScene, predictor: Predictor, thresholds: Sequence[float] = THRESHOLDS) -> pd.DataFrame:
     """Counts of observations by what was flagged and what was touched, one row a threshold.
 
+    Observations of whole scenes, nothing withheld, are flagged as a user would, and compared with the truth.
     No row where the scene does not know which observations were touched, or the predictor gives no sigma.
     """
     days, observations = s2_obs(scene.cube)
@@ -41,7 +38,7 @@ def score_suspects(scene: TruthScene, predictor: Predictor, rules: SuspectRules)
     touched, seen = scene.suspect[rows_of_observations], np.isfinite(observations)
     harmful = scene.truth_at(days) - observations > HARM_NDVI
     rows = []
-    for threshold in rules.thresholds:
+    for threshold in thresholds:
         flagged = suspect_observations(scene.cube, fused, threshold=threshold).values[rows_of_observations]
         rows.append(
             {
