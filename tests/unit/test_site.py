@@ -50,7 +50,7 @@ def test_every_page_is_built(site: Path) -> None:
 def test_public_calls_have_a_reference(site: Path, page: str, name: str) -> None:
     text = (site / "api" / f"{page}.html").read_text(encoding="utf-8")
     assert f'id="{name}"' in text
-    assert ("Raises" in text and "Parameters" in text) or page == "data_prep"
+    assert "Raises" in text
 
 
 def test_every_name_that_fusion_exports_is_in_the_reference() -> None:
