@@ -18,9 +18,7 @@ LINK_THAT_LOADS_NOTHING = re.compile(r"""<link\b[^>]*rel=["'](?:canonical|prev|n
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     missing = [name for name in ("mkdocs", "material", "mkdocstrings") if importlib.util.find_spec(name) is None]
-    assert not missing, (
-        f"{missing} not installed; the extra 'docs' holds them (part of 'dev', so of `make install`)"
-    )
+    assert not missing, f"{missing} not installed; the extra 'docs' holds them (part of 'dev', so of `make install`)"
     out = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]
     done = subprocess.run(
