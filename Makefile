@@ -1,5 +1,5 @@
-# Everything a person or a machine needs to do here. `make help` lists it.
-# The targets create .venv and install into it by themselves; they need Python >= 3.11 and make, nothing else.
+# Every task of this repository. `make help` lists the targets.
+# They create .venv and install into it themselves; only Python >= 3.11 and make are needed.
 
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -13,12 +13,12 @@ ARGS ?=
 TEST_ENV := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 MPLBACKEND=Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check lint format bench train-shipped udf constraints clean distclean
+.PHONY: help install demo test test-slow check lint format docs bench train-shipped udf constraints clean distclean
 
 help:  ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-install: $(STAMP)  ## create .venv and install the package with all its parts (about 4 minutes, once)
+install: $(STAMP)  ## create .venv and install the package with all extras (about 4 minutes, once)
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -27,42 +27,45 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(STAMP)  ## from nothing to season maps out of clouds, on simulated input: outputs/demo/report.html (<= 10 min on 2 cores)
+demo: $(STAMP)  ## the whole chain on a simulated scene: outputs/demo/report.html (<= 10 min on 2 cores)
 	$(BIN)/ndvi-fusion demo $(ARGS)
 
-test: $(STAMP)  ## the suite (<= 15 min on 2 cores); ARGS="-k name" passes options to pytest
+test: $(STAMP)  ## the test suite (<= 15 min on 2 cores); ARGS="-k name" passes options to pytest
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow" $(ARGS)
 
-test-slow: $(STAMP)  ## what takes longer: killed runs, cold starts in fresh environments, an openEO API server, many scenes
+test-slow: $(STAMP)  ## the slow tests: killed runs, cold starts in fresh environments, an openEO API server, many scenes
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m slow $(ARGS)
 
-check: lint test  ## lint, and the suite
+check: lint test  ## lint, then the test suite
 
-lint: $(STAMP)  ## ruff (rules, format) and mypy (types); every one of them has to be clean
+lint: $(STAMP)  ## ruff (rules, format) and mypy (types)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
-format: $(STAMP)  ## let ruff mend what it can: rules and format
+format: $(STAMP)  ## let ruff fix rules and format
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
-bench: $(STAMP)  ## time every stage and print the figures; docs/benchmarks.md says which script keeps what
+docs: $(STAMP)  ## build the documentation site into site/ (open site/index.html); warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
+
+bench: $(STAMP)  ## time every stage and print the figures; docs/benchmarks.md lists the scripts
 	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
 
-train-shipped: $(STAMP)  ## train a model of the shipped kind from nothing (less than 90 minutes on 2 cores)
+train-shipped: $(STAMP)  ## train a model of the shipped kind from random weights (less than 90 minutes on 2 cores)
 	$(BIN)/ndvi-fusion train experiment=shipped_cpu out=outputs/shipped/first $(ARGS)
 	$(BIN)/ndvi-fusion train experiment=shipped_cpu_adversarial start_from=outputs/shipped/first/generator.pt out=outputs/shipped/second $(ARGS)
 
-udf: $(STAMP)  ## generate udf/dist again after a change in fusion/features, fusion/phenology, fusion/inference or the entry shells
+udf: $(STAMP)  ## regenerate udf/dist after a change in fusion/features, fusion/phenology, fusion/inference or the entry shells
 	$(BIN)/python -m udf.bundle $(ARGS)
 
-constraints: $(STAMP)  ## write constraints.txt from what .venv holds
+constraints: $(STAMP)  ## write constraints.txt from the versions in .venv
 	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | grep '==' | sed 's/+[a-z0-9.]*$$//'; } > constraints.txt.new
 	@mv constraints.txt.new constraints.txt
 
 clean:  ## remove outputs and caches
-	rm -rf outputs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf outputs build site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## clean, and remove .venv

@@ -33,7 +33,7 @@ def plot_seasons(
         The series of one pixel (only ``t`` and ``bands`` left, or y and x of size 1), as given to ``seasons``.
     data : xarray.Dataset
         The seasons of that pixel.
-    observations : DataArray, optional
+    obs : DataArray, optional
         Real observations to draw beside a fused series.
     curve : str
         Smoother of the line, see ``smooth``.

@@ -71,8 +71,8 @@ def seasons(
     sigma : DataArray or float, optional
         Standard deviation of the values, default the band ``NDVI_SIGMA``. Without any, observations are taken as
         independent and their error is found from the residuals, robustly (undetected clouds).
-    observations : DataArray, optional
-        Real observations (same pixels, own dates) for the observations counts, gaps and QFLAG of a fused series.
+    obs : DataArray, optional
+        Real observations (same pixels, own dates) for the observation counts, gaps and QFLAG of a fused series.
     method, start, end, curve, max_seasons, min_amplitude, error_days, use_numba
         See :class:`fusion.phenology.settings.SeasonSettings`. ``method="reference"`` and ``"phenolopy"`` give the
         dates of the original use case and of phenolopy, each with its own faults.
