@@ -37,7 +37,7 @@ def patch_statistics(patch: Patch) -> dict[str, Any]:
 
 
 def gap_histogram(days: np.ndarray, clear: np.ndarray, every: int = 4) -> np.ndarray:
-    """Counts of gaps between consecutive clear observations of a pixel between ``GAP_EDGES_D``; every 4th row and column."""
+    """Counts of gaps between clear observations of a pixel between ``GAP_EDGES_D``; every 4th row and column."""
     days = np.asarray(days)
     series = clear[:, ::every, ::every].reshape(len(days), -1)
     date, pixel = np.nonzero(series)

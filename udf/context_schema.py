@@ -1,7 +1,6 @@
 """JSON Schema of context v1, generated from the table that the UDFs themselves check against."""
 
 import json
-from importlib.resources import files
 
 from udf.context import CONTEXT_KEYS, CONTEXT_ROLES
 
@@ -37,8 +36,3 @@ def context_schema() -> dict:
 def schema_text() -> str:
     """The schema as it stands in the repository."""
     return json.dumps(context_schema(), indent=2) + "\n"
-
-
-def committed_schema() -> dict:
-    """The schema file that ships with the package."""
-    return json.loads(files("udf").joinpath(SCHEMA_FILE).read_text(encoding="utf-8"))

@@ -15,6 +15,7 @@ from data_prep.sources.simulated import SimulatedSource
 from data_prep.sources.stac import StacSource
 from fusion.contract import COARSE_NDVI, S2NDVI
 from fusion.data.cube_files import NATIVE_SUFFIX, read_cube, write_cube
+from fusion.same_day import one_image_per_day
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +83,7 @@ def make_cube(raw: RawCubes, settings: PrepareSettings, out: Path) -> None:
 
 def native_coarse(coarse: xr.Dataset) -> xr.DataArray:
     """The coarse series as a cube of one band on its own grid, one image a day."""
-    days = coarse.t.values.astype("datetime64[D]").astype("datetime64[ns]")
-    series = coarse.NDVI.assign_coords(t=days).sortby("t").drop_duplicates("t")
+    series = one_image_per_day(coarse.NDVI)
     crs = coarse.rio.crs
     cube = series.reset_coords(drop=True).expand_dims(bands=[COARSE_NDVI]).transpose("t", "bands", "y", "x")
     return cube.rio.write_crs(crs)

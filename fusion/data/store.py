@@ -33,7 +33,7 @@ from fusion.data.patch import (
     pack,
     unpack,
 )
-from fusion.whole_file import whole_file
+from fusion.whole_file import write_json
 
 __all__ = ["SPLITS", "CoarseNative", "Patch", "PatchStore", "StoreError", "create_store", "read_patch", "write_patch"]
 
@@ -166,11 +166,6 @@ class PatchStore:
             if (split is None or f["split"] == split) and (sites is None or f["site"] in sites)
         ]
 
-    def cloud_sequence(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Days (n,) int64 and clear flags (n, H, W) bool of a patch: a real cloud-mask sequence to borrow."""
-        observations = self[i].observations
-        return observations.s2_days, np.isfinite(observations.s2_ndvi)
-
     @property
     def manifest(self) -> dict[str, Any]:
         """What ``ndvi-fusion patches`` wrote about the store; empty while it is being written."""
@@ -207,14 +202,6 @@ def read_patch(path: str | Path, key: str, *, verify: bool = False) -> Patch:
     if verify and content_hash(frames, attributes) != attributes["sha256"]:
         raise StoreError(f"patch {key} of {path} does not match its hash; {fix}")
     return unpack(frames, attributes)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON, on the disk before it has its name."""
-    with whole_file(path) as partial, open(partial, "w") as file:
-        json.dump(content, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _check_version(path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from openeo.api.process import Parameter
 
-from udf.area import area_from, utm_zone
+from udf.area import area_from
 from udf.commands.workflow import WorkflowSettings, run
 from udf.publish import (
     build_process,
@@ -238,7 +238,6 @@ def test_area_from_geojson(tmp_path: Path) -> None:
     assert area.geometry["type"] == "Polygon"
     assert 600 < area.east - area.west < 800
     assert area_from(None) is None
-    assert utm_zone(-70.5, -33.4) == 32719
 
 
 @pytest.mark.parametrize(

@@ -90,8 +90,6 @@ def test_splits_and_order(tmp_path):
     opened = PatchStore.open(store)
     assert opened.keys == ("k0", "k1", "k2", "k3")
     assert opened.indices("train") == [0, 3] and opened.indices("calibration") == [2]
-    days, clear = opened.cloud_sequence(0)
-    assert clear.shape == (6, 8, 8) and not clear[2, 0, 0] and len(days) == 6
     with pytest.raises(StoreError, match="validation"):
         opened.indices("validation")
 
