@@ -291,7 +291,7 @@ def test_bounding_box_takes_pixels_by_their_centre(stored: Path) -> None:
 
 
 def test_lonlat_box_and_polygon(stored: Path) -> None:
-    from udf.local.grid import project_bounds
+    from fusion.place import project_bounds
 
     whole = cube()
     inner = (float(whole.x[2]) - 2, float(whole.y[7]) - 2, float(whole.x[9]) + 2, float(whole.y[3]) + 2)
