@@ -7,13 +7,10 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_prep.grid import to_grid
+from data_prep.raw.bands import RawBand, sample
 from data_prep.raw.cubes import SourceError
-from data_prep.raw.reading import RawBand
-from fusion.contract import COARSE_OFFSET, COARSE_SCALE, NDVI_MAX, NDVI_MIN
+from fusion.contract import COARSE_MAX_DN, COARSE_OFFSET, COARSE_SCALE, NDVI_MAX, NDVI_MIN
 
-# NDVI is DN 0..250 in PROBA-V products and in Copernicus Global Land's NDVI 300 m (whose "technical characteristics"
-# give 254 for sea and 255 for missing); numbers above 250 are flags in either.
-MAX_DN = 250
 # PROBA-V status map, as in its forerunner SPOT-VEGETATION: bits 0-2 are 0 clear, 1 shadow, 2 undefined, 3 cloud, 4 ice;
 # bit 3 land; bits 4-7 good quality of SWIR, NIR, red, blue (later collections add coverage bits above, not used here)
 _STATUS_CLEAR_BITS, _STATUS_GOOD_BITS = 0b0000_0111, 0b0110_0000
@@ -39,10 +36,12 @@ def coarse_ndvi(
     if encoding == "auto":
         encoding = "dn" if _holds_numbers(band) else "physical"
     if encoding == "dn":
-        values = values.where((values >= 0) & (values <= MAX_DN)) * np.float32(COARSE_SCALE) + np.float32(COARSE_OFFSET)
+        values = values.where((values >= 0) & (values <= COARSE_MAX_DN)) * np.float32(COARSE_SCALE) + np.float32(
+            COARSE_OFFSET
+        )
     elif band.scaled:
         # the flags above 250 were scaled with the rest: what lies above the NDVI of DN 250 is a flag
-        values = values.where(values <= COARSE_SCALE * MAX_DN + COARSE_OFFSET + 1e-4)
+        values = values.where(values <= COARSE_SCALE * COARSE_MAX_DN + COARSE_OFFSET + 1e-4)
     values = values.where((values >= NDVI_MIN) & (values <= NDVI_MAX)).astype(np.float32)
     if status is not None:
         values = values.where(_clear(status, values))
@@ -56,8 +55,8 @@ def _holds_numbers(band: RawBand) -> bool:
         return False
     if band.dtype.kind in "ui":
         return True
-    sample = np.asarray(band.values.isel(t=slice(None, None, max(1, band.values.sizes["t"] // 8))).values)
-    found = sample[np.isfinite(sample)]
+    found = sample(band.values)
+    found = found[np.isfinite(found)]
     return bool(found.size and np.percentile(found, 50) > 1.5)
 
 

@@ -16,6 +16,7 @@ from scipy import ndimage
 
 from data_prep.raw.cubes import SourceError
 from fusion.contract import COARSE_NDVI, COARSE_PIXEL_M, S2NDVI, VH, VV
+from fusion.place import pixel_size_m
 
 log = logging.getLogger(__name__)
 
@@ -111,9 +112,7 @@ def check_registration(bands: dict[str, xr.DataArray], settings: RegistrationSet
     if settings.check == "off":
         return []
     reference = bands[S2NDVI]
-    pixel_m = abs(float(reference.x[1] - reference.x[0])) if reference.sizes["x"] > 1 else 10.0
-    if reference.rio.crs is not None and reference.rio.crs.is_geographic:
-        pixel_m *= 111_320.0
+    pixel_m = pixel_size_m(reference)
     coarse_limit = settings.max_coarse_shift_m / pixel_m
     told = []
     for what, names, limit_px, coarse in (

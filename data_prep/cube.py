@@ -19,12 +19,11 @@ from data_prep.sources.files import FilesSource, load_files
 from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, VH, VV, check_time
 from fusion.data.cube_files import is_cube_file, is_zarr, read_cube
 from fusion.place import latitude_of
+from fusion.same_day import one_image_per_day
 
 log = logging.getLogger(__name__)
 
-SUSPECT = (
-    "S2_SUSPECT"  # optional extra band: 1 = the observation dips like undetected cloud, 0 = it does not, NaN = none
-)
+SUSPECT = "S2_SUSPECT"  # optional extra band: 1 = the observation dips like undetected cloud, 0 = not, NaN = none
 _IN_MEMORY_BYTES = 512 * 2**20
 
 
@@ -56,8 +55,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     settings = settings or PrepareSettings()
     notes = list(raw.notes)
     raw = _held(raw)
-    s2 = _one_image_per_day(raw.s2)
-    s2 = _period(s2, settings, "Sentinel-2")
+    s2 = _once_a_day(_period(raw.s2, settings, "Sentinel-2"))
     ndvi = masked_ndvi(s2, settings.optical)
     bands = {S2NDVI: ndvi}
     attrs: dict[str, object] = {"source": raw.origin}
@@ -66,8 +64,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
         attrs["s1_units"] = settings.radar.units
     if raw.coarse is not None:
         coarse = _period(raw.coarse, settings, "the coarse series", required=False)
-        coarse = coarse.assign_coords(t=_days(coarse)).sortby("t")
-        bands[COARSE_NDVI] = coarse_on_grid(coarse, s2, settings.coarse)
+        bands[COARSE_NDVI] = coarse_on_grid(_once_a_day(coarse), s2, settings.coarse)
     for name, band in bands.items():
         if band.sizes["t"] == 0:
             notes.append(f"{name} has no observation in the period; it stays empty")
@@ -126,29 +123,9 @@ def _held(raw: RawCubes) -> RawCubes:
     return replace(raw, s2=raw.s2.compute(), s1=s1, coarse=coarse)
 
 
-def _days(cube: xr.Dataset | xr.DataArray) -> np.ndarray:
-    return cube.t.values.astype("datetime64[D]").astype("datetime64[ns]")
-
-
-def _one_image_per_day(s2: xr.Dataset) -> xr.Dataset:
-    """Days as dates, sorted; of several observations on a day the first valid pixel counts (SCL 0 = not valid)."""
-    days = _days(s2)
-    attrs = s2.attrs
-    unique, first, counts = np.unique(days, return_index=True, return_counts=True)
-    if (counts == 1).all():
-        return s2.assign_coords(t=days).isel(t=first)
-    images = []
-    for day in unique:
-        same = s2.isel(t=np.sort(np.flatnonzero(days == day)))
-        merged = same.isel(t=0)
-        for k in range(1, same.sizes["t"]):
-            other, valid = same.isel(t=k), (merged.SCL > 0) & merged.B04.notnull()
-            merged = xr.where(valid, merged, other, keep_attrs=True)
-        images.append(merged)
-    joined = xr.concat(images, xr.Variable("t", unique)).transpose("t", "y", "x")
-    joined["SCL"] = joined.SCL.astype(np.uint8)
-    joined.attrs = attrs
-    return joined.rio.write_crs(s2.rio.crs)
+def _once_a_day(cube: xr.Dataset) -> xr.Dataset:
+    """One image a day in every variable: the first value; attributes stay."""
+    return cube.map(one_image_per_day, keep_attrs=True).assign_attrs(cube.attrs)
 
 
 def _period(cube: xr.Dataset, settings: PrepareSettings, what: str, *, required: bool = True) -> xr.Dataset:
@@ -162,8 +139,7 @@ def _period(cube: xr.Dataset, settings: PrepareSettings, what: str, *, required:
         have = f"{days.min()}..{days.max()}" if len(days) else "none"
         raise SourceError(
             f"{what} has no observation from {settings.start or '(open)'} to {settings.end or '(open)'}; "
-            f"it has {have}; "
-            "change start and end"
+            f"it has {have}; change start and end"
         )
     return cube.isel(t=np.flatnonzero(keep))
 

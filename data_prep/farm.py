@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from filelock import FileLock, Timeout
 
 from data_prep.raw.cubes import SourceError
-from fusion.data.store import write_json
+from fusion.whole_file import write_json
 
 log = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
 from data_prep.raw.cubes import SourceError
+from fusion.place import pixel_size, project_bounds
 
 _ALIGNED = 1e-3  # pixels of the finer grid: grids whose edges differ by less are the same grid
 
@@ -15,12 +16,6 @@ def same_grid(a: xr.DataArray | xr.Dataset, b: xr.DataArray | xr.Dataset) -> boo
         return False
     tolerance = _ALIGNED * pixel_size(b)
     return bool(np.abs(a.x.values - b.x.values).max() < tolerance and np.abs(a.y.values - b.y.values).max() < tolerance)
-
-
-def pixel_size(grid: xr.DataArray | xr.Dataset) -> float:
-    """Pixel size along x in units of the CRS."""
-    x = grid.x.values
-    return float(abs(x[-1] - x[0]) / (len(x) - 1)) if len(x) > 1 else float(abs(grid.rio.resolution()[0]))
 
 
 def bounds(grid: xr.DataArray | xr.Dataset) -> tuple[float, float, float, float]:
@@ -72,11 +67,7 @@ def to_grid(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, resampling: s
 def overlap_share(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, what: str) -> float:
     """Share of the grid's area that the source covers (by bounding boxes); refuses no overlap."""
     left, bottom, right, top = bounds(grid)
-    box = bounds(values)
-    if values.rio.crs != grid.rio.crs:
-        from rasterio.warp import transform_bounds
-
-        box = transform_bounds(values.rio.crs, grid.rio.crs, *box)
+    box = project_bounds(bounds(values), values.rio.crs, grid.rio.crs)
     width, height = min(right, box[2]) - max(left, box[0]), min(top, box[3]) - max(bottom, box[1])
     if width <= 0 or height <= 0:
         here = tuple(round(v, 1) for v in (left, bottom, right, top))

@@ -9,9 +9,14 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
+from data_prep.grid import to_grid
+from data_prep.raw.bands import RawBand, sample
 from data_prep.raw.cubes import SourceError
-from data_prep.raw.reading import RawBand
-from fusion.contract import NDVI_MAX, NDVI_MIN, SCL_CLEAR, SCL_CLOUD, SCL_INVALID
+from data_prep.raw.reading import read_bands
+from fusion.cloud_mask import MASK_KERNELS, SCL_CLOUD, SCL_INVALID, gaussian_weights
+from fusion.contract import NDVI_MAX, NDVI_MIN
+from fusion.place import pixel_size_m
+from fusion.same_day import one_image_per_day
 
 log = logging.getLogger(__name__)
 
@@ -20,10 +25,6 @@ DN_SCALE = 1e-4  # Sentinel-2 L2A quantification value 10000 (Sentinel-2 Product
 BASELINE_OFFSET_DN = -1000
 _DN_NODATA = (0, 65535)
 _BRIGHT_DN = 1000.0  # with the offset still in, no surface is darker than this (cloud alone lies above twice that)
-
-# The original workflow's two kernels: (what, classes, threshold, size in 20 m cells); removed where the smoothed share
-# of the class set exceeds the threshold. Standard deviation is size / 6. (openeo-usecases, CropSAR 2D)
-ORIGINAL_KERNELS = ((False, SCL_CLEAR, 0.057, 9), (True, SCL_CLOUD, 0.1, 81))
 
 
 class OpticalSettings(BaseModel):
@@ -53,23 +54,23 @@ def reflectance(band: RawBand, *, scale: float | None, offset_dn: int | str, not
     Engine's harmonised collection and Terrascope have removed it; it refuses when the numbers contradict that.
     """
     values, attrs = band.values, band.attrs
-    sample = _sample(values)
+    found = sample(values)
     is_dn = band.dtype.kind in "ui" and not band.scaled
-    if band.dtype.kind == "f" and not band.scaled and np.isfinite(sample).any():
-        is_dn = float(np.nanpercentile(sample, 99)) > 2.0
+    if band.dtype.kind == "f" and not band.scaled and np.isfinite(found).any():
+        is_dn = float(np.nanpercentile(found, 99)) > 2.0
     where = f"{band.file}: {band.name}"
     if not is_dn:
         factor = DN_SCALE if band.scaled else 1.0
         offset = _said_offset(attrs) if offset_dn == "auto" else int(offset_dn)
         if offset == 0 and offset_dn == "auto":
-            _refuse_pending_offset(sample / DN_SCALE, values, where, role=band.name)
+            _refuse_pending_offset(found / DN_SCALE, values, where, role=band.name)
         shifted = values + np.float32(offset * DN_SCALE) if offset else values
         return _physical(shifted if scale is None else shifted * np.float32(scale / factor))
     for nodata in _DN_NODATA:
         values = values.where(values != nodata)
     offset = _said_offset(attrs) if offset_dn == "auto" else int(offset_dn)
     if offset == 0 and offset_dn == "auto":
-        _refuse_pending_offset(sample, values, where, role=band.name)
+        _refuse_pending_offset(found, values, where, role=band.name)
     if offset:
         notes.append(f"{band.file.name}: {band.name} has {offset} added to its digital numbers (baseline 04.00)")
     return _physical((values + np.float32(offset)) * np.float32(scale or DN_SCALE))
@@ -80,13 +81,6 @@ def _physical(values: xr.DataArray) -> xr.DataArray:
     return values.clip(min=0.0).astype(np.float32)
 
 
-def _sample(values: xr.DataArray) -> np.ndarray:
-    """At most about 40 000 pixels from 12 dates spread over the series, enough to tell encodings apart."""
-    dates = np.unique(np.linspace(0, values.sizes["t"] - 1, 12).astype(int))
-    step = max(1, max(values.sizes["y"], values.sizes["x"]) // 60)
-    return np.asarray(values.isel(t=dates, y=slice(None, None, step), x=slice(None, None, step)).values)
-
-
 def _said_offset(attrs: dict[str, object]) -> int:
     for key in ("BOA_ADD_OFFSET", "boa_add_offset", "radio_add_offset"):
         if key in attrs:
@@ -94,10 +88,10 @@ def _said_offset(attrs: dict[str, object]) -> int:
     return 0
 
 
-def _refuse_pending_offset(sample: np.ndarray, values: xr.DataArray, where: str, role: str) -> None:
+def _refuse_pending_offset(numbers: np.ndarray, values: xr.DataArray, where: str, role: str) -> None:
     """Red of a dark pixel (vegetation, water, shade) is far below 0.1: a minimum at 1000 is a pending offset."""
     last = values.t.values[-1].astype("datetime64[D]")
-    found = sample[np.isfinite(sample) & (sample > 0)]
+    found = numbers[np.isfinite(numbers) & (numbers > 0)]
     if found.size < 50 or not any(mark in role.upper() for mark in ("4", "RED")):
         return
     low = float(np.percentile(found, 0.5))
@@ -118,12 +112,12 @@ def scene_classes(band: RawBand) -> xr.DataArray:
     """
     values = band.values.fillna(0)
     values = values.where(values != 255, 0).where(values != 65535, 0)
-    sample = _sample(values)
-    if np.abs(sample - np.rint(sample)).max(initial=0) > 1e-3:
+    found = sample(values)
+    if np.abs(found - np.rint(found)).max(initial=0) > 1e-3:
         raise SourceError(f"{band.file}: {band.name} holds fractions; SCL was interpolated; resample it with 'near'")
-    if sample.max(initial=0) > 11 or sample.min(initial=0) < 0:
+    if found.max(initial=0) > 11 or found.min(initial=0) < 0:
         raise SourceError(
-            f"{band.file}: {band.name} ranges from {sample.min():.0f} to {sample.max():.0f}; expected SCL classes "
+            f"{band.file}: {band.name} ranges from {found.min():.0f} to {found.max():.0f}; expected SCL classes "
             "0..11; give another encoding as your own mask (optical.user_mask)"
         )
     return values
@@ -131,7 +125,7 @@ def scene_classes(band: RawBand) -> xr.DataArray:
 
 def cloud_mask(s2: xr.Dataset, settings: OpticalSettings) -> xr.DataArray:
     """True where a pixel is to be removed: the chosen SCL mask and the user's own mask, dims (t, y, x)."""
-    pixel_m = abs(float(s2.x[1] - s2.x[0])) if s2.sizes["x"] > 1 else 10.0
+    pixel_m = pixel_size_m(s2)
     step = max(1, round(float(s2.attrs.get("scl_pixel_m", pixel_m)) / pixel_m))
     replaced = settings.user_mask is not None and settings.user_mask_role == "instead"
     method = "none" if replaced else settings.mask
@@ -160,42 +154,24 @@ def _mask_images(scl: np.ndarray, *, method: str, settings: OpticalSettings, ste
 
 
 def gaussian_mask(scl: np.ndarray, *, step: int = 1, pixel_m: float = 10.0) -> np.ndarray:
-    """The original's mask of one image (y, x): True = remove.
+    """The mask of :mod:`fusion.cloud_mask` for one image of scene classes (y, x): True = remove.
 
     ``step``: how many pixels one SCL cell was copied to along an axis; the kernels then run on the cells themselves
-    (9 and 81 cells of 20 m). SCL that comes at 10 m gets the kernels of 17 and 161 px instead. Outside the image counts
-    as 0, as ``apply_kernel`` of openEO has it.
+    (9 and 81 cells of 20 m). SCL that comes at 10 m gets the kernels of 17 and 161 px instead. Nodata is removed too.
     """
     cells = scl[::step, ::step]
     cell_m = pixel_m * step
     removed = np.zeros(cells.shape, bool)
-    for inside, classes, threshold, size in ORIGINAL_KERNELS:
-        chosen = np.isin(cells, classes)
-        share = _smooth((chosen if inside else ~chosen).astype(np.float32), kernel_size(size, cell_m))
-        removed |= share > threshold
+    for kernel in MASK_KERNELS:
+        share = _smooth(kernel.flagged(cells).astype(np.float32), kernel.size_px(cell_m))
+        removed |= share > kernel.threshold
     removed |= cells == 0
     full = removed.repeat(step, axis=0).repeat(step, axis=1)
     return full[: scl.shape[0], : scl.shape[1]]
 
 
-def kernel_size(size_20m: int, cell_m: float) -> int:
-    """Odd kernel size on cells of another size: 9 and 81 cells of 20 m are 17 and 161 of 10 m.
-
-    >>> kernel_size(9, 20.0), kernel_size(9, 10.0), kernel_size(81, 10.0)
-    (9, 17, 161)
-    """
-    return 2 * round((size_20m - 1) / 2 * 20.0 / cell_m) + 1
-
-
-def gaussian_kernel(size: int) -> np.ndarray:
-    """One axis of the original's kernel: std = size / 6, sum 1; the kernel is its outer product."""
-    offsets = np.arange(size) - (size - 1) / 2
-    weights = np.exp(-0.5 * (offsets / (size / 6.0)) ** 2)
-    return weights / weights.sum()
-
-
 def _smooth(image: np.ndarray, size: int) -> np.ndarray:
-    kernel = gaussian_kernel(size).astype(np.float32)
+    kernel = gaussian_weights(size).astype(np.float32)
     rows = ndimage.convolve1d(image, kernel, axis=0, mode="constant", cval=0.0)
     return ndimage.convolve1d(rows, kernel, axis=1, mode="constant", cval=0.0)
 
@@ -213,15 +189,11 @@ def _dilated(scl: np.ndarray, method: str, settings: OpticalSettings) -> np.ndar
 
 def _user_mask(path: Path, s2: xr.Dataset) -> xr.DataArray:
     """The user's mask on the S2 grid and dates: nonzero = cloud; days and pixels that it lacks count as clear."""
-    from data_prep.grid import to_grid
-    from data_prep.raw.reading import read_bands
-
     bands = [b for b in read_bands(path) if b.values.sizes["t"] > 0]
     if len(bands) != 1:
         raise SourceError(f"{path} has bands {[b.name for b in bands]}; a cloud mask has one band (nonzero = cloud)")
     mask = to_grid(bands[0].values, s2, "nearest", str(path))
-    mask = mask.assign_coords(t=mask.t.values.astype("datetime64[D]").astype("datetime64[ns]"))
-    mask = (mask.fillna(0) != 0).groupby("t").max()
+    mask = one_image_per_day(mask.fillna(0) != 0, "max")
     missing = np.setdiff1d(s2.t.values, mask.t.values)
     if len(missing) == s2.sizes["t"]:
         raise SourceError(f"{path} has no date in common with Sentinel-2; it holds {mask.t.values[:2]} ...")

@@ -9,9 +9,10 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
+from data_prep.raw.bands import RawBand, sample
 from data_prep.raw.cubes import SourceError
-from data_prep.raw.reading import RawBand
 from fusion.contract import S1_DB_MAX, S1_DB_MIN
+from fusion.same_day import merge_images, whole_days
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def backscatter(band: RawBand, units: str) -> tuple[xr.DataArray, str]:
         values = values.where(~values.isin(_DN16_NODATA))
         return (20.0 * xr.apply_ufunc(np.log10, values, dask="allowed") + DN16_OFFSET_DB).astype(np.float32), "dB"
     if units == "linear":
-        found = np.asarray(values.isel(t=slice(None, None, max(1, values.sizes["t"] // 8))).values)
+        found = sample(values)
         negative = float((found[np.isfinite(found)] < 0).mean()) if np.isfinite(found).any() else 0.0
         if negative > 0.01:
             raise SourceError(
@@ -76,8 +77,8 @@ def _evident_units(band: RawBand, where: str) -> str:
         return "dB"
     if said in ("linear", "linear power"):
         return "linear"
-    sample = np.asarray(band.values.isel(t=slice(None, None, max(1, band.values.sizes["t"] // 8))).values)
-    found = sample[np.isfinite(sample)]
+    found = sample(band.values)
+    found = found[np.isfinite(found)]
     if found.size == 0:
         return "dB"
     if np.percentile(found, 5) < -1.0:
@@ -99,14 +100,10 @@ def to_decibel(values: xr.DataArray) -> xr.DataArray:
 
 
 def mean_power(values: xr.DataArray, units: str, labels: np.ndarray) -> xr.DataArray:
-    """Mean in power of the images that share a label (datetime64); t becomes the sorted labels."""
-    unique, counts = np.unique(labels, return_counts=True)
-    if (counts == 1).all():
-        return values.assign_coords(t=labels).sortby("t")
-    power = to_linear(values) if units == "dB" else values
-    images = [power.isel(t=np.flatnonzero(labels == day)).mean("t", skipna=True) for day in unique]
-    joined = xr.concat(images, xr.Variable("t", unique)).transpose("t", "y", "x")
-    return (to_decibel(joined) if units == "dB" else joined).astype(np.float32)
+    """Mean in power of the images that share a label (datetime64[ns]); t becomes the sorted labels."""
+    if units != "dB" or len(np.unique(labels)) == len(labels):
+        return merge_images(values, labels, "mean").astype(np.float32)
+    return to_decibel(merge_images(to_linear(values), labels, "mean"))
 
 
 def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, list[str]]:
@@ -140,7 +137,7 @@ def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, 
     if orbits is not None:
         bands, orbits = _choose(bands, orbits, settings.passes, notes)
         bands = _level(bands, orbits, settings.orbit_offset, notes)
-    days = bands["VV"].t.values.astype("datetime64[D]").astype("datetime64[ns]")
+    days = whole_days(bands["VV"].t.values)
     bands = {name: mean_power(values, "dB", days) for name, values in bands.items()}
     if settings.speckle == "quegan":
         bands = {
@@ -156,7 +153,7 @@ def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, 
 
 
 def _check_level(values: xr.DataArray, name: str, units: str) -> None:
-    found = np.asarray(values.isel(t=slice(None, None, max(1, values.sizes["t"] // 8))).values)
+    found = sample(values)
     found = found[np.isfinite(found)]
     if found.size == 0:
         return

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fusion.data.patch import SPLITS
+from fusion.place import METRES_PER_DEGREE
 
 
 class SplitSettings(BaseModel):
@@ -59,7 +60,7 @@ def split_of_name(name: str, settings: SplitSettings) -> str:
 
 def blocks_of(ground: Ground, settings: SplitSettings) -> list[tuple[int, int]]:
     """The blocks that a patch, grown by the margin, touches."""
-    up = settings.margin_m / 111_320.0
+    up = settings.margin_m / METRES_PER_DEGREE
     widest = max(abs(ground.south - up), abs(ground.north + up))
     aside = up / max(0.01, math.cos(math.radians(min(widest, 89.0))))
     size = settings.block_deg

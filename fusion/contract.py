@@ -40,13 +40,9 @@ SEASON_METHOD = "relative_amplitude"  # how season dates are read unless the cal
 # PROBA-V NDVI digital numbers (PROBA-V Products User Manual v3.01, section on NDVI): physical = 0.004 * DN - 0.08
 COARSE_SCALE = 0.004
 COARSE_OFFSET = -0.08
+COARSE_MAX_DN = 250  # numbers above are flags, in PROBA-V products and in Copernicus Global Land's NDVI 300 m
 COARSE_PIXEL_M = 300.0
 COARSE_COMPOSITE_DAYS = 10
-
-# Sentinel-2 L2A scene classification (Sentinel-2 L2A ATBD): classes used by the cloud mask
-SCL_CLEAR = (4, 5, 6, 7)  # vegetation, bare, water, unclassified
-SCL_CLOUD = (3, 8, 9, 10)  # cloud shadow, cloud medium, cloud high, thin cirrus
-SCL_INVALID = (0, 1, 2, 11)  # nodata, saturated, dark/topographic shadow, snow
 
 # NDVI files on disk: DN = (NDVI - offset) / scale, int16, nodata below
 PACK_SCALE = 1e-4

@@ -1,10 +1,17 @@
-"""Where a cube lies."""
+"""Where a cube lies: latitude, UTM zone, pixel size, bounds in another CRS."""
 
 import math
+from typing import Any
 
 import xarray as xr
 
 from fusion.contract import check_latitude
+
+LONLAT = "EPSG:4326"
+METRES_PER_DEGREE = 111_320.0  # of latitude; along a parallel it shrinks by the cosine of the latitude
+S2_GRID_M = 20.0  # the 10 m and 20 m grids of Sentinel-2 share the multiples of 20 m of their UTM zone
+_ON_GRID_M = 5e-4  # an edge that lies on the grid stays there after a projection there and back
+Bounds = tuple[float, float, float, float]  # west, south, east, north
 
 
 def latitude_of(cube: xr.DataArray | xr.Dataset) -> float | None:
@@ -31,3 +38,61 @@ def latitude_of(cube: xr.DataArray | xr.Dataset) -> float | None:
     except ProjError:
         return None
     return float(latitude) if math.isfinite(latitude) else None
+
+
+def pixel_size(grid: xr.DataArray | xr.Dataset, axis: str = "x") -> float:
+    """Distance of two pixel centres along an axis, in units of the CRS; of one pixel, what its transform says."""
+    centres = grid[axis].values
+    if len(centres) > 1:
+        return float(abs(centres[-1] - centres[0]) / (len(centres) - 1))
+    import rioxarray  # noqa: F401  (the .rio accessor)
+
+    return float(abs(grid.rio.resolution()[0 if axis == "x" else 1]))
+
+
+def pixel_size_m(grid: xr.DataArray | xr.Dataset) -> float:
+    """Pixel size in metres: along x, or in degrees along the meridian, where a degree has one length everywhere."""
+    import rioxarray  # noqa: F401  (the .rio accessor)
+
+    if grid.rio.crs is None or not grid.rio.crs.is_geographic:
+        return pixel_size(grid)
+    return METRES_PER_DEGREE * pixel_size(grid, "y" if grid.sizes["y"] > 1 else "x")
+
+
+def utm_epsg(longitude: float, latitude: float) -> int:
+    """EPSG code of the UTM zone of a place, degrees (Norway's and Svalbard's exceptions left out).
+
+    Longitudes go around: 180 and -180 are one meridian and lie in zone 1, 185 is -175. The equator counts as north.
+
+    >>> utm_epsg(5.0, 51.0), utm_epsg(-70.5, -33.4), utm_epsg(180.0, 0.0), utm_epsg(-180.0, -0.1)
+    (32631, 32719, 32601, 32701)
+    """
+    zone = min(60, int((longitude + 180.0) % 360.0 // 6) + 1)
+    return (32600 if latitude >= 0 else 32700) + zone
+
+
+def utm_of_bounds(bounds: Bounds) -> int:
+    """EPSG code of the UTM zone at the middle of bounds in degrees (west < east)."""
+    west, south, east, north = bounds
+    return utm_epsg((west + east) / 2, (south + north) / 2)
+
+
+def project_bounds(bounds: Bounds, source: Any, target: Any) -> Bounds:
+    """Bounds of an area in another CRS; its edges are followed by 21 points a side, so that curved ones fit in.
+
+    CRS are given as an EPSG code, a text, or an object of rasterio, pyproj or odc.
+    """
+    from pyproj import CRS, Transformer
+
+    old, new = (CRS.from_user_input(getattr(crs, "to_wkt", lambda crs=crs: crs)()) for crs in (source, target))
+    if old == new:
+        return bounds
+    return Transformer.from_crs(old, new, always_xy=True).transform_bounds(*bounds, densify_pts=21)
+
+
+def on_s2_grid(bounds: Bounds) -> Bounds:
+    """Bounds in metres of a UTM zone, grown to whole 20 m cells, which are whole pixels of 10 m too."""
+    west, south, east, north = bounds
+    left, bottom = (math.floor((v + _ON_GRID_M) / S2_GRID_M) * S2_GRID_M for v in (west, south))
+    right, top = (math.ceil((v - _ON_GRID_M) / S2_GRID_M) * S2_GRID_M for v in (east, north))
+    return left, bottom, right, top

@@ -1,11 +1,15 @@
 """Files and folders appear whole or not at all."""
 
+import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 
 @contextmanager
@@ -29,6 +33,52 @@ def whole_file(path: Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
         with suppress(OSError):  # what could not be written need not be there
             partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """``value`` as indented JSON, UTF-8, ended by a line break, whole or not at all, and on the disk when it appears.
+
+    Raises
+    ------
+    ValueError
+        NaN or infinity in it: JSON has neither; write null instead.
+    """
+    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
+    with whole_file(path) as partial, open(partial, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return path
+
+
+def refuse_cut_off(partial: Path, file: Path, bands: np.ndarray | None = None) -> None:
+    """Make sure that a GeoTIFF just written is whole, and holds ``bands`` (count, y, x), before it becomes ``file``.
+
+    GDAL writes the last blocks on closing and reports no error there, so a disk that is full by then leaves a cut-off
+    file without a word. Without ``bands`` every block is read, which a missing one fails.
+
+    Raises
+    ------
+    OSError
+        What was written cannot be read back as it was.
+    """
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        with rasterio.open(partial) as written:
+            whole = all(_holds(written.read(window=w), w, bands) for _, w in written.block_windows(1))
+    except RasterioError as error:
+        raise OSError(f"{file} could not be written whole; is the disk full?") from error
+    if not whole:
+        raise OSError(f"{file} could not be written whole; is the disk full?")
+
+
+def _holds(read: np.ndarray, window: Any, bands: np.ndarray | None) -> bool:
+    if bands is None:
+        return True
+    rows, columns = window.toslices()
+    return np.array_equal(read, bands[:, rows, columns], equal_nan=True)
 
 
 def _replace_folder(path: Path, partial: Path) -> None:

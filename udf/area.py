@@ -9,9 +9,8 @@ from typing import Any
 from pyproj import CRS
 from shapely.geometry import box, mapping
 
-from udf.local.grid import LONLAT, geometry_of, project, project_bounds
-
-GRID_M = 20.0  # the 10 m and 20 m grids of Sentinel-2 share the multiples of 20 m of their UTM zone
+from fusion.place import LONLAT, S2_GRID_M, on_s2_grid, project_bounds, utm_epsg
+from udf.local.grid import geometry_of, project
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Area:
 
     def bbox(self, margin_m: float = 0.0) -> dict[str, Any]:
         """openEO bounding box, widened by ``margin_m`` (rounded up to whole 20 m cells)."""
-        margin = math.ceil(margin_m / GRID_M) * GRID_M
+        margin = math.ceil(margin_m / S2_GRID_M) * S2_GRID_M
         return {
             "west": self.west - margin, "south": self.south - margin, "east": self.east + margin,
             "north": self.north + margin, "crs": self.crs,
@@ -77,19 +76,9 @@ def _area(bounds: tuple, crs: Any, geometry: Any, geojson: dict | None) -> Area:
     epsg = source.to_epsg() or 0
     if not _is_utm(epsg):
         centre = project(box(*bounds).centroid, source, LONLAT)
-        epsg = utm_zone(centre.x, centre.y)
-    shape = geometry if geometry is not None else None
-    west, south, east, north = (
-        project(shape, source, epsg).bounds if shape is not None else project_bounds(bounds, source, epsg)
-    )
-    # half a millimetre: an edge that lies on the grid stays there after a projection there and back
-    down, up = (lambda v: math.floor((v + 5e-4) / GRID_M) * GRID_M), (lambda v: math.ceil((v - 5e-4) / GRID_M) * GRID_M)
-    return Area(down(west), down(south), up(east), up(north), epsg, geojson)
-
-
-def utm_zone(longitude: float, latitude: float) -> int:
-    """EPSG code of the UTM zone of a place (Norway's and Svalbard's exceptions left out)."""
-    return (32600 if latitude >= 0 else 32700) + min(60, int((longitude + 180) // 6) + 1)
+        epsg = utm_epsg(centre.x, centre.y)
+    extent = project_bounds(bounds, source, epsg) if geometry is None else project(geometry, source, epsg).bounds
+    return Area(*on_s2_grid(extent), epsg, geojson)
 
 
 def _is_utm(epsg: int) -> bool:

@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, ContractError
+from fusion.same_day import one_image_per_day
 from udf.context import ROLES, unknown_word
 
 
@@ -41,8 +42,12 @@ def in_order(cube: xr.DataArray) -> xr.DataArray:
 
 
 def by_day(cube: xr.DataArray) -> xr.DataArray:
-    """Dates floored to days, sorted, each once; observations of one day are merged (per pixel and band the first with
-    data).
+    """Dates floored to days, sorted, each once (:mod:`fusion.same_day`).
+
+    Raises
+    ------
+    ContractError
+        No dates, or labels that are none.
     """
     if "t" not in cube.coords:
         raise ContractError("the UDF got a cube without dates on t; keep the labels of t in the steps before it")
@@ -56,18 +61,7 @@ def by_day(cube: xr.DataArray) -> xr.DataArray:
         raise ContractError("the UDF got a chunk without dates; widen the temporal extent")
     if np.isnat(days).any():
         raise ContractError("a date on t is missing (NaT); drop it before the UDF")
-    order = np.argsort(days, kind="stable")
-    days, values = days[order], cube.values[order]
-    unique, first = np.unique(days, return_index=True)
-    if len(unique) < len(days):
-        merged = values[first].copy()
-        for k, start in enumerate(first):
-            stop = first[k + 1] if k + 1 < len(first) else len(days)
-            for other in range(start + 1, stop):
-                merged[k] = np.where(np.isnan(merged[k]), values[other], merged[k])
-        values = merged
-    coords = {name: c.values for name, c in cube.coords.items() if name != "t"}
-    return xr.DataArray(values, dims=cube.dims, coords={**coords, "t": unique.astype("datetime64[ns]")})
+    return one_image_per_day(cube.assign_coords(t=cube.t.values.astype("datetime64[ns]")))
 
 
 def by_role(cube: xr.DataArray, context: dict) -> xr.DataArray:

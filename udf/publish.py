@@ -13,7 +13,7 @@ from openeo.internal.graph_building import PGNode
 from openeo.rest.job import BatchJob
 from openeo.rest.udp import build_process_dict
 
-from fusion.whole_file import whole_file
+from fusion.whole_file import write_json
 from udf.archive import DEPS_ARCHIVE, MODEL_ARCHIVE
 from udf.context import KEYS, unknown_word
 from udf.local.grid import geometry_of
@@ -30,16 +30,6 @@ DESCRIPTION = (
     "The coarse series is CGLS NDVI 300 m (from July 2020 on); `ndvi_fusion_probav` takes PROBA-V (to June 2020). "
     "NDVI is physical (-0.2..1). Dates of season maps are named in the band's documentation."
 )
-# why each job option is there; the values stand in configs/target
-JOB_OPTION_REASONS = {
-    "executor-memory": "the JVM side of a task: tiles of a year of four bands",
-    "executor-memoryOverhead": "the Python side: features and activations of one window; measured by "
-    "benchmarks/bench_udf.py",
-    "executor-cores": "one window at a time a process, so that the memory above is enough",
-    "driver-memory": "the graph holds the UDFs and the dilation kernels as text",
-    "image-name": "Python 3.11, for which the dependency archive is built",
-    "udf-dependency-archives": "the model and onnxruntime, unpacked beside the UDF (batch jobs only)",
-}
 
 
 @dataclass(frozen=True)
@@ -252,10 +242,3 @@ def benchmark_scenario(
         },
         "job_options": process.definition.get("default_job_options", {}),
     }
-
-
-def write_json(path: Path, value: Any) -> Path:
-    """JSON, indented, whole or not at all."""
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8", newline="\n")
-    return path

@@ -19,16 +19,16 @@ from openeo.processes import ProcessBuilder
 from openeo.rest.datacube import DataCube
 from openeo.rest.result import SaveResult
 
-from fusion.contract import COARSE_NDVI, S2NDVI, SCL_CLEAR, SCL_CLOUD, SEASON_METHOD, STEP_DAYS, VH, VV, WINDOW_PX
+from fusion.cloud_mask import MASK_KERNELS, NARROW, SCL_PIXEL_M, WIDE, gaussian_kernel
+from fusion.contract import COARSE_NDVI, S2NDVI, SEASON_METHOD, STEP_DAYS, VH, VV, WINDOW_PX
 from udf.area import Area
-from udf.kernels import dilation_kernels, kernel_sizes
 from udf.targets import CoarseSource, TargetSettings
 
 UDF_RUNTIME, UDF_RUNTIME_VERSION = "Python", "3.11"
 CONTEXT_PARAMETER = {"from_parameter": "context"}  # a UDF sees the parent's context only through this reference
 OVERLAP_PX = 16  # what the shipped model's manifest asks for
 MARGIN_DAYS = 60  # observations before and after the period, so that its ends are not blind
-MASK_REACH_M = 820.0  # half of the wide dilation kernel: 40 cells of 20 m, and one to be safe
+MASK_REACH_M = WIDE.reach_m + SCL_PIXEL_M  # of the wide dilation kernel, and one pixel to be safe
 
 
 @dataclass(frozen=True)
@@ -112,19 +112,18 @@ def masked_ndvi(target: TargetSettings, options: WorkflowOptions) -> DataCube:
 
 def cloud_masks(scl: DataCube, target: TargetSettings) -> list[DataCube]:
     """Masks without a band dimension, nonzero = remove: everything near non-clear classes, everything around clouds."""
-    sizes = kernel_sizes(target.scl_pixel_m)
+    sizes = [kernel.size_px(target.scl_pixel_m) for kernel in MASK_KERNELS]
     if target.cloud_mask == "to_scl_dilation_mask":
         mask = scl.process(
             "to_scl_dilation_mask", data=scl, kernel1_size=sizes[0], kernel2_size=sizes[1],
-            mask1_values=list(SCL_CLEAR), mask2_values=list(SCL_CLOUD), erosion_kernel_size=0,
+            mask1_values=list(NARROW.classes), mask2_values=list(WIDE.classes), erosion_kernel_size=0,
         )  # fmt: skip
         return [mask]
-    narrow, wide = dilation_kernels(*sizes)
-    unclear = scl.reduce_dimension(dimension="bands", reducer=_is_not_in(SCL_CLEAR))
-    cloud = scl.reduce_dimension(dimension="bands", reducer=_is_in(SCL_CLOUD))
+    unclear = scl.reduce_dimension(dimension="bands", reducer=_is_not_in(NARROW.classes))
+    cloud = scl.reduce_dimension(dimension="bands", reducer=_is_in(WIDE.classes))
     return [
-        flagged.apply_kernel(kernel=_short(kernel.weights), border=0, replace_invalid=0) > kernel.threshold
-        for flagged, kernel in ((unclear, narrow), (cloud, wide))
+        flagged.apply_kernel(kernel=_short(gaussian_kernel(size)), border=0, replace_invalid=0) > kernel.threshold
+        for flagged, kernel, size in zip((unclear, cloud), MASK_KERNELS, sizes, strict=True)
     ]
 
 

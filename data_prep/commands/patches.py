@@ -17,7 +17,8 @@ from data_prep.raw.cubes import SourceError
 from data_prep.split import Ground, SplitSettings, leaks
 from data_prep.statistics import add, patch_statistics, summary
 from fusion.data.patch import Patch, StoreError
-from fusion.data.store import PatchStore, create_store, write_json, write_patch
+from fusion.data.store import PatchStore, create_store, write_patch
+from fusion.whole_file import write_json
 
 log = logging.getLogger(__name__)
 

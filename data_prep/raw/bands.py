@@ -1,33 +1,69 @@
-"""Which band of which product plays which role: one table for every archive's spelling."""
+"""One band of one file, as it is read: values, type on disk, and what the file says about them."""
 
-import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-# role -> pattern on the whole upper-case name; prefixes such as "S2-L2A-" or "TOC-" and suffixes "_10M" may stand
-_PREFIX = r"(?:.*[-_. ])?"
-_SUFFIX = r"(?:[-_. ]\d+M)?"
-_ROLES = {
-    "B04": r"B0?4|RED",
-    "B08": r"B0?8|NIR",
-    "SCL": r"SCL|SCENECLASSIFICATION|SCENE_CLASSIFICATION",
-    "VV": r"VV",
-    "VH": r"VH",
-    "NDVI": r"NDVI|NDVI_UNFILTERED",
-    "STATUS": r"SM|STATUS|STATUS_MAP",
-}
-_PATTERNS = {role: re.compile(rf"{_PREFIX}(?:{names}){_SUFFIX}") for role, names in _ROLES.items()}
-COARSE_MIN_PIXEL_M = 90.0  # an NDVI band with pixels from here on is the coarse series, a finer one is derived from S2
+import numpy as np
+import xarray as xr
+
+from data_prep.raw.cubes import SourceError
+from fusion.place import pixel_size_m
+
+_STATES = ("ascending", "descending")
 
 
-def role_of(name: str, pixel_m: float) -> str | None:
-    """The role of a band (B04, B08, SCL, VV, VH, NDVI, STATUS), or None if it plays none.
+@dataclass(frozen=True)
+class RawBand:
+    """One band of one file.
 
-    >>> role_of("TOC-B04_10M", 10.0), role_of("S2-L2A-B08", 10.0), role_of("B8A", 20.0)
-    ('B04', 'B08', None)
+    ``values`` has dims (t, y, x), y descending, CRS written, ``t`` still with hours. ``dtype`` is the type on disk
+    after the unsigned rule; ``scaled`` is True if the file said a scale or an offset and it was applied. ``orbit`` (t,)
+    names the pass of each image where the file says so (see :func:`data_prep.raw.reading.orbit_labels`), else None.
     """
-    upper = name.upper()
-    for role, pattern in _PATTERNS.items():
-        if pattern.fullmatch(upper):
-            if role in ("NDVI", "STATUS") and pixel_m < COARSE_MIN_PIXEL_M:
-                return None
-            return role
-    return None
+
+    name: str
+    file: Path
+    values: xr.DataArray
+    dtype: np.dtype
+    scaled: bool
+    attrs: dict[str, Any]
+    orbit: np.ndarray | None = None
+
+    @property
+    def pixel_m(self) -> float:
+        """Pixel size in metres."""
+        return pixel_size_m(self.values)
+
+    @property
+    def passes(self) -> list[str]:
+        """The pass of each image: as the file says along t, else as its name or attributes say, else "unknown"."""
+        if self.orbit is not None:
+            return [str(label) for label in self.orbit]
+        text = f"{self.file.stem} {self.attrs.get('name', '')} {self.attrs.get('orbit_state', '')}".lower()
+        words = text.replace("_", " ").replace("-", " ").split()
+        return [next((word for word in _STATES if word in words), "unknown")] * self.values.sizes["t"]
+
+
+def probe(band: RawBand) -> None:
+    """Read the last image of a band: a partial download opens well and breaks off there.
+
+    Raises
+    ------
+    SourceError
+        It cannot be read; file and band are named.
+    """
+    try:
+        band.values.isel(t=-1).load()
+    except Exception as error:
+        raise SourceError(
+            f"{band.file} breaks off while {band.name} is read ({type(error).__name__}); it is incomplete "
+            "or damaged; fetch it again"
+        ) from error
+
+
+def sample(values: xr.DataArray) -> np.ndarray:
+    """At most about 40 000 pixels from 12 dates spread over the series, enough to tell encodings and units apart."""
+    dates = np.unique(np.linspace(0, values.sizes["t"] - 1, 12).astype(int))
+    step = max(1, max(values.sizes["y"], values.sizes["x"]) // 60)
+    return np.asarray(values.isel(t=dates, y=slice(None, None, step), x=slice(None, None, step)).values)

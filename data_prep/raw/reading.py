@@ -6,7 +6,6 @@ unsigned numbers in signed types, or put the CRS in a variable of its own.
 
 import logging
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import rioxarray
 import xarray as xr
 
+from data_prep.raw.bands import RawBand
 from data_prep.raw.cubes import SourceError
 from fusion.data.cube_files import is_zarr
 
@@ -42,29 +42,21 @@ _DATE = re.compile(r"(?<!\d)((?:19|20)\d{2})[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12
 _DATE_BEFORE_TIME = re.compile(r"(?<!\d)((?:19|20)\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])T\d{6}")
 
 
-@dataclass(frozen=True)
-class RawBand:
-    """One band of one file.
-
-    ``values`` has dims (t, y, x), y descending, CRS written, ``t`` still with hours. ``dtype`` is the type on disk
-    after the unsigned rule; ``scaled`` is True if the file said a scale or an offset and it was applied. ``orbit`` (t,)
-    names the pass of each image where the file says so (see :func:`orbit_labels`), else None.
-    """
-
-    name: str
-    file: Path
-    values: xr.DataArray
-    dtype: np.dtype
-    scaled: bool
-    attrs: dict[str, Any]
-    orbit: np.ndarray | None = None
-
-    @property
-    def pixel_m(self) -> float:
-        """Pixel size in metres (degrees are turned into metres along the meridian)."""
-        x = self.values.x.values
-        size = abs(float(x[-1] - x[0])) / (len(x) - 1) if len(x) > 1 else abs(float(self.values.rio.resolution()[0]))
-        return size * (111_320.0 if self.values.rio.crs.is_geographic else 1.0)
+def find_files(folder: Path) -> list[Path]:
+    """Raster files of a folder and its sub-folders, sorted; a Zarr folder is one file; hidden names are left out."""
+    if not folder.is_dir():
+        raise SourceError(f"{folder} is no folder; name a folder with NetCDF, Zarr or GeoTIFF files")
+    found: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if is_zarr(path) or path.suffix.lower() in (*NETCDF, *GEOTIFF, ".zarr"):
+            found.append(path)
+        elif path.is_dir():
+            found += find_files(path)
+    if not found:
+        raise SourceError(f"{folder} holds no NetCDF, Zarr or GeoTIFF file; check the path")
+    return found
 
 
 def read_bands(path: Path) -> list[RawBand]:

@@ -16,7 +16,7 @@ from data_prep.simulator.geometry import Landscape
 from data_prep.simulator.settings import CoarseSettings
 from data_prep.simulator.truth import clipped_variation
 from data_prep.simulator.weather import Weather
-from fusion.contract import COARSE_PIXEL_M
+from fusion.contract import COARSE_MAX_DN, COARSE_OFFSET, COARSE_PIXEL_M, COARSE_SCALE
 from fusion.features.coarse_operator import coarse_psf_weights, dekad_starts, maximum_value_composite
 
 
@@ -62,7 +62,8 @@ def observe(
     residual = rng.random(ndvi.shape) < draw(rng, settings.residual_cloud)
     ndvi = np.where(residual, ndvi * rng.uniform(0.3, 0.95, ndvi.shape), ndvi)
     ndvi[rng.random(ndvi.shape) < draw(rng, settings.missing)] = np.nan
-    ndvi = np.clip(np.round((ndvi + 0.08) / 0.004) * 0.004 - 0.08, -0.08, 0.92)
+    number = np.round((ndvi - COARSE_OFFSET) / COARSE_SCALE)
+    ndvi = np.clip(number * COARSE_SCALE + COARSE_OFFSET, COARSE_OFFSET, COARSE_MAX_DN * COARSE_SCALE + COARSE_OFFSET)
     resample = settings.resample if settings.resample != "random" else ("nearest", "bilinear")[rng.integers(2)]
     return CoarseObservations(starts, ndvi.astype(np.float32), rows_m, columns_m, clean.astype(np.float32), resample)
 

@@ -19,6 +19,7 @@ from scipy.special import ndtri
 from data_prep.simulator.fields import draw, smooth_fields
 from data_prep.simulator.settings import OpticsSettings
 from data_prep.simulator.weather import Weather
+from fusion.cloud_mask import NARROW, WIDE, gaussian_weights
 from fusion.contract import NDVI_MAX, NDVI_MIN
 
 CLOUD_REFLECTANCE = (0.62, 0.60)  # red and NIR of thick cloud
@@ -38,11 +39,12 @@ class OpticalObservations:
     disturbed: np.ndarray  # bool (n, H, W): cloud, shadow or snow really touches the pixel
     mask: str  # how the cube step is to mask: "square" or "gaussian"
     dilation_px: int  # radius of the square
+    pixel_m: float  # pixel size, which sizes the Gaussian kernels
 
     def masked_ndvi(self) -> np.ndarray:
         """NDVI as the cube step keeps it: the mask grown, masked pixels NaN, clipped to the contract's range."""
         if self.mask == "gaussian":
-            hidden = gaussian_mask(self.cloud, self.snow)
+            hidden = gaussian_mask(self.cloud, self.snow, self.pixel_m)
         else:
             hidden = dilate(self.cloud, self.dilation_px) | self.snow
         ndvi = (self.nir - self.red) / (self.nir + self.red)
@@ -75,6 +77,7 @@ def observe(
     built: np.ndarray,
     weather: Weather,
     threshold: np.ndarray,
+    resolution_m: float,
     rng: np.random.Generator,
 ) -> OpticalObservations:
     """All Sentinel-2 observations with at least one pixel that the mask keeps.
@@ -110,7 +113,7 @@ def observe(
     says_cloud = says_cloud | finds_shade | _false_alarms(len(days), built, rng)
     dilation = int(rng.integers(settings.dilation_px[0], settings.dilation_px[1] + 1))
     mask = "gaussian" if rng.random() < settings.gaussian_mask_probability else "square"
-    return OpticalObservations(days, red, nir, says_cloud, finds_shade, snow, disturbed, mask, dilation)
+    return OpticalObservations(days, red, nir, says_cloud, finds_shade, snow, disturbed, mask, dilation, resolution_m)
 
 
 def dilate(mask: np.ndarray, radius: int) -> np.ndarray:
@@ -122,22 +125,22 @@ def dilate(mask: np.ndarray, radius: int) -> np.ndarray:
     return maximum_filter1d(grown, size, axis=1).view(bool)
 
 
-def gaussian_mask(cloud: np.ndarray, snow: np.ndarray) -> np.ndarray:
-    """The default mask of the cube step (two Gaussian kernels on the scene classes), True = hidden, (n, H, W).
-
-    Kernels of 17 and 161 px at 10 m with standard deviations of a sixth of their size, outside the image counts as 0;
-    a pixel goes where the smoothed share of not-clear exceeds 0.057 or that of cloud 0.1.
-    """
+def gaussian_mask(cloud: np.ndarray, snow: np.ndarray, pixel_m: float) -> np.ndarray:
+    """The default mask of the cube step (:mod:`fusion.cloud_mask`) as matrix products, True = hidden, (n, H, W)."""
     hidden = np.zeros(cloud.shape, bool)
-    for flag, threshold, size in ((cloud | snow, 0.057, 17), (cloud, 0.1, 161)):
-        axes = []
-        for length in flag.shape[1:]:
-            offset = np.abs(np.arange(length)[:, None] - np.arange(length))
-            total = np.exp(-0.5 * ((np.arange(size) - size // 2) / (size / 6)) ** 2).sum()
-            kernel = np.exp(-0.5 * (offset / (size / 6)) ** 2) * (offset <= size // 2) / total
-            axes.append(kernel.astype(np.float32))
-        hidden |= axes[0] @ flag.astype(np.float32) @ axes[1] > threshold
+    for flag, kernel in ((cloud | snow, NARROW), (cloud, WIDE)):
+        weights = gaussian_weights(kernel.size_px(pixel_m))
+        rows, columns = (_band_matrix(weights, length) for length in flag.shape[1:])
+        hidden |= rows @ flag.astype(np.float32) @ columns > kernel.threshold
     return hidden
+
+
+def _band_matrix(weights: np.ndarray, length: int) -> np.ndarray:
+    """The convolution with a symmetric kernel, zero outside, as a matrix, float32 (length, length)."""
+    reach = len(weights) // 2
+    offset = np.abs(np.arange(length)[:, None] - np.arange(length))
+    inside = offset <= reach
+    return np.where(inside, weights[reach + np.where(inside, offset, 0)], 0.0).astype(np.float32)
 
 
 def _shadows(layer: np.ndarray, rng: np.random.Generator) -> np.ndarray:

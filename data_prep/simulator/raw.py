@@ -13,8 +13,9 @@ from data_prep.simulator.optics import OpticalObservations
 from data_prep.simulator.scene import SceneParts, simulate_parts
 from data_prep.simulator.settings import SceneSettings
 from fusion.contract import NDVI
+from fusion.place import LONLAT, S2_GRID_M, utm_epsg
 
-UTM_ZONE = 31
+_LONGITUDE = 3.0  # every scene lies on this meridian, the middle of UTM zone 31
 _VEGETATION, _BARE, _WATER, _CLOUD, _SHADOW, _SNOW = 4, 5, 6, 9, 3, 11  # Sentinel-2 scene classes
 
 
@@ -85,7 +86,7 @@ def _dates(days: np.ndarray) -> np.ndarray:
 
 def _place(latitude: float, seed: int) -> tuple[float, float, str]:
     """Outer left and top edge of the scene, metres, on the 20 m grid, and the CRS of its hemisphere."""
-    crs = f"EPSG:{(32600 if latitude >= 0 else 32700) + UTM_ZONE}"
-    _, north = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(3.0, latitude)
-    east = 500_000 + int(seed) * 7 % 2_000 * 20
-    return float(east), float(round(north / 20) * 20), crs
+    crs = f"EPSG:{utm_epsg(_LONGITUDE, latitude)}"
+    _, north = Transformer.from_crs(LONLAT, crs, always_xy=True).transform(_LONGITUDE, latitude)
+    east = 500_000 + int(seed) * 7 % 2_000 * S2_GRID_M
+    return float(east), float(round(north / S2_GRID_M) * S2_GRID_M), crs

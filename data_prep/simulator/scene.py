@@ -65,7 +65,9 @@ def simulate_parts(settings: SceneSettings, seed: int) -> SceneParts:
         0.08 * smooth_fields(streams[3], 1, height, width, 5.0)[0]
     )
     bright = bright.astype(np.float32) * streams[3].uniform(0.75, 1.25)
-    optical = optics.observe(settings.optics, truth, bright.astype(np.float32), built, weather, threshold, streams[3])
+    optical = optics.observe(
+        settings.optics, truth, bright.astype(np.float32), built, weather, threshold, settings.resolution_m, streams[3]
+    )
     dropout = streams[6].random(2)
     sar = None
     if dropout[0] >= settings.radar.dropout:

@@ -8,7 +8,6 @@ Wilson and Jetz 2016, doi:10.1371/journal.pbio.1002415).
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
 
 from data_prep.simulator.fields import autoregressive, draw
 from data_prep.simulator.settings import SceneSettings
@@ -87,8 +86,3 @@ def _snow(rain: np.ndarray, temperature: np.ndarray) -> np.ndarray:
         depth = (depth + fall[i]) * melt[i]
         out[i] = depth
     return np.clip(out / 4.0, 0, 1)
-
-
-def drying(series: np.ndarray, keep: float) -> np.ndarray:
-    """First-order memory of a daily series."""
-    return lfilter([1 - keep], [1.0, -keep], series)

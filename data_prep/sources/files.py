@@ -10,13 +10,15 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data_prep.coarse import coarse_ndvi
-from data_prep.grid import nesting, overlap_share, pixel_size, to_grid
+from data_prep.grid import nesting, overlap_share, to_grid
 from data_prep.optical import reflectance, scene_classes
 from data_prep.radar import backscatter, mean_power
-from data_prep.raw.bands import role_of
+from data_prep.raw.bands import RawBand, probe
 from data_prep.raw.cubes import RawCubes, SourceError
-from data_prep.raw.reading import GEOTIFF, NETCDF, RawBand, read_bands
-from fusion.data.cube_files import is_zarr
+from data_prep.raw.reading import find_files, read_bands
+from data_prep.raw.roles import role_of
+from fusion.place import pixel_size
+from fusion.same_day import one_image_per_day, whole_days
 
 log = logging.getLogger(__name__)
 
@@ -93,23 +95,6 @@ def load_files(settings: FilesSource) -> RawCubes:
     return RawCubes(s2=s2, s1=s1, coarse=coarse, origin=Path(origin).name or origin, notes=tuple(notes))
 
 
-def find_files(folder: Path) -> list[Path]:
-    """Raster files of a folder and its sub-folders, sorted; a Zarr folder is one file; hidden names are left out."""
-    if not folder.is_dir():
-        raise SourceError(f"{folder} is no folder; name a folder with NetCDF, Zarr or GeoTIFF files")
-    found: list[Path] = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if is_zarr(path) or path.suffix.lower() in (*NETCDF, *GEOTIFF, ".zarr"):
-            found.append(path)
-        elif path.is_dir():
-            found += find_files(path)
-    if not found:
-        raise SourceError(f"{folder} holds no NetCDF, Zarr or GeoTIFF file; check the path")
-    return found
-
-
 def describe(by_role: dict[str, list[RawBand]]) -> list[str]:
     """What was detected, one line a band role."""
     lines = []
@@ -128,25 +113,14 @@ def _read_all(files: Sequence[Path], on_error: str, notes: list[str]) -> Iterabl
     for file in files:
         try:
             bands = read_bands(file)
-            _probe(bands)
+            for band in bands:
+                probe(band)
             yield from bands
         except SourceError as error:
             if on_error == "stop":
                 raise
             log.warning("skipped: %s", error)
             notes.append(f"skipped: {error}")
-
-
-def _probe(bands: list[RawBand]) -> None:
-    """Read the last image of every band: a partial download opens well and breaks off there."""
-    for band in bands:
-        try:
-            band.values.isel(t=-1).load()
-        except Exception as error:
-            raise SourceError(
-                f"{band.file} breaks off while {band.name} is read ({type(error).__name__}); it is incomplete "
-                "or damaged; fetch it again"
-            ) from error
 
 
 def _by_role(bands: list[RawBand]) -> dict[str, list[RawBand]]:
@@ -172,25 +146,15 @@ def _join(parts: list[tuple[RawBand, xr.DataArray]], resampling: str, notes: lis
     return joined.sortby("t")
 
 
-def first_of_day(values: xr.DataArray, notes: list[str]) -> xr.DataArray:
-    """One image a day: where a day has several, the first valid pixel in order of time."""
-    days = values.t.values.astype("datetime64[D]").astype("datetime64[ns]")
-    values = values.assign_coords(t=days)
-    unique, counts = np.unique(days, return_counts=True)
-    if (counts == 1).all():
-        return values
-    twice = unique[counts > 1].astype("datetime64[D]")
-    notes.append(
-        f"{values.name}: {len(twice)} days have several images ({twice[0]} first); the first valid one was kept"
-    )
-    images = []
-    for day in unique:
-        same = values.isel(t=np.flatnonzero(days == day))
-        merged = same.isel(t=0)
-        for k in range(1, same.sizes["t"]):
-            merged = merged.where(merged.notnull(), same.isel(t=k))
-        images.append(merged)
-    return xr.concat(images, "t").transpose("t", "y", "x")
+def _once_a_day(values: xr.DataArray, notes: list[str]) -> xr.DataArray:
+    """One image a day (:mod:`fusion.same_day`); days with several are noted."""
+    days, counts = np.unique(whole_days(values.t.values), return_counts=True)
+    if (counts > 1).any():
+        twice = days[counts > 1].astype("datetime64[D]")
+        notes.append(
+            f"{values.name}: {len(twice)} days have several images ({twice[0]} first); the first valid one was kept"
+        )
+    return one_image_per_day(values)
 
 
 def _sentinel2(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: list[str]) -> xr.Dataset:
@@ -208,10 +172,10 @@ def _sentinel2(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
             for b in by_role[role]
         ]
         values = to_grid(_join(parts, "bilinear", notes), red, "bilinear", role)
-        bands[role] = first_of_day(values.rename(role), notes)
+        bands[role] = _once_a_day(values.rename(role), notes)
     if scl_raw is not None:
         classes = to_grid(scl_raw, red, "nearest", "SCL")
-        bands["SCL"] = first_of_day(classes.where(classes != 0).rename("SCL"), notes)
+        bands["SCL"] = _once_a_day(classes.where(classes != 0).rename("SCL"), notes)
     s2 = _common_dates(bands, notes)
     if "SCL" in s2:
         s2["SCL"] = s2.SCL.fillna(0).astype(np.uint8)
@@ -249,7 +213,7 @@ def _sentinel1(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
             values, unit = backscatter(band, settings.s1_units)
             units.add(unit)
             parts.append((band, values))
-            orbits |= dict(zip(values.t.values.tolist(), _orbits_of(band), strict=True))
+            orbits |= dict(zip(values.t.values.tolist(), band.passes, strict=True))
         if parts:
             bands[role] = to_grid(_join(parts, "bilinear", notes), grid, "bilinear", role).rename(role)
         else:
@@ -270,20 +234,6 @@ def _sentinel1(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
     return s1.rio.write_crs(grid.rio.crs)
 
 
-def _orbits_of(band: RawBand) -> list[str]:
-    """The pass of each image: as the file's own variables say, else as its name or attributes say, else "unknown"."""
-    if band.orbit is not None:
-        return [str(label) for label in band.orbit]
-    return [_orbit_of(band) or "unknown"] * band.values.sizes["t"]
-
-
-def _orbit_of(band: RawBand) -> str | None:
-    text = f"{band.file.stem} {band.attrs.get('name', '')} {band.attrs.get('orbit_state', '')}".lower()
-    return next(
-        (word for word in ("ascending", "descending") if word in text.replace("_", " ").replace("-", " ").split()), None
-    )
-
-
 def _coarse(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: list[str]) -> xr.Dataset | None:
     if "NDVI" not in by_role:
         notes.append("no coarse NDVI found")
@@ -293,5 +243,5 @@ def _coarse(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: lis
     for band in by_role["NDVI"]:
         own = next((s for s in by_role.get("STATUS", []) if s.file == band.file), status.get(band.file))
         parts.append((band, coarse_ndvi(band, settings.coarse_encoding, status=own, notes=notes)))
-    series = first_of_day(_join(parts, "nearest", notes).rename("NDVI"), notes)
+    series = _once_a_day(_join(parts, "nearest", notes).rename("NDVI"), notes)
     return xr.Dataset({"NDVI": series}).rio.write_crs(series.rio.crs)

@@ -6,7 +6,6 @@ waited for, failed ones are started anew. Logging in is the client's own matter;
 """
 
 import datetime
-import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,11 +13,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from data_prep.raw.bands import probe
 from data_prep.raw.cubes import RawCubes, SourceError
-from data_prep.raw.reading import read_bands
-from data_prep.sources.files import FilesSource, S1Units, find_files, load_files
-from data_prep.sources.openeo_graphs import BBox, Sensor, download_graph, target_of
-from fusion.whole_file import whole_file
+from data_prep.raw.reading import find_files, read_bands
+from data_prep.sources.files import FilesSource, S1Units, load_files
+from data_prep.sources.openeo_graphs import Sensor, download_graph
+from fusion.place import Bounds
+from fusion.whole_file import whole_file, write_json
+from udf.targets import load_target
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ class OpenEOSource(BaseModel):
     login: Literal["oidc", "none"] = Field(
         "oidc", description="oidc: the client's own login; none: back-end without one"
     )
-    areas: dict[str, BBox] = Field(min_length=1, description="name -> west, south, east, north, degrees")
+    areas: dict[str, Bounds] = Field(min_length=1, description="name -> west, south, east, north, degrees")
     start: datetime.date = Field(description="first date")
     end: datetime.date = Field(description="last date")
     folder: Path = Field(description="downloads and job state; name the same folder to resume")
@@ -47,7 +49,7 @@ class OpenEOSource(BaseModel):
 
     @field_validator("areas")
     @classmethod
-    def _sound_areas(cls, areas: dict[str, BBox]) -> dict[str, BBox]:
+    def _sound_areas(cls, areas: dict[str, Bounds]) -> dict[str, Bounds]:
         for name, (west, south, east, north) in areas.items():
             if not name.replace("-", "").replace("_", "").isalnum() or not name[0].isalpha():
                 raise ValueError(f"area name {name!r}; use letters, digits, '-' and '_', a letter first")
@@ -122,7 +124,7 @@ def fetch(settings: OpenEOSource, connect: Callable[[], Any] | None = None) -> d
 def _connect(settings: OpenEOSource) -> Any:
     import openeo
 
-    url = settings.url or target_of(settings.backend)["connection"]
+    url = settings.url or load_target(settings.backend).connection
     try:
         connection = openeo.connect(url)
         if settings.login == "oidc":
@@ -254,17 +256,17 @@ def download(job: Any, folder: Path) -> Path:
             raise SourceError("the job has no result file: the back-end has no data for this area and period")
         for asset in assets:
             asset.download(partial / Path(asset.name).name)
-        (partial / "job.json").write_text(json.dumps(job.describe(), indent=1, default=str))
-        (partial / "results.json").write_text(json.dumps(results.get_metadata(), indent=1, default=str))
+        write_json(partial / "job.json", job.describe())
+        write_json(partial / "results.json", results.get_metadata())
         for file in find_files(partial):
             for band in read_bands(file):
-                band.values.isel(t=-1).load()
+                probe(band)
     return folder
 
 
 def read_area(settings: OpenEOSource, area: str) -> RawCubes:
     """The raw cubes of a downloaded area."""
-    units = target_of(settings.backend)["s1_units"]
+    units = load_target(settings.backend).s1_units
     folders = {s: settings.folder / area / s for s in settings.sensors if (settings.folder / area / s).is_dir()}
     found = {sensor: tuple(find_files(folder)) for sensor, folder in folders.items()}
     source = FilesSource(

@@ -4,21 +4,14 @@ import datetime
 from typing import Any, Literal
 
 from data_prep.raw.cubes import SourceError
-from fusion.config_folder import config_folder
+from fusion.place import Bounds, utm_of_bounds
+from udf.targets import TargetSettings, load_target
 
-BBox = tuple[float, float, float, float]
 Sensor = Literal["s2", "s1", "coarse"]
 
 
-def target_of(backend: str) -> dict[str, Any]:
-    """Collections, bands and units of a back-end, from ``configs/target``: the one place where they stand."""
-    import yaml
-
-    return yaml.safe_load((config_folder() / "target" / f"{backend}.yaml").read_text(encoding="utf-8"))
-
-
 def download_graph(
-    backend: str, sensor: Sensor, bbox: BBox, start: datetime.date, end: datetime.date
+    backend: str, sensor: Sensor, bbox: Bounds, start: datetime.date, end: datetime.date
 ) -> dict[str, Any]:
     """The flat openEO process graph that loads one sensor over an area and saves it as NetCDF.
 
@@ -37,7 +30,7 @@ def download_graph(
     SourceError
         The back-end has no such sensor in the period.
     """
-    target = target_of(backend)
+    target = load_target(backend)
     if sensor == "s2":
         cube = _sentinel2_graph(target, bbox, start, end)
     elif sensor == "s1":
@@ -47,7 +40,7 @@ def download_graph(
     return cube.save_result(format="NetCDF").flat_graph()
 
 
-def _load(collection: str, bands: list[str], bbox: BBox, start: datetime.date, end: datetime.date) -> Any:
+def _load(collection: str, bands: list[str], bbox: Bounds, start: datetime.date, end: datetime.date) -> Any:
     from openeo import DataCube
 
     extent = dict(zip(("west", "south", "east", "north"), bbox, strict=True))
@@ -62,60 +55,48 @@ def _load(collection: str, bands: list[str], bbox: BBox, start: datetime.date, e
     )
 
 
-def utm_of(bbox: BBox) -> int:
-    """EPSG code of the UTM zone at the middle of a bounding box."""
-    zone = min(60, int(((bbox[0] + bbox[2]) / 2 + 180) // 6) + 1)
-    return (32600 if (bbox[1] + bbox[3]) / 2 >= 0 else 32700) + zone
-
-
-def _sentinel2_graph(target: dict[str, Any], bbox: BBox, start: datetime.date, end: datetime.date) -> Any:
-    bands, classes = [target["red_band"], target["nir_band"]], target["scl_band"]
-    if target["scl_collection"] == target["s2_collection"]:
-        cube = _load(target["s2_collection"], [*bands, classes], bbox, start, end)
-        return cube.resample_spatial(resolution=10, projection=utm_of(bbox), method="near")
+def _sentinel2_graph(target: TargetSettings, bbox: Bounds, start: datetime.date, end: datetime.date) -> Any:
+    bands, classes = [target.red_band, target.nir_band], target.scl_band
+    if target.scl_collection == target.s2_collection:
+        cube = _load(target.s2_collection, [*bands, classes], bbox, start, end)
+        return cube.resample_spatial(resolution=10, projection=utm_of_bounds(bbox), method="near")
     cube, scl = (
         _load(collection, names, bbox, start, end).resample_spatial(
-            resolution=10, projection=utm_of(bbox), method="near"
+            resolution=10, projection=utm_of_bounds(bbox), method="near"
         )
-        for collection, names in ((target["s2_collection"], bands), (target["scl_collection"], [classes]))
+        for collection, names in ((target.s2_collection, bands), (target.scl_collection, [classes]))
     )
     return cube.merge_cubes(scl)
 
 
-def _sentinel1_graph(target: dict[str, Any], bbox: BBox, start: datetime.date, end: datetime.date) -> Any:
-    if target["s1_collection"] is None:
-        raise SourceError(f"back-end {target['name']} has no Sentinel-1 collection; leave s1 out of source.sensors")
-    cube = _load(target["s1_collection"], [target["vv_band"], target["vh_band"]], bbox, start, end)
-    if target["s1_process"] is not None:
+def _sentinel1_graph(target: TargetSettings, bbox: Bounds, start: datetime.date, end: datetime.date) -> Any:
+    if target.s1_collection is None:
+        raise SourceError(f"back-end {target.name} has no Sentinel-1 collection; leave s1 out of source.sensors")
+    cube = _load(target.s1_collection, [target.vv_band, target.vh_band], bbox, start, end)
+    if target.s1_process is not None:
         from openeo.rest.datacube import THIS
 
-        cube = cube.process(target["s1_process"], data=THIS, coefficient=target["s1_coefficient"])
-    return cube.resample_spatial(resolution=10, projection=utm_of(bbox), method="bilinear")
+        cube = cube.process(target.s1_process, data=THIS, coefficient=target.s1_coefficient)
+    return cube.resample_spatial(resolution=10, projection=utm_of_bounds(bbox), method="bilinear")
 
 
-def _coarse_graph(target: dict[str, Any], bbox: BBox, start: datetime.date, end: datetime.date) -> Any:
+def _coarse_graph(target: TargetSettings, bbox: Bounds, start: datetime.date, end: datetime.date) -> Any:
     cubes = []
-    for source in target["coarse"]:
-        first = max(start, _date(source.get("first")) or start)
-        last = min(end, _date(source.get("last")) or end)
+    for source in target.coarse:
+        first = max(start, source.first or start)
+        last = min(end, source.last or end)
         if first <= last:
-            cube = _load(source["collection"], [source["band"]], _grown(bbox), first, last)
+            cube = _load(source.collection, [source.band], _grown(bbox), first, last)
             cubes.append(cube.rename_labels("bands", ["NDVI"]))
     if not cubes:
-        raise SourceError(
-            f"back-end {target['name']} has no coarse NDVI from {start} to {end}; leave it out of sensors"
-        )
+        raise SourceError(f"back-end {target.name} has no coarse NDVI from {start} to {end}; leave it out of sensors")
     merged = cubes[0]
     for cube in cubes[1:]:
         merged = merged.merge_cubes(cube.resample_cube_spatial(cubes[0], method="near"))
     return merged
 
 
-def _date(value: Any) -> datetime.date | None:
-    return datetime.date.fromisoformat(str(value)) if value is not None else None
-
-
-def _grown(bbox: BBox, cells: int = 3) -> BBox:
+def _grown(bbox: Bounds, cells: int = 3) -> Bounds:
     """The area and three coarse cells around it, so that interpolation has neighbours at the edge."""
     step = cells / 336.0
     return (bbox[0] - step, bbox[1] - step, bbox[2] + step, bbox[3] + step)

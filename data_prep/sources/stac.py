@@ -16,15 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from data_prep.coarse import coarse_ndvi
 from data_prep.optical import BASELINE_OFFSET_DN, reflectance, scene_classes
 from data_prep.radar import backscatter
-from data_prep.raw.bands import role_of
+from data_prep.raw.bands import RawBand
 from data_prep.raw.cubes import RawCubes, SourceError
-from data_prep.raw.reading import RawBand
+from data_prep.raw.roles import role_of
+from fusion.cloud_mask import SCL_PIXEL_M
+from fusion.place import LONLAT, Bounds, on_s2_grid, project_bounds, utm_of_bounds
 
 log = logging.getLogger(__name__)
 
-_SCL_CELL_M = 20
 _CHUNK_PX = 1024
-BBox = tuple[float, float, float, float]
 
 
 class StacSource(BaseModel):
@@ -34,7 +34,7 @@ class StacSource(BaseModel):
 
     kind: Literal["stac"] = "stac"
     catalog: str = Field(description="address of a STAC API, or a catalog.json / item collection on this machine")
-    bbox: BBox = Field(description="west, south, east, north of the area, degrees (WGS 84)")
+    bbox: Bounds = Field(description="west, south, east, north of the area, degrees (WGS 84)")
     start: str = Field(description="first date, YYYY-MM-DD")
     end: str = Field(description="last date, YYYY-MM-DD")
     s2_collection: str = Field("sentinel-2-l2a", description="collection with red, near infrared and SCL")
@@ -94,19 +94,13 @@ def load_stac(settings: StacSource) -> RawCubes:
     return RawCubes(s2=s2, s1=s1, coarse=coarse, origin=f"STAC {settings.catalog}", notes=tuple(notes))
 
 
-def area_grid(bbox: BBox) -> Any:
+def area_grid(bbox: Bounds) -> Any:
     """The 10 m UTM grid (an odc GeoBox) that covers a bounding box, edges on whole 20 m cells."""
     from odc.geo.geobox import GeoBox
-    from odc.geo.geom import BoundingBox, box
+    from odc.geo.geom import BoundingBox
 
-    middle_x, middle_y = (bbox[0] + bbox[2]) / 2, (bbox[1] + bbox[3]) / 2
-    zone = int((middle_x + 180) // 6) + 1
-    crs = f"EPSG:{(32600 if middle_y >= 0 else 32700) + min(zone, 60)}"
-    extent = box(*bbox, "EPSG:4326").to_crs(crs, resolution=0.005).boundingbox
-    cell = _SCL_CELL_M
-    left, bottom = np.floor(extent.left / cell) * cell, np.floor(extent.bottom / cell) * cell
-    right, top = np.ceil(extent.right / cell) * cell, np.ceil(extent.top / cell) * cell
-    return GeoBox.from_bbox(BoundingBox(left, bottom, right, top, crs), resolution=10)
+    crs = f"EPSG:{utm_of_bounds(bbox)}"
+    return GeoBox.from_bbox(BoundingBox(*on_s2_grid(project_bounds(bbox, LONLAT, crs)), crs), resolution=10)
 
 
 def find_items(settings: StacSource, collection: str) -> list[Any]:
@@ -292,7 +286,7 @@ def _sentinel2(items: list[Any], grid: Any, notes: list[str]) -> xr.Dataset:
         part["SCL"] = scene_classes(_band("SCL", classes.SCL, "uint8")).astype(np.uint8)
         parts.append(part)
     s2 = xr.concat(parts, "t").sortby("t") if len(parts) > 1 else parts[0].sortby("t")
-    s2.attrs = {"scl_pixel_m": float(_SCL_CELL_M)}
+    s2.attrs = {"scl_pixel_m": SCL_PIXEL_M}
     return s2.rio.write_crs(parts[0].rio.crs)
 
 
@@ -324,13 +318,12 @@ def _coarse(items: list[Any], settings: StacSource, notes: list[str]) -> xr.Data
     """The coarse series in the grid of its first item, cut to the area grown by three cells."""
     import rasterio
     from odc.geo.geobox import GeoBox
-    from rasterio.warp import transform_bounds
     from rasterio.windows import Window, from_bounds
 
     key = str(asset_of(items[0], "NDVI"))
     href = items[0].assets[key].get_absolute_href() or items[0].assets[key].href
     with rasterio.open(href) as image:
-        box = transform_bounds("EPSG:4326", image.crs, *settings.bbox)
+        box = project_bounds(settings.bbox, LONLAT, image.crs)
         window = from_bounds(*box, transform=image.transform)
         row, column = int(np.floor(window.row_off)) - 3, int(np.floor(window.col_off)) - 3
         height, width = int(np.ceil(window.height)) + 7, int(np.ceil(window.width)) + 7

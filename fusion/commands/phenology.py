@@ -10,12 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fusion.contract import NDVI, STEP_DAYS, ContractError
 from fusion.data.cube_files import read_cube, write_cube
-from fusion.data.geotiff import refuse_cut_off
 from fusion.phenology.plots import plot_parameter
 from fusion.phenology.seasons import seasons
 from fusion.phenology.settings import VARIABLES, SeasonSettings
 from fusion.phenology.smoothing import smooth
-from fusion.whole_file import whole_file
+from fusion.whole_file import refuse_cut_off, whole_file
 
 log = logging.getLogger(__name__)
 SEASON_FILE = "seasons.nc"

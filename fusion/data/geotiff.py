@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import NDVI, NDVI_SIGMA, PACK_NODATA, PACK_OFFSET, PACK_SCALE, ContractError
-from fusion.whole_file import whole_file
+from fusion.whole_file import refuse_cut_off, whole_file
 
 
 def write_series_geotiff(fused: xr.DataArray, path: Path) -> list[Path]:
@@ -64,26 +64,3 @@ def _write_band(series: xr.DataArray, file: Path, name: str) -> None:
             for i, day in enumerate(series.t.values.astype("datetime64[D]"), start=1):
                 out.set_band_description(i, f"{name} {day}")
         refuse_cut_off(partial, file, packed)
-
-
-def refuse_cut_off(partial: Path, file: Path, bands: np.ndarray) -> None:
-    """Make sure that a GeoTIFF just written holds ``bands`` (count, y, x), before it becomes ``file``.
-
-    GDAL writes the last blocks on closing and reports no error there, so a disk that is full by then leaves a cut-off
-    file that nobody was told about.
-
-    Raises
-    ------
-    OSError
-        What was written cannot be read back as it was.
-    """
-    import rasterio
-    from rasterio.errors import RasterioError
-
-    try:
-        with rasterio.open(partial) as written:
-            whole = all(np.array_equal(written.read(i), band, True) for i, band in enumerate(bands, start=1))
-    except RasterioError:
-        whole = False
-    if not whole:
-        raise OSError(f"{file} could not be written whole; is the disk full?")

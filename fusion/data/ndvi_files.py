@@ -8,6 +8,7 @@ import xarray as xr
 
 from fusion.contract import DIMS, NDVI_MAX, NDVI_MIN, S2NDVI, ContractError
 from fusion.place import latitude_of
+from fusion.same_day import one_image_per_day
 
 TABLE_COLUMNS = ("t", "NDVI")
 
@@ -62,9 +63,7 @@ def to_cube(ndvi: xr.DataArray, latitude: float | None = None) -> xr.DataArray:
     """NDVI (t, y, x) as a cube of the contract."""
     ndvi = ndvi.transpose("t", "y", "x").astype(np.float32)
     ndvi = ndvi.where(np.isfinite(ndvi) & (ndvi >= NDVI_MIN) & (ndvi <= NDVI_MAX))
-    ndvi = ndvi.assign_coords(t=ndvi.t.values.astype("datetime64[D]").astype("datetime64[ns]")).sortby("t")
-    if ndvi.indexes["t"].has_duplicates:
-        ndvi = ndvi.groupby("t").mean(skipna=True)
+    ndvi = one_image_per_day(ndvi, "mean")
     cube = ndvi.drop_vars([c for c in ndvi.coords if c not in ("t", "y", "x")])
     cube = cube.expand_dims(bands=[S2NDVI]).transpose(*DIMS)
     cube.name, cube.attrs = "cube", {} if latitude is None else {"latitude": latitude}

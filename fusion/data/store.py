@@ -32,7 +32,7 @@ from fusion.data.patch import (
     pack,
     unpack,
 )
-from fusion.whole_file import whole_file
+from fusion.whole_file import write_json
 
 __all__ = ["SPLITS", "Patch", "PatchStore", "StoreError", "create_store", "read_patch", "write_patch"]
 
@@ -199,14 +199,6 @@ def read_patch(path: str | Path, key: str, *, verify: bool = False) -> Patch:
     if verify and content_hash(frames, attributes) != attributes["sha256"]:
         raise StoreError(f"patch {key} of {path} does not match its hash; {fix}")
     return unpack(frames, attributes)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON, on the disk before it has its name."""
-    with whole_file(path) as partial, open(partial, "w") as file:
-        json.dump(content, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _check_version(path: Path) -> None:

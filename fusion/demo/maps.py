@@ -6,9 +6,8 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import NDVI
-from fusion.data.geotiff import refuse_cut_off
 from fusion.phenology.reference import reference_phenology, reference_smoothing
-from fusion.whole_file import whole_file
+from fusion.whole_file import refuse_cut_off, whole_file
 
 
 def season_maps(ndvi: xr.DataArray) -> xr.DataArray:

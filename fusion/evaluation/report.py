@@ -1,6 +1,5 @@
 """The outputs of an evaluation: tables for the terminal, ``scores.json``, CSV files and figures."""
 
-import json
 import logging
 import re
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from rich.table import Table
 
 from fusion.evaluation import plots
 from fusion.evaluation.gallery import Gallery
-from fusion.whole_file import whole_file
+from fusion.whole_file import whole_file, write_json
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ class Evaluation:
 def write_report(evaluation: Evaluation, out: Path, *, figures: bool = True, figure_format: str = "png") -> list[Path]:
     """Write every output into folder ``out``; each file under a temporary name first. Returns the files."""
     out.mkdir(parents=True, exist_ok=True)
-    files = [write_json(evaluation, out / "scores.json")]
+    files = [write_json(out / "scores.json", scores(evaluation))]
     for name, table in evaluation.tables.items():
         files.append(write_csv(table, out / "tables" / f"{name}.csv"))
     for name, table in evaluation.rows.items():
@@ -53,14 +52,11 @@ def write_report(evaluation: Evaluation, out: Path, *, figures: bool = True, fig
     return files
 
 
-def write_json(evaluation: Evaluation, path: Path) -> Path:
-    """All tables and facts as JSON; NaN becomes null."""
+def scores(evaluation: Evaluation) -> dict[str, Any]:
+    """All tables and facts as JSON knows them; NaN becomes null."""
     tables = {name: plain(table.to_dict(orient="records")) for name, table in evaluation.tables.items()}
     head = {"kind": evaluation.kind, "predictors": evaluation.predictors}
-    content = {**head, **plain(evaluation.facts), "tables": tables}
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    return path
+    return {**head, **plain(evaluation.facts), "tables": tables}
 
 
 def plain(value: Any) -> Any:

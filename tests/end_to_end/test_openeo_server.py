@@ -18,8 +18,9 @@ import openeo
 import pytest
 
 from data_prep.sources.openeo_graphs import download_graph
+from fusion.whole_file import write_json
 from udf.area import area_from
-from udf.publish import build_process, call_process, save_process, write_json, write_service
+from udf.publish import build_process, call_process, save_process, write_service
 from udf.targets import load_target
 from udf.workflow import WorkflowOptions, build_workflow
 

@@ -14,13 +14,22 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("fusion", "data_prep", "udf")
 
 # package -> packages whose names it may import; the longest prefix wins
-GROUND = {"fusion.contract", "fusion.place", "fusion.whole_file", "fusion.config_folder"}  # facts and tools for all
+GROUND = {  # facts and tools for everyone
+    "fusion.contract",
+    "fusion.place",
+    "fusion.whole_file",
+    "fusion.config_folder",
+    "fusion.cloud_mask",
+    "fusion.same_day",
+}
 RAW_BANDS = {"data_prep.raw", "data_prep.grid"}
 ROOMS = {
     "fusion.contract": set(),
     "fusion.place": {"fusion.contract"},
     "fusion.whole_file": set(),
     "fusion.config_folder": set(),
+    "fusion.cloud_mask": set(),
+    "fusion.same_day": set(),
     "fusion.features": {"fusion.contract"},
     "fusion.phenology": {"fusion.contract"},
     "fusion.inference": {"fusion.contract", "fusion.features"},
@@ -31,7 +40,7 @@ ROOMS = {
         "fusion.features", "fusion.data", "fusion.model", "fusion.inference", "fusion.evaluation",
     },
     "data_prep.raw": GROUND | {"fusion.data"},
-    "data_prep.grid": {"data_prep.raw"},
+    "data_prep.grid": GROUND | {"data_prep.raw"},
     "data_prep.optical": GROUND | RAW_BANDS,
     "data_prep.radar": GROUND | RAW_BANDS,
     "data_prep.coarse": GROUND | RAW_BANDS,
@@ -39,19 +48,21 @@ ROOMS = {
     "data_prep.simulator": GROUND | RAW_BANDS | {"fusion.features", "fusion.data", "data_prep.optical"},
     "data_prep.sources": GROUND | RAW_BANDS | {
         "fusion.data", "data_prep.optical", "data_prep.radar", "data_prep.coarse", "data_prep.simulator",
+        "udf.targets",
     },
     "data_prep": GROUND | {
         "fusion.features", "fusion.data", "data_prep.raw", "data_prep.grid", "data_prep.optical", "data_prep.radar",
         "data_prep.coarse", "data_prep.coregistration", "data_prep.simulator", "data_prep.sources",
     },
-    "udf": GROUND | {"fusion.features", "fusion.phenology", "fusion.inference"},
+    "udf.targets": GROUND,  # collections of the back-ends: also read by data_prep.sources
+    "udf": GROUND | {"fusion.features", "fusion.phenology", "fusion.inference", "udf.targets"},
 }  # fmt: skip
 
 # the public calls, the command line and what it runs stand above them
 ABOVE = ("fusion", "fusion.__main__", "fusion.api", "fusion.cli", "fusion.commands", "fusion.demo")
 # a command's shell reads and writes files and may use what the command line offers for that
 COMMANDS = ("data_prep.commands", "udf.commands")
-BUNDLED = ("fusion.contract", "fusion.features", "fusion.phenology", "fusion.inference")
+BUNDLED = ("fusion.contract", "fusion.same_day", "fusion.features", "fusion.phenology", "fusion.inference")
 NOT_BUNDLED = ("fusion.inference.locate", "fusion.phenology.plots")
 THIRD_PARTY_IN_BUNDLE = {"numpy", "xarray", "scipy", "pandas", "onnxruntime", "numba"}
 LAZY_IN_BUNDLE = {"onnxruntime", "numba"}

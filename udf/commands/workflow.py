@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from shapely import Polygon
 
 from fusion.contract import SEASON_METHOD, STEP_DAYS, WINDOW_PX
 from fusion.inference.locate import locate_model
 from fusion.inference.manifest import read_model_files
-from fusion.place import latitude_of
+from fusion.place import LONLAT, latitude_of
+from fusion.whole_file import write_json
 from udf.area import area_from
+from udf.local.grid import project
 from udf.local.loading import open_raster
 from udf.local.saving import SavedResult
 from udf.local_backend import execute_graph
-from udf.publish import build_process, connect_back_end, job_options, save_process, submit, write_json, write_service
+from udf.publish import build_process, connect_back_end, job_options, save_process, submit, write_service
 from udf.targets import TargetSettings
 from udf.workflow import MARGIN_DAYS, OVERLAP_PX, WorkflowOptions, build_workflow
 
@@ -158,11 +161,8 @@ def _polygon(settings: WorkflowSettings) -> dict[str, Any]:
     assert area is not None
     if area.geometry is not None:
         return area.geometry
-    from pyproj import Transformer
-
-    move = Transformer.from_crs(area.crs, 4326, always_xy=True)
     corners = [(area.west, area.south), (area.east, area.south), (area.east, area.north), (area.west, area.north)]
-    ring = [[round(v, 7) for v in move.transform(*corner)] for corner in [*corners, corners[0]]]
+    ring = [[round(v, 7) for v in corner] for corner in project(Polygon(corners), area.crs, LONLAT).exterior.coords]
     return {"type": "Polygon", "coordinates": [ring]}
 
 

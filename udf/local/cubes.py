@@ -14,8 +14,9 @@ from openeo_processes_dask.process_implementations.cubes.resample import resampl
 from openeo_processes_dask.process_implementations.exceptions import KernelDimensionsUneven, OverlapResolverMissing
 from scipy import ndimage
 
-from udf.kernels import dilation_kernels
-from udf.local.grid import LONLAT, crop, crs_of, geometry_of, inside_polygon, keep_crs, project
+from fusion.cloud_mask import NARROW, WIDE, gaussian_kernel
+from fusion.place import LONLAT
+from udf.local.grid import crop, crs_of, geometry_of, inside_polygon, keep_crs, project
 from udf.local.loading import CHUNK_PX
 
 _BORDERS = {"replicate": "nearest", "reflect": "reflect", "reflect_pixel": "mirror", "wrap": "wrap"}
@@ -231,10 +232,10 @@ def to_scl_dilation_mask(
     clear, cloud = mask1_values or [2, 4, 5, 6, 7], mask2_values or [3, 8, 9, 10, 11]
     if data.sizes.get("bands", 1) != 1:
         raise ValueError(f"to_scl_dilation_mask got bands {data.bands.values.tolist()}; filter the SCL band first")
-    narrow, wide = dilation_kernels(kernel1_size, kernel2_size)
     known = data.notnull()
-    first = apply_kernel((~data.isin(clear) & known).astype("float32"), narrow.weights) > narrow.threshold
-    second = apply_kernel((data.isin(cloud) & known).astype("float32"), wide.weights) > wide.threshold
+    unclear, cloudy = (~data.isin(clear) & known).astype("float32"), (data.isin(cloud) & known).astype("float32")
+    first = apply_kernel(unclear, gaussian_kernel(kernel1_size)) > NARROW.threshold
+    second = apply_kernel(cloudy, gaussian_kernel(kernel2_size)) > WIDE.threshold
     return keep_crs((first | second).astype("uint8"), data)
 
 

@@ -12,8 +12,6 @@ from rasterio.transform import Affine
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
-LONLAT = CRS.from_epsg(4326)
-
 
 def crs_of(cube: xr.DataArray) -> CRS | None:
     """The cube's CRS, or None when it carries none."""
@@ -71,14 +69,6 @@ def project(geometry: BaseGeometry, source: Any, target: Any) -> BaseGeometry:
         return geometry
     move = Transformer.from_crs(source, target, always_xy=True)
     return shapely.transform(geometry, move.transform, interleaved=False)
-
-
-def project_bounds(bounds: tuple[float, float, float, float], source: Any, target: Any) -> tuple[float, ...]:
-    """Bounds (west, south, east, north) in another CRS, edges densified."""
-    source, target = CRS.from_user_input(source), CRS.from_user_input(target)
-    if source == target:
-        return bounds
-    return Transformer.from_crs(source, target, always_xy=True).transform_bounds(*bounds, densify_pts=21)
 
 
 def inside_polygon(cube: xr.DataArray, geometry: BaseGeometry) -> np.ndarray:

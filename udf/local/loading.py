@@ -8,7 +8,9 @@ import numpy as np
 import rioxarray
 import xarray as xr
 
-from udf.local.grid import LONLAT, crop, crs_of, geometry_of, inside_polygon, keep_crs, project, project_bounds
+from fusion.place import LONLAT, project_bounds
+from fusion.same_day import one_image_per_day, whole_days
+from udf.local.grid import crop, crs_of, geometry_of, inside_polygon, keep_crs, project
 from udf.local.udf_call import plain
 
 _log = logging.getLogger(__name__)
@@ -27,7 +29,7 @@ def load_collection(
 ) -> xr.DataArray:
     """A cube (t, bands, y, x) from a local file; openEO ``load_collection``.
 
-    ``t`` is floored to days and observations of one day are mosaicked (first observation with data), y runs downwards,
+    ``t`` is floored to days and observations of one day are merged (:mod:`fusion.same_day`), y runs downwards,
     CRS is kept. ``temporal_extent`` is left-closed; a pixel is loaded when its centre lies in the extent; with a
     polygon, pixels outside it are no data.
 
@@ -114,35 +116,20 @@ def select_time(cube: xr.DataArray, extent: Any) -> xr.DataArray:
     """Dates within the left-closed interval, floored to days, one image a day."""
     if "t" not in cube.dims:
         return cube
-    cube = cube.assign_coords(t=cube.t.values.astype("datetime64[D]").astype("datetime64[ns]")).sortby("t")
+    cube = cube.sortby("t")
+    days = whole_days(cube.t.values)
     start, end = _interval(extent)
     keep = np.ones(cube.sizes["t"], bool)
     if start is not None:
-        keep &= cube.t.values >= start
+        keep &= days >= start
     if end is not None:
-        keep &= cube.t.values < end
+        keep &= days < end
     if not keep.any():
-        seen = cube.t.values
+        seen = days
         raise ValueError(
             f"no date lies in [{start}, {end}); the data run from {str(seen[0])[:10]} to {str(seen[-1])[:10]}"
         )
-    return first_of_day(cube.isel(t=np.flatnonzero(keep)))
-
-
-def first_of_day(cube: xr.DataArray) -> xr.DataArray:
-    """Observations of the same day merged: per pixel the first one with data (NaN, 0 in integer bands: no data)."""
-    days, first = np.unique(cube.t.values, return_index=True)
-    if len(days) == cube.sizes["t"]:
-        return cube
-    images = []
-    for k, start in enumerate(first):
-        stop = first[k + 1] if k + 1 < len(first) else cube.sizes["t"]
-        image = cube.isel(t=start)
-        for other in range(start + 1, stop):
-            seen = image.notnull() if image.dtype.kind == "f" else image != 0
-            image = image.where(seen, cube.isel(t=other).drop_vars("t"))
-        images.append(image)
-    return xr.concat(images, dim="t").transpose(*cube.dims).assign_attrs(cube.attrs)
+    return one_image_per_day(cube.isel(t=np.flatnonzero(keep)))
 
 
 def _interval(extent: Any) -> tuple[np.datetime64 | None, np.datetime64 | None]:

@@ -16,7 +16,7 @@ import pandas as pd
 import rasterio
 import xarray as xr
 
-from fusion.whole_file import whole_file
+from fusion.whole_file import refuse_cut_off, whole_file
 from udf.local.grid import pixel_transform
 from udf.local.udf_call import plain
 
@@ -107,18 +107,8 @@ def _write_geotiffs(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]
                 for sink, image in zip(sinks, values):
                     sink.write(image, window=window)
         for partial, path in zip(partials, paths):
-            _refuse_cut_off(partial, path)
+            refuse_cut_off(partial, path)
     return paths
-
-
-def _refuse_cut_off(partial: Path, path: Path) -> None:
-    """Read every block of a GeoTIFF just closed: GDAL reports no error when the disk is full by then."""
-    try:
-        with rasterio.open(partial) as written:
-            for _, window in written.block_windows(1):
-                written.read(window=window)
-    except rasterio.errors.RasterioError as error:
-        raise OSError(f"{path} could not be written whole; is the disk full?") from error
 
 
 def _dataset(cube: xr.DataArray) -> xr.Dataset:

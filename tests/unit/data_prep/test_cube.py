@@ -1,6 +1,7 @@
 """Raw files of every layout to the merged cube: numbers, grids, dates, and bad input."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,13 @@ import pytest
 import xarray as xr
 
 from data_prep.coarse import CoarseSettings
+from data_prep.commands.cube import native_coarse
 from data_prep.cube import PrepareSettings, build_cube, open_cube
 from data_prep.optical import OpticalSettings
 from data_prep.radar import RadarSettings
 from data_prep.raw.cubes import SourceError
+from data_prep.simulator.raw import simulate_raw
+from data_prep.simulator.settings import SceneSettings
 from data_prep.sources.files import FilesSource, load_files
 from fusion.contract import check_cube
 from fusion.data.cube_files import read_cube, write_cube
@@ -411,3 +415,17 @@ def test_real_folders_are_read_as_they_are(name, s2, s1):
     assert cube.rio.crs.to_epsg() == 32631
     for band, low, high in (("S2NDVI", 0.3, 0.95), ("VV", -14, -7), ("VH", -22, -14)):
         assert low < float(cube.sel(bands=band).median()) < high
+
+
+def test_two_coarse_images_of_one_day_are_one_and_order_does_not_matter():
+    """Two tiles of a composite, unsorted: each pixel has its value, in the cube and on the native grid."""
+    scene = simulate_raw(SceneSettings(height=32, width=32, n_days=40), 3).raw
+    coarse = scene.coarse.isel(t=[0, 0, 1])
+    left, right = coarse.NDVI.isel(t=0).copy(), coarse.NDVI.isel(t=1).copy()
+    left[:, 1:], right[:, :1] = np.nan, np.nan
+    times = coarse.t.values[[2, 1, 0]] + np.array([0, 3_600, 0], "timedelta64[s]")
+    tiles = xr.concat([coarse.NDVI.isel(t=2), right, left], "t").assign_coords(t=times).to_dataset(name="NDVI")
+    raw = replace(scene, coarse=tiles.rio.write_crs(scene.coarse.rio.crs))
+    whole = replace(scene, coarse=scene.coarse.isel(t=[0, 1]))
+    xr.testing.assert_identical(build_cube(raw).drop_attrs(), build_cube(whole).drop_attrs())
+    np.testing.assert_array_equal(native_coarse(raw.coarse).values, native_coarse(whole.coarse).values)

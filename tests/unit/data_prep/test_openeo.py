@@ -12,7 +12,7 @@ from data_prep.cube import PrepareSettings, build_cube
 from data_prep.optical import OpticalSettings
 from data_prep.raw.cubes import SourceError
 from data_prep.sources.openeo import OpenEOSource, fetch
-from data_prep.sources.openeo_graphs import download_graph, utm_of
+from data_prep.sources.openeo_graphs import download_graph
 from tests.unit.data_prep.openeo_server import Backend, serve
 from tests.unit.data_prep.raw_files import cdse_like, coarse_file
 
@@ -57,7 +57,6 @@ def test_coarse_graph_changes_from_proba_v_to_its_successor():
     assert collections("2020-01-01", "2020-12-31") == ["CGLS_NDVI300_V2_GLOBAL", "PROBAV_L3_S10_TOC_333M"]
     (load,) = nodes(download_graph("cdse", "coarse", BBOX, **APRIL), "load_collection")
     assert load["spatial_extent"]["west"] < 5.0 - 0.008  # neighbours for the interpolation at the edge
-    assert utm_of((20.0, -34.1, 20.1, -34.0)) == 32734
 
 
 @pytest.fixture

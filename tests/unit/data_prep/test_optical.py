@@ -1,10 +1,9 @@
 """Cloud masks against a slow oracle and hand-derived numbers; the search for residual cloud."""
 
 import numpy as np
-import pytest
 import xarray as xr
 
-from data_prep.optical import OpticalSettings, cloud_dips, cloud_mask, gaussian_kernel, gaussian_mask
+from data_prep.optical import OpticalSettings, cloud_dips, cloud_mask, gaussian_mask
 from tests.unit.data_prep.raw_files import axis, dates
 
 
@@ -47,11 +46,8 @@ def test_ten_metre_classes_get_17_and_161_pixels():
     np.testing.assert_array_equal(gaussian_mask(scl, step=1, pixel_m=10.0), slow_gaussian(scl, (17, 161)))
 
 
-def test_kernel_sums_to_one_and_a_lone_pixel_is_removed():
-    kernel = gaussian_kernel(9)
-    assert kernel.sum() == pytest.approx(1)
-    # centre weight of the 9 px kernel: about 1 / (2 pi 1.5^2) = 0.0707 > 0.057
-    assert kernel[4] ** 2 == pytest.approx(1 / (2 * np.pi * 1.5**2), rel=0.01)
+def test_a_lone_pixel_is_removed():
+    """It weighs the centre of the 9 px kernel, about 1 / (2 pi 1.5^2) = 0.0707 > 0.057."""
     scl = np.full((21, 21), 4, np.uint8)
     scl[10, 10] = 8
     removed = gaussian_mask(scl, step=1, pixel_m=20.0)
@@ -76,6 +72,19 @@ def test_square_and_disk_dilation_by_hand():
     np.testing.assert_array_equal(disk, expected)
     none = cloud_mask(as_dataset(scl), OpticalSettings(mask="none")).values[0]
     assert none.sum() == 1 and none[0, 20]  # nodata is never clear
+
+
+def test_a_cube_in_degrees_is_masked_like_one_in_metres():
+    """Kernels are sized in metres: 10 m along the meridian are 10 / 111320 degree."""
+    scl = np.full((1, 41, 41), 4, np.uint8)
+    scl[0, 18:24, 18:24] = 9
+    metric = as_dataset(scl)
+    degrees = metric.assign_coords(y=51 - np.arange(41) * 10 / 111_320, x=5 + np.arange(41) * 16 / 111_320)
+    degrees = degrees.drop_vars("spatial_ref").rio.write_crs("EPSG:4326")
+    for attrs in ({}, {"scl_pixel_m": 20.0}):
+        expected = cloud_mask(metric.assign_attrs(attrs), OpticalSettings()).values
+        assert 0 < expected.mean() < 1
+        np.testing.assert_array_equal(cloud_mask(degrees.assign_attrs(attrs), OpticalSettings()).values, expected)
 
 
 def test_all_clouds_leave_nothing_and_lazy_equals_eager():

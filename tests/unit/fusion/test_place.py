@@ -2,12 +2,23 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import rasterio
 import xarray as xr
+from pyproj import CRS, Transformer
 
 from fusion.contract import ContractError, check_latitude
 from fusion.data.cube_files import read_cube, write_cube
 from fusion.features.observations import observations_from_cube
-from fusion.place import latitude_of
+from fusion.place import (
+    LONLAT,
+    latitude_of,
+    on_s2_grid,
+    pixel_size,
+    pixel_size_m,
+    project_bounds,
+    utm_epsg,
+    utm_of_bounds,
+)  # fmt: skip
 from tests.factory import mock_cube
 
 
@@ -64,3 +75,43 @@ def test_a_latitude_that_is_none_is_refused(wrong, named):
     for read in (latitude_of, observations_from_cube):
         with pytest.raises(ContractError, match=rf"latitude is .*{named}.*; expected degrees north"):
             read(cube)
+
+
+def test_utm_zones_at_seams_poles_of_the_scheme_and_hemispheres():
+    """Zone 1 begins at the antimeridian, whichever way it is written; the equator counts as north."""
+    assert utm_epsg(5.0, 51.0) == 32631 and utm_epsg(-70.5, -33.4) == 32719
+    assert [utm_epsg(lon, 10.0) for lon in (180.0, -180.0, 540.0, 179.999, 185.0, -175.0)] == [
+        32601, 32601, 32601, 32660, 32601, 32601,
+    ]  # fmt: skip
+    assert utm_epsg(np.nextafter(-180.0, -181.0), 10.0) == 32660
+    assert [utm_epsg(lon, 1.0) for lon in (-0.001, 0.0, 5.999, 6.0)] == [32630, 32631, 32631, 32632]
+    assert [utm_epsg(3.0, lat) for lat in (0.0, -1e-9)] == [32631, 32731]
+    assert utm_of_bounds((20.0, -34.1, 20.1, -34.0)) == 32734
+    assert utm_of_bounds((2.0, -0.2, 4.0, 0.1)) == 32731
+
+
+def test_pixel_size_in_metres_of_metric_and_geographic_grids():
+    x, y = 500_000 + 12.5 * np.arange(4), 5_000_000 - 12.5 * np.arange(3)
+    metric = xr.DataArray(np.zeros((3, 4)), coords={"y": y, "x": x}, dims=("y", "x")).rio.write_crs("EPSG:32631")
+    assert pixel_size(metric) == pixel_size_m(metric) == 12.5
+    # degrees have one length along the meridian: 1 / 336 degree is 331.3 m, however wide a pixel is
+    lonlat = metric.assign_coords(y=60 - np.arange(3) / 336, x=5 + np.arange(4) / 168).rio.write_crs("EPSG:4326")
+    assert pixel_size(lonlat) == pytest.approx(1 / 168) and pixel_size_m(lonlat) == pytest.approx(111_320 / 336)
+    assert pixel_size_m(metric.isel(y=[0])) == 12.5
+
+
+def test_bounds_in_another_crs_hold_the_bulge_of_their_edges():
+    """The southern edge of a wide strip bulges beyond its corners in UTM; CRS come in every spelling."""
+    lonlat = project_bounds((500_000, 5_600_000, 700_000, 5_610_000), 32631, LONLAT)
+    corners = [(500_000, 5_600_000), (700_000, 5_600_000), (700_000, 5_610_000), (500_000, 5_610_000)]
+    move = Transformer.from_crs(32631, 4326, always_xy=True)
+    assert lonlat[3] >= max(move.transform(*c)[1] for c in corners)
+    assert lonlat[1] == pytest.approx(min(move.transform(*c)[1] for c in corners), abs=1e-9)
+    for spelling in ("EPSG:32631", CRS.from_epsg(32631), rasterio.crs.CRS.from_epsg(32631)):
+        assert project_bounds((500_000, 5_600_000, 700_000, 5_610_000), spelling, 4326) == pytest.approx(lonlat)
+    assert project_bounds((1.0, 2.0, 3.0, 4.0), 4326, LONLAT) == (1.0, 2.0, 3.0, 4.0)
+
+
+def test_bounds_grow_to_whole_cells_and_stay_on_the_grid():
+    assert on_s2_grid((500_001.0, 39.0, 500_059.0, 81.0)) == (500_000, 20, 500_060, 100)
+    assert on_s2_grid((499_999.9998, 20.0001, 500_060.0002, 99.9999)) == (500_000, 20, 500_060, 100)

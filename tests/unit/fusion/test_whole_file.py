@@ -2,9 +2,11 @@
 
 import os
 
+import numpy as np
 import pytest
+import rasterio
 
-from fusion.whole_file import whole_file
+from fusion.whole_file import refuse_cut_off, whole_file, write_json
 
 
 def names(folder):
@@ -75,3 +77,32 @@ def test_a_file_never_takes_the_place_of_a_folder_nor_the_other_way(tmp_path):
         write_folder(partial, "new")
     assert names(tmp_path) == ["file", "folder", "folder/a"]
     assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "a").read_text() == "kept"
+
+
+def test_json_keeps_the_order_ends_with_a_line_break_and_holds_no_nan(tmp_path):
+    file = tmp_path / "new" / "facts.json"
+    assert write_json(file, {"b": 1, "a": ["é", None]}) == file
+    assert file.read_bytes() == b'{\n "b": 1,\n "a": [\n  "\\u00e9",\n  null\n ]\n}\n'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(file, {"mae": float("nan")})
+    assert file.read_text().startswith('{\n "b": 1') and names(file.parent) == ["facts.json"]
+
+
+@pytest.mark.parametrize("by_content", [True, False])
+def test_a_geotiff_that_was_cut_off_or_holds_other_numbers_is_refused(tmp_path, by_content):
+    file, rng = tmp_path / "map.tif", np.random.default_rng(0)
+    bands = rng.random((2, 300, 280), np.float32)
+    bands[0, 0, 0] = np.nan
+    profile = {"driver": "GTiff", "dtype": "float32", "count": 2, "height": 300, "width": 280, "tiled": True,
+               "blockxsize": 256, "blockysize": 256}  # fmt: skip
+    with rasterio.open(file, "w", **profile) as out:
+        out.write(bands)
+    refuse_cut_off(file, file, bands if by_content else None)
+    if by_content:
+        other = bands.copy()
+        other[1, 299, 279] += 1
+        with pytest.raises(OSError, match=r"map.tif could not be written whole; is the disk full\?"):
+            refuse_cut_off(file, file, other)
+    os.truncate(file, file.stat().st_size - 100_000)
+    with pytest.raises(OSError, match=r"map.tif could not be written whole; is the disk full\?"):
+        refuse_cut_off(file, file, bands if by_content else None)

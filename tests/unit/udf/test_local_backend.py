@@ -11,8 +11,8 @@ import xarray as xr
 from openeo.rest.datacube import DataCube
 from scipy import ndimage
 
+from fusion.cloud_mask import gaussian_kernel
 from tests.unit.udf.raw_scene import axes
-from udf.kernels import dilation_kernels, gaussian_kernel, kernel_sizes
 from udf.local import cubes, saving
 from udf.local.loading import load_collection
 from udf.local.neighborhood import Windows, apply_windows
@@ -291,7 +291,7 @@ def test_bounding_box_takes_pixels_by_their_centre(stored: Path) -> None:
 
 
 def test_lonlat_box_and_polygon(stored: Path) -> None:
-    from udf.local.grid import project_bounds
+    from fusion.place import project_bounds
 
     whole = cube()
     inner = (float(whole.x[2]) - 2, float(whole.y[7]) - 2, float(whole.x[9]) + 2, float(whole.y[3]) + 2)
@@ -503,17 +503,6 @@ def test_kernel_against_a_slow_oracle(border: object, kind: str) -> None:
 def test_even_kernel_is_refused() -> None:
     with pytest.raises(Exception, match="expected two odd numbers"):
         cubes.apply_kernel(cube(), np.ones((2, 3)))
-
-
-def test_kernels_of_the_original() -> None:
-    assert kernel_sizes(20) == (9, 81)
-    assert kernel_sizes(10) == (17, 161)
-    narrow, wide = dilation_kernels()
-    assert (narrow.threshold, wide.threshold) == (0.057, 0.1)
-    np.testing.assert_allclose([narrow.weights.sum(), wide.weights.sum()], 1)
-    # std = size / 6: at one and a half pixels from the centre the weight falls to exp(-1/2) of a 9 px kernel's centre
-    line = narrow.weights[4] / narrow.weights[4, 4]
-    assert line[5] == pytest.approx(np.exp(-0.5 * (1 / 1.5) ** 2))
 
 
 def test_dilation_mask_removes_around_cloud() -> None:

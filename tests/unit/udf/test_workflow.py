@@ -13,7 +13,7 @@ from fusion.commands.phenology import PhenologySettings
 from fusion.contract import SEASON_METHOD
 from fusion.phenology.seasons import seasons
 from fusion.phenology.settings import SeasonSettings
-from udf.area import area_from, utm_zone
+from udf.area import area_from
 from udf.commands.workflow import WorkflowSettings, run
 from udf.context import check_context
 from udf.publish import (
@@ -245,7 +245,6 @@ def test_area_from_geojson(tmp_path: Path) -> None:
     assert area.geometry["type"] == "Polygon"
     assert 600 < area.east - area.west < 800
     assert area_from(None) is None
-    assert utm_zone(-70.5, -33.4) == 32719
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from data_prep.cube import build_cube
 from data_prep.optical import OpticalSettings
 from data_prep.optical import gaussian_mask as cube_gaussian_mask
 from data_prep.simulator import optics
+from data_prep.simulator.raw import simulate_raw
 from data_prep.simulator.scene import simulate_observations, simulate_parts
 from data_prep.simulator.settings import OpticsSettings, SceneSettings
 
@@ -69,10 +71,21 @@ def test_default_mask_is_that_of_the_cube_step(parts):
     from data_prep.simulator.raw import scene_classes
 
     classes = scene_classes(parts.optical)
-    fast = optics.gaussian_mask(parts.optical.cloud, parts.optical.snow)
+    fast = optics.gaussian_mask(parts.optical.cloud, parts.optical.snow, 10.0)
     assert OpticalSettings().mask == "gaussian"
     for k in range(0, len(classes), 5):
         np.testing.assert_array_equal(fast[k], cube_gaussian_mask(classes[k], step=1, pixel_m=10.0))
+
+
+def test_a_scene_of_20_m_is_masked_as_the_cube_step_masks_it():
+    """Kernel sizes follow the scene's pixel size, in the simulated observations as in the cube made of its raw form."""
+    optics_settings = OpticsSettings(gaussian_mask_probability=1.0)
+    settings = SceneSettings(height=30, width=30, n_days=60, resolution_m=20.0, optics=optics_settings)
+    seen = simulate_observations(settings, 5).observations
+    cube = build_cube(simulate_raw(settings, 5).raw).sel(bands="S2NDVI")
+    cube = cube.isel(t=np.flatnonzero(cube.notnull().any(("y", "x"))))
+    assert cube.t.values.astype("datetime64[D]").astype(int).tolist() == seen.s2_days.tolist() != []
+    np.testing.assert_array_equal(np.isfinite(cube.values), np.isfinite(seen.s2_ndvi))
 
 
 def test_winter_observations_are_worse():

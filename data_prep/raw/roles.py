@@ -1,0 +1,33 @@
+"""Which band of which product plays which role: one table for every archive's spelling."""
+
+import re
+
+# role -> pattern on the whole upper-case name; prefixes such as "S2-L2A-" or "TOC-" and suffixes "_10M" may stand
+_PREFIX = r"(?:.*[-_. ])?"
+_SUFFIX = r"(?:[-_. ]\d+M)?"
+_ROLES = {
+    "B04": r"B0?4|RED",
+    "B08": r"B0?8|NIR",
+    "SCL": r"SCL|SCENECLASSIFICATION|SCENE_CLASSIFICATION",
+    "VV": r"VV",
+    "VH": r"VH",
+    "NDVI": r"NDVI|NDVI_UNFILTERED",
+    "STATUS": r"SM|STATUS|STATUS_MAP",
+}
+_PATTERNS = {role: re.compile(rf"{_PREFIX}(?:{names}){_SUFFIX}") for role, names in _ROLES.items()}
+COARSE_MIN_PIXEL_M = 90.0  # an NDVI band with pixels from here on is the coarse series, a finer one is derived from S2
+
+
+def role_of(name: str, pixel_m: float) -> str | None:
+    """The role of a band (B04, B08, SCL, VV, VH, NDVI, STATUS), or None if it plays none.
+
+    >>> role_of("TOC-B04_10M", 10.0), role_of("S2-L2A-B08", 10.0), role_of("B8A", 20.0)
+    ('B04', 'B08', None)
+    """
+    upper = name.upper()
+    for role, pattern in _PATTERNS.items():
+        if pattern.fullmatch(upper):
+            if role in ("NDVI", "STATUS") and pixel_m < COARSE_MIN_PIXEL_M:
+                return None
+            return role
+    return None
