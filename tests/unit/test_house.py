@@ -92,8 +92,12 @@ def test_rooms_stay_small(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [p for p in python_files() if p.relative_to(ROOT).parts[0] in ("fusion", "data_prep", "udf", "configs")
-     or p.relative_to(ROOT).parts[:2] in (("benchmarks", "acceptance"), ("benchmarks", "realism"))],
+    [
+        p
+        for p in python_files()
+        if p.relative_to(ROOT).parts[0] in ("fusion", "data_prep", "udf", "configs")
+        or p.relative_to(ROOT).parts[:2] in (("benchmarks", "acceptance"), ("benchmarks", "realism"))
+    ],
     ids=lambda p: p.relative_to(ROOT).as_posix(),
 )
 def test_modules_and_public_names_are_documented(path: Path) -> None:
