@@ -116,7 +116,7 @@ def test_evaluate(chain: Path) -> None:
     ndvi_fusion(
         chain, "evaluate", "out=scores", "model=model", "scenes=1", "ablations=[]", "baselines=[linear]",
         "figures=false", "++truth.settings.height=24", "++truth.settings.width=24", "near_real_time.scenes=0",
-        "phenology.scenes=0", "observation_scenes=0", "tracking.uri=sqlite:///mlflow.db",
+        "phenology.scenes=0", "tracking.uri=sqlite:///mlflow.db",
     )  # fmt: skip
     scores = json.loads((chain / "scores" / "scores.json").read_text())
     rows = {row["predictor"]: row["mae"] for row in scores["tables"]["overall"]}
