@@ -360,8 +360,9 @@ def test_calibration_on_a_store_meets_the_dates_that_have_truth(trained, monkeyp
     generator = load_weights(made.out / "generator.pt").generator
     truths = []
 
-    def spy(scene, *given, **more):
-        truths.append(target_on_grid(scene, *given, **more))
+    def spy(scene, obs, visible, grid_days, *, use_obs):
+        assert np.isin(grid_days, scene.truth_days).all()
+        truths.append(target_on_grid(scene, obs, visible, grid_days, use_obs=use_obs))
         return truths[-1]
 
     monkeypatch.setattr("fusion.training.calibrate.target_on_grid", spy)
