@@ -68,9 +68,9 @@ def test_all_that_merge_give_the_same_day(kind, tmp_path):
 
         merged = select_time(halves, None)
     else:
-        from udf.chunk import chunk_by_day
+        from udf.chunk import by_day
 
-        merged = chunk_by_day(halves.drop_vars("orbit").expand_dims(bands=["S2NDVI"]).transpose("t", "bands", "y", "x"))
+        merged = by_day(halves.drop_vars("orbit").expand_dims(bands=["S2NDVI"]).transpose("t", "bands", "y", "x"))
         merged = merged.isel(bands=0)
     assert merged.sizes["t"] == 1
     np.testing.assert_array_equal(merged.values[0, 0], expected)
