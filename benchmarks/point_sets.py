@@ -104,19 +104,22 @@ def score(folder: Path, source: PointSet, samples: int, model: str | None) -> pd
 
 
 def table_of(rows: pd.DataFrame) -> list[dict]:
-    """MAE of every method by gap over the same dates, and its ratio to linear interpolation."""
-    wide = rows.pivot(index=["site", "date", "gap_days"], columns="predictor", values="mae").dropna()
-    mae = wide.groupby("gap_days").mean()
+    """MAE of every method by gap, its ratio to linear interpolation, and the share that its 90 % interval covers."""
+    complete = rows.groupby(["site", "date", "gap_days"])["n"].transform("min") > 0  # every method has a value
+    sums = rows[complete].groupby(["predictor", "gap_days"])[["n", "absolute_error", "n_sigma", "inside_90"]].sum()
+    mae = sums.absolute_error / sums.n
     return [
         {
             "predictor": name,
             "gap_days": int(gap),
-            "n": len(wide.loc[(slice(None), slice(None), gap), :]),
-            "mae": round(float(mae.loc[gap, name]), 5),
-            "to_linear": round(float(mae.loc[gap, name] / mae.loc[gap, "linear"]), 3),
+            "n": int(sums.n[name, gap]),
+            "mae": round(float(mae[name, gap]), 5),
+            "to_linear": round(float(mae[name, gap] / mae["linear", gap]), 3),
+            "covered_90": round(float(sums.inside_90[name, gap] / sums.n_sigma[name, gap]), 3)
+            if sums.n_sigma[name, gap]
+            else None,
         }
-        for name in wide.columns
-        for gap in mae.index
+        for name, gap in sums.index
     ]
 
 
@@ -132,7 +135,7 @@ def main() -> None:
     for source in SETS:
         results[source.name] = table_of(score(arguments.data, source, arguments.samples, arguments.model))
         wide = pd.DataFrame(results[source.name]).pivot(
-            index="predictor", columns="gap_days", values=["mae", "to_linear"]
+            index="predictor", columns="gap_days", values=["mae", "to_linear", "covered_90"]
         )
         print(f"\n{source.name}\n{wide.to_string()}")
     if arguments.out is not None:
