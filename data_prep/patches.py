@@ -21,7 +21,7 @@ from fusion.data.cube_files import is_cube_file, opened_cube
 from fusion.data.patch import Patch
 from fusion.data.provenance import code_hash
 from fusion.features.observations import Observations, observations_from_cube
-from fusion.place import latitude_of
+from fusion.place import LONLAT, latitude_of, project_bounds
 
 log = logging.getLogger(__name__)
 
@@ -284,9 +284,7 @@ def _cut_window(
 
 def ground_of(cube: xr.DataArray) -> Ground:
     """Extent in WGS 84 and the years of a cube."""
-    from rasterio.warp import transform_bounds
-
-    box = transform_bounds(cube.rio.crs, "EPSG:4326", *cube.rio.bounds())
+    box = project_bounds(cube.rio.bounds(), cube.rio.crs, LONLAT)
     years = np.unique(cube.t.values.astype("datetime64[Y]").astype(int) + 1970)
     west, south, east, north = (float(v) for v in box)
     return Ground(west, south, east, north, tuple(int(y) for y in years))
