@@ -70,6 +70,6 @@ def gaussian_weights(size: int) -> np.ndarray:
 
 
 def gaussian_kernel(size: int) -> np.ndarray:
-    """The whole kernel, sum 1, float64 (size, size); see :func:`gaussian_weights`."""
+    """The two-dimensional kernel, sum 1, float64 (size, size); see :func:`gaussian_weights`."""
     line = gaussian_weights(size)
     return np.outer(line, line)

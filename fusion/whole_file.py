@@ -68,10 +68,10 @@ def refuse_cut_off(partial: Path, file: Path, bands: np.ndarray | None = None) -
 
     try:
         with rasterio.open(partial) as written:
-            whole = all(_holds(written.read(window=w), w, bands) for _, w in written.block_windows(1))
+            complete = all(_holds(written.read(window=w), w, bands) for _, w in written.block_windows(1))
     except RasterioError as error:
         raise OSError(f"{file} could not be written whole; is the disk full?") from error
-    if not whole:
+    if not complete:
         raise OSError(f"{file} could not be written whole; is the disk full?")
 
 

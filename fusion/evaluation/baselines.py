@@ -79,9 +79,9 @@ class SavitzkyGolay:
         half = self.window_days // 2 + 1
         first, last = wanted.min() - half, wanted.max() + half
         daily = interpolate_linear(days, observations, np.arange(first, last + 1))
-        never = np.isnan(daily)  # pixels without any observation; the filter accepts no NaN
-        smooth = savgol_filter(np.where(never, 0, daily), self.window_days, self.order, axis=0, mode="interp")
-        smooth = np.where(never, np.nan, smooth)[wanted - first]
+        empty = np.isnan(daily)  # pixels without any observation; the filter accepts no NaN
+        smooth = savgol_filter(np.where(empty, 0, daily), self.window_days, self.order, axis=0, mode="interp")
+        smooth = np.where(empty, np.nan, smooth)[wanted - first]
         return Prediction(np.clip(smooth, NDVI_MIN, NDVI_MAX).astype(np.float32), None)
 
 

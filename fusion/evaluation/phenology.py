@@ -19,7 +19,7 @@ from fusion.phenology.settings import FLAGS, SeasonSettings
 
 EVENTS = {"SOS": "SOSD", "peak": "MAXD", "EOS": "EOSD"}
 OBS = "observations"  # label of dates extracted from the S2 observations without fusion
-SEASONS_A_SERIES = 4
+MAX_SEASONS = 4  # per series
 MATCH_DAYS = 60  # a season is matched if its maximum is at most this far from the true one
 CENTRED_DAYS = 7  # pixels with the event at most this far from the middle of the gap are scored
 UNUSABLE = FLAGS["no_data"] | FLAGS["no_season"] | FLAGS["start_cut"] | FLAGS["end_cut"]
@@ -68,7 +68,7 @@ class SeasonDates:
 
 def season_dates(days: np.ndarray, ndvi: np.ndarray, sigma: np.ndarray | None = None) -> SeasonDates:
     """Seasons of series (n, P) on sorted days (n,), with the default settings; NaN = no observation."""
-    settings = SeasonSettings(max_seasons=SEASONS_A_SERIES)
+    settings = SeasonSettings(max_seasons=MAX_SEASONS)
     origin = int(days[0])
     period = np.array([[origin, int(days[-1]), origin]])
     spread = None if sigma is None else np.ascontiguousarray(sigma.T, np.float64)

@@ -72,8 +72,8 @@ class Observations:
         if s1:
             out = replace(out, s1_days=self.s1_days[:0], vv_db=self.vv_db[:0], vh_db=self.vh_db[:0])
         if coarse is not False:
-            gone = np.ones(len(self.coarse_days), bool) if coarse is True else np.asarray(coarse)
-            out = replace(out, coarse_days=self.coarse_days[~gone], coarse_ndvi=self.coarse_ndvi[~gone])
+            flag = np.ones(len(self.coarse_days), bool) if coarse is True else np.asarray(coarse)
+            out = replace(out, coarse_days=self.coarse_days[~flag], coarse_ndvi=self.coarse_ndvi[~flag])
         return out
 
 

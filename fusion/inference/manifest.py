@@ -14,7 +14,7 @@ MANIFEST_FILE = "manifest.json"
 
 
 class ModelFileError(ValueError):
-    """A model file is missing, damaged, or does not fit this package; the message says what to do."""
+    """A model file is missing, damaged, or does not match this package; the message states the fix."""
 
 
 @dataclass(frozen=True)

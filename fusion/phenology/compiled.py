@@ -60,6 +60,6 @@ def _jit_or_none(function: Callable, helpers: tuple) -> Callable | None:
 
 def _with_globals(function: Callable, names: dict) -> Callable:
     """A copy of the function with other globals, so that it calls the compiled helpers."""
-    twin = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
-    twin.__module__, twin.__qualname__ = function.__module__, function.__qualname__
-    return twin
+    copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
+    copy.__module__, copy.__qualname__ = function.__module__, function.__qualname__
+    return copy

@@ -139,11 +139,11 @@ def daily_metrics(axis: RegularAxis, placed, spread, fit: FittedSeasons, setting
         if settings.curve == "whittaker":
             weights = None if spread is None else (1.0 / np.square(spread[pixels])).T
             weights = None if weights is None else weights / np.nanmean(weights)
-            whole = _daily_whittaker(axis, obs, weights, grid, settings.use_numba)
+            daily = _daily_whittaker(axis, obs, weights, grid, settings.use_numba)
         else:
-            whole = interpolation_matrix(axis.days, grid) @ fill_gaps_linear(axis.days, obs)
+            daily = interpolation_matrix(axis.days, grid) @ fill_gaps_linear(axis.days, obs)
         at = np.minimum(axis.step * fit.window[:, :1] + day, len(grid) - 1)
-        curve = whole.T[row.ravel()[:, None], at]
+        curve = daily.T[row.ravel()[:, None], at]
         level_sigma = 0.5 * fit.error
     curve = np.where(day <= length[:, None], curve, np.nan)
     return curve_metrics(curve, fit.open_edge, level_sigma, settings)
