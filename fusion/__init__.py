@@ -1,4 +1,4 @@
-"""ndvi-fusion: dense NDVI with uncertainty, and season dates, out of cloudy Sentinel-2, Sentinel-1 and coarse NDVI."""
+"""ndvi-fusion: dense NDVI with uncertainty, and season dates, from cloudy Sentinel-2, Sentinel-1 and coarse NDVI."""
 
 from importlib import import_module
 from typing import Any

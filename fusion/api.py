@@ -1,4 +1,4 @@
-"""The public call for notebooks and scripts."""
+"""The public function :func:`fuse`, for notebooks and scripts."""
 
 import os
 from collections.abc import Callable
@@ -38,26 +38,27 @@ def fuse(
         Merged cube, dims ``(t, bands, y, x)`` in any order, float, NaN = no observation. Band ``S2NDVI`` must exist;
         ``VV``, ``VH`` and ``COARSE_NDVI`` may be absent or all NaN. Any number of dates and any size.
     start, end : date
-        First and last date of the answer (``end`` itself where the step hits it).
+        First and last date of the result; ``end`` is included where it lies on the time step.
     model : path or str, optional
         Model folder, archive, ``run:ID`` or registered name; the shipped model when not given.
     step_days : int
-        Days between the dates of the answer.
+        Days between the dates of the result.
     s1_units : {"dB", "linear"}, optional
-        Radar units, when ``cube.attrs["s1_units"]`` does not say them. Never guessed.
+        Radar units; required where ``cube.attrs["s1_units"]`` is missing. Never guessed.
     latitude : float, optional
-        Degrees north, when neither the cube's CRS nor ``cube.attrs["latitude"]`` says it. It tells the network the
-        season; without it, and below 45 degrees, the network does without.
+        Degrees north; needed where the cube has neither a CRS nor ``cube.attrs["latitude"]``. The time of year enters
+        the network relative to the season at this latitude. Without a latitude, and within 45 degrees of the equator,
+        the time of year is left out.
     sigma : {"observation", "ndvi"}
-        ``NDVI_SIGMA`` is one standard deviation of what a single Sentinel-2 observation would measure ("observation"),
-        or of clean NDVI without the observation's own error ("ndvi", smaller: better season dates, but too narrow
-        intervals of them).
+        Meaning of ``NDVI_SIGMA``: the standard deviation of one Sentinel-2 observation ("observation"), or of the NDVI
+        itself, without the error of an observation ("ndvi"). The second is smaller; season dates derived with it are
+        more accurate, but their intervals are too narrow.
     tile : int, optional
-        Tile side in pixels; does not change the answer.
+        Tile side in pixels; does not change the result.
     threads : int, optional
         CPU threads of onnxruntime; all cores when not given.
     progress : callable, optional
-        Called with (tiles done, tiles in all).
+        Called with (tiles done, total number of tiles).
 
     Returns
     -------
@@ -68,9 +69,9 @@ def fuse(
     Raises
     ------
     fusion.contract.ContractError
-        The cube or the period breaks the contract; the message says what was seen, expected, and the fix.
+        The cube or the period breaks the contract; the message names the value seen, the expectation and the fix.
     fusion.inference.manifest.ModelFileError, fusion.inference.locate.ModelNotFoundError
-        The model cannot be used.
+        The model is not found, damaged, or does not match this package.
     """
     session = load_session(locate_model(model), threads=threads or os.cpu_count() or 1)
     grid = TimeGrid(np.datetime64(start), np.datetime64(end), step_days)

@@ -1,8 +1,8 @@
-"""The cloud mask of Sentinel-2: scene classes, two Gaussian kernels, two thresholds.
+"""The Sentinel-2 cloud mask: scene classes, two Gaussian kernels, two thresholds.
 
 A pixel is removed where the Gaussian-weighted share of flagged pixels around it exceeds a threshold. ``NARROW`` flags
-what is not clear land or water, ``WIDE`` flags cloud and its shadow. Outside the image nothing is flagged.
-(Source: the CropSAR 2D use case of openEO, Terrascope's ``to_scl_dilation_mask``.)
+every class except clear land and water, ``WIDE`` flags cloud and cloud shadow. Pixels outside the image count as not
+flagged. (Source: the CropSAR 2D use case of openEO, Terrascope's ``to_scl_dilation_mask``.)
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ import numpy as np
 SCL_CLEAR = (4, 5, 6, 7)  # vegetation, bare, water, unclassified
 SCL_CLOUD = (3, 8, 9, 10)  # cloud shadow, cloud medium, cloud high, thin cirrus
 SCL_INVALID = (0, 1, 2, 11)  # nodata, saturated, dark or topographic shadow, snow
-SCL_PIXEL_M = 20.0  # the classification's own grid, for which the kernel sizes are stated
+SCL_PIXEL_M = 20.0  # native grid of the scene classification; kernel sizes are stated for it
 SIZE_PER_STD = 6.0  # a kernel spans six standard deviations
 
 
 @dataclass(frozen=True)
 class MaskKernel:
-    """One of the two kernels: which classes it flags, how far it reaches, and the share above which a pixel goes.
+    """One of the two kernels: flagged classes, width, and the weighted share above which a pixel is removed.
 
-    ``classes`` are those flagged, or with ``flags_others`` those that are not. ``size_20m`` is the kernel's width in
-    pixels of 20 m, odd.
+    ``classes`` are flagged; with ``flags_others`` all other classes are flagged instead. ``size_20m`` is the width of
+    the kernel in pixels of 20 m, odd.
     """
 
     classes: tuple[int, ...]
@@ -36,12 +36,12 @@ class MaskKernel:
         return (self.size_20m - 1) / 2 * SCL_PIXEL_M
 
     def flagged(self, scl: np.ndarray) -> np.ndarray:
-        """Pixels that this kernel smooths, bool, for scene classes of any shape."""
+        """Flagged pixels, which this kernel smooths: bool, same shape as the scene classes ``scl``."""
         return np.isin(scl, self.classes) != self.flags_others
 
     def size_px(self, pixel_m: float) -> int:
-        """The kernel's width in pixels of ``pixel_m`` metres: its reach to the nearest whole pixel (half up), twice,
-        and the centre, so it is always odd.
+        """Width of the kernel in pixels of ``pixel_m`` metres, always odd: the centre pixel plus twice the reach,
+        rounded to whole pixels (half up).
 
         >>> [NARROW.size_px(m) for m in (10, 12, 20, 30)], [WIDE.size_px(m) for m in (10, 12, 20, 30)]
         ([17, 15, 9, 7], [161, 135, 81, 55])
@@ -70,6 +70,6 @@ def gaussian_weights(size: int) -> np.ndarray:
 
 
 def gaussian_kernel(size: int) -> np.ndarray:
-    """The whole kernel, sum 1, float64 (size, size); see :func:`gaussian_weights`."""
+    """The two-dimensional kernel, sum 1, float64 (size, size); see :func:`gaussian_weights`."""
     line = gaussian_weights(size)
     return np.outer(line, line)

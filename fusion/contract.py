@@ -1,6 +1,6 @@
-"""The contract of a merged cube: bands, dimensions, units, value ranges, nodata and time step, each said once.
+"""The contract of a merged cube: bands, dimensions, units, value ranges, nodata and time step, each defined once.
 
-Every module that names a band, a unit or a nodata value takes it from here. Nothing local is imported.
+Every module that names a band, a unit or a nodata value takes it from here. Imports no other module of this project.
 """
 
 from dataclasses import dataclass
@@ -24,23 +24,23 @@ NDVI = "NDVI"
 NDVI_SIGMA = "NDVI_SIGMA"
 FUSED_BANDS = (NDVI, NDVI_SIGMA)
 
-NDVI_MIN = -0.2  # physical NDVI of land surfaces as the contract keeps it; lower values (water) are clipped
+NDVI_MIN = -0.2  # lower limit of NDVI in a merged cube (land surfaces); lower values (water) are clipped
 NDVI_MAX = 1.0
-NDVI_CENTRE, NDVI_UNIT = 0.5, 0.2  # NDVI of a network input of 0, and NDVI of one network unit
+NDVI_CENTRE, NDVI_UNIT = 0.5, 0.2  # network input = (NDVI - centre) / unit
 NDVI_TOLERANCE = 0.25  # values beyond the range by more than this are not NDVI (digital numbers, percent, ...)
 
 S1_UNITS = ("dB", "linear")
-S1_DB_MIN = -50.0  # C-band backscatter of any natural surface lies above (thermal noise floor about -30 dB)
-S1_DB_MAX = 25.0  # strong urban corner reflectors stay below
+S1_DB_MIN = -50.0  # backscatter of natural surfaces is higher in C-band (thermal noise floor about -30 dB)
+S1_DB_MAX = 25.0  # strong corner reflectors in cities are lower
 
-WINDOW_PX = 128  # side of the windows that the process graph asks for by default; any other is answered as well
+WINDOW_PX = 128  # default side of the windows in the process graph; any other size works too
 STEP_DAYS = 5  # native time step of the model, the revisit of the Sentinel-2 pair
-SEASON_METHOD = "relative_amplitude"  # how season dates are read unless the caller says otherwise
+SEASON_METHOD = "relative_amplitude"  # default method for season dates
 
 # PROBA-V NDVI digital numbers (PROBA-V Products User Manual v3.01, section on NDVI): physical = 0.004 * DN - 0.08
 COARSE_SCALE = 0.004
 COARSE_OFFSET = -0.08
-COARSE_MAX_DN = 250  # numbers above are flags, in PROBA-V products and in Copernicus Global Land's NDVI 300 m
+COARSE_MAX_DN = 250  # higher numbers are flags, in PROBA-V and in Copernicus Global Land NDVI 300 m
 COARSE_PIXEL_M = 300.0
 COARSE_COMPOSITE_DAYS = 10
 
@@ -51,12 +51,12 @@ PACK_NODATA = -32768
 
 
 class ContractError(ValueError):
-    """Input breaks the contract; the message names what was seen, what was expected and what to do."""
+    """Input breaks the contract; the message names the value seen, the expectation and the fix."""
 
 
 @dataclass(frozen=True)
 class TimeGrid:
-    """A regular grid of dates ``start + k * step_days``, both ends inclusive where the step hits them."""
+    """A regular grid of dates ``start + k * step_days``; ``end`` is included where it lies on the step."""
 
     start: np.datetime64
     end: np.datetime64
@@ -93,14 +93,14 @@ def check_cube(cube: xr.DataArray) -> None:
     Raises
     ------
     ContractError
-        Names the value seen, what was expected, and the fix.
+        The message names the value seen, the expectation and the fix.
     """
     check_layout(cube)
     check_ranges(cube)
 
 
 def check_layout(cube: xr.DataArray) -> None:
-    """Refuse wrong dimensions, band labels or dates; reads no value of the cube, so that a lazy one stays unread."""
+    """Refuse wrong dimensions, band labels or dates. Reads no values, so a lazy cube is not computed."""
     if not isinstance(cube, xr.DataArray):
         raise ContractError(f"the cube is a {type(cube).__name__}; expected an xarray.DataArray with dims {DIMS}")
     missing = [d for d in DIMS if d not in cube.dims]
@@ -113,14 +113,14 @@ def check_layout(cube: xr.DataArray) -> None:
     if S2NDVI not in bands:
         raise ContractError(f"the cube has bands {bands}; band {S2NDVI!r} is required; rename the NDVI band to it")
     if len(set(bands)) != len(bands):
-        raise ContractError(f"the cube has bands {bands}; each label may stand once")
+        raise ContractError(f"the cube has bands {bands}; each label may occur once")
     if cube.sizes["y"] == 0 or cube.sizes["x"] == 0:
         raise ContractError(f"the cube covers no pixel (y={cube.sizes['y']}, x={cube.sizes['x']}); widen the area")
     check_time(cube)
 
 
 def check_ranges(cube: xr.DataArray) -> None:
-    """Refuse NDVI bands outside their physical range; reads them."""
+    """Refuse NDVI bands outside their physical range. Reads their values."""
     bands = [str(b) for b in cube.bands.values]
     for band in (S2NDVI, COARSE_NDVI):
         if band in bands:
@@ -128,12 +128,12 @@ def check_ranges(cube: xr.DataArray) -> None:
 
 
 def check_latitude(latitude: object) -> float:
-    """Degrees north as a plain float, from any real number: Python's, numpy's, or an array that holds a single one.
+    """Degrees north as a Python float, from a Python or numpy number or an array with a single element.
 
     Raises
     ------
     ContractError
-        No number (text, a truth value, several values), or not within -90 to 90.
+        Not a number (text, bool, several values), or outside -90 to 90.
     """
     number: object = latitude
     if isinstance(latitude, np.ndarray | np.generic | xr.DataArray) and latitude.size == 1:
@@ -143,7 +143,7 @@ def check_latitude(latitude: object) -> float:
     if not -90 <= degrees <= 90:
         seen = f"{latitude!r} ({type(latitude).__name__})" if wrong_type else f"{latitude!r}"
         raise ContractError(
-            f"latitude is {seen}; expected degrees north, a number from -90 to 90; mend cube.attrs['latitude'] or the "
+            f"latitude is {seen}; expected degrees north, a number from -90 to 90; fix cube.attrs['latitude'] or the "
             "argument latitude"
         )
     return degrees
@@ -167,13 +167,13 @@ def check_time(cube: xr.DataArray) -> None:
     if (np.diff(days) == 0).any():
         first = int(np.argmax(np.diff(days) == 0))
         raise ContractError(
-            f"date {np.datetime64(int(days[first]), 'D')} stands twice; merge the observations of one day, for example "
+            f"date {np.datetime64(int(days[first]), 'D')} occurs twice; merge the observations of one day, for example "
             "cube.groupby(cube.t.dt.floor('D')).first()"
         )
 
 
 def check_ndvi(values: xr.DataArray, name: str) -> None:
-    """Refuse NDVI far outside its physical range (digital numbers, percent); NaN passes."""
+    """Refuse NDVI far outside its physical range (digital numbers, percent); NaN is allowed."""
     array = np.asarray(values.values)
     if array.size == 0 or not np.isfinite(array).any():
         return

@@ -1,4 +1,4 @@
-"""Where a cube lies: latitude, UTM zone, pixel size, bounds in another CRS."""
+"""Location of a cube: latitude, UTM zone, pixel size, bounds in another CRS."""
 
 import math
 from typing import Any
@@ -8,21 +8,21 @@ import xarray as xr
 from fusion.contract import check_latitude
 
 LONLAT = "EPSG:4326"
-METRES_PER_DEGREE = 111_320.0  # of latitude; along a parallel it shrinks by the cosine of the latitude
+METRES_PER_DEGREE = 111_320.0  # per degree of latitude; per degree of longitude, times the cosine of the latitude
 S2_GRID_M = 20.0  # the 10 m and 20 m grids of Sentinel-2 share the multiples of 20 m of their UTM zone
-_ON_GRID_M = 5e-4  # an edge that lies on the grid stays there after a projection there and back
+_ON_GRID_M = 5e-4  # tolerance: an edge on the grid stays on it after a projection there and back
 Bounds = tuple[float, float, float, float]  # west, south, east, north
 
 
 def latitude_of(cube: xr.DataArray | xr.Dataset) -> float | None:
-    """Degrees north: ``cube.attrs["latitude"]``, else the cube's middle by its CRS.
+    """Latitude in degrees north: ``cube.attrs["latitude"]``, else of the cube's centre in its CRS.
 
-    None where there is neither, or where CRS and coordinates do not tell a place: the latitude is welcome, not needed.
+    None where the cube has neither, or where its coordinates cannot be projected: the latitude is optional.
 
     Raises
     ------
     ContractError
-        The attribute is no real number from -90 to 90.
+        The attribute is not a number from -90 to 90.
     """
     import rioxarray  # noqa: F401  (the .rio accessor)
     from pyproj import Transformer
@@ -41,7 +41,7 @@ def latitude_of(cube: xr.DataArray | xr.Dataset) -> float | None:
 
 
 def pixel_size(grid: xr.DataArray | xr.Dataset, axis: str = "x") -> float:
-    """Distance of two pixel centres along an axis, in units of the CRS; of one pixel, what its transform says."""
+    """Distance between pixel centres along an axis, in CRS units; taken from the transform if there is one pixel."""
     centres = grid[axis].values
     if len(centres) > 1:
         return float(abs(centres[-1] - centres[0]) / (len(centres) - 1))
@@ -51,7 +51,7 @@ def pixel_size(grid: xr.DataArray | xr.Dataset, axis: str = "x") -> float:
 
 
 def pixel_size_m(grid: xr.DataArray | xr.Dataset) -> float:
-    """Pixel size in metres: along x, or in degrees along the meridian, where a degree has one length everywhere."""
+    """Pixel size in metres: along x in a projected CRS, along the meridian in a geographic one."""
     import rioxarray  # noqa: F401  (the .rio accessor)
 
     if grid.rio.crs is None or not grid.rio.crs.is_geographic:
@@ -60,9 +60,9 @@ def pixel_size_m(grid: xr.DataArray | xr.Dataset) -> float:
 
 
 def utm_epsg(longitude: float, latitude: float) -> int:
-    """EPSG code of the UTM zone of a place, degrees (Norway's and Svalbard's exceptions left out).
+    """EPSG code of the UTM zone at a position in degrees (without the exceptions for Norway and Svalbard).
 
-    Longitudes go around: 180 and -180 are one meridian and lie in zone 1, 185 is -175. The equator counts as north.
+    Longitudes wrap: 180 and -180 are the same meridian, in zone 1; 185 is -175. The equator counts as north.
 
     >>> utm_epsg(5.0, 51.0), utm_epsg(-70.5, -33.4), utm_epsg(180.0, 0.0), utm_epsg(-180.0, -0.1)
     (32631, 32719, 32601, 32701)
@@ -72,15 +72,15 @@ def utm_epsg(longitude: float, latitude: float) -> int:
 
 
 def utm_of_bounds(bounds: Bounds) -> int:
-    """EPSG code of the UTM zone at the middle of bounds in degrees (west < east)."""
+    """EPSG code of the UTM zone at the centre of bounds in degrees (west < east)."""
     west, south, east, north = bounds
     return utm_epsg((west + east) / 2, (south + north) / 2)
 
 
 def project_bounds(bounds: Bounds, source: Any, target: Any) -> Bounds:
-    """Bounds of an area in another CRS; its edges are followed by 21 points a side, so that curved ones fit in.
+    """Bounds of an area in another CRS. 21 points per side are projected, so that curved edges lie inside.
 
-    CRS are given as an EPSG code, a text, or an object of rasterio, pyproj or odc.
+    A CRS is an EPSG code, a string, or an object of rasterio, pyproj or odc.
     """
     from pyproj import CRS, Transformer
 
@@ -91,7 +91,7 @@ def project_bounds(bounds: Bounds, source: Any, target: Any) -> Bounds:
 
 
 def on_s2_grid(bounds: Bounds) -> Bounds:
-    """Bounds in metres of a UTM zone, grown to whole 20 m cells, which are whole pixels of 10 m too."""
+    """UTM bounds in metres, enlarged to the 20 m grid of Sentinel-2, which contains its 10 m grid."""
     west, south, east, north = bounds
     left, bottom = (math.floor((v + _ON_GRID_M) / S2_GRID_M) * S2_GRID_M for v in (west, south))
     right, top = (math.ceil((v - _ON_GRID_M) / S2_GRID_M) * S2_GRID_M for v in (east, north))

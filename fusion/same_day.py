@@ -1,4 +1,4 @@
-"""One image a day: the one place where images of the same day become one. Also runs in a UDF."""
+"""Merging images of the same day into one. Also runs in a UDF."""
 
 from typing import Literal
 
@@ -14,23 +14,28 @@ def whole_days(times: np.ndarray) -> np.ndarray:
 
 
 def one_image_per_day(cube: xr.DataArray, rule: MergeRule = "first") -> xr.DataArray:
-    """Dates floored to days, sorted, each once; see :func:`merge_images` for the rules."""
+    """One image per day: dates floored to days, sorted and unique; see :func:`merge_images` for the rules."""
     return merge_images(cube, whole_days(cube.t.values), rule)
 
 
 def merge_images(cube: xr.DataArray, labels: np.ndarray, rule: MergeRule = "first") -> xr.DataArray:
-    """Images that share a label (day, or instant) merged pixel by pixel and band by band; lazy where ``cube`` is lazy.
+    """Merge images that share a label (day or time), per pixel and band; lazy where ``cube`` is lazy.
 
     Parameters
     ----------
     cube : xarray.DataArray
-        Dimension ``t`` and any others; ``t`` need not be sorted.
+        Dimension ``t``, sorted or not, and any others.
     labels : numpy.ndarray
-        datetime64[ns] (t,), not decreasing in time; ``t`` becomes the sorted labels, each once.
+        datetime64[ns] (t,), in the same order as the times; ``t`` becomes the sorted unique labels.
     rule : {"first", "mean", "max"}
-        first: the first value in order of time (optical series: values of two images are never mixed). mean: the mean
-        (radar, in power; NDVI of others). max: the largest (masks: flagged once is flagged). NaN, and 0 in an integer
-        cube, is no value. Coordinates along ``t`` keep the entry of the first image.
+        "first": the earliest valid value (optical series: a pixel never mixes two images). "mean": the mean (radar in
+        linear power; ready-made NDVI products). "max": the maximum (masks: a pixel flagged in any image is flagged).
+
+    Returns
+    -------
+    xarray.DataArray
+        Same dims and attributes. NaN, and 0 in an integer cube, count as missing. Other coordinates along ``t`` are
+        those of the first image.
     """
     order = np.lexsort((cube.t.values, labels))
     sorted_cube = cube.isel(t=order)

@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all."""
+"""Atomic writing: files and folders appear complete or not at all."""
 
 import json
 import os
@@ -14,11 +14,11 @@ import numpy as np
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path``, of the same suffix, and rename it when the block ends well.
+    """Yield a temporary path beside ``path``, with the same suffix, and rename it to ``path`` when the block succeeds.
 
-    When the block fails, what it wrote is removed and what stood at ``path`` before stays. It may write a folder too (a
-    Zarr store), which takes the place of an earlier one. A file never takes that of a folder, nor a folder that of a
-    file. The folder of ``path`` is made where it is missing.
+    When the block fails, the temporary file is removed and an earlier ``path`` is kept. The block may also write a
+    folder (a Zarr store), which replaces an earlier folder. A file never replaces a folder, nor a folder a file. The
+    parent folder is created where it is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(path, "partial")
@@ -31,17 +31,17 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         if partial.is_dir():
             shutil.rmtree(partial, ignore_errors=True)
-        with suppress(OSError):  # what could not be written need not be there
+        with suppress(OSError):  # the block may have written nothing
             partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> Path:
-    """``value`` as indented JSON, UTF-8, ended by a line break, whole or not at all, and on the disk when it appears.
+    """Write ``value`` atomically as indented JSON (UTF-8, trailing line break), flushed to disk before the rename.
 
     Raises
     ------
     ValueError
-        NaN or infinity in it: JSON has neither; write null instead.
+        It contains NaN or infinity, which JSON cannot represent; write null instead.
     """
     text = json.dumps(value, indent=1, allow_nan=False) + "\n"
     with whole_file(path) as partial, open(partial, "w", encoding="utf-8", newline="\n") as file:
@@ -52,25 +52,26 @@ def write_json(path: Path, value: Any) -> Path:
 
 
 def refuse_cut_off(partial: Path, file: Path, bands: np.ndarray | None = None) -> None:
-    """Make sure that a GeoTIFF just written is whole, and holds ``bands`` (count, y, x), before it becomes ``file``.
+    """Refuse a truncated GeoTIFF ``partial`` before it is renamed to ``file``.
 
-    GDAL writes the last blocks on closing and reports no error there, so a disk that is full by then leaves a cut-off
-    file without a word. Without ``bands`` every block is read, which a missing one fails.
+    GDAL writes the last blocks on closing and reports no error there, so a full disk silently truncates the file. The
+    file is read back and compared with ``bands`` (count, y, x); without ``bands`` it is only read, which fails on a
+    missing block.
 
     Raises
     ------
     OSError
-        What was written cannot be read back as it was.
+        The file cannot be read back, or its values differ.
     """
     import rasterio
     from rasterio.errors import RasterioError
 
     try:
         with rasterio.open(partial) as written:
-            whole = all(_holds(written.read(window=w), w, bands) for _, w in written.block_windows(1))
+            complete = all(_holds(written.read(window=w), w, bands) for _, w in written.block_windows(1))
     except RasterioError as error:
         raise OSError(f"{file} could not be written whole; is the disk full?") from error
-    if not whole:
+    if not complete:
         raise OSError(f"{file} could not be written whole; is the disk full?")
 
 
@@ -82,7 +83,7 @@ def _holds(read: np.ndarray, window: Any, bands: np.ndarray | None) -> bool:
 
 
 def _replace_folder(path: Path, partial: Path) -> None:
-    """Folders cannot be replaced in one step, so the old one is moved aside, and back when the new one cannot come."""
+    """Move the old folder aside, since folders cannot be replaced in one step; restore it if the rename fails."""
     aside = _beside(path, "old")
     os.rename(path, aside)
     try:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.acceptance.gap_example import GapExample
-from fusion.evaluation.plots import colour_of, new_figure, told_apart
+from fusion.evaluation.plots import colour_of, new_figure, shown_predictors
 from fusion.evaluation.predictor import LINEAR, MODEL
 
 WITHOUT_ADVERSARIAL = "without adversarial"
@@ -38,7 +38,7 @@ def plot_gaps(examples: Sequence[GapExample]) -> Any:
 def plot_spectra(spectra: dict[str, tuple[np.ndarray, int]], predictors: Sequence[str]) -> Any:
     """Mean power spectrum of the NDVI gradient inside withheld gaps; the spectrum error scores the shaded half."""
     figure, axis = new_figure()
-    for name in ("truth", *told_apart(predictors, list(spectra), 4)):
+    for name in ("truth", *shown_predictors(predictors, list(spectra), 4)):
         total, count = spectra[name]
         frequency = np.arange(1, total.size + 1) / (2 * total.size)
         style = {"color": "0.15", "lw": 1.8} if name == "truth" else {"color": colour_of(predictors)[name], "lw": 1.2}

@@ -1,1 +1,1 @@
-"""Scores of any model beside baselines, on withheld observations or on known truth."""
+"""Evaluation of models and baselines on withheld observations or on simulated scenes with known truth."""

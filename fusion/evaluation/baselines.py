@@ -1,4 +1,4 @@
-"""Methods that need no training, on the same footing as the model (:class:`fusion.evaluation.predictor.Predictor`)."""
+"""Baselines without training, with the interface :class:`fusion.evaluation.predictor.Predictor`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ from fusion.features.coarse_operator import FINE_PIXEL_M
 from fusion.features.neighbours import interpolate_linear
 from fusion.phenology.whittaker import whittaker
 
-CLOUD_REACH = 15  # coarse pixels over which the trust in an observation rises with its distance to the nearest cloud
-LEAST_SCORE = 0.01
+CLOUD_REACH = 15  # coarse pixels over which the weight of an observation rises with distance to a cloud
+LEAST_SCORE = 0.01  # lowest weight, beside a cloud
 
 
 def nothing(cube: xr.DataArray, dates: np.ndarray) -> np.ndarray:
-    """The answer where no observation is left: NaN of full shape."""
+    """NaN of shape (dates, y, x), the prediction of a cube without observations."""
     return np.full((len(dates), cube.sizes["y"], cube.sizes["x"]), np.nan, np.float32)
 
 
 @dataclass(frozen=True)
 class Linear:
-    """Linear interpolation in time, per pixel; the nearest observation beyond the ends."""
+    """Linear interpolation in time per pixel; the nearest observation beyond the ends."""
 
     name: str = "linear"
 
     def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "ndvi") -> Prediction:
-        """See :class:`Linear`."""
+        """Predict NDVI without sigma; see :class:`fusion.evaluation.predictor.Predictor`."""
         days, observations = s2_obs(cube)
         if days.size == 0:
             return Prediction(nothing(cube, dates), None)
@@ -41,8 +41,7 @@ class Linear:
 class Whittaker:
     """Second-difference Whittaker smoother on a daily grid, per pixel (Eilers 2003, doi:10.1021/ac034173t).
 
-    The curve would run on as a straight line beyond the outermost observation, so it is clipped to the contract's NDVI
-    range.
+    Beyond the observations the curve is a straight line, so it is clipped to the NDVI range of the contract.
     """
 
     lam: float = 1e4
@@ -52,7 +51,7 @@ class Whittaker:
         object.__setattr__(self, "name", self.name or f"whittaker {self.lam:.0e}".replace("e+0", "e"))
 
     def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "ndvi") -> Prediction:
-        """See :class:`Whittaker`."""
+        """Predict NDVI without sigma; see :class:`fusion.evaluation.predictor.Predictor`."""
         days, observations = s2_obs(cube)
         if days.size == 0:
             return Prediction(nothing(cube, dates), None)
@@ -64,7 +63,7 @@ class Whittaker:
 class SavitzkyGolay:
     """Savitzky-Golay filter on the linearly interpolated daily series (doi:10.1016/j.rse.2004.03.014).
 
-    Window and order default to the original use case's smoothing.
+    Defaults of window and order are those of the original use case.
     """
 
     window_days: int = 91
@@ -72,7 +71,7 @@ class SavitzkyGolay:
     name: str = "savitzky-golay"
 
     def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "ndvi") -> Prediction:
-        """See :class:`SavitzkyGolay`."""
+        """Predict NDVI without sigma; see :class:`fusion.evaluation.predictor.Predictor`."""
         days, observations = s2_obs(cube)
         wanted = to_days(dates)
         if days.size == 0:
@@ -80,22 +79,21 @@ class SavitzkyGolay:
         half = self.window_days // 2 + 1
         first, last = wanted.min() - half, wanted.max() + half
         daily = interpolate_linear(days, observations, np.arange(first, last + 1))
-        never = np.isnan(daily)  # pixels without any observation; the filter would refuse them all
-        smooth = savgol_filter(np.where(never, 0, daily), self.window_days, self.order, axis=0, mode="interp")
-        smooth = np.where(never, np.nan, smooth)[wanted - first]
+        empty = np.isnan(daily)  # pixels without any observation; the filter accepts no NaN
+        smooth = savgol_filter(np.where(empty, 0, daily), self.window_days, self.order, axis=0, mode="interp")
+        smooth = np.where(empty, np.nan, smooth)[wanted - first]
         return Prediction(np.clip(smooth, NDVI_MIN, NDVI_MAX).astype(np.float32), None)
 
 
 @dataclass(frozen=True)
 class EfastLike:
-    """Observations carried to the wanted date by the change of the coarse series, weighted in time and by distance to
-    clouds.
+    """Weighted mean of observations, each moved to the requested date by the change of the coarse series.
 
-    ``ndvi(t) = sum w_i (obs_i + coarse(t) - coarse(t_i)) / sum w_i`` with gaussian weights in time times a score that
+    ``ndvi(t) = sum w_i (obs_i + coarse(t) - coarse(t_i)) / sum w_i``, with Gaussian weights in time times a score that
     rises with the distance to the nearest masked pixel of the observation, after EFAST (Senty et al. 2024,
-    doi:10.3390/rs16111833); the coarse series is smoothed in time with a gaussian kernel. A pixel without a coarse
-    value gets the weighted mean of its observations. Not EFAST itself: pixels beside a cloud keep a small weight, so
-    that every pixel that was ever seen gets an answer, and clouds beyond the cube's border are not known.
+    doi:10.3390/rs16111833). The coarse series is smoothed in time with a Gaussian kernel. A pixel without coarse
+    values gets the weighted mean of its observations. Unlike EFAST, pixels beside a cloud keep a small weight, so that
+    every pixel with an observation has a prediction; clouds beyond the border of the cube are unknown.
     """
 
     scale_days: float = 20.0
@@ -103,7 +101,7 @@ class EfastLike:
     name: str = "efast-like"
 
     def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "ndvi") -> Prediction:
-        """See :class:`EfastLike`."""
+        """Predict NDVI without sigma; see :class:`fusion.evaluation.predictor.Predictor`."""
         days, observations = s2_obs(cube)
         wanted = to_days(dates)
         if days.size == 0:
@@ -119,7 +117,7 @@ class EfastLike:
         return Prediction(out, None)
 
     def _coarse(self, cube: xr.DataArray, wanted: np.ndarray) -> np.ndarray:
-        """The coarse series at ``wanted`` days, float32 (n, y, x), NaN where the pixel has none."""
+        """Smoothed coarse NDVI at ``wanted`` days, float32 (n, y, x), NaN where the pixel has none."""
         if COARSE_NDVI not in cube.bands.values:
             return np.full((len(wanted), cube.sizes["y"], cube.sizes["x"]), np.nan, np.float32)
         stack = np.asarray(cube.sel(bands=COARSE_NDVI).transpose("t", "y", "x").values, np.float32)
@@ -135,10 +133,10 @@ class EfastLike:
 
 
 def cloud_scores(seen: np.ndarray) -> np.ndarray:
-    """Trust in each observation by its distance to the nearest masked pixel of its date, (n, y, x): 1 on dates without
-    any.
+    """Weight of each observation by its distance to the nearest masked pixel of its date, (n, y, x).
 
-    EFAST's ramp, from 0 at one coarse pixel (300 m) to 1 at 16 of them, but never below :data:`LEAST_SCORE`.
+    As in EFAST, it rises from 0 at one coarse pixel (300 m) to 1 at 16, but is at least :data:`LEAST_SCORE`. It is 1 on
+    dates without masked pixels.
     """
     scores = np.ones(seen.shape, np.float32)
     for row, frame in enumerate(seen):
@@ -151,11 +149,10 @@ def cloud_scores(seen: np.ndarray) -> np.ndarray:
 def kernel_weights(
     days: np.ndarray, day: int, seen: np.ndarray, scale_days: float, scores: np.ndarray | None = None
 ) -> np.ndarray:
-    """Gaussian weights in time of the observations that exist, (n, y, x), summing to one; all zero where a pixel has
-    none.
+    """Gaussian weights in time of the observations, (n, y, x); their sum is 1, or 0 for pixels without observations.
 
-    ``scores`` multiply them. Exponents are taken relative to the nearest observation, so that observations far away
-    still share a weight of one.
+    Weights are multiplied by ``scores`` before normalisation. Exponents are relative to the nearest observation, so
+    that they do not underflow when all observations are far away.
     """
     exponent = -0.5 * ((days - day) / scale_days) ** 2
     exponent = np.where(seen, exponent[:, None, None], -np.inf)
@@ -168,7 +165,12 @@ def kernel_weights(
 
 
 def make_baselines(names: list[str], whittaker_lambdas: list[float]) -> list[Predictor]:
-    """Predictors by name: ``linear``, ``whittaker`` (one for each lambda), ``savitzky_golay``, ``efast_like``."""
+    """Make predictors by name: ``linear``, ``whittaker`` (one per lambda), ``savitzky_golay``, ``efast_like``.
+
+    Raises
+    ------
+    ValueError
+        Unknown name."""
     makers: dict[str, Callable[[], list[Predictor]]] = {
         "linear": lambda: [Linear()],
         "whittaker": lambda: [Whittaker(lam) for lam in whittaker_lambdas],

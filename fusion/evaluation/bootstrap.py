@@ -1,4 +1,4 @@
-"""Bootstrap intervals over dates or scenes: the unit that is independent, not the pixel."""
+"""Bootstrap intervals over independent units (dates or scenes) rather than pixels."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its bootstrap interval and the number of units (dates, scenes) behind it."""
+    """A mean with its bootstrap interval and number of units (dates or scenes)."""
 
     mean: float
     low: float
@@ -23,7 +23,7 @@ def bootstrap_mean(values: np.ndarray, *, level: float = 0.9, draws: int = 2000,
 def bootstrap_ratio(
     totals: np.ndarray, counts: np.ndarray, *, level: float = 0.9, draws: int = 2000, seed: int = 0
 ) -> Interval:
-    """Percentile bootstrap of ``sum(totals) / sum(counts)``, the pooled mean, over units drawn with replacement.
+    """Percentile bootstrap of the pooled mean ``sum(totals) / sum(counts)``, over units drawn with replacement.
 
     Parameters
     ----------
@@ -31,6 +31,8 @@ def bootstrap_ratio(
         Shape (units,). Units without a count, or with a NaN total, are left out.
     level : float
         Probability inside the interval.
+    draws, seed : int
+        Number of resamples, and seed of the random numbers.
     """
     totals, counts = np.asarray(totals, np.float64), np.asarray(counts, np.float64)
     known = np.isfinite(totals) & (counts > 0)

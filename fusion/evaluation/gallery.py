@@ -1,4 +1,4 @@
-"""What figures need beyond tables, collected while scoring: a density of pixels, an example series and image."""
+"""Data for figures, collected during scoring: density of pixels, an example series and example images."""
 
 from dataclasses import dataclass, field
 
@@ -10,16 +10,16 @@ from fusion.evaluation.predictor import Prediction, s2_obs
 from fusion.evaluation.scenes import TruthScene
 
 DENSITY_BINS = 120
-EXAMPLE_GAP_DAYS = 30.0  # the middle of a 60-day gap
+EXAMPLE_GAP_DAYS = 30.0  # distance to observations in the middle of a 60-day gap
 
 
 @dataclass
 class Gallery:
-    """Grows by :meth:`add`; holds no more than one scene's example at a time.
+    """Data for figures, filled by :meth:`add`; keeps the example of one scene at a time.
 
     ``density``: predictor -> counts (reference, prediction) on :data:`DENSITY_BINS` equal NDVI bins each.
     ``frames``: label -> image (y, x) at ``frame_date``. ``series``: predictor -> (ndvi (n,), sigma (n,) or None) of one
-    pixel at ``series_days``; ``observations`` and ``withheld`` are (days, ndvi).
+    pixel at ``series_days``; ``observations`` and ``withheld`` are (days, ndvi) of that pixel.
     """
 
     density: dict[str, np.ndarray] = field(default_factory=dict)
@@ -33,14 +33,14 @@ class Gallery:
     _current: tuple[str, int, tuple[int, int]] | None = None
 
     def count(self, predictor: str, prediction: np.ndarray, reference: np.ndarray) -> None:
-        """Add pixels to the density of a predictor; NaN does not count."""
+        """Add pixels to the density of a predictor; NaN is left out."""
         pair = np.isfinite(prediction) & np.isfinite(reference)
         span = [(NDVI_MIN, NDVI_MAX)] * 2
         counts, _, _ = np.histogram2d(reference[pair], prediction[pair], bins=DENSITY_BINS, range=span)
         self.density[predictor] = self.density.get(predictor, np.zeros_like(counts)) + counts
 
     def add(self, scene: TruthScene, withheld: WithheldScene, predictor: str, prediction: Prediction) -> None:
-        """Count the scene's unseen pixels; keep its images if it makes a better example than the one held."""
+        """Count the unobserved pixels of a scene; keep its images if it is a better example than the current one."""
         unseen = np.where(withheld.gap_days > 0, withheld.reference, np.nan)
         self.count(predictor, prediction.ndvi, unseen)
         if self._current is None or self._current[0] != scene.key:
@@ -53,7 +53,7 @@ class Gallery:
         self.series[predictor] = (prediction.ndvi[:, y, x], sigma)
 
     def _consider(self, scene: TruthScene, withheld: WithheldScene) -> None:
-        """Take this scene if a date inside its windows has more texture in the truth, a month from any observation."""
+        """Use this scene if a date in its windows has more texture, near 30 days from any observation."""
         rows = np.flatnonzero(withheld.in_window & withheld.frame_missing)
         if rows.size == 0:
             return
@@ -73,7 +73,7 @@ class Gallery:
 
 
 def split_obs(scene: TruthScene, withheld: WithheldScene, y: int, x: int) -> tuple:
-    """The observations of one pixel that were left, and those that were withheld, each (days, ndvi)."""
+    """The visible and the withheld observations of one pixel, each (days, ndvi)."""
     days, observations = s2_obs(scene.cube)
     left, _ = s2_obs(withheld.cube)
     seen = np.isfinite(observations[:, y, x])

@@ -1,4 +1,4 @@
-"""Hold-out against simulated truth: clouds of a scene plus withheld windows, scored by distance to observations."""
+"""Hold-out on simulated scenes: clouds plus withheld windows, scored by distance to observations."""
 
 from dataclasses import dataclass
 
@@ -22,20 +22,22 @@ GAP_BINS = ("<15", "15-30", "30-60", "60-100", ">100")
 
 
 class Holdout(Rules):
-    """Every scene loses all S2 observations inside some windows; scored where a pixel has none that day."""
+    """Rules of the hold-out: S2 observations in some windows are withheld; unobserved pixels are scored."""
 
-    lengths_days: tuple[int, ...] = Field((20, 40, 60, 90, 120, 180, 240), min_length=1, description="to draw from")
-    windows: int = Field(2, ge=0, description="withheld windows a scene")
-    frames: int = Field(6, ge=0, description="images a scene that are compared as images, inside the withheld windows")
-    seed: int = Field(0, description="where the windows lie")
+    lengths_days: tuple[int, ...] = Field(
+        (20, 40, 60, 90, 120, 180, 240), min_length=1, description="lengths of withheld windows, drawn at random"
+    )
+    windows: int = Field(2, ge=0, description="withheld windows per scene")
+    frames: int = Field(6, ge=0, description="dates per scene with image metrics, in withheld windows")
+    seed: int = Field(0, description="seed of the positions of the windows")
 
 
 @dataclass(frozen=True)
 class WithheldScene:
-    """A scene after withholding: the cube that predictors see, the dates to fill and the reference there.
+    """A scene after withholding: the cube given to predictors, the dates to predict and the reference on them.
 
-    ``gap_days`` float32 (n, y, x): distance to the pixel's nearest visible observation; ``frame_missing`` bool (n,): no
-    pixel of the scene has an observation within half a step; ``in_window`` bool (n,): the date lies in a withheld
+    ``gap_days`` float32 (n, y, x): days to the nearest visible observation of the pixel; ``frame_missing`` bool (n,):
+    no pixel of the scene has an observation within half a step; ``in_window`` bool (n,): the date lies in a withheld
     window.
     """
 
@@ -50,12 +52,12 @@ class WithheldScene:
 
 
 def gap_bin(gap_days: np.ndarray) -> np.ndarray:
-    """Index into :data:`GAP_BINS`; -1 where the pixel is seen on that very day."""
+    """Index into :data:`GAP_BINS`; -1 where the pixel has an observation on that day."""
     return np.where(gap_days <= 0, -1, np.digitize(gap_days, GAP_EDGES_DAYS))
 
 
 def withheld_windows(scene: TruthScene, rules: Holdout, index: int) -> list[tuple[int, int]]:
-    """First and last day of each window of the scene; they depend on the rules' seed and the scene's index alone."""
+    """First and last day of each window of the scene; they depend only on the seed and the scene's index."""
     random = np.random.default_rng([rules.seed, index])
     first, last = int(scene.truth_days[0]), int(scene.truth_days[-1])
     windows = []
@@ -67,7 +69,7 @@ def withheld_windows(scene: TruthScene, rules: Holdout, index: int) -> list[tupl
 
 
 def withhold_scene(scene: TruthScene, rules: Holdout, index: int) -> WithheldScene:
-    """The scene without the observations of its windows. Coarse composites and radar stay, as under clouds."""
+    """Withhold the observations in the windows of a scene. Composites and radar are kept, as under clouds."""
     cube = scene.cube
     days = np.arange(scene.truth_days[0], scene.truth_days[-1] + 1, STEP_DAYS)
     in_window = np.zeros(len(days), bool)
@@ -88,11 +90,11 @@ def score_scene(
     Returns
     -------
     sums : pandas.DataFrame
-        One row for each (unit, bin, season, frame_missing) that occurs; ``unit`` is ``pixel`` or ``field``.
+        One row per (unit, bin, season, frame_missing) that occurs; ``unit`` is ``pixel`` or ``field``.
     images : pandas.DataFrame
-        One row for each scored frame: ``gap_days`` (median), ``ssim``, ``gradient_error``.
+        One row per scored image: ``date``, ``gap_days`` (median), ``ssim``, ``gradient_error``.
     prediction : Prediction
-        What was predicted at ``withheld.days``.
+        Prediction at ``withheld.days``.
     """
     prediction = predictor.predict(withheld.cube, withheld.days.astype("datetime64[D]"), target="ndvi")
     rows = pixel_rows(withheld, prediction)
@@ -113,7 +115,7 @@ def pixel_rows(withheld: WithheldScene, prediction: Prediction) -> list[dict]:
 
 
 def field_rows(withheld: WithheldScene, prediction: Prediction) -> list[dict]:
-    """Sums over field means: the mean of a field's unseen pixels at a date counts as one value, without sigma."""
+    """Sums over field means: the mean of the unobserved pixels of a field on a date is one value, without sigma."""
     unseen = (withheld.gap_days > 0) & np.isfinite(prediction.ndvi) & np.isfinite(withheld.reference)
     labels, parcel = np.unique(np.asarray(withheld.parcel), return_inverse=True)
     parcel = parcel.reshape(withheld.parcel.shape)  # type: ignore[union-attr]
@@ -132,12 +134,12 @@ def field_rows(withheld: WithheldScene, prediction: Prediction) -> list[dict]:
 
 
 def group_code(bins: np.ndarray, season: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """One number for bin, season and missing frame; -1 where the pixel is not scored."""
+    """Integer code of bin, season and missing frame; -1 where the pixel is not scored."""
     return np.where(bins < 0, -1, (bins * len(SEASONS) + season) * 2 + missing)
 
 
 def rows_of(sums: dict[str, np.ndarray], unit: str) -> list[dict]:
-    """A row for every group of :func:`group_code` that holds anything."""
+    """A row for every non-empty group of :func:`group_code`."""
     rows = []
     for code in np.flatnonzero(sums["n"]):
         bins, season = divmod(int(code) // 2, len(SEASONS))
@@ -149,7 +151,7 @@ def rows_of(sums: dict[str, np.ndarray], unit: str) -> list[dict]:
 
 
 def scored_frames(withheld: WithheldScene, frames: int) -> np.ndarray:
-    """Rows of ``withheld.days`` whose images are compared: missing frames inside withheld windows, evenly spread."""
+    """Indices of ``withheld.days`` with image metrics: missing frames in withheld windows, evenly spread."""
     rows = np.flatnonzero(withheld.frame_missing & withheld.in_window)
     if rows.size <= frames:
         return rows

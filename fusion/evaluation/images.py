@@ -1,22 +1,22 @@
-"""Metrics of whole NDVI images: structure and edges. Frames are (y, x); NaN is no value."""
+"""Metrics of NDVI images: structure and edges. Images are (y, x); NaN is missing."""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from fusion.contract import NDVI_MAX, NDVI_MIN
 
-SSIM_SIGMA_PX = 1.5  # the gaussian window of Wang et al. 2004
+SSIM_SIGMA_PX = 1.5  # standard deviation of the Gaussian window, Wang et al. 2004
 SSIM_K1, SSIM_K2 = 0.01, 0.03
 
 
 def gradient_magnitude(frame: np.ndarray) -> np.ndarray:
-    """Length of the NDVI gradient, NDVI a pixel, by central differences; NaN where a neighbour is missing."""
+    """Magnitude of the NDVI gradient, NDVI per pixel, by central differences; NaN where a neighbour is missing."""
     along_y, along_x = np.gradient(np.asarray(frame, np.float64))
     return np.hypot(along_y, along_x)
 
 
 def gradient_error(prediction: np.ndarray, reference: np.ndarray) -> float:
-    """Mean absolute difference of the gradient magnitudes, NDVI a pixel (Mathieu et al. 2016, arXiv:1511.05440)."""
+    """Mean absolute difference of gradient magnitudes, NDVI per pixel (Mathieu et al. 2016, arXiv:1511.05440)."""
     if min(prediction.shape) < 2:
         return float("nan")
     difference = np.abs(gradient_magnitude(prediction) - gradient_magnitude(reference))
@@ -24,10 +24,10 @@ def gradient_error(prediction: np.ndarray, reference: np.ndarray) -> float:
 
 
 def ssim(prediction: np.ndarray, reference: np.ndarray) -> float:
-    """Mean structural similarity (Wang et al. 2004, doi:10.1109/TIP.2003.819861), 1 is equal.
+    """Mean structural similarity (Wang et al. 2004, doi:10.1109/TIP.2003.819861); 1 for equal images.
 
-    The dynamic range is the contract's NDVI range. Windows are weighted by the pixels that both images have, and
-    only pixels that have both count.
+    The dynamic range is the NDVI range of the contract. Only pixels that are finite in both images contribute, to
+    the local windows and to the mean.
     """
     pair = np.isfinite(prediction) & np.isfinite(reference)
     if min(prediction.shape) < 2 or not pair.any():

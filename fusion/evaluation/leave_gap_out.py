@@ -1,4 +1,4 @@
-"""Leave-gap-out: withhold every observation within g days of a well observed date, predict it, score its pixels."""
+"""Leave-gap-out: withhold all observations within some days of a clear date, predict this date, score its pixels."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -24,13 +24,13 @@ SEASONS = ("DJF", "MAM", "JJA", "SON")
 
 
 class LeaveGapOut(Rules):
-    """The rules of the protocol on real observations (also used against simulated observations)."""
+    """Rules of the leave-gap-out protocol, for real or simulated observations."""
 
-    gaps_days: tuple[int, ...] = Field((2, 10, 20, 30), min_length=1, description="withheld days each side")
-    min_clear: float = Field(0.8, ge=0, le=1, description="least clear share of the pixels ever seen")
-    edge_days: int = Field(45, ge=0, description="least distance of a scored date to the first and the last date")
+    gaps_days: tuple[int, ...] = Field((2, 10, 20, 30), min_length=1, description="withheld days on each side")
+    min_clear: float = Field(0.8, ge=0, le=1, description="smallest clear share of the pixels that are ever observed")
+    edge_days: int = Field(45, ge=0, description="smallest distance of a scored date to the first and last date")
     dates: tuple[str, ...] | None = Field(None, description="score exactly these dates (YYYY-MM-DD) instead")
-    max_dates: int | None = Field(None, ge=1, description="score at most so many dates, evenly spread")
+    max_dates: int | None = Field(None, ge=1, description="largest number of scored dates, evenly spread")
 
     @field_validator("gaps_days")
     @classmethod
@@ -41,18 +41,18 @@ class LeaveGapOut(Rules):
 
 
 def season_of(days: np.ndarray) -> np.ndarray:
-    """Meteorological season of days since 1970: DJF, MAM, JJA or SON."""
+    """Meteorological season of days since 1970-01-01: DJF, MAM, JJA or SON."""
     month = np.asarray(days).astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12 + 1
     return np.array(SEASONS)[month % 12 // 3]
 
 
 def scorable_days(cube: xr.DataArray, rules: LeaveGapOut) -> np.ndarray:
-    """The days (since 1970) that the rules allow to score.
+    """Days (since 1970-01-01) that can be scored under the rules.
 
     Raises
     ------
     ContractError
-        No date qualifies, or a date fixed by the rules is not in the cube; says how far the cube is from it.
+        No date qualifies, or the cube has no observation on a date given in the rules.
     """
     days = to_days(cube.t.values)
     observations = np.isfinite(cube.sel(bands=S2NDVI).transpose("t", "y", "x").values)
@@ -87,13 +87,13 @@ def leave_gap_out(
     site: str = "cube",
     watch: Watcher | None = None,
 ) -> pd.DataFrame:
-    """Score every predictor at every scorable date and gap.
+    """Score every predictor for every scorable date and gap.
 
     Returns
     -------
     pandas.DataFrame
-        One row for each predictor, gap and date: ``site, predictor, gap_days, date, season``, ``visible_gap_days``
-        (distance of the date to the nearest date left with an observation), the sums of
+        One row per predictor, gap and date: ``site, predictor, gap_days, date, season``, ``visible_gap_days``
+        (distance to the nearest date with visible observations), the sums of
         :func:`fusion.evaluation.metrics.tally`, ``mae``, ``ssim`` and ``gradient_error`` of the date's image.
     """
     check_cube(cube)

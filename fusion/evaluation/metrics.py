@@ -1,7 +1,7 @@
-"""Metrics of a predicted NDVI against a reference, each with its unit and source.
+"""Metrics of predicted NDVI against a reference, each with unit and source.
 
-Everything is computed from one small set of sums (:func:`tally`), so that scores of many scenes or dates can be
-added up, grouped and bootstrapped without keeping a pixel.
+All metrics are computed from sums (:func:`tally`), so that scores of many scenes or dates can be added, grouped and
+bootstrapped without storing pixels.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ SUMS = (
 
 
 def crps(error: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """Continuous ranked probability score of each value under a Gaussian, NDVI units, lower is better.
+    """Continuous ranked probability score of each value for a Gaussian prediction, NDVI; lower is better.
 
     Parameters
     ----------
@@ -50,21 +50,23 @@ def crps(error: np.ndarray, sigma: np.ndarray) -> np.ndarray:
 def tally_groups(
     prediction: np.ndarray, reference: np.ndarray, sigma: np.ndarray | None, groups: np.ndarray, count: int
 ) -> dict[str, np.ndarray]:
-    """Sums for each of ``count`` groups over the pixels that have both a prediction and a reference.
+    """Sums per group over the pixels that have both a prediction and a reference.
 
     Parameters
     ----------
     prediction, reference : ndarray
-        NDVI, equal shapes, NaN is no value.
+        NDVI, equal shapes, NaN = missing.
     sigma : ndarray or None
         Standard deviation; only pixels with sigma > 0 count for coverage, CRPS and width.
     groups : int ndarray
-        Group of each pixel, same shape; a negative group leaves the pixel out.
+        Group of each pixel, same shape, 0 to ``count`` - 1; pixels of a negative group are left out.
+    count : int
+        Number of groups.
 
     Returns
     -------
     dict
-        Every key of :data:`SUMS` -> float64 (count,).
+        Float64 (count,) for every name in :data:`SUMS`.
     """
     pair = np.isfinite(prediction) & np.isfinite(reference) & (groups >= 0)
     group = np.asarray(groups)[pair]
@@ -100,19 +102,19 @@ def tally_groups(
 
 
 def tally(prediction: np.ndarray, reference: np.ndarray, sigma: np.ndarray | None = None) -> dict[str, float]:
-    """:func:`tally_groups` with every pixel in one group, as plain numbers."""
+    """:func:`tally_groups` with all pixels in one group, as Python floats."""
     everything = np.zeros(np.shape(prediction), np.int64)
     sums = tally_groups(prediction, reference, sigma, everything, 1)
     return {name: float(values[0]) for name, values in sums.items()}
 
 
 def divide(total: float, count: float) -> float:
-    """``total / count``, NaN where nothing was counted."""
+    """``total / count``; NaN if ``count`` is 0."""
     return float(total / count) if count > 0 else float("nan")
 
 
 def r_squared(sums: Mapping[str, float]) -> float:
-    """1 - residual / total sum of squares; NaN for fewer than two values or a constant reference."""
+    """1 - residual sum of squares / total sum of squares; NaN for fewer than two values or a constant reference."""
     if sums["n"] < 2:
         return float("nan")
     total = sums["squared_reference"] - sums["reference"] ** 2 / sums["n"]
@@ -121,7 +123,7 @@ def r_squared(sums: Mapping[str, float]) -> float:
 
 @dataclass(frozen=True)
 class Metric:
-    """One score: its name, unit, source, and the formula that makes it out of the sums of :func:`tally`."""
+    """One metric: name, unit, source, and formula over the sums of :func:`tally`."""
 
     name: str
     unit: str

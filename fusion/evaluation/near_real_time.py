@@ -1,4 +1,4 @@
-"""Near real time: how good a date is when only what was known ``lag`` days later may be used."""
+"""Near real time: accuracy of a date predicted from the data available ``lag`` days after it."""
 
 import numpy as np
 import pandas as pd
@@ -13,15 +13,15 @@ from fusion.features.neighbours import gap_to_nearest
 
 
 class NearRealTime(Rules):
-    """Days are predicted with all sensors cut off some days after them (the lag), and with everything (the hindcast).
+    """Rules of near real time: dates are predicted from data up to a lag after them, and from all data (hindcast).
 
-    A lag of 0 knows the day itself and nothing later. A coarse composite counts as known once its last day is over. The
-    pixels scored are the same at every lag: those without an observation on that day.
+    A lag of 0 includes the date itself. A composite is available after its last day. The same pixels are scored at
+    every lag: those without an observation on the date.
     """
 
     lags_days: tuple[int, ...] = Field((0, 5, 10, 20, 30, 45, 60, 90), min_length=1, description="lags to score")
-    dates: int = Field(3, ge=1, description="dates a scene")
-    scenes: int = Field(8, ge=0, description="scenes scored this way, at most (0: none)")
+    dates: int = Field(3, ge=1, description="dates per scene")
+    scenes: int = Field(8, ge=0, description="largest number of scenes scored (0: none)")
 
 
 def issue_days(scene: TruthScene, rules: NearRealTime) -> np.ndarray:
@@ -34,7 +34,7 @@ def issue_days(scene: TruthScene, rules: NearRealTime) -> np.ndarray:
 
 
 def score_lags(scene: TruthScene, predictor: Predictor, rules: NearRealTime) -> pd.DataFrame:
-    """One row for each date and lag, and one with ``lag_days`` NaN for the hindcast that knows everything."""
+    """One row per date and lag, and one with ``lag_days`` NaN for the hindcast, which uses all data."""
     rows = []
     obs_days, observations = s2_obs(scene.cube)
     for day in issue_days(scene, rules):

@@ -1,4 +1,4 @@
-"""Season dates from a fused series against the same extractor on the truth, with a gap laid over the event."""
+"""Season dates of a fused series against those of the true series, with a gap in the observations around the event."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,27 +18,27 @@ from fusion.phenology.extraction import LAYERS, extract_seasons
 from fusion.phenology.settings import FLAGS, SeasonSettings
 
 EVENTS = {"SOS": "SOSD", "peak": "MAXD", "EOS": "EOSD"}
-OBS = "observations"  # the extractor on the gappy S2 series itself
-SEASONS_A_SERIES = 4
-MATCH_DAYS = 60  # a season counts as the true one when its maximum lies this near to the true maximum
-CENTRED_DAYS = 7  # pixels whose event lies this near to the middle of the gap are scored
+OBS = "observations"  # label of dates extracted from the S2 observations without fusion
+MAX_SEASONS = 4  # per series
+MATCH_DAYS = 60  # a season is matched if its maximum is at most this far from the true one
+CENTRED_DAYS = 7  # pixels with the event at most this far from the middle of the gap are scored
 UNUSABLE = FLAGS["no_data"] | FLAGS["no_season"] | FLAGS["start_cut"] | FLAGS["end_cut"]
 
 
 class PhenologyRules(Rules):
-    """Season dates of the truth's main season, with all S2 observations withheld around the event."""
+    """Rules for dates of the main season of the truth, with all S2 observations around the event withheld."""
 
-    gaps_days: tuple[int, ...] = Field((0, 30, 60, 90), min_length=1, description="length of the gap over the event")
-    scenes: int = Field(6, ge=0, description="scenes scored this way, at most (0: none)")
-    pixels: int = Field(256, ge=1, description="pixels a scene, at most, evenly spread")
+    gaps_days: tuple[int, ...] = Field((0, 30, 60, 90), min_length=1, description="length of the gap around the event")
+    scenes: int = Field(6, ge=0, description="largest number of scenes scored (0: none)")
+    pixels: int = Field(256, ge=1, description="largest number of pixels per scene, evenly spread")
     sigma: Target = Field(
-        "ndvi", description="which NDVI_SIGMA the extractor gets: of the clean signal, or of an observation"
+        "ndvi", description="NDVI_SIGMA given to the extractor: of the NDVI itself (ndvi) or of one observation"
     )
 
 
 @dataclass(frozen=True)
 class SeasonDates:
-    """Seasons of P series, at most S each, NaN where there is none; dates are days since 1970, float64 (S, P)."""
+    """Seasons of P series, at most S each, float64 (S, P), NaN = none; dates are days since 1970-01-01."""
 
     dates: dict[str, np.ndarray]
     sigmas: dict[str, np.ndarray]  # one standard deviation of each date, days
@@ -47,13 +47,13 @@ class SeasonDates:
     usable: np.ndarray
 
     def main(self) -> "SeasonDates":
-        """The usable season of the largest amplitude of every series, (1, P)."""
+        """The usable season with the largest amplitude of every series, (1, P)."""
         amplitude = np.where(self.usable, np.nan_to_num(self.amplitude, nan=-1.0), -1.0)
         best = amplitude.argmax(axis=0)[None]
         return self._pick(best, np.take_along_axis(amplitude, best, axis=0) > 0)
 
     def nearest(self, maximum: np.ndarray) -> "SeasonDates":
-        """The season of every series with the maximum nearest to ``maximum`` (P,), none if too far off, (1, P)."""
+        """The season of every series with the maximum nearest to ``maximum`` (P,), none beyond MATCH_DAYS, (1, P)."""
         distance = np.nan_to_num(np.abs(self.maximum - maximum), nan=np.inf)
         best = distance.argmin(axis=0)[None]
         return self._pick(best, np.take_along_axis(distance, best, axis=0) <= MATCH_DAYS)
@@ -67,8 +67,8 @@ class SeasonDates:
 
 
 def season_dates(days: np.ndarray, ndvi: np.ndarray, sigma: np.ndarray | None = None) -> SeasonDates:
-    """Seasons of series (n, P) on sorted days (n,), by the package's default extractor; NaN = no observation."""
-    settings = SeasonSettings(max_seasons=SEASONS_A_SERIES)
+    """Seasons of series (n, P) on sorted days (n,), with the default settings; NaN = no observation."""
+    settings = SeasonSettings(max_seasons=MAX_SEASONS)
     origin = int(days[0])
     period = np.array([[origin, int(days[-1]), origin]])
     spread = None if sigma is None else np.ascontiguousarray(sigma.T, np.float64)
@@ -83,7 +83,7 @@ def season_dates(days: np.ndarray, ndvi: np.ndarray, sigma: np.ndarray | None = 
 
 @dataclass(frozen=True)
 class SeasonCase:
-    """One cube to extract seasons from: the event under the gap, the gap's length, and which pixels are scored."""
+    """A cube to extract seasons from: the event in the gap, the length of the gap, and the scored pixels."""
 
     event: str
     gap_days: int
@@ -100,7 +100,7 @@ class SeasonTruth:
 
 
 def season_truth(scene: TruthScene, rules: PhenologyRules) -> SeasonTruth:
-    """What the extractor finds in the clean daily series."""
+    """Main seasons of the true daily series of sampled pixels."""
     size = scene.truth[0].size
     pixels = np.unique(np.linspace(0, size - 1, min(rules.pixels, size)).round().astype(int))
     series = scene.truth.reshape(len(scene.truth), -1)[:, pixels]
@@ -108,7 +108,7 @@ def season_truth(scene: TruthScene, rules: PhenologyRules) -> SeasonTruth:
 
 
 def season_cases(scene: TruthScene, truth: SeasonTruth, rules: PhenologyRules) -> Iterator[SeasonCase]:
-    """Every event under every gap. A gap lies where most pixels have the event; without a gap all pixels count."""
+    """Every event with every gap. A gap is centred where most pixels have the event; without a gap all are scored."""
     for event in EVENTS:
         dates = truth.season.dates[event][0]
         known = np.isfinite(dates)
@@ -125,10 +125,10 @@ def season_cases(scene: TruthScene, truth: SeasonTruth, rules: PhenologyRules) -
 
 
 def score_seasons(scene: TruthScene, predictor: Predictor | None, rules: PhenologyRules) -> pd.DataFrame:
-    """Errors of season dates, one row a pixel: ``scene, predictor, event, gap_days, pixel, error_days, sigma_days``.
+    """Errors of season dates, one row per pixel: ``scene, predictor, event, gap_days, pixel, error_days, sigma_days``.
 
-    ``predictor=None`` extracts from the S2 observations themselves. ``error_days`` is NaN where no season near the true
-    one was found, ``sigma_days`` is the standard deviation that the extractor gives the date.
+    ``predictor=None`` extracts seasons from the S2 observations. ``error_days`` is NaN where no season matches the true
+    one; ``sigma_days`` is the standard deviation of the extracted date.
     """
     truth = season_truth(scene, rules)
     grid = np.arange(scene.truth_days[0], scene.truth_days[-1] + 1, STEP_DAYS)
@@ -139,7 +139,7 @@ def score_seasons(scene: TruthScene, predictor: Predictor | None, rules: Phenolo
             found = season_dates(days, ndvi, sigma).nearest(truth.season.maximum[0])
             whole = whole if case.gap_days else found
         else:
-            found = whole  # without a gap both events come from the same series
+            found = whole  # without a gap all events come from the same series
         error = (found.dates[case.event] - truth.season.dates[case.event])[0][case.scored]
         columns = {"event": case.event, "gap_days": case.gap_days, "pixel": truth.pixels[case.scored]}
         columns |= {"error_days": error, "sigma_days": found.sigmas[case.event][0][case.scored]}
@@ -153,7 +153,7 @@ def score_seasons(scene: TruthScene, predictor: Predictor | None, rules: Phenolo
 def series_of(
     cube: xr.DataArray, predictor: Predictor | None, grid: np.ndarray, pixels: np.ndarray, target: Target
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Days (n,), NDVI (n, P) and sigma of the sampled pixels: the observations, or a prediction on the grid."""
+    """Days (n,), NDVI (n, P) and sigma (n, P) of the sampled pixels: observations, or a prediction on the grid."""
     if predictor is None:
         days, observations = s2_obs(cube)
         return days, observations.reshape(len(days), -1)[:, pixels], None
@@ -163,11 +163,10 @@ def series_of(
 
 
 def season_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """RMSE, median absolute error and bias in days where a season was found, and the share where none was.
+    """RMSE, median absolute error and bias in days where a season was found, and the share where none was found.
 
-    A method that finds no season where dates are hard to tell observations better than one that does, so
-    ``observations_rmse_ratio`` divides its RMSE by that of the gappy observations on the pixels where both found the
-    season.
+    A method that misses the seasons with uncertain dates has a lower RMSE. ``observations_rmse_ratio`` therefore
+    divides the RMSE by that of the observations without fusion, on the pixels where both found the season.
     """
     case = ["scene", "event", "gap_days", "pixel"]
     observations = rows[rows.predictor == OBS].set_index(case).error_days.rename("observations_error_days")
@@ -195,5 +194,5 @@ def season_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def root_mean_square(values: np.ndarray) -> float:
-    """Of one or more values."""
+    """Root mean square of one or more values."""
     return float(np.sqrt(np.mean(np.square(values))))

@@ -1,4 +1,4 @@
-"""Figures of an evaluation, for print: each function draws one figure from the tables or the gallery."""
+"""Figures of an evaluation for print: each function draws one figure from the tables or the gallery."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from fusion.evaluation.predictor import LINEAR, MODEL
 from fusion.whole_file import whole_file
 
 COLOURS = ("#0b6e4f", "#d1495b", "#30638e", "#edae49", "#7d5ba6", "#8c8c8c", "#00798c", "#a0522d")
-STYLE: Any = {  # matplotlib's own type lists every key that exists
+STYLE: Any = {  # Any: matplotlib's own type is a literal of all keys
     "figure.dpi": 100,
     "savefig.dpi": 200,
     "font.size": 9,
@@ -50,18 +50,18 @@ def save(figure: Any, folder: Path, name: str, suffix: str = "png") -> Path:
 
 
 def colour_of(predictors: Sequence[str]) -> dict[str, str]:
-    """A fixed colour for each predictor, by its place in the run."""
+    """A fixed colour per predictor, by its position in the list."""
     return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(predictors)}
 
 
-def told_apart(predictors: Sequence[str], available: Sequence[str], count: int) -> list[str]:
-    """The first ``count`` of the predictors to show side by side: the model, linear, then the others."""
+def shown_predictors(predictors: Sequence[str], available: Sequence[str], count: int) -> list[str]:
+    """At most ``count`` predictors to show side by side: the model, linear interpolation, then the others."""
     first = [name for name in (MODEL, LINEAR) if name in available]
     return [*first, *[name for name in predictors if name in available and name not in first]][:count]
 
 
 def plot_mae(table: pd.DataFrame, group: str, label: str, predictors: Sequence[str]) -> Any:
-    """MAE by ``group`` (gap or bin) with bootstrap intervals, one line a predictor."""
+    """MAE by ``group`` (gap or bin) with bootstrap intervals, one line per predictor."""
     figure, axis = new_figure()
     groups = list(dict.fromkeys(table[group]))
     for offset, name in enumerate(predictors):
@@ -93,7 +93,7 @@ def plot_seasons(table: pd.DataFrame, predictors: Sequence[str]) -> Any:
 
 
 def plot_reliability(table: pd.DataFrame, group: str, predictor: str) -> Any:
-    """Share of references inside the 50, 80 and 90 % intervals against that share, one line a gap or bin."""
+    """Observed coverage of the 50, 80 and 90 % intervals against the nominal one, one line per gap or bin."""
     figure, axis = new_figure(width=3.6, height=3.6)
     rows = table[table.predictor == predictor]
     axis.plot([45, 100], [45, 100], color="0.5", lw=0.8, ls="--")
@@ -106,8 +106,8 @@ def plot_reliability(table: pd.DataFrame, group: str, predictor: str) -> Any:
 
 
 def plot_density(density: dict[str, np.ndarray], predictors: Sequence[str]) -> Any:
-    """Predicted against reference NDVI, counts on a logarithmic scale, one panel a predictor (three at most)."""
-    shown = told_apart(predictors, list(density), 3)
+    """Predicted against reference NDVI, counts on a logarithmic scale, one panel per predictor (at most three)."""
+    shown = shown_predictors(predictors, list(density), 3)
     figure, axes = new_figure(columns=len(shown), width=2.6 * len(shown), height=2.8)
     for axis, name in zip(np.atleast_1d(axes), shown, strict=True):
         counts = np.log10(np.where(density[name] > 0, density[name], np.nan)).T
@@ -120,11 +120,11 @@ def plot_density(density: dict[str, np.ndarray], predictors: Sequence[str]) -> A
 
 
 def plot_series(gallery: Gallery, predictors: Sequence[str]) -> Any:
-    """One pixel: truth, visible and withheld observations, the first two predictors with their 90 % interval."""
+    """One pixel: truth, visible and withheld observations, and two predictors with their 90 % interval."""
     figure, axis = new_figure(height=3.0)
     dates = gallery.series_days.astype("datetime64[D]")  # type: ignore[union-attr]
     axis.plot(dates, gallery.series["truth"][0], color="0.2", lw=1.2, label="truth")
-    for name in told_apart(predictors, list(gallery.series), 2):
+    for name in shown_predictors(predictors, list(gallery.series), 2):
         ndvi, sigma = gallery.series[name]
         colour = colour_of(predictors)[name]
         axis.plot(dates, ndvi, color=colour, lw=1.4, label=name)
@@ -144,8 +144,8 @@ def plot_series(gallery: Gallery, predictors: Sequence[str]) -> Any:
 
 
 def plot_frames(gallery: Gallery, predictors: Sequence[str]) -> Any:
-    """The same date inside a withheld gap, as images: the truth and up to four predictors, on one scale."""
-    shown = ["truth", *reversed(told_apart(predictors, list(gallery.frames), 4))]
+    """Images of one date in a withheld gap: the truth and up to four predictors, on the same colour scale."""
+    shown = ["truth", *reversed(shown_predictors(predictors, list(gallery.frames), 4))]
     figure, axes = new_figure(columns=len(shown), width=1.9 * len(shown) + 0.6, height=2.3)
     low, high = np.nanpercentile(gallery.frames["truth"], (1, 99))
     image = None
@@ -158,7 +158,7 @@ def plot_frames(gallery: Gallery, predictors: Sequence[str]) -> Any:
 
 
 def plot_lags(table: pd.DataFrame, predictors: Sequence[str]) -> Any:
-    """MAE by lag in days; the dashed line is the hindcast that knows everything."""
+    """MAE by lag in days; dashed lines are the hindcast, which uses all data."""
     figure, axis = new_figure()
     for name in predictors:
         rows = table[table.predictor == name]
@@ -167,22 +167,22 @@ def plot_lags(table: pd.DataFrame, predictors: Sequence[str]) -> Any:
         axis.plot(curve.lag_days, curve.mae, marker="o", ms=3.5, label=name, color=colour)
         if len(hindcast):
             axis.axhline(hindcast.mae.item(), color=colour, lw=0.8, ls="--")
-    axis.set(xlabel="days after the date at which it is predicted", ylabel="MAE (NDVI)", ylim=(0, None))
+    axis.set(xlabel="lag: days of data after the predicted date", ylabel="MAE (NDVI)", ylim=(0, None))
     axis.legend(frameon=False, fontsize=7, ncol=2)
     return figure
 
 
 def plot_season_dates(table: pd.DataFrame, predictors: Sequence[str]) -> Any:
-    """RMSE of season dates by length of the gap over the event."""
+    """RMSE of season dates by length of the gap around the event."""
     events = list(dict.fromkeys(table.event))
     figure, axes = new_figure(columns=len(events), width=2.4 * len(events) + 0.3, height=2.9)
     for axis, event in zip(np.atleast_1d(axes), events, strict=True):
         for name in dict.fromkeys(table.predictor):
             rows = table[(table.predictor == name) & (table.event == event)].sort_values("gap_days")
-            known = name in predictors  # the observations themselves are no predictor
+            known = name in predictors  # the observations are not a predictor
             style = {"color": colour_of(predictors)[name]} if known else {"color": "0.1", "ls": ":"}
             axis.plot(rows.gap_days, rows.rmse_days, marker="o", ms=3.5, label=name, **style)
-        axis.set(title=event, xlabel="gap over the event (days)", ylim=(0, None))
+        axis.set(title=event, xlabel="gap around the event (days)", ylim=(0, None))
     np.atleast_1d(axes)[0].set_ylabel("RMSE (days)")
     handles, labels = np.atleast_1d(axes)[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncol=5, fontsize=7, frameon=False)

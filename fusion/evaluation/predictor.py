@@ -1,4 +1,4 @@
-"""What every scored method looks like: a merged cube and dates in, NDVI and perhaps sigma out."""
+"""Common interface of all scored methods: a merged cube and dates in, NDVI and optionally sigma out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from fusion.place import latitude_of
 MODEL, LINEAR = "model", "linear"
 OTHER_SENSORS = (*RADAR_BANDS, COARSE_NDVI)
 
-Target = Literal["observation", "ndvi"]  # what sigma refers to: a noisy observation, or the clean signal behind it
+Target = Literal["observation", "ndvi"]  # sigma: standard deviation of one observation, or of the NDVI itself
 
 
 class Prediction(NamedTuple):
-    """NDVI and its standard deviation (None where the method gives none), each float of shape (n, y, x)."""
+    """NDVI and its standard deviation (None if the method has none), each float of shape (n, y, x)."""
 
     ndvi: np.ndarray
     sigma: np.ndarray | None
@@ -28,15 +28,15 @@ class Prediction(NamedTuple):
 
 @runtime_checkable
 class Predictor(Protocol):
-    """A method that fills a cube. It sees the cube it is given and nothing else."""
+    """A method that predicts NDVI from a cube alone."""
 
     @property
     def name(self) -> str:
-        """What the method is called in tables and figures."""
+        """Name in tables and figures."""
         ...
 
     def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "ndvi") -> Prediction:
-        """NDVI at ``dates`` (datetime64, (n,)) for a merged cube ``(t, bands, y, x)``; NaN where impossible."""
+        """Predict NDVI at ``dates``, datetime64 (n,), from a cube ``(t, bands, y, x)``; NaN where impossible."""
         ...
 
 
@@ -54,10 +54,9 @@ def s2_obs(cube: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class ModelPredictor:
-    """The fusion network, by the same call that serves users (:func:`fusion.inference.fuse.fuse_cube`).
+    """The fusion network, through :func:`fusion.inference.fuse.fuse_cube` as in :func:`fusion.fuse`.
 
-    Dates are grouped by their phase on the time step, so that every group lies on one grid that starts with its first
-    date; the call itself widens that grid by the network's reach in time.
+    Dates are grouped by their phase within the time step, so that every group lies on one regular grid.
     """
 
     session: ModelSession
@@ -66,11 +65,11 @@ class ModelPredictor:
 
     @classmethod
     def load(cls, reference: str | None, *, name: str = MODEL, threads: int = 1) -> "ModelPredictor":
-        """Open the shipped model (None), a file, an MLflow run or a registered name."""
+        """Load the shipped model (None), a file, an MLflow run or a registered name."""
         return cls(load_session(locate_model(reference), threads=threads), name)
 
     def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "ndvi") -> Prediction:
-        """One pass of the network for each phase of the dates."""
+        """Predict NDVI and sigma, with one pass of the network per phase of the dates."""
         days, latitude = to_days(dates), latitude_of(cube)
         shape = (len(days), cube.sizes["y"], cube.sizes["x"])
         ndvi, sigma = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
@@ -88,20 +87,20 @@ class ModelPredictor:
 
 @dataclass(frozen=True)
 class Without:
-    """A predictor that is not shown some bands: an ablation."""
+    """An ablation: a predictor applied to a cube without some bands."""
 
     inner: Predictor
     bands: tuple[str, ...]
     name: str
 
     def predict(self, cube: xr.DataArray, dates: np.ndarray, *, target: Target = "ndvi") -> Prediction:
-        """The inner predictor on the cube without :attr:`bands`."""
+        """Predict from the cube without :attr:`bands`."""
         keep = [band for band in cube.bands.values if str(band) not in self.bands]
         return self.inner.predict(cube.sel(bands=keep), dates, target=target)
 
 
 def ablations(inner: Predictor, names: Sequence[str]) -> list[Without]:
-    """The predictor without radar (``s1``), without the coarse series (``coarse``), or with S2 only (``s2_only``)."""
+    """Ablations without radar (``s1``), without the coarse series (``coarse``), or with S2 only (``s2_only``)."""
     bands = {"s1": RADAR_BANDS, "coarse": (COARSE_NDVI,), "s2_only": OTHER_SENSORS}
     unknown = [name for name in names if name not in bands]
     if unknown:

@@ -1,4 +1,4 @@
-"""Everything that is scored on real cubes, where truth is only known at withheld observations."""
+"""Scoring of real cubes, where the reference is the withheld observations."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -22,12 +22,12 @@ def score_cubes(
     *,
     step: Callable[[str], None] = lambda _: None,
 ) -> tuple[pd.DataFrame, Gallery, dict[str, str]]:
-    """Leave-gap-out rows of every cube, the density of scored pixels, and the cubes that could not be scored with why.
+    """Score cubes; returns leave-gap-out rows, the density of scored pixels, and cubes left out with the reason.
 
     Raises
     ------
     ContractError
-        No cube at all can be scored.
+        No cube can be scored.
     """
     gallery = Gallery()
     rows, left_out = [], {}
@@ -52,7 +52,7 @@ def score_cubes(
 
 
 def real_tables(rows: pd.DataFrame, bootstrap: Bootstrap) -> dict[str, pd.DataFrame]:
-    """The tables of the report."""
+    """Tables of the report, by name."""
     tables = {
         "by_gap": over_dates(rows, ["predictor", "gap_days"], bootstrap=bootstrap),
         "by_season": in_season_order(over_dates(rows, ["predictor", "season"], bootstrap=bootstrap)),

@@ -21,9 +21,10 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Evaluation:
-    """Everything a run found out.
+    """Results of an evaluation.
 
-    ``kind`` is ``real`` or ``simulated``; ``tables`` are the report's figures, ``rows`` the sums they were made of.
+    ``kind`` is ``real`` or ``simulated``; ``tables`` are those of the report, ``rows`` the sums they are computed from,
+    ``facts`` further entries of ``scores.json``.
     """
 
     kind: str
@@ -40,7 +41,7 @@ class Evaluation:
 
 
 def write_report(evaluation: Evaluation, out: Path, *, figures: bool = True, figure_format: str = "png") -> list[Path]:
-    """Write every output into folder ``out``; each file under a temporary name first. Returns the files."""
+    """Write all outputs to folder ``out``, each file atomically; returns the paths of the files."""
     out.mkdir(parents=True, exist_ok=True)
     files = [write_json(out / "scores.json", scores(evaluation))]
     for name, table in evaluation.tables.items():
@@ -53,14 +54,14 @@ def write_report(evaluation: Evaluation, out: Path, *, figures: bool = True, fig
 
 
 def scores(evaluation: Evaluation) -> dict[str, Any]:
-    """All tables and facts as JSON knows them; NaN becomes null."""
+    """All tables and facts as plain values for JSON; NaN becomes null."""
     tables = {name: plain(table.to_dict(orient="records")) for name, table in evaluation.tables.items()}
     head = {"kind": evaluation.kind, "predictors": evaluation.predictors}
     return {**head, **plain(evaluation.facts), "tables": tables}
 
 
 def plain(value: Any) -> Any:
-    """Numbers, text, lists and mappings as JSON knows them."""
+    """Convert to types that JSON can represent; NaN and infinity become None."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
@@ -75,19 +76,19 @@ def plain(value: Any) -> Any:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> Path:
-    """A table as CSV with six significant digits."""
+    """Write a table as CSV with six significant digits."""
     with whole_file(path) as partial:
         table.to_csv(partial, index=False, float_format="%.6g")
     return path
 
 
 def write_figures(evaluation: Evaluation, folder: Path, figure_format: str = "png") -> list[Path]:
-    """All figures that the tables allow."""
+    """Draw and write all figures for which there is a table; returns their paths."""
     tables, names, gallery = evaluation.tables, evaluation.predictors, evaluation.gallery
     main, group = evaluation.main
     drawn: dict[str, Any] = {}
     if main in tables:
-        label = "withheld days each side" if group == "gap_days" else "days to the nearest visible observation"
+        label = "withheld days on each side" if group == "gap_days" else "days to the nearest visible observation"
         drawn["mae_by_gap"] = plots.plot_mae(tables[main], group, label, names)
         for name in names:
             rows = tables[main][tables[main].predictor == name]
@@ -108,31 +109,31 @@ def write_figures(evaluation: Evaluation, folder: Path, figure_format: str = "pn
 
 
 def slug(name: str) -> str:
-    """A predictor's name as a part of a file name."""
+    """The name of a predictor as part of a file name."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def show(evaluation: Evaluation) -> Group:
-    """The tables a person reads first, for the terminal."""
+    """The main tables, for the terminal."""
     main, group = evaluation.main
     tables = evaluation.tables
     parts: list[Any] = []
     if main in tables:
         unit = "dates" if evaluation.kind == "real" else "scenes"
-        label = "withheld days each side" if group == "gap_days" else "days to the nearest visible observation"
+        label = "withheld days on each side" if group == "gap_days" else "days to the nearest visible observation"
         title = f"MAE by {label}; bootstrap interval over {unit}"
         parts.append(pivot(tables[main], group, "mae", title, interval=True))
         if tables[main].coverage_90.notna().any():
-            parts.append(pivot(tables[main], group, "coverage_90", "90 % interval covers (%)", digits=1))
+            parts.append(pivot(tables[main], group, "coverage_90", "coverage of the 90 % interval (%)", digits=1))
         parts.append(pivot(tables[main], group, "bias", "bias (prediction minus reference)"))
     if "by_season" in tables:
         parts.append(pivot(tables["by_season"], "season", "mae", "MAE by season"))
     if "season_dates" in tables:
         for event, rows in tables["season_dates"].groupby("event", sort=False):
-            parts.append(pivot(rows, "gap_days", "rmse_days", f"{event} RMSE (days) by gap over the event", digits=1))
+            parts.append(pivot(rows, "gap_days", "rmse_days", f"{event} RMSE (days) by gap around the event", digits=1))
             title = f"{event} median absolute error (days)"
             parts.append(pivot(rows, "gap_days", "median_absolute_days", title, digits=1))
-            title = f"{event} RMSE over that of the gappy observations, where both found the season"
+            title = f"{event} RMSE relative to the observations without fusion, where both found the season"
             parts.append(pivot(rows, "gap_days", "observations_rmse_ratio", title, digits=2))
     if "images" in tables:
         parts.append(flat(tables["images"], "images"))
@@ -150,7 +151,7 @@ def new_table(title: str) -> Table:
 def pivot(
     table: pd.DataFrame, column: str, value: str, title: str, *, digits: int = 4, interval: bool = False
 ) -> Table:
-    """Predictors down, groups across; the best of a column of MAE is bold."""
+    """Table with predictors as rows and groups as columns; the lowest MAE of a column is highlighted."""
     groups = list(dict.fromkeys(table[column]))
     shown = new_table(title)
     shown.add_column("", no_wrap=True)
@@ -167,7 +168,7 @@ def pivot(
 
 
 def cell(row: pd.DataFrame, value: str, digits: int, interval: bool, best: float | None) -> str:
-    """One number of a table, with its interval under it where there is one."""
+    """Text of one number, with its interval on a second line if ``interval`` is set."""
     number = float(row[value].iloc[0])
     if np.isnan(number):
         return "-"
@@ -181,7 +182,7 @@ def cell(row: pd.DataFrame, value: str, digits: int, interval: bool, best: float
 
 
 def flat(table: pd.DataFrame, title: str) -> Table:
-    """A small table as it is."""
+    """A small table for the terminal, all columns unchanged."""
     shown = new_table(title)
     for column in table.columns:
         number = pd.api.types.is_numeric_dtype(table[column]) and table[column].dtype != bool

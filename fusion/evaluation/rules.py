@@ -1,9 +1,9 @@
-"""The common base of all settings of a protocol."""
+"""Base class of the settings of evaluation protocols."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Rules(BaseModel):
-    """Frozen settings that refuse what they do not know."""
+    """Immutable settings; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,4 +1,4 @@
-"""Scenes with known truth as evaluation takes them: a merged cube of what was seen, and what was really there."""
+"""Scenes with known truth: the merged cube of observations and the clean NDVI."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from fusion.features.truth import truth_on_days
 
 
 class SceneWithTruth(Protocol):
-    """What a simulated scene or a patch of a store must offer."""
+    """Attributes required of a simulated scene or a patch of a store."""
 
     observations: Observations
-    truth_days: Any  # int64 (n,), days since 1970
+    truth_days: Any  # int64 (n,), days since 1970-01-01
     truth: Any  # float32 (n, H, W), clean NDVI
 
 
@@ -26,8 +26,8 @@ class SceneWithTruth(Protocol):
 class TruthScene:
     """A cube ``(t, bands, y, x)`` with its clean NDVI: ``truth_days`` int64 (n,), ``truth`` float32 (n, y, x).
 
-    ``parcel`` int (y, x) numbers the fields where they are known; ``suspect`` bool (t, y, x), on the cube's dates, says
-    where an observation was touched by cloud, haze or shadow although the mask kept it, where that is known.
+    ``parcel`` int (y, x) numbers the fields where they are known; ``suspect`` bool (t, y, x), on the cube's dates,
+    flags observations with cloud, haze or shadow that the mask missed, where known.
     """
 
     key: str
@@ -38,7 +38,7 @@ class TruthScene:
     suspect: np.ndarray | None = None
 
     def centre(self, size: int) -> "TruthScene":
-        """The middle ``size`` x ``size`` pixels, as a scene of its own; the whole scene where it is smaller."""
+        """The central ``size`` x ``size`` pixels as a scene; the whole scene where it is smaller."""
         height, width = self.truth.shape[1:]
         y, x = (max(0, (n - size) // 2) for n in (height, width))
         rows, columns = slice(y, y + min(size, height)), slice(x, x + min(size, width))
@@ -48,12 +48,12 @@ class TruthScene:
         return TruthScene(self.key, cube, self.truth_days, self.truth[:, rows, columns], parcel, suspect)
 
     def truth_at(self, days: np.ndarray) -> np.ndarray:
-        """Truth on the given days, float32 (n, y, x); NaN on days outside it."""
+        """Truth on the given days, float32 (n, y, x); NaN on days without truth."""
         return truth_on_days(self.truth_days, self.truth, days)
 
 
 def cube_from_observations(observations: Observations) -> xr.DataArray:
-    """The merged cube of a scene's observations: the union of all dates, radar in dB, a metric grid without a place."""
+    """The merged cube of a scene's observations: the union of all dates, radar in dB, a metric grid without CRS."""
     parts = {
         S2NDVI: (observations.s2_days, observations.s2_ndvi),
         VV: (observations.s1_days, observations.vv_db),
@@ -86,12 +86,12 @@ def on_dates_of(cube: xr.DataArray, days: np.ndarray, flags: np.ndarray | None) 
 
 
 def truth_scenes(source: Iterable[SceneWithTruth], count: int | None) -> Iterator[TruthScene]:
-    """The first ``count`` scenes of a source, one at a time; patches without truth are refused.
+    """The first ``count`` scenes of a source, one at a time.
 
     Raises
     ------
     ContractError
-        A scene has no truth, or the source has none at all.
+        A scene has no truth, or the source has no scene.
     """
     found = False
     for index, scene in enumerate(islice(iter(source), count)):
@@ -104,4 +104,4 @@ def truth_scenes(source: Iterable[SceneWithTruth], count: int | None) -> Iterato
         parcel = getattr(scene, "parcel", None)
         yield TruthScene(str(label), cube, np.asarray(scene.truth_days), scene.truth, parcel, suspect)
     if not found:
-        raise ContractError("there is no scene to score; ask for one or more scenes, or check the split of the store")
+        raise ContractError("there is no scene to score; request one or more scenes, or check the split of the store")

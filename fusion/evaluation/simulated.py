@@ -1,4 +1,4 @@
-"""Everything that is scored on scenes with known truth, in one pass over the scenes."""
+"""Scoring of scenes with known truth, in one pass over the scenes."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -14,14 +14,14 @@ from fusion.evaluation.predictor import Prediction, Predictor, Without
 from fusion.evaluation.scenes import TruthScene
 from fusion.evaluation.summaries import Bootstrap, image_table, in_season_order, lag_curve, pooled
 
-MIDDLE_PX = 48  # side of the part of a scene that the costly parts of the protocol use
+MIDDLE_PX = 48  # side of the central part of a scene, used for the expensive parts of the protocol
 
 Rows = dict[str, list[pd.DataFrame]]
 
 
 @dataclass(frozen=True)
 class TruthProtocol:
-    """The rules of every part of the protocol on scenes with truth."""
+    """Rules of all parts of the protocol on scenes with truth."""
 
     holdout: Holdout
     near_real_time: NearRealTime
@@ -30,7 +30,7 @@ class TruthProtocol:
 
 @dataclass(frozen=True)
 class Scored:
-    """One prediction as it was scored: the scene and its place in the run, what was withheld, what came back."""
+    """One scored prediction: index of the scene, the scene before and after withholding, predictor and prediction."""
 
     index: int
     scene: TruthScene
@@ -47,11 +47,11 @@ def score_scenes(
     step: Callable[[str], None] = lambda _: None,
     watch: Callable[[Scored], None] = lambda _: None,
 ) -> tuple[dict[str, pd.DataFrame], Gallery]:
-    """Rows of every part of the protocol, and what the figures need.
+    """Score all parts of the protocol; returns tables of rows by name, and the data for figures.
 
-    The tables are ``holdout``, ``images``, ``lags`` and ``seasons`` (phenology); unscored parts are absent. The last
-    two need a prediction for every date and gap, so they take the middle of a scene, and no ablations. ``watch`` is
-    called after each hold-out prediction.
+    The tables are ``holdout``, ``images``, ``lags`` and ``seasons`` (phenology); parts without scores are absent. The
+    last two need a prediction for every date and gap, so they use the centre of a scene and no ablations. ``step`` is
+    called with a label before each prediction, ``watch`` after each hold-out prediction.
     """
     rows: Rows = defaultdict(list)
     gallery = Gallery()
@@ -72,7 +72,7 @@ def score_scenes(
 def score_middle(
     rows: Rows, middle: TruthScene, predictors: Sequence[Predictor], protocol: TruthProtocol, index: int
 ) -> None:
-    """Add the rows of the costly parts of the protocol, each for as many scenes as its rules say."""
+    """Add the rows of the expensive parts of the protocol, each for the number of scenes in its rules."""
     if index < protocol.near_real_time.scenes:
         rows["lags"] += [score_lags(middle, predictor, protocol.near_real_time) for predictor in predictors]
     if index < protocol.phenology.scenes:
@@ -80,13 +80,13 @@ def score_middle(
 
 
 def joined(rows: Rows) -> dict[str, pd.DataFrame]:
-    """One table for each name that has any row."""
+    """Concatenate the tables of each name; names without rows are left out."""
     filled = {name: [table for table in found if len(table)] for name, found in rows.items()}
     return {name: pd.concat(found, ignore_index=True) for name, found in filled.items() if found}
 
 
 def simulated_tables(rows: dict[str, pd.DataFrame], bootstrap: Bootstrap) -> dict[str, pd.DataFrame]:
-    """The tables of the report."""
+    """Tables of the report, by name; empty ones are left out."""
     pixels = rows["holdout"][rows["holdout"].unit == "pixel"]
     fields = rows["holdout"][rows["holdout"].unit == "field"]
 
@@ -111,5 +111,5 @@ def simulated_tables(rows: dict[str, pd.DataFrame], bootstrap: Bootstrap) -> dic
 
 
 def in_bin_order(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with its bins in order of distance; everything else keeps its order."""
+    """Sort a table by bin (distance to observations), stable."""
     return table.iloc[table.bin.map(GAP_BINS.index).argsort(kind="stable")].reset_index(drop=True)

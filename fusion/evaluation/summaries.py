@@ -1,4 +1,4 @@
-"""From rows of sums to the figures of a report: pooled metrics, means over dates, bootstrap intervals."""
+"""Report tables from rows of sums: pooled metrics, means over dates, bootstrap intervals."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from fusion.evaluation.rules import Rules
 
 
 class Bootstrap(Rules):
-    """How the intervals beside every mean are made."""
+    """Settings of the bootstrap intervals of means."""
 
     level: float = Field(0.9, gt=0, lt=1, description="probability inside an interval")
     draws: int = Field(2000, ge=10, description="resamples")
@@ -24,7 +24,7 @@ class Bootstrap(Rules):
 
 
 def pooled(rows: pd.DataFrame, by: Sequence[str], *, unit: str, bootstrap: Bootstrap) -> pd.DataFrame:
-    """All metrics of the pixels of each group pooled, and a bootstrap interval of the MAE over ``unit`` (scenes).
+    """Metrics of each group over all its pixels, with a bootstrap interval of the MAE over ``unit`` (scenes).
 
     Returns
     -------
@@ -44,10 +44,10 @@ def pooled(rows: pd.DataFrame, by: Sequence[str], *, unit: str, bootstrap: Boots
 
 
 def over_dates(rows: pd.DataFrame, by: Sequence[str], *, bootstrap: Bootstrap) -> pd.DataFrame:
-    """Means over dates, as the leave-gap-out protocol counts: every date weighs the same, however many pixels it has.
+    """Means over dates of the leave-gap-out protocol: every date has the same weight, whatever its number of pixels.
 
-    MAE, bias, SSIM and gradient error are means over dates of the date's own value; ``mae_low``/``mae_high`` bound the
-    MAE over dates drawn with replacement. The other metrics pool the pixels.
+    MAE, bias, SSIM and gradient error are means over dates; ``mae_low`` and ``mae_high`` are the bootstrap interval of
+    the MAE over dates. The other metrics are computed over all pixels.
     """
     out = []
     for key, group in rows.groupby(list(by), sort=False, dropna=False, observed=True):
@@ -63,14 +63,14 @@ def over_dates(rows: pd.DataFrame, by: Sequence[str], *, bootstrap: Bootstrap) -
 
 
 def limits(interval: Interval) -> dict[str, float]:
-    """The interval's ends as columns."""
+    """The ends of an interval as columns ``mae_low`` and ``mae_high``."""
     return {"mae_low": interval.low, "mae_high": interval.high}
 
 
 def difference_to(rows: pd.DataFrame, reference: str, by: Sequence[str], *, bootstrap: Bootstrap) -> pd.DataFrame:
-    """Paired over dates: MAE of each predictor minus MAE of ``reference`` on the same dates, with its interval.
+    """MAE of each predictor minus MAE of ``reference``, paired by date, with a bootstrap interval.
 
-    An interval that lies below zero says that the predictor is better beyond chance.
+    An interval below zero means that the predictor is significantly better.
     """
     base = rows[rows.predictor == reference].set_index(["site", "gap_days", "date"]).mae
     others = rows[rows.predictor != reference].copy()
@@ -94,12 +94,12 @@ def lag_curve(rows: pd.DataFrame, *, bootstrap: Bootstrap) -> pd.DataFrame:
 
 
 def image_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean image metrics of the frames inside withheld windows."""
+    """Mean image metrics of the scored images, per predictor."""
     columns = ["ssim", "gradient_error"]
     table = rows.groupby("predictor", sort=False)[columns].mean()
     return table.assign(frames=rows.groupby("predictor", sort=False).size()).reset_index()
 
 
 def in_season_order(table: pd.DataFrame) -> pd.DataFrame:
-    """The table from winter to autumn; everything else keeps its order."""
+    """Sort a table by season, from winter to autumn, stable."""
     return table.iloc[table.season.map(SEASONS.index).argsort(kind="stable")].reset_index(drop=True)

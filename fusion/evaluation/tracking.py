@@ -1,4 +1,4 @@
-"""An evaluation in MLflow: its settings, its main figures as metrics, all files as artifacts."""
+"""Record an evaluation in MLflow: settings as parameters, main scores as metrics, all files as artifacts."""
 
 import logging
 from collections.abc import Mapping
@@ -18,25 +18,25 @@ from fusion.inference.locate import default_tracking_uri
 log = logging.getLogger(__name__)
 
 LOGGED_METRICS = ("mae", "rmse", "bias", "coverage_90", "crps")
-PARAMETER_LENGTH = 490  # MLflow refuses longer values
+PARAMETER_LENGTH = 490  # characters; MLflow refuses longer values
 
 
 class Tracking(Rules):
-    """Where a run is recorded."""
+    """Settings of MLflow tracking."""
 
     enabled: bool = Field(True, description="record the run with MLflow")
     uri: str | None = Field(
         None, description="MLflow tracking URI; MLFLOW_TRACKING_URI or outputs/mlflow.db when empty"
     )
     experiment: str = Field("evaluation", description="MLflow experiment")
-    run_name: str | None = Field(None, description="name of the run; null: the output folder's name")
+    run_name: str | None = Field(None, description="name of the run; the name of the output folder when empty")
 
 
 def open_experiment(uri: str, name: str) -> str:
-    """The id of an experiment, which is made where it is missing, and with it an sqlite store.
+    """Id of an experiment; creates the experiment, and an sqlite store, where they are missing.
 
-    Files of runs go beside an sqlite store. Two runs that begin together would both build its tables, and one would
-    fail, so they wait for each other.
+    Artifacts are stored beside an sqlite store. A lock prevents two runs from creating its tables at the same time,
+    which fails.
     """
     import mlflow
 
@@ -53,7 +53,7 @@ def open_experiment(uri: str, name: str) -> str:
 
 
 def record(evaluation: Evaluation, settings: Mapping[str, Any], tracking: Tracking, out: Path) -> str | None:
-    """Write the run to MLflow; returns the run's id, or None when tracking is off."""
+    """Write the run to MLflow; returns the id of the run, or None if tracking is disabled."""
     if not tracking.enabled:
         return None
     import mlflow
@@ -73,7 +73,7 @@ def record(evaluation: Evaluation, settings: Mapping[str, Any], tracking: Tracki
 
 
 def parameters(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as MLflow parameters: dotted keys, values cut to the length that it accepts."""
+    """Nested settings as MLflow parameters: dotted keys, values truncated to the length that MLflow accepts."""
     flat: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Taking observations out of a cube before anything sees it: the only way in which evaluation withholds data."""
+"""Withholding observations from a cube before prediction; all of evaluation withholds data by these functions."""
 
 import numpy as np
 import xarray as xr
@@ -8,7 +8,7 @@ from fusion.evaluation.predictor import to_days
 
 
 def blank(cube: xr.DataArray, flags: dict[str, np.ndarray]) -> xr.DataArray:
-    """A copy with NaN where a band's flag, bool (t,) or (t, y, x), is set; bands the cube lacks are passed over."""
+    """A copy with NaN where the flag of a band, bool (t,) or (t, y, x), is set; missing bands are ignored."""
     cube = cube.transpose("t", "bands", "y", "x")
     values = np.array(cube.values, np.float32)
     bands = [str(band) for band in cube.bands.values]
@@ -19,9 +19,9 @@ def blank(cube: xr.DataArray, flags: dict[str, np.ndarray]) -> xr.DataArray:
 
 
 def composite_end(days: np.ndarray) -> np.ndarray:
-    """Last day of the coarse composites stamped ``days`` (their first day): ten days, or to the end of the month.
+    """Last day of the composites labelled ``days`` (their first day): ten days, or to the end of the month.
 
-    The dekads of PROBA-V S10 start on day 1, 11 and 21; the third one runs to the end of its month, 8 to 11 days.
+    The dekads of PROBA-V S10 start on day 1, 11 and 21; the third one ends with the month, after 8 to 11 days.
     """
     dates = np.asarray(days).astype("datetime64[D]")
     month = dates.astype("datetime64[M]")
@@ -32,20 +32,18 @@ def composite_end(days: np.ndarray) -> np.ndarray:
 
 
 def optical_bands(cube: xr.DataArray) -> list[str]:
-    """The bands that come from S2 observations: everything that is neither radar nor the coarse series, known or not.
+    """Bands derived from S2 observations: all bands except radar and the coarse series.
 
-    A cube may carry more than the contract names (a band that flags suspect observations); it must not tell what is
-    withheld.
+    A cube may have bands beyond the contract (for example flags of suspect observations), which must not reveal
+    withheld observations.
     """
     return [str(band) for band in cube.bands.values if str(band) not in (*RADAR_BANDS, COARSE_NDVI)]
 
 
 def withhold_window(cube: xr.DataArray, first: int, last: int) -> xr.DataArray:
-    """Withhold every S2 observation from day ``first`` to ``last`` (inclusive) and every coarse composite that touches
-    them.
+    """Withhold all S2 observations from day ``first`` to ``last`` (inclusive) and all composites that overlap them.
 
-    A coarse image is stamped with the first day of its composite, so it may hold any day up to :func:`composite_end`.
-    Radar stays.
+    A composite is labelled by its first day and may contain any day up to :func:`composite_end`. Radar is kept.
     """
     days = to_days(cube.t.values)
     observations = (days >= first) & (days <= last)
@@ -54,13 +52,13 @@ def withhold_window(cube: xr.DataArray, first: int, last: int) -> xr.DataArray:
 
 
 def withhold_s2(cube: xr.DataArray, first: int, last: int) -> xr.DataArray:
-    """Withhold only the S2 observations of the window, as clouds do: the coarse composites keep what they caught."""
+    """Withhold only S2 observations from day ``first`` to ``last`` (inclusive), as clouds do; composites are kept."""
     days = to_days(cube.t.values)
     return blank(cube, dict.fromkeys(optical_bands(cube), (days >= first) & (days <= last)))
 
 
 def cut_after(cube: xr.DataArray, day: int) -> xr.DataArray:
-    """The cube as it stood at the end of ``day``: nothing later of any sensor, no composite still being made."""
+    """The cube as available at the end of ``day``: no later data of any sensor, no incomplete composite."""
     days = to_days(cube.t.values)
     later = days > day
     flags = dict.fromkeys((*optical_bands(cube), *RADAR_BANDS), later)

@@ -1,1 +1,1 @@
-"""What the network is fed: observations on a time grid as feature channels, and the calibration of its answer."""
+"""Network input (observations as feature channels on a time grid) and calibration of the network's uncertainty."""

@@ -1,8 +1,7 @@
-"""How a coarse sensor sees 10 m NDVI: its point-spread function at 300 m and the 10-day maximum-value composite.
+"""Observation operator of a coarse sensor: point-spread function at 300 m, 10-day maximum-value composite.
 
-One place for the operator that the simulator applies and that losses and evaluation compare against. The PROBA-V
-point-spread function is taken as the 300 m pixel box blurred by a Gaussian: a good part of a pixel's signal comes from
-outside of it (Huang et al. 2002, doi:10.1016/S0034-4257(01)00298-X). Composites follow Holben 1986
+The PROBA-V point-spread function is modelled as the 300 m pixel box blurred by a Gaussian: a large part of a pixel's
+signal comes from outside of it (Huang et al. 2002, doi:10.1016/S0034-4257(01)00298-X). Composites follow Holben 1986
 (doi:10.1080/01431168608948945), on the dekads of the PROBA-V S10 product (starting on day 1, 11 and 21 of a month).
 """
 
@@ -11,12 +10,12 @@ from scipy.special import erf
 
 from fusion.contract import COARSE_COMPOSITE_DAYS, COARSE_PIXEL_M
 
-FINE_PIXEL_M = 10.0  # the grid of Sentinel-2 red and near infrared, and of everything fused
-COARSE_PSF_SIGMA_M = 100.0  # blur beside the pixel box; full width at half maximum about 330 m in all
+FINE_PIXEL_M = 10.0  # the grid of the Sentinel-2 red and near-infrared bands, and of the fused NDVI
+COARSE_PSF_SIGMA_M = 100.0  # blur in addition to the pixel box; total full width at half maximum about 330 m
 
 
 def coarse_psf_axis(centres_m: np.ndarray, positions_m: np.ndarray, sigma_m: float, pixel_m: float) -> np.ndarray:
-    """Point-spread weights along one axis, shape (coarse, fine), rows not yet normalised."""
+    """Point-spread weights along one axis, shape (coarse, fine); rows are not normalised. All lengths in metres."""
     distance = positions_m[None, :] - centres_m[:, None]
     if sigma_m <= 0:
         return (np.abs(distance) <= pixel_m / 2).astype(float)
@@ -41,14 +40,18 @@ def coarse_psf_weights(
         Positions of the fine pixel centres along each axis, metres, shapes (H,) and (W,).
     coarse_rows_m, coarse_columns_m : numpy.ndarray
         Positions of the coarse pixel centres, metres, shapes (h,) and (w,).
+    sigma_m : float
+        Standard deviation of the Gaussian blur, metres; 0 for the pixel box alone.
+    pixel_m : float
+        Side of a coarse pixel, metres.
 
     Returns
     -------
     row_weights, column_weights : numpy.ndarray
-        Shapes (h, H) and (w, W), each row summing to 1 (over the part of the function inside the fine grid).
+        Shapes (h, H) and (w, W); each row sums to 1 over the part of the function inside the fine grid.
     inside : numpy.ndarray
-        Share of each coarse pixel's point-spread function that the fine grid holds, shape (h, w), 0..1. Compare
-        coarse composites with aggregated fine values only where it is close to 1.
+        Share of each coarse pixel's point-spread function inside the fine grid, shape (h, w), 0..1. Compare composites
+        with aggregated fine values only where it is close to 1.
     """
     weights, shares = [], []
     for fine, coarse in ((rows_m, coarse_rows_m), (columns_m, coarse_columns_m)):
@@ -61,9 +64,9 @@ def coarse_psf_weights(
 
 
 def coarse_aggregate(images: np.ndarray, row_weights: np.ndarray, column_weights: np.ndarray) -> np.ndarray:
-    """Fine images (..., H, W) as the coarse sensor sees them, (..., h, w); NaN pixels are left out.
+    """Fine images (..., H, W) aggregated to the coarse grid, (..., h, w); NaN pixels are left out.
 
-    A coarse pixel of which less than half of the weight is finite becomes NaN.
+    A coarse pixel is NaN where less than half of its weight falls on finite pixels.
     """
     seen = np.isfinite(images)
     if seen.all():
@@ -74,7 +77,7 @@ def coarse_aggregate(images: np.ndarray, row_weights: np.ndarray, column_weights
 
 
 def dekad_starts(first_day: int, last_day: int) -> np.ndarray:
-    """First days (since 1970, int64) of the dekads that touch a period: day 1, 11 and 21 of each month."""
+    """First days (since 1970-01-01, int64) of the dekads that overlap a period: day 1, 11 and 21 of each month."""
     days = np.arange(int(first_day) - COARSE_COMPOSITE_DAYS, int(last_day) + 1)
     dates = days.astype("datetime64[D]")
     of_month = (dates - dates.astype("datetime64[M]")).astype(int) + 1
@@ -90,10 +93,10 @@ def maximum_value_composite(days: np.ndarray, obs: np.ndarray, starts: np.ndarra
     ----------
     days : numpy.ndarray
         Sorted days of the observations, shape (n,).
-    observations : numpy.ndarray
+    obs : numpy.ndarray
         NDVI, NaN = no observation, shape (n, ...).
     starts : numpy.ndarray
-        First day of each dekad, shape (m,); the last one ends with the last observation.
+        First day of each dekad, shape (m,); the last dekad includes all later observations.
 
     Returns
     -------

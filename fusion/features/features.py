@@ -1,9 +1,9 @@
-"""What the generator is told about every pixel and date: one function for training, inference and the UDF.
+"""Feature channels of the network for every pixel and date, shared by training, inference and the UDF.
 
-All inputs but the level of NDVI and the time of year are relative: radar to its own level at the observations and over
-the season (so that an offset in dB cancels), coarse NDVI and observations to the linear interpolation. Absent
-information is 0 and has a support channel beside it.
-Scene context enters as box means of radius ``CONTEXT_RADIUS_PX``, never as a mean over the whole chunk, so that tiles
+All channels except the NDVI level and the time of year are relative: radar to its level at the observations and over
+the season (an offset in dB cancels), coarse NDVI and observations to the linear interpolation. Missing information
+is 0 and is marked by a support channel.
+Scene context enters as box means of radius ``CONTEXT_RADIUS_PX``, not as a mean over the whole window, so that tiles
 with enough overlap agree.
 """
 
@@ -21,20 +21,20 @@ from fusion.features.neighbours import (
 )
 from fusion.features.observations import Observations
 
-FEATURE_VERSION = 2  # 2: the time of year follows the season at the latitude, not the date
+FEATURE_VERSION = 2  # version 2: time of year relative to the season at the latitude instead of the date
 CONTEXT_RADIUS_PX = 12  # box means of scene context: 250 m on the 10 m grid, about one coarse pixel
 SPECKLE_RADIUS_PX = 1  # radar is averaged over 3 x 3 pixels before smoothing in time
 S2_SIGMAS_DAYS = (6.0, 16.0, 45.0)
 S1_SHORT_DAYS, S1_DAYS, S1_LONG_DAYS = 3.0, 8.0, 60.0
 COARSE_DAYS = 8.0
-COARSE_LABEL_SHIFT_DAYS = 5  # composites are labelled by their first day; their content lies about here
+COARSE_LABEL_SHIFT_DAYS = 5  # composites are labelled by their first day; this moves the label to the middle
 DB_UNIT = np.float32(2.0)  # one network unit of backscatter difference
-TEMPERATE_DEG = 45.0  # nearer to the equator dry summers and irrigation let neighbours keep opposite calendars
+TEMPERATE_DEG = 45.0  # closer to the equator, dry summers and irrigation give neighbouring fields opposite calendars
 MIDWINTER_DAY = -10.0  # the December solstice of 1969, days since 1970-01-01
 YEAR_DAYS = 365.2425
-SEASON_LATITUDE_DEG = 50.0  # where season and date agree
-SPRING_LAG_D, AUTUMN_LAG_D = 2.4, -0.84  # how much later spring and autumn come with each degree poleward, days
-MID_SPRING_D = 120.0  # days from midwinter to 20 April; mid-autumn lies half a year on
+SEASON_LATITUDE_DEG = 50.0  # latitude of zero lag
+SPRING_LAG_D, AUTUMN_LAG_D = 2.4, -0.84  # delay of spring and autumn per degree poleward, days
+MID_SPRING_D = 120.0  # days from midwinter to 20 April; mid-autumn is half a year later
 
 FEATURE_NAMES = (
     "linear",
@@ -86,10 +86,10 @@ FEATURE_NAMES = (
 
 @dataclass(frozen=True)
 class FeatureStack:
-    """Network input and what is needed to read its answer.
+    """Network input, and what is needed to interpret the network's output.
 
-    ``stack`` float32 (C, T, H, W); ``linear`` float32 (T, H, W) in NDVI, NaN for a pixel without any observation;
-    ``gap_days`` float32 (T, H, W), distance to the nearest observation.
+    ``stack`` float32 (C, T, H, W), network units; ``linear`` float32 (T, H, W), NDVI interpolated linearly, NaN for a
+    pixel without any observation; ``gap_days`` float32 (T, H, W), days to the nearest observation.
     """
 
     stack: np.ndarray
@@ -105,22 +105,23 @@ def compute_features(
     *,
     season_shift_days: float = 0.0,
 ) -> FeatureStack:
-    """Features of a window of the area at every grid date.
+    """Compute the features of a window of the area at every grid date.
 
     Parameters
     ----------
-    observations : Observations
-        Whole area known; context is taken from it.
+    obs : Observations
+        Observations of the whole area; spatial context is taken from it.
     grid_days : int64 (T,)
-        Dates asked for, days since 1970-01-01, sorted.
+        Requested dates, days since 1970-01-01, sorted.
     rows, columns : slice
         The window to compute; the whole area by default.
     season_shift_days : float
-        Moves the calendar, so that training can teach how far calendars differ from place to place.
+        Shifts the time of year; training varies it, since calendars differ between regions.
 
     Returns
     -------
     FeatureStack
+        Channels in the order of ``FEATURE_NAMES``; 0 for pixels without any observation.
     """
     inner = obs.window(rows, columns)
     height, width = inner.shape
@@ -159,9 +160,9 @@ def compute_features(
 def time_of_year(days: np.ndarray, latitude: float | None) -> tuple[np.ndarray, np.ndarray]:
     """Cosine and sine of the time of year, float32 (T,), counted from midwinter of the hemisphere.
 
-    The year is that of plants at 50 degrees: nearer to the pole the same stage of spring comes later and that of
-    autumn earlier (Hopkins 1918, Monthly Weather Review Supplement 9: four days a degree; less is usual today).
-    Both are 0 where the latitude is not known or below ``TEMPERATE_DEG``, where the date says little about a field.
+    The reference is the season at 50 degrees latitude: further poleward, spring is later and autumn earlier (Hopkins
+    1918, Monthly Weather Review Supplement 9: four days per degree; today's values are lower). Both are 0 where the
+    latitude is unknown or below ``TEMPERATE_DEG``, where season and date are only loosely related.
     """
     if latitude is None or abs(latitude) < TEMPERATE_DEG:
         return np.zeros(len(days), np.float32), np.zeros(len(days), np.float32)
@@ -196,10 +197,10 @@ def _optical_channels(filled, valid, near, base, obs_days, grid_days) -> list[np
 
 
 def obs_oddity(filled: np.ndarray, valid: np.ndarray, obs_days: np.ndarray) -> np.ndarray:
-    """How far each observation lies from the line between its neighbours, shrunk where those are far; (n, P), 0 if
-    unknown.
+    """Oddity: residual of each observation (n, P) from the line between the neighbouring ones, NDVI.
 
-    Residual cloud and haze pull NDVI down for one date, so a strongly negative oddity marks a suspect observation.
+    It is damped where the neighbours are far in time, and 0 where one is missing. Residual cloud and haze lower NDVI on
+    single dates, so a strongly negative oddity marks a suspect observation.
     """
     n = len(filled)
     if n == 0:
@@ -235,7 +236,7 @@ def _obs_quality_channels(obs, rows, columns, filled, valid, at_obs) -> list[np.
 
 
 def _context_ndvi(obs, rows, columns, grid_days) -> tuple[np.ndarray, np.ndarray]:
-    """Local average of the observations at every grid date, (T, P), and where it is known."""
+    """Local mean of the observations at every grid date, (T, P), and where it is known, bool (T, P)."""
     mean, share = box_mean(obs.s2_ndvi, CONTEXT_RADIUS_PX)
     mean, share = _window_rows(mean, rows, columns), _window_rows(share, rows, columns)
     smooth, support = smooth_in_time(mean * share, share, obs.s2_days, grid_days, S2_SIGMAS_DAYS[1])
@@ -274,7 +275,7 @@ def _radar_channels(obs, rows, columns, grid_days, at_obs, seen_before, seen_aft
 
 
 def _coarse_level(obs, inner, grid_days, at_obs, seen_before, seen_after):
-    """Smoothed coarse NDVI (T, P), its change since the observations around, where it is known, and its support."""
+    """Smoothed coarse NDVI (T, P), its change since the neighbouring observations, where known, and its support."""
     shape = seen_before.shape
     none = np.zeros(shape, np.float32)
     if len(obs.coarse_days) == 0:

@@ -1,20 +1,18 @@
-"""The observations before and after a date, pixel by pixel, and linear interpolation between them."""
+"""The observations before and after a date, per pixel, and linear interpolation between them."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-FAR_DAYS = 10_000.0  # distance given where there is no observation on that side
+FAR_DAYS = 10_000.0  # distance where there is no observation on that side
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Indices into the observation axis, each of shape (T, P); the value n (one past the last observation) means
-    "none".
+    """Indices into the observation axis, each of shape (T, P); n (the number of observations) means "none".
 
     ``before`` is the latest observation on or before the date, ``after`` the earliest one strictly later; ``before2``
-    and ``after2`` are the observations beyond those. ``gap_before`` and ``gap_after`` are distances in days, float32
-    (T, P).
+    and ``after2`` are the next ones beyond. ``gap_before`` and ``gap_after`` are distances in days, float32 (T, P).
     """
 
     before: np.ndarray
@@ -31,13 +29,13 @@ class Neighbours:
 
 
 def gather_rows(rows: np.ndarray, index: np.ndarray, fill: float) -> np.ndarray:
-    """``rows`` (n, P) read at ``index`` (T, P), where index n gives ``fill``."""
+    """Values of ``rows`` (n, P) at ``index`` (T, P); index n gives ``fill``."""
     padded = np.concatenate([rows, np.full((1, rows.shape[1]), fill, rows.dtype)])
     return np.take_along_axis(padded, index, axis=0)
 
 
 def neighbour_chain(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For every observation the last valid one at or before, and the first at or after it; (n + 1, P), n = none."""
+    """Index of the last valid observation at or before each one, and of the first at or after; (n + 1, P), n = none."""
     n, pixels = valid.shape
     index = np.arange(n, dtype=np.int32)[:, None]
     last = np.maximum.accumulate(np.where(valid, index, -1), axis=0)
@@ -48,7 +46,7 @@ def neighbour_chain(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def strictly_before_and_after(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For every observation the valid observations strictly before and strictly after it; (n, P), n = none."""
+    """Index of the valid observation strictly before each one, and strictly after; (n, P), n = none."""
     n, pixels = valid.shape
     last, following = neighbour_chain(valid)
     none = np.full((1, pixels), n, np.int32)
@@ -61,7 +59,7 @@ def find_neighbours(valid: np.ndarray, obs_days: np.ndarray, grid_days: np.ndarr
     Parameters
     ----------
     valid : bool array (n, P)
-        Where a pixel was seen.
+        True where a pixel has an observation.
     obs_days, grid_days : int64 arrays (n,), (T,)
         Sorted days.
     """
@@ -85,7 +83,7 @@ def find_neighbours(valid: np.ndarray, obs_days: np.ndarray, grid_days: np.ndarr
 def blend_linearly(
     value_before: np.ndarray, value_after: np.ndarray, gap_before: np.ndarray, gap_after: np.ndarray
 ) -> np.ndarray:
-    """Linear interpolation between two observations; the nearest one where a side is missing, NaN where both are."""
+    """Linear interpolation between two observations; the nearest if one is missing, NaN if both are."""
     has_before, has_after = gap_before < FAR_DAYS, gap_after < FAR_DAYS
     total = np.maximum(gap_before + gap_after, np.float32(1e-6))
     weight = np.where(has_before & has_after, gap_before / total, np.where(has_after, np.float32(1), np.float32(0)))
@@ -96,7 +94,7 @@ def blend_linearly(
 
 
 def interpolate_linear(days: np.ndarray, values: np.ndarray, grid_days: np.ndarray) -> np.ndarray:
-    """Per-pixel linear interpolation in time, nearest observation beyond the ends.
+    """Per-pixel linear interpolation in time; the nearest observation beyond the ends.
 
     Parameters
     ----------
@@ -105,10 +103,12 @@ def interpolate_linear(days: np.ndarray, values: np.ndarray, grid_days: np.ndarr
     values : float (n, ...)
         NaN = no observation.
     grid_days : int64 (T,)
+        Dates of the result.
 
     Returns
     -------
-    float32 (T, ...); NaN for a pixel that has no observation at all.
+    float32 (T, ...)
+        NaN for a pixel without any observation.
     """
     shape = values.shape[1:]
     flat = values.reshape(len(days), int(np.prod(shape))).astype(np.float32)
@@ -120,6 +120,6 @@ def interpolate_linear(days: np.ndarray, values: np.ndarray, grid_days: np.ndarr
 
 
 def gap_to_nearest(days: np.ndarray, values: np.ndarray, grid_days: np.ndarray) -> np.ndarray:
-    """Days from every grid date to the pixel's nearest observation, float32 (T, ...); ``FAR_DAYS`` if it has none."""
+    """Days from every grid date to the nearest observation of the pixel, (T, ...); ``FAR_DAYS`` without any."""
     flat = np.isfinite(values).reshape(len(days), int(np.prod(values.shape[1:])))
     return find_neighbours(flat, days, grid_days).nearest.reshape(len(grid_days), *values.shape[1:])

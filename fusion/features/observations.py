@@ -1,4 +1,4 @@
-"""A merged cube taken apart by sensor: plain arrays on each sensor's own dates, for the numeric code."""
+"""A merged cube split by sensor: numpy arrays on the dates of each sensor."""
 
 from dataclasses import dataclass, replace
 
@@ -26,11 +26,11 @@ from fusion.contract import (
 
 @dataclass(frozen=True)
 class Observations:
-    """What the three sensors saw of one area, each on its own dates.
+    """Observations of one area by the three sensors, each on its own dates.
 
     ``*_days`` are sorted days since 1970-01-01, int64, shape (n,). Images are float32 of shape (n, H, W), NaN where
-    there is no observation. Radar is in dB. A sensor that is absent has n = 0. ``latitude`` is the area's, degrees
-    north, None where it is not known.
+    there is no observation. Radar is in dB. A sensor that is absent has n = 0. ``latitude`` is that of the
+    area in degrees north, None where unknown.
     """
 
     s2_days: np.ndarray
@@ -48,7 +48,7 @@ class Observations:
         return self.s2_ndvi.shape[1:]
 
     def window(self, rows: slice, columns: slice) -> "Observations":
-        """The same looks for a part of the area."""
+        """The same observations for a part of the area."""
         return replace(
             self,
             s2_ndvi=self.s2_ndvi[:, rows, columns],
@@ -60,7 +60,9 @@ class Observations:
     def withhold(
         self, *, s2: np.ndarray | None = None, s1: bool = False, coarse: np.ndarray | bool = False
     ) -> "Observations":
-        """A copy without the observations flagged in ``s2`` (bool, (n,) or (n, H, W)), without radar or coarse."""
+        """A copy without the observations flagged in ``s2`` (bool, (n,) or (n, H, W)), radar, or composites.
+
+        ``coarse`` is True for all composites, or flags them, bool (n,)."""
         out = self
         if s2 is not None:
             flag = s2 if s2.ndim == 3 else s2[:, None, None]
@@ -70,8 +72,8 @@ class Observations:
         if s1:
             out = replace(out, s1_days=self.s1_days[:0], vv_db=self.vv_db[:0], vh_db=self.vh_db[:0])
         if coarse is not False:
-            gone = np.ones(len(self.coarse_days), bool) if coarse is True else np.asarray(coarse)
-            out = replace(out, coarse_days=self.coarse_days[~gone], coarse_ndvi=self.coarse_ndvi[~gone])
+            flag = np.ones(len(self.coarse_days), bool) if coarse is True else np.asarray(coarse)
+            out = replace(out, coarse_days=self.coarse_days[~flag], coarse_ndvi=self.coarse_ndvi[~flag])
         return out
 
 
@@ -87,7 +89,7 @@ def observations_from_cube(
     s1_units : {"dB", "linear"}, optional
         Units of VV and VH; taken from ``cube.attrs["s1_units"]`` when not given.
     latitude : float, optional
-        Degrees north; taken from ``cube.attrs["latitude"]`` when not given. Unknown is allowed.
+        Degrees north; taken from ``cube.attrs["latitude"]`` when not given. It may be unknown.
 
     Returns
     -------
@@ -97,8 +99,8 @@ def observations_from_cube(
     Raises
     ------
     ContractError
-        The cube breaks the contract, radar is present and its units are unknown or contradict the values, or the
-        latitude is no latitude.
+        The cube breaks the contract, the radar units are unknown or contradict the values, or the latitude is
+        invalid.
     """
     check_layout(cube)
     wanted = [str(b) in CUBE_BANDS for b in cube.bands.values]
@@ -136,23 +138,23 @@ def observations_from_cube(
 
 
 def resolve_latitude(cube: xr.DataArray, latitude: float | None) -> float | None:
-    """Degrees north as the caller or ``cube.attrs["latitude"]`` says; None where neither does."""
-    said = latitude if latitude is not None else cube.attrs.get("latitude")
-    return None if said is None else check_latitude(said)
+    """Degrees north: the argument, else ``cube.attrs["latitude"]``, else None."""
+    given = latitude if latitude is not None else cube.attrs.get("latitude")
+    return None if given is None else check_latitude(given)
 
 
 def resolve_s1_units(cube: xr.DataArray, s1_units: str | None) -> str:
-    """The radar units said by the caller or by the cube; never guessed."""
-    said = s1_units if s1_units is not None else cube.attrs.get("s1_units")
-    if said not in S1_UNITS:
+    """Radar units: the argument, else ``cube.attrs["s1_units"]``; never guessed."""
+    given = s1_units if s1_units is not None else cube.attrs.get("s1_units")
+    if given not in S1_UNITS:
         raise ContractError(
-            f"radar units are {said!r}; expected one of {S1_UNITS}; set cube.attrs['s1_units'] or pass s1_units"
+            f"radar units are {given!r}; expected one of {S1_UNITS}; set cube.attrs['s1_units'] or pass s1_units"
         )
-    return str(said)
+    return str(given)
 
 
 def to_db(power: np.ndarray, units: str, name: str) -> np.ndarray:
-    """Backscatter in dB, NaN where there is none; refuses values that contradict the declared units."""
+    """Backscatter in dB, float32, NaN where missing; refuses values that contradict the declared units."""
     power = np.where(np.isfinite(power), power, np.float32(np.nan)).astype(np.float32)
     finite = power[np.isfinite(power)]
     if finite.size == 0:
@@ -161,7 +163,7 @@ def to_db(power: np.ndarray, units: str, name: str) -> np.ndarray:
         if (finite < 0).mean() > 0.01:
             raise ContractError(
                 f"{name} is declared linear but {100 * (finite < 0).mean():.0f} % of its values are negative "
-                f"(min {finite.min():.3g}); it looks like dB; set s1_units='dB'"
+                f"(min {finite.min():.3g}); the values seem to be dB; set s1_units='dB'"
             )
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(power > 0, 10 * np.log10(power), np.float32(np.nan)).astype(np.float32)
@@ -173,6 +175,7 @@ def to_db(power: np.ndarray, units: str, name: str) -> np.ndarray:
         )
     if finite.size > 20 and low >= 0 and high <= 2:
         raise ContractError(
-            f"{name} is declared dB but lies within [{low:.3g}, {high:.3g}]; it looks linear; set s1_units='linear'"
+            f"{name} is declared dB but lies within [{low:.3g}, {high:.3g}]; the values seem to be linear; "
+            "set s1_units='linear'"
         )
     return power

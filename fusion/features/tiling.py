@@ -1,4 +1,4 @@
-"""Cutting an area into tiles whose answers agree at the seams."""
+"""Cutting an area into tiles whose results agree at the seams."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile: ``core`` is what it answers for, ``reach`` what its context is taken from; row and column slices.
+    """One tile as (row, column) slices: ``core`` is predicted, ``reach`` is read for its features.
 
-    ``inner`` is the part that the network sees: the core widened by the network's own radius.
+    ``inner`` is the network input: the core widened by the network's spatial radius.
     """
 
     core: tuple[slice, slice]
@@ -21,7 +21,7 @@ class Tile:
 
 
 def cut_tiles(height: int, width: int, size: int, inner_px: int, reach_px: int) -> Iterator[Tile]:
-    """Tiles of at most ``size`` pixels a side, row by row; widened windows are cut at the area's border."""
+    """Tiles of at most ``size`` pixels per side, row by row; widened windows are cut at the area's border."""
 
     def widened(start: int, stop: int, by: int, limit: int) -> slice:
         return slice(max(start - by, 0), min(stop + by, limit))

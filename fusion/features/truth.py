@@ -1,24 +1,24 @@
-"""The clean NDVI of a simulated scene, looked up by date: a date without truth has none."""
+"""The clean NDVI of a simulated scene by date; never taken from another date."""
 
 import numpy as np
 
 
 def truth_on_days(truth_days: np.ndarray, truth: np.ndarray, days: np.ndarray) -> np.ndarray:
-    """Truth of exactly the given days.
+    """Truth on exactly the given days.
 
     Parameters
     ----------
     truth_days : int64 (m,)
-        Days since 1970-01-01, sorted. They may have gaps: a patch store keeps every fifth day.
+        Days since 1970-01-01, sorted, gaps allowed: a patch store keeps every fifth day.
     truth : float32 (m, H, W)
         Clean NDVI of these days.
     days : int (n,)
-        Days asked for, in any order.
+        Requested days, in any order.
 
     Returns
     -------
     float32 (n, H, W)
-        NaN on days that ``truth_days`` does not hold; no other day ever stands in for them.
+        NaN on days that are not in ``truth_days``.
     """
     truth_days, days = np.asarray(truth_days), np.asarray(days)
     found = np.full((len(days), *truth.shape[1:]), np.nan, np.float32)
@@ -30,5 +30,5 @@ def truth_on_days(truth_days: np.ndarray, truth: np.ndarray, days: np.ndarray) -
 
 
 def nearest_truth_day(truth_days: np.ndarray, day: int) -> int:
-    """The day with truth that lies nearest to ``day``; of two, the earlier one."""
+    """The day with truth nearest to ``day``; the earlier one of two."""
     return int(truth_days[np.argmin(np.abs(np.asarray(truth_days) - day))])

@@ -13,8 +13,8 @@ from fusion.features.tiling import Tile, cut_tiles
 from fusion.inference.session import ModelSession
 
 TILE_PX = 96
-TILE_PIXEL_DATES = 1_300_000  # a tile holds at most about this many, 220 MB of features
-NETWORK_RADIUS_PX = 4  # at least the network's own spatial radius; its border effect stays outside the core
+TILE_PIXEL_DATES = 1_300_000  # upper limit for a tile, about 220 MB of features
+NETWORK_RADIUS_PX = 4  # at least the spatial radius of the network, so that border effects stay outside the core
 
 
 def fuse_cube(
@@ -33,32 +33,33 @@ def fuse_cube(
     Parameters
     ----------
     cube : xarray.DataArray
-        Merged cube of :mod:`fusion.contract`, dims ``(t, bands, y, x)`` in any order; may be backed by Dask, then one
-        tile is loaded at a time.
+        Merged cube of :mod:`fusion.contract`, dims ``(t, bands, y, x)`` in any order. A cube backed by Dask is loaded
+        tile by tile.
     session : ModelSession
+        The model, from :func:`fusion.inference.session.load_session`.
     grid : TimeGrid
-        Dates asked for. Dates far from any observation are answered too, with a large sigma.
+        Requested dates. Dates far from any observation are predicted too, with a large sigma.
     s1_units : {"dB", "linear"}, optional
-        Units of the radar bands when ``cube.attrs["s1_units"]`` does not say them.
+        Units of the radar bands; required where ``cube.attrs["s1_units"]`` is missing.
     latitude : float, optional
-        Degrees north, when ``cube.attrs["latitude"]`` does not say it; tells the network the season.
+        Degrees north, where ``cube.attrs["latitude"]`` is missing; relates the time of year to the season.
     sigma : {"observation", "ndvi"}
-        What ``NDVI_SIGMA`` refers to: the measurement of a single observation, or clean NDVI.
+        Meaning of ``NDVI_SIGMA``: standard deviation of one observation, or of the NDVI itself.
     tile : int, optional
-        Side of a tile in pixels; chosen by memory when not given. It does not change the answer.
+        Side of a tile in pixels; chosen to limit memory when not given. It does not change the result.
     progress : callable, optional
-        Called with (tiles done, tiles in all).
+        Called with (tiles done, total number of tiles).
 
     Returns
     -------
     xarray.DataArray
-        float32, dims ``(t, bands, y, x)``, bands ``NDVI`` (-0.2..1) and ``NDVI_SIGMA``, coordinates and CRS of the
-        cube kept. NaN where a pixel has no observation at all in the whole cube.
+        float32, dims ``(t, bands, y, x)``, bands ``NDVI`` (-0.2..1) and ``NDVI_SIGMA``, with the
+        coordinates and CRS of the cube. NaN for pixels without any Sentinel-2 observation in the cube.
 
     Raises
     ------
     ContractError
-        The cube breaks the contract.
+        The cube breaks the contract, or ``sigma`` is unknown.
     """
     if sigma not in SIGMA_KINDS:
         raise ContractError(f"sigma is {sigma!r}; expected one of {SIGMA_KINDS}")
@@ -86,7 +87,7 @@ def fill_tile(
     session: ModelSession,
     sigma: str,
 ) -> None:
-    """Write NDVI and sigma of a tile's core into ``out`` (T, 2, H, W); ``observations`` of the tile's reach."""
+    """Write NDVI and sigma of a tile's core into ``out`` (T, 2, H, W); ``obs`` covers the tile's reach."""
     window = part.inside(part.inner, part.reach)
     core = part.inside(part.core, part.inner)
     for days, picked, rows in plan:
@@ -95,7 +96,7 @@ def fill_tile(
 
 
 def checked_cube(cube: xr.DataArray) -> xr.DataArray:
-    """The cube in the contract's order, checked; a lazy one is not read here, tiles are checked when they are."""
+    """The cube, checked, with dims in the order of the contract. Values of a lazy cube are checked per tile."""
     if isinstance(cube, xr.DataArray) and cube.chunks is not None:
         check_layout(cube)
     else:
@@ -106,11 +107,11 @@ def checked_cube(cube: xr.DataArray) -> xr.DataArray:
 def plan_passes(
     obs_days: np.ndarray, grid: TimeGrid, session: ModelSession
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Passes of the network that together give every date asked for.
+    """Passes of the network that together cover every requested date.
 
-    The network steps by ``manifest.step_days``; dates of another step are served by passes shifted against one
-    another. Each entry holds the days of the pass (widened by the network's reach in time as far as there are
-    observations), the positions in it that are wanted, and the rows of the output that they fill.
+    The time step of the network is ``manifest.step_days``; for other dates, several passes are shifted against each
+    other. Each entry holds the days of a pass (widened by the temporal context of the network as far as there are
+    observations), the positions of the requested dates among them, and the rows of the output that they fill.
     """
     step = session.manifest.step_days
     reach = session.manifest.context_steps * step
@@ -143,10 +144,10 @@ def predict_window(
 
 
 def run_widened(session: ModelSession, stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """NDVI and raw scale (T, H, W) of features (C, T, H, W); areas of a few pixels repeat their border.
+    """NDVI and raw scale (T, H, W) of features (C, T, H, W); areas of a few pixels are padded with their edge.
 
-    A single pixel has no neighbours, and the spatial convolutions lean on them: on simulated single pixels that took
-    back nearly all of the gain over linear interpolation.
+    The spatial convolutions depend on neighbouring pixels. Without padding, nearly all of the gain over linear
+    interpolation was lost on simulated single pixels.
     """
     around = [
         (NETWORK_RADIUS_PX, NETWORK_RADIUS_PX) if size < 2 * NETWORK_RADIUS_PX else (0, 0) for size in stack.shape[2:]
@@ -160,7 +161,7 @@ def run_widened(session: ModelSession, stack: np.ndarray) -> tuple[np.ndarray, n
 def label_fused(
     values: np.ndarray, cube: xr.DataArray, grid: TimeGrid, session: ModelSession, sigma: str
 ) -> xr.DataArray:
-    """The answer as a labelled cube on the input's pixels."""
+    """The result as a labelled cube with the coordinates of the input."""
     coords = {name: c for name, c in cube.coords.items() if not {"t", "bands"} & set(c.dims)}
     kept = {name: cube.attrs[name] for name in ("crs", "grid_mapping", "transform") if name in cube.attrs}
     fused = xr.DataArray(

@@ -1,4 +1,4 @@
-"""Find a model by file, folder, MLflow run or registry name. Not part of the UDF bundle."""
+"""Locate a model by file, folder, MLflow run or registry name. Not part of the UDF bundle."""
 
 import os
 from pathlib import Path
@@ -17,19 +17,19 @@ def default_tracking_uri() -> str:
 
 
 def locate_model(reference: str | os.PathLike | None = None, tracking_uri: str | None = None) -> Path:
-    """The model folder, archive or ONNX file that a reference names.
+    """Path of the model folder, archive or ONNX file that a reference names.
 
     Parameters
     ----------
     reference : path or str, optional
-        None: the model that ships with the package. A folder with ``model.onnx`` and ``manifest.json``, the
+        None: the model shipped with the package. A folder with ``model.onnx`` and ``manifest.json``, the
         ``model.onnx`` itself or a ``.zip`` of both; ``run:RUN_ID``; or ``NAME@ALIAS`` / ``NAME/VERSION`` of the MLflow
         model registry (``NAME`` alone means ``NAME@newest``).
 
     Raises
     ------
     ModelNotFoundError
-        Says what was looked for, and where.
+        The message names the reference and where it was searched.
     """
     if reference is None:
         return SHIPPED
@@ -37,8 +37,8 @@ def locate_model(reference: str | os.PathLike | None = None, tracking_uri: str |
     if path.exists():
         return path
     text = str(reference)
-    looks_like_path = text.endswith((".onnx", ".zip")) or text.startswith((".", "~")) or path.is_absolute()
-    if looks_like_path:
+    is_path = text.endswith((".onnx", ".zip")) or text.startswith((".", "~")) or path.is_absolute()
+    if is_path:
         raise ModelNotFoundError(
             f"there is no model {text}; give a folder with model.onnx and manifest.json, a .zip of both, run:ID or a "
             "registered name"
@@ -53,7 +53,7 @@ def _from_mlflow(text: str, uri: str) -> Path:
     database = uri.removeprefix("sqlite:///")
     if uri.startswith("sqlite:///") and not Path(database).exists():
         raise ModelNotFoundError(
-            f"{text!r} is neither a file nor can it be looked up: there is no MLflow store {database}; set "
+            f"{text!r} is not a file, and there is no MLflow store {database} to search for a run or model; set "
             "MLFLOW_TRACKING_URI or give a file"
         )
     mlflow.set_tracking_uri(uri)

@@ -1,4 +1,4 @@
-"""A cached onnxruntime session with its manifest; cheap to ask for again, chunk after chunk."""
+"""Cached onnxruntime sessions with their manifests, shared by all chunks of a process."""
 
 import threading
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ _LOCK = threading.Lock()
 
 @dataclass(frozen=True)
 class ModelSession:
-    """A model ready to run."""
+    """An opened model: onnxruntime session and manifest."""
 
     runner: Any
     manifest: Manifest
 
     def run(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """``features`` float32 (C, T, H, W) -> NDVI and raw Laplace scale, both float32 (T, H, W)."""
+        """Predict NDVI and raw Laplace scale, both float32 (T, H, W), from features, float32 (C, T, H, W)."""
         ndvi, scale = self.runner.run(["ndvi", "scale"], {"features": features[None]})
         return ndvi[0], scale[0]
 
 
 def load_session(path: str | Path, *, threads: int = 1, expected_sha256: str | None = None) -> ModelSession:
-    """Open a model once per process and thread count, and again when its file has changed.
+    """Open a model, once per process and number of threads, and again when its file has changed.
 
     Parameters
     ----------
@@ -37,12 +37,13 @@ def load_session(path: str | Path, *, threads: int = 1, expected_sha256: str | N
     threads : int
         Intra-op threads of onnxruntime; inter-op is 1.
     expected_sha256 : str, optional
-        Hash that the caller insists on.
+        Required hash of ``model.onnx``.
 
     Raises
     ------
     ModelFileError
-        Missing or damaged files, another hash, features that this package does not compute, no usable onnxruntime.
+        Files are missing or damaged, the hash differs, the features do not match this package, or onnxruntime cannot
+        be used.
     """
     key = (str(Path(path).resolve()), threads, _file_stamp(Path(path)))
     with _LOCK:
@@ -59,7 +60,7 @@ def load_session(path: str | Path, *, threads: int = 1, expected_sha256: str | N
 
 
 def _file_stamp(path: Path) -> tuple[int, int] | None:
-    """Time of change and size of the model's file, so that a model exported again to the same place is read again."""
+    """Modification time and size of the model file, so that a model exported again to the same path is reloaded."""
     file = path / MODEL_FILE if path.is_dir() else path
     if not file.is_file():
         return None
@@ -90,14 +91,14 @@ def open_session(path: Path, threads: int) -> ModelSession:
 
 
 def _import_onnxruntime() -> Any:
-    """onnxruntime, or one sentence on why it cannot be used."""
+    """Import onnxruntime; the error states why it cannot be used and the fix."""
     try:
         import onnxruntime
     except ImportError as error:
         if "onnxruntime_pybind11_state" in str(error):
             raise ModelFileError(
-                "onnxruntime is there but was built for another Python (its compiled part cannot be imported); use the "
-                "dependency archive of this Python version"
+                "onnxruntime is installed but was built for another Python (its compiled part cannot be imported); use "
+                "the dependency archive of this Python version"
             ) from error
         raise ModelFileError(
             f"onnxruntime cannot be imported ({error}); add the dependency archive to the job option "

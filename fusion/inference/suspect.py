@@ -5,15 +5,14 @@ import xarray as xr
 
 from fusion.contract import NDVI, NDVI_SIGMA, S2NDVI, ContractError
 
-THRESHOLD = 2.5  # standard deviations of an observation below the fused NDVI
-TOLERANCE_PX = 0.05  # share of a pixel by which coordinates may differ: float32 rounds UTM northings by up to 0.25 m
+THRESHOLD = 2.5  # standard deviations of one observation below the fused NDVI
+TOLERANCE_PX = 0.05  # tolerance of coordinates, share of a pixel: float32 rounds UTM northings by up to 0.25 m
 
 
 def suspect_observations(cube: xr.DataArray, fused: xr.DataArray, *, threshold: float = THRESHOLD) -> xr.DataArray:
     """Flag observations that lie far below the fused NDVI of their date.
 
-    Cloud, haze and cloud shadow that the mask missed lower NDVI, so only one side is tested. Nothing is removed: the
-    caller decides.
+    Undetected cloud, haze and cloud shadow lower NDVI, so only low values are tested. No observation is removed.
 
     Parameters
     ----------
@@ -22,7 +21,7 @@ def suspect_observations(cube: xr.DataArray, fused: xr.DataArray, *, threshold: 
     fused : xarray.DataArray
         Its fused series with ``sigma="observation"``, on a grid that covers the observations to be tested.
     threshold : float
-        Standard deviations of an observation.
+        Distance below the fused NDVI in standard deviations of one observation.
 
     Returns
     -------
@@ -33,11 +32,12 @@ def suspect_observations(cube: xr.DataArray, fused: xr.DataArray, *, threshold: 
     Raises
     ------
     ContractError
-        ``fused`` was made with the sigma of the clean signal, or on other pixels: coordinates may differ by 5 % of
-        a pixel, as rounding leaves them.
+        ``fused`` was made with ``sigma="ndvi"``, or has other pixels: coordinates may differ by 5 % of a pixel
+        (rounding).
     """
     if fused.attrs.get("sigma_of", "observation") != "observation":
-        raise ContractError(f"fused has sigma of {fused.attrs['sigma_of']!r}; fuse again with sigma='observation'")
+        seen = fused.attrs["sigma_of"]
+        raise ContractError(f"fused was made with sigma={seen!r}; fuse again with sigma='observation'")
     for axis in ("y", "x"):
         fused = _on_pixels_of(cube, fused, axis)
     obs = cube.sel(bands=S2NDVI, drop=True).transpose("t", "y", "x")
@@ -57,7 +57,7 @@ def suspect_observations(cube: xr.DataArray, fused: xr.DataArray, *, threshold: 
 
 
 def _on_pixels_of(cube: xr.DataArray, fused: xr.DataArray, axis: str) -> xr.DataArray:
-    """``fused`` with the very coordinates of ``cube`` along an axis, since xarray joins by equality."""
+    """``fused`` with exactly the coordinates of ``cube`` along an axis, since xarray joins by equality."""
     if fused.sizes[axis] != cube.sizes[axis]:
         raise ContractError(f"fused has {axis}={fused.sizes[axis]}, the cube {cube.sizes[axis]}; use the same pixels")
     if axis not in cube.coords:
@@ -70,6 +70,6 @@ def _on_pixels_of(cube: xr.DataArray, fused: xr.DataArray, axis: str) -> xr.Data
             raise ContractError(
                 f"fused runs from {axis}={there[0]:.10g} to {there[-1]:.10g}, the cube from {here[0]:.10g} to "
                 f"{here[-1]:.10g}; at most {allowed:.3g} apart are the same pixels; fuse this very cube, or sort and "
-                "align both alike"
+                "align both in the same way"
             )
     return fused.assign_coords({axis: cube[axis].values})

@@ -1,1 +1,1 @@
-"""The networks and their losses; torch only."""
+"""Generator, discriminator and their losses; requires torch only."""

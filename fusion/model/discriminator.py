@@ -1,4 +1,4 @@
-"""A patch discriminator on space and time, conditioned on what the generator was told."""
+"""A patch discriminator over space and time, conditioned on features of the generator."""
 
 import torch
 from torch import Tensor, nn
@@ -8,10 +8,17 @@ from fusion.contract import NDVI_CENTRE, NDVI_UNIT
 
 
 class PatchDiscriminator(nn.Module):
-    """Judges overlapping patches of an NDVI series; 3-D convolutions, spectrally normalised except for the last.
+    """Rates overlapping patches of an NDVI series with 3-D convolutions, spectrally normalised except for the last.
 
-    The candidate enters as its difference from the linear interpolation and as spatial gradients, so that texture is
-    judged and not the level. ``conditions`` are feature channels (radar change, coarse change, observation distances).
+    Input channels are the NDVI, its difference from the linear interpolation and its spatial gradients, which
+    emphasise texture over level, and the conditions.
+
+    Parameters
+    ----------
+    conditions : int
+        Number of feature channels used as conditions (radar change, coarse change, distance to observations).
+    width : int
+        Channels of the first convolution.
     """
 
     def __init__(self, conditions: int, width: int = 16) -> None:
@@ -24,11 +31,11 @@ class PatchDiscriminator(nn.Module):
             padding = ((kernel[0] - 1) // 2, (kernel[1] - 1) // 2, (kernel[2] - 1) // 2)
             layers.append(spectral_norm(nn.Conv3d(widths[i], widths[i + 1], kernel, stride, padding)))
             layers.append(nn.LeakyReLU(0.2))
-        layers.append(nn.Conv3d(widths[-1], 1, 1))  # free to scale: normalised as well, the logits hardly moved
+        layers.append(nn.Conv3d(widths[-1], 1, 1))  # not normalised: logits hardly changed otherwise
         self.layers = nn.Sequential(*layers)
 
     def forward(self, ndvi: Tensor, linear: Tensor, conditions: Tensor) -> Tensor:
-        """``ndvi`` and ``linear`` are (B, T, H, W), ``conditions`` (B, K, T, H, W); gives logits (B, 1, t, h, w)."""
+        """``ndvi`` and ``linear`` are (B, T, H, W), ``conditions`` (B, K, T, H, W); returns logits (B, 1, t, h, w)."""
         right = torch.nn.functional.pad(ndvi.diff(dim=-1), (0, 1))
         down = torch.nn.functional.pad(ndvi.diff(dim=-2), (0, 0, 0, 1))
         views = torch.stack(

@@ -1,18 +1,18 @@
-"""The generator: features in, a residual over linear interpolation and its uncertainty out, every date at once."""
+"""The generator: predicts NDVI, as a residual to linear interpolation, and its uncertainty for all dates at once."""
 
 import torch
 from torch import Tensor, nn
 
 from fusion.contract import NDVI_CENTRE, NDVI_MAX, NDVI_MIN, NDVI_UNIT
 
-SCALE_MIN = 0.003  # smallest Laplace scale of NDVI the network may claim
-SCALE_START = 0.05
+SCALE_MIN = 0.003  # lower limit of the predicted Laplace scale, NDVI
+SCALE_START = 0.05  # NDVI; the predicted scale is SCALE_MIN + SCALE_START * softplus(output)
 
 
 class TemporalBlock(nn.Module):
     """Residual block: dilated convolution over time, optionally a depthwise 3 x 3 over space, 1 x 1 mixing.
 
-    Works on (B, C, T, H, W) folded to (B, C, T, H * W), so that time is an image axis and every kernel is 2-D.
+    Works on (B, C, T, H, W) reshaped to (B, C, T, H * W), so that time is an image axis and every kernel is 2-D.
     """
 
     def __init__(self, width: int, dilation: int, *, spatial: bool, kernel: int = 5) -> None:
@@ -26,7 +26,7 @@ class TemporalBlock(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, size: tuple[int, int, int, int]) -> Tensor:
-        """``x`` is (B, C, T, H * W); ``size`` is (B, T, H, W)."""
+        """``x`` and the result are (B, C, T, H * W); ``size`` is (B, T, H, W)."""
         batch, time, height, width = size
         h = torch.relu(self.temporal(x))
         if self.spatial is not None:
@@ -37,7 +37,7 @@ class TemporalBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """Fuses the three sensors into NDVI at every date of the window.
+    """Predicts NDVI and its uncertainty at every date of the window from the features of the three sensors.
 
     Parameters
     ----------
@@ -46,9 +46,9 @@ class Generator(nn.Module):
     width : int
         Channels of the trunk.
     dilations : sequence of int
-        One residual block each, with this dilation in time steps.
+        Dilation of each residual block, in time steps.
     spatial_every : int
-        Every n-th block looks at the 3 x 3 neighbours.
+        Every n-th block includes a 3 x 3 convolution over space.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class Generator(nn.Module):
 
     @property
     def spatial_radius_px(self) -> int:
-        """How far in pixels the answer depends on its neighbours' features."""
+        """Spatial radius of the receptive field, pixels."""
         return sum(isinstance(block, TemporalBlock) and block.spatial is not None for block in self.blocks)
 
     @property
     def temporal_radius_steps(self) -> int:
-        """How far in time steps the answer depends on other dates' features."""
+        """Temporal radius of the receptive field, time steps."""
         return sum(2 * block.temporal.dilation[0] for block in self.blocks if isinstance(block, TemporalBlock))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,11 +83,12 @@ class Generator(nn.Module):
         Parameters
         ----------
         features : Tensor (B, C, T, H, W)
+            Channel 0 is the linear interpolation in network units.
 
         Returns
         -------
         ndvi : Tensor (B, T, H, W), clipped to the physical range.
-        scale : Tensor (B, T, H, W), Laplace scale of its error against clean NDVI, uncalibrated.
+        scale : Tensor (B, T, H, W), uncalibrated Laplace scale of its error against the NDVI itself.
         """
         batch, channels, time, height, width = features.shape
         size = (batch, time, height, width)

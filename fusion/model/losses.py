@@ -5,12 +5,12 @@ from torch import Tensor
 
 
 def gap_weights(gap_days: Tensor, floor: float = 0.4, per_days: float = 40.0, cap_days: float = 60.0) -> Tensor:
-    """Weight of a pixel-date: more where the nearest observation is far, since interpolation already does the rest."""
+    """Weight of a pixel-date: larger far from the nearest observation, where linear interpolation is poor."""
     return floor + gap_days.clamp(max=cap_days) / per_days
 
 
 def masked_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean; 0 (with a gradient path) when every weight is 0."""
+    """Weighted mean; 0, still differentiable, when every weight is 0."""
     return (values * weights).sum() / weights.sum().clamp(min=1e-6)
 
 
@@ -20,7 +20,7 @@ def l1_loss(ndvi: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 
 
 def laplace_nll(ndvi: Tensor, scale: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-    """Negative log-likelihood of a Laplace error with the predicted scale (without its constant)."""
+    """Negative log-likelihood of a Laplace error with the predicted scale (constant omitted); trains the scale only."""
     return masked_mean((ndvi.detach() - target).abs() / scale + torch.log(scale), weights)
 
 
@@ -35,7 +35,7 @@ def gradient_loss(ndvi: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 
 
 def patch_weights(chosen: Tensor, logits: Tensor) -> Tensor:
-    """Share of the chosen pixel-dates (B, T, H, W) in each patch of the discriminator, of the shape of ``logits``."""
+    """Share of the chosen pixel-dates (B, T, H, W) in each patch of the discriminator, shaped like ``logits``."""
     steps, height, width = logits.shape[2:]
     return torch.nn.functional.adaptive_avg_pool3d(chosen[:, None].to(logits.dtype), (steps, height, width))
 
@@ -46,14 +46,14 @@ def hinge_discriminator(real: Tensor, fake: Tensor, weights: Tensor) -> Tensor:
 
 
 def hinge_generator(fake: Tensor, weights: Tensor) -> Tensor:
-    """What the generator minimises against the hinge discriminator."""
+    """Adversarial loss of the generator against the hinge discriminator: the negative weighted mean of its logits."""
     return masked_mean(-fake, weights)
 
 
 def r1_penalty(real_logits: Tensor, real: Tensor) -> Tensor:
-    """Squared gradient of the discriminator at real samples, mean over pixels; Mescheder et al. 2018, arXiv:1801.04406.
+    """R1 penalty: squared gradient of the discriminator at real samples; Mescheder et al. 2018, arXiv:1801.04406.
 
-    The mean keeps the penalty of a patch discriminator the same for crops of any size.
+    The mean over pixels makes the penalty of a patch discriminator independent of the crop size.
     """
     (gradient,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
     return gradient.pow(2).mean()

@@ -1,1 +1,1 @@
-"""Smoothing of NDVI series and season parameters."""
+"""Smoothing of NDVI series, and season dates and parameters."""

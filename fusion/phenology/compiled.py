@@ -1,4 +1,4 @@
-"""Numba where it is importable, plain numpy elsewhere: kernels are compiled on first use and never at import."""
+"""Optional numba: kernels are compiled on first use, never at import; callers use numpy where numba is missing."""
 
 import logging
 from collections.abc import Callable
@@ -10,22 +10,22 @@ _log = logging.getLogger(__name__)
 
 
 def compiled_kernel(function: Callable, *, helpers: tuple = (), use_numba: bool | None = None) -> Callable | None:
-    """The numba-compiled twin of a loop kernel, or None where the caller takes its numpy path.
+    """The numba-compiled version of a loop kernel, or None where the caller is to use its numpy version.
 
     Parameters
     ----------
     function : callable
         Plain Python over arrays and scalars that numba's nopython mode understands.
     helpers : tuple
-        Functions that it calls, of the same module; those called by other helpers first. A pair (name, function)
-        replaces the function of that name by a scalar twin.
+        Functions of the same module that it calls; those called by other helpers first. A pair (name, function)
+        replaces the function of that name by a scalar version.
     use_numba : bool, optional
-        True demands numba, False forbids it, None (default) takes it when it is installed.
+        True requires numba, False disables it, None (default) uses it if it is installed.
 
     Raises
     ------
     ImportError
-        ``use_numba=True`` and numba is not installed.
+        ``use_numba=True`` and numba cannot be imported.
     """
     if use_numba is False:
         return None
@@ -38,11 +38,11 @@ def compiled_kernel(function: Callable, *, helpers: tuple = (), use_numba: bool 
 
 
 def _jit_or_none(function: Callable, helpers: tuple) -> Callable | None:
-    """Compile lazily with numba; source that was exec'd (a UDF) has no file to cache beside and is not cached."""
+    """Compile with numba on first call; code without a source file (a UDF) is not cached on disk."""
     try:
         import numba
-    except Exception as error:  # an ABI mismatch raises other errors than ImportError
-        _log.info("numba is not usable (%s); the numpy path is taken", error)
+    except Exception as error:  # an ABI mismatch raises errors other than ImportError
+        _log.info("numba cannot be used (%s); falling back to numpy", error)
         return None
     compiled = partial(
         numba.jit, nopython=True, nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz", "reassoc"}
@@ -54,12 +54,12 @@ def _jit_or_none(function: Callable, helpers: tuple) -> Callable | None:
     function = _with_globals(function, names)
     try:
         return compiled(function, cache=True)
-    except RuntimeError:  # "no locator available": nowhere to cache
+    except RuntimeError:  # "no locator available": no place for the cache
         return compiled(function)
 
 
 def _with_globals(function: Callable, names: dict) -> Callable:
-    """The same function looking up its globals elsewhere, so that compiled helpers stand in for plain ones."""
-    twin = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
-    twin.__module__, twin.__qualname__ = function.__module__, function.__qualname__
-    return twin
+    """A copy of the function with other globals, so that it calls the compiled helpers."""
+    copy = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
+    copy.__module__, copy.__qualname__ = function.__module__, function.__qualname__
+    return copy

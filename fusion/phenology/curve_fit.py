@@ -1,4 +1,4 @@
-"""From observations of one block of pixels to fitted seasons: axis, detection curve, robust double-logistic fit."""
+"""Fit the seasons of a block of pixels: regular axis, detection curve, robust double-logistic fit."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,23 +11,20 @@ from fusion.phenology.settings import SeasonSettings
 from fusion.phenology.whittaker import difference_penalty, robust_weights, whittaker
 
 FUSED_LAMBDA = 20.0  # smoothness of the detection curve on a 5-day axis: half power at a period of 66 d
-OBS_LAMBDA = 30.0  # the same for noisy, gappy observations: 74 d
-ROBUST_PASSES = 2  # reweighting passes of the detection curve of observations, against undetected clouds
-MIN_OBS = 5
+OBS_LAMBDA = 30.0  # the same for single observations (noise, gaps): 74 d
+ROBUST_PASSES = 2  # reweighting passes for single observations, against undetected clouds
+MIN_OBS = 5  # per series
 ERROR_DAYS = 14.0  # correlation time of the errors of a fused series (rho = 0.7 at 5 d)
-TUKEY = 4.0  # standard deviations beyond which an observation has no weight
-ROBUST_ROUNDS = 4  # robust rounds
-SCALE_OBS = 4.0  # the assumed error of an observation counts like so many residuals
-FOLLOWS = (
-    0.04,
-    0.12,
-)  # a curve follows the observations while their scatter stays below 0.04 + 12 % of its rise
-MISFIT = 3.0  # weighted squared residual per sample beyond which a fused series is fitted robustly too
+TUKEY = 4.0  # standard deviations beyond which an observation has weight 0 (biweight)
+ROBUST_ROUNDS = 4  # reweighted fits
+SCALE_OBS = 4.0  # weight of the assumed error of an observation, as a number of residuals
+FOLLOWS = (0.04, 0.12)  # a fit is accepted while the scatter is below 0.04 NDVI + 12 % of the rise
+MISFIT = 3.0  # weighted squared residual per sample above which a fused series is fitted robustly too
 
 
 @dataclass(frozen=True)
 class RegularAxis:
-    """Regular axis that holds all dates: ``first + step * k``, and the position of every date on it."""
+    """Regular axis ``first + step * k`` that contains all dates, and the position of every date on it."""
 
     first: int
     step: int
@@ -42,19 +39,19 @@ class RegularAxis:
 
 @dataclass(frozen=True)
 class FittedSeasons:
-    """One row a season; windows and parameters count from the window's first sample."""
+    """One row per season; times in the parameters count from the first sample of its window."""
 
     pixel: np.ndarray  # (M,)
     window: np.ndarray  # (M, 2) samples, inclusive
-    open_edge: np.ndarray  # (M, 2) bool, the window ends at the series' edge
-    theta: np.ndarray  # (M, 7)
-    chol: np.ndarray  # (M, 7, 7)
-    error: np.ndarray  # (M,) NDVI, standard deviation of an observation
-    follows: np.ndarray  # (M,) bool, the curve follows the observations
+    open_edge: np.ndarray  # (M, 2) bool, the window begins or ends at the edge of the series
+    theta: np.ndarray  # (M, 7), parameters of double_logistic.py
+    chol: np.ndarray  # (M, 7, 7), lower Cholesky factor of the inverse covariance
+    error: np.ndarray  # (M,) standard deviation of one observation, NDVI
+    follows: np.ndarray  # (M,) bool, the curve follows the observations (see FOLLOWS)
 
 
 def regular_axis(days: np.ndarray) -> RegularAxis:
-    """The coarsest regular axis through all (sorted) dates."""
+    """The coarsest regular axis that contains all (sorted) dates."""
     gaps = np.diff(days)
     step = int(np.gcd.reduce(gaps[gaps > 0])) if (gaps > 0).any() else 1
     position = (days - days[0]) // step
@@ -62,7 +59,7 @@ def regular_axis(days: np.ndarray) -> RegularAxis:
 
 
 def place_obs(axis: RegularAxis, values: np.ndarray, sigma: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """Values (N, length) on the axis, NaN = missing, and their sigma; observations of one day become their mean."""
+    """Values (N, length) on the axis, NaN = missing, and their sigma; observations of one day are averaged."""
     if axis.length == values.shape[1] and (np.diff(axis.position) == 1).all():
         return np.ascontiguousarray(values), None if sigma is None else np.ascontiguousarray(sigma)
     seen = np.isfinite(values)
@@ -76,7 +73,7 @@ def place_obs(axis: RegularAxis, values: np.ndarray, sigma: np.ndarray | None) -
 
 
 def detection_curve(axis: RegularAxis, obs: np.ndarray, fused: bool, use_numba: bool | None) -> np.ndarray:
-    """Smooth, gap-free curve (N, length); flat outside a pixel's first and last observation; all NaN without any."""
+    """Smooth, gap-free curve (N, length); constant before a pixel's first and after its last observation."""
     per_step = len(np.unique(axis.position)) / axis.length
     lam = (FUSED_LAMBDA if fused else OBS_LAMBDA) * (5.0 / axis.step) ** 4 * per_step
     if fused and np.isfinite(obs).all() and axis.length > 2:
@@ -94,7 +91,7 @@ def detection_curve(axis: RegularAxis, obs: np.ndarray, fused: bool, use_numba: 
 
 @lru_cache(maxsize=8)
 def _smoother_matrix(length: int, lam: float) -> np.ndarray:
-    """Whittaker smoothing of a gap-free series as one symmetric matrix."""
+    """Whittaker smoothing of a gap-free series as a symmetric matrix (length, length)."""
     bands = lam * difference_penalty(length, 2)
     matrix = np.diag(1.0 + bands[0])
     for k in (1, 2):
@@ -103,9 +100,13 @@ def _smoother_matrix(length: int, lam: float) -> np.ndarray:
 
 
 def find_seasons(curve: np.ndarray, slots: int, settings: SeasonSettings) -> tuple:
-    """Seasons as rows (pixel, left, peak, right), swing and top of every curve, and whether an edge cuts it.
+    """Find the seasons of detection curves (N, length).
 
-    Peaks on the very edge are dropped.
+    Returns
+    -------
+    rows : (pixel, left, peak, right), each int (M,); see :func:`fusion.phenology.detection.detect_seasons`.
+    swing, top : range and maximum of every curve, (N,).
+    cut : two bool (N,): a peak on the first or last samples was dropped.
     """
     valid = np.isfinite(curve[:, 0])
     safe = curve if valid.all() else np.where(valid[:, None], curve, 0.0)
@@ -131,7 +132,7 @@ def fit_seasons(
     rows: tuple,
     settings: SeasonSettings,
 ) -> FittedSeasons:
-    """Fit a double logistic to every season found on the detection curve."""
+    """Fit a double logistic to every season found on the detection curve ``curve`` (N, length)."""
     pixel, left, peak, right = rows
     step, use_numba = float(axis.step), settings.use_numba
     window, start = first_guess(curve, pixel, left, peak, right, step, use_numba=use_numba)
@@ -160,7 +161,7 @@ def fit_seasons(
 
 
 def _window_values(obs, sigma, pixel, window, settings) -> tuple[np.ndarray, np.ndarray]:
-    """Observations (0 where missing) and sigma (infinite where missing or outside) of every window, (M, L)."""
+    """Observations (0 where missing) and sigma (infinite where missing or outside) per window, (M, L)."""
     length = int((window[:, 1] - window[:, 0]).max(initial=0)) + 1
     at = np.minimum(window[:, :1] + np.arange(length), obs.shape[1] - 1)
     z = obs[pixel[:, None], at].astype(float)
@@ -171,7 +172,7 @@ def _window_values(obs, sigma, pixel, window, settings) -> tuple[np.ndarray, np.
 
 
 def _robust_fit(z, spread, window, theta, rho, floor, step: float, use_numba: bool | None) -> tuple:
-    """Reweighted fit (Tukey's biweight on residuals over a per-season scale); returns also the scale of the errors."""
+    """Iteratively reweighted fit (Tukey's biweight, scale per season); also returns that scale of the errors."""
     t = step * np.arange(z.shape[1])
     seen = np.isfinite(spread)
     count, rows = seen.sum(1), np.arange(len(z))
@@ -189,7 +190,7 @@ def _robust_fit(z, spread, window, theta, rho, floor, step: float, use_numba: bo
 
 
 def _robust_scale(u: np.ndarray, seen: np.ndarray, count: np.ndarray, floor: float) -> np.ndarray:
-    """Robust standard deviation of weighted residuals, from their median size, shrunk to 1 where they are few."""
+    """Robust standard deviation of weighted residuals, from their median size, shrunk towards 1 if there are few."""
     ordered = np.sort(np.where(seen, u, np.inf), axis=1)
     middle = np.take_along_axis(ordered, np.maximum(count // 2, 0)[:, None], axis=1)[:, 0]
     middle = np.where(np.isfinite(middle), middle, 1.0)
@@ -198,5 +199,5 @@ def _robust_scale(u: np.ndarray, seen: np.ndarray, count: np.ndarray, floor: flo
 
 
 def fitted_curve(t: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    """Double-logistic values (M, len(t))."""
+    """Double-logistic curves of ``theta`` (M, 7) at times ``t``, (M, len(t))."""
     return double_logistic(t[:, None], theta).T

@@ -1,8 +1,8 @@
-"""Season parameters of any daily curve, by any method: slower than the closed forms, and their test.
+"""Season parameters of daily curves, by any method: slower than the closed forms of ``fit_metrics.py``.
 
 Methods: White et al. 1997 (relative amplitude), first derivative and maximum curvature as in phenopix (Filippa et al.
 2016), Zhang et al. 2003 (rate of change of curvature), Gu et al. 2009 (tangent of the steepest slope on the base line),
-median slope as in phenolopy. All work on one row a season, NaN outside its window, one column a day.
+median slope as in phenolopy. All work on one row per season, NaN outside its window, and one column per day.
 """
 
 import numpy as np
@@ -15,16 +15,18 @@ from fusion.phenology.settings import SeasonSettings
 def curve_metrics(
     curve: np.ndarray, open_edge: np.ndarray, level_sigma: np.ndarray, settings: SeasonSettings
 ) -> dict[str, np.ndarray]:
-    """Parameters of every season, dates in days since the first column.
+    """Parameters of every season, (M,) each; dates in days since the first column.
 
     Parameters
     ----------
     curve : ndarray, (M, D)
         Daily values, NaN before and after the season's window.
     open_edge : bool ndarray, (M, 2)
-        The window's begin or end is that of the series.
+        The window begins or ends at the edge of the series.
     level_sigma : ndarray, (M,)
         Standard deviation of the curve's values, NDVI.
+    settings : SeasonSettings
+        Method and thresholds.
     """
     rows, day = np.arange(len(curve)), np.arange(curve.shape[1])
     inside = np.isfinite(curve)
@@ -60,7 +62,7 @@ def curve_metrics(
 
 
 def _edge_rest(curve, slopes, begin, end, ampl) -> tuple[np.ndarray, np.ndarray]:
-    """Share of the amplitude that the flank would still fall within 30 days beyond the window's ends."""
+    """Share of the amplitude by which each flank would still fall within 30 days beyond the window."""
     rows = np.arange(len(curve))
     first = np.maximum(slopes[rows, np.minimum(begin + 1, end)], 0.0) * 30 / ampl
     last = np.maximum(-slopes[rows, np.maximum(end - 1, begin)], 0.0) * 30 / ampl
@@ -68,7 +70,7 @@ def _edge_rest(curve, slopes, begin, end, ampl) -> tuple[np.ndarray, np.ndarray]
 
 
 def _vertex(curve: np.ndarray, peak: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sub-day position and height of an extremum, by the parabola through it and its neighbours."""
+    """Sub-day position and height of an extremum, from the parabola through it and its neighbours."""
     rows, last = np.arange(len(curve)), curve.shape[1] - 1
     a, b, c = (curve[rows, np.clip(peak + k, 0, last)] for k in (-1, 0, 1))
     bend = a - 2 * b + c
@@ -85,7 +87,7 @@ def _second_difference(curve: np.ndarray) -> np.ndarray:
 
 
 def _value_at(curve: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Linear interpolation at one time a row; NaN for a NaN time."""
+    """Linear interpolation at one time per row; NaN for a NaN time."""
     left = np.clip(np.nan_to_num(np.floor(t)).astype(np.int64), 0, max(curve.shape[1] - 2, 0))
     rows, share = np.arange(len(curve)), t - left
     right = np.minimum(left + 1, curve.shape[1] - 1)
@@ -108,7 +110,7 @@ def _integral(curve: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndar
 
 
 def _outward(curve, peak, side_mask, level, way) -> np.ndarray:
-    """First time, going outward from the peak, at which the curve falls to ``level``; NaN if it never does."""
+    """First time outward from the peak at which the curve falls to ``level``; NaN if it never does."""
     day, rows, last = np.arange(curve.shape[1]), np.arange(len(curve)), curve.shape[1] - 1
     under = side_mask & (curve <= level[:, None]) & (day != peak[:, None])
     j = last - under[:, ::-1].argmax(1) if way < 0 else under.argmax(1)
@@ -138,12 +140,12 @@ def by_level(curve, slopes, peak, before, after, lows, ampl, settings):
 
 
 def by_first_derivative(curve, slopes, peak, before, after, lows, ampl, settings):
-    """Steepest rise and steepest fall."""
+    """Dates of the steepest rise and the steepest fall."""
     return _best(slopes, before), _best(-slopes, after)
 
 
 def by_max_curvature(curve, slopes, peak, before, after, lows, ampl, settings):
-    """Largest curvature between trough and steepest rise, and between steepest fall and trough."""
+    """Dates of the largest curvature between trough and steepest rise, and between steepest fall and trough."""
     day = np.arange(curve.shape[1])
     up, down = by_first_derivative(curve, slopes, peak, before, after, lows, ampl, settings)
     bend = _second_difference(curve) / (1 + slopes**2) ** 1.5
@@ -159,7 +161,7 @@ def by_zhang(curve, slopes, peak, before, after, lows, ampl, settings):
 
 
 def by_gu(curve, slopes, peak, before, after, lows, ampl, settings):
-    """Where the tangents of the steepest slopes meet the base line on either side."""
+    """Dates at which the tangents of the steepest slopes meet the base line on either side."""
     up, down = by_first_derivative(curve, slopes, peak, before, after, lows, ampl, settings)
     return (
         up - (_value_at(curve, up) - lows[0]) / _value_at(slopes, up),
@@ -168,7 +170,7 @@ def by_gu(curve, slopes, peak, before, after, lows, ampl, settings):
 
 
 def by_median_slope(curve, slopes, peak, before, after, lows, ampl, settings):
-    """First day of green-up, last of senescence, as steep as the median of its flank (10 to 90 % of its height)."""
+    """First day of green-up and last of senescence at least as steep as the median of the flank (10 to 90 %)."""
     out = []
     for side, low, sign in ((before, lows[0], 1.0), (after, lows[1], -1.0)):
         share = (curve - low[:, None]) / ampl[:, None]
@@ -193,6 +195,6 @@ RULES = {
 
 
 def check_curve_method(method: str) -> None:
-    """Refuse a method that has no rule for a daily curve."""
+    """Refuse a method that has no rule for daily curves."""
     if method not in RULES:
         raise ContractError(f"method is {method!r}; expected one of {', '.join(RULES)} for a fitted curve")

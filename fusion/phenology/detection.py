@@ -1,28 +1,28 @@
-"""Where the seasons of a smooth curve lie: peaks and troughs by a swing threshold, any number, no tuning per pixel.
+"""Detect the seasons of a smooth curve: peaks and troughs that exceed a threshold, any number per series.
 
-A turning point counts once the curve has moved away from it by more than the swing ``delta`` of that pixel; ripples
-below it are noise. One pass over time, forwards, so the calendar year plays no part.
+A turning point counts once the curve has moved away from it by more than the threshold ``delta`` of that pixel;
+smaller variations are noise. One pass forward in time, independent of calendar years.
 """
 
 import numpy as np
 
 from fusion.phenology.compiled import compiled_kernel
 
-FLAT_SHARE = 0.1  # a season's window is extended over neighbouring samples this close to its trough
-BLUR_DAYS = 8.2  # what the detection curve adds, in squares, to the time constant of a logistic edge
+FLAT_SHARE = 0.1  # share of the amplitude; windows include neighbouring samples this close to the trough
+BLUR_DAYS = 8.2  # widening of a logistic edge by the detection curve, added to its time constant in quadrature
 
 
 def detect_seasons(
     curve: np.ndarray, delta: np.ndarray, slots: int, *, use_numba: bool | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Peaks with the troughs beside them.
+    """Find the peaks, with the troughs before and after them.
 
     Parameters
     ----------
     curve : ndarray, (N, G)
-        One series a row, without NaN.
+        One series per row, without NaN.
     delta : ndarray, (N,)
-        Smallest swing that counts.
+        Smallest rise or fall that counts.
     slots : int
         Largest number of seasons kept per series.
 
@@ -31,7 +31,7 @@ def detect_seasons(
     left, peak, right : int ndarray, (N, slots)
         Sample numbers; -1 = no season. ``left``/``right`` are -1 where the series begins or ends inside the season.
     count : int ndarray, (N,)
-        Seasons found, also those beyond ``slots``.
+        Number of seasons found, including those beyond ``slots``.
     """
     shape = (len(curve), slots)
     left, peak, right = (np.full(shape, -1, np.int32) for _ in range(3))
@@ -42,7 +42,7 @@ def detect_seasons(
 
 
 def _detect_kernel(curve, delta, left, peak, right, count):
-    """Scalar pass for numba."""
+    """Loop version for numba."""
     slots = left.shape[1]
     for n in range(curve.shape[0]):
         high = low = curve[n, 0]
@@ -72,7 +72,7 @@ def _detect_kernel(curve, delta, left, peak, right, count):
 
 
 def _detect_numpy(curve, delta, left, peak, right, count):
-    """The same pass for all series at once."""
+    """Numpy version: the same pass for all series at once."""
     slots = left.shape[1]
     high, low = curve[:, 0].copy(), curve[:, 0].copy()
     high_at, low_at = np.zeros(len(curve), np.int32), np.zeros(len(curve), np.int32)
@@ -107,18 +107,21 @@ def first_guess(
     curve: np.ndarray, pixel: np.ndarray, left: np.ndarray, peak: np.ndarray, right: np.ndarray, step: float,
     *, use_numba: bool | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Window and first guess of the double-logistic parameters of every season.
+    """Window of every season, and start values of its double-logistic parameters.
 
     Parameters
     ----------
     curve : ndarray, (N, G)
+        One series per row.
     pixel, left, peak, right : int ndarray, (M,)
-        The seasons; ``left``/``right`` may be -1 (series' edge).
+        The seasons; ``left``/``right`` are -1 at the edge of the series.
+    step : float
+        Days between samples.
 
     Returns
     -------
     window : int ndarray, (M, 2)
-        First and last sample, both inclusive: trough to trough, and over the flat ground beyond.
+        First and last sample, both inclusive: trough to trough, plus the flat part beyond.
     theta : ndarray, (M, 7)
         Parameters in days since the window's first sample.
     """
@@ -129,7 +132,7 @@ def first_guess(
 
 
 def _guess_kernel(curve, pixel, left, peak, right, step, window, theta):
-    """Scalar pass for numba."""
+    """Loop version for numba."""
     last = curve.shape[1] - 1
     for m in range(len(pixel)):
         c, top = curve[pixel[m]], peak[m]
@@ -180,7 +183,7 @@ def _guess_kernel(curve, pixel, left, peak, right, step, window, theta):
 
 
 def _guess_numpy(curve, pixel, left, peak, right, step, window, theta):
-    """The same for all seasons at once."""
+    """Numpy version: the same for all seasons at once."""
     c, rows = curve[pixel], np.arange(len(pixel))
     last, index = curve.shape[1] - 1, np.arange(curve.shape[1])
     top = c[rows, peak]

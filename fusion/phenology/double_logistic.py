@@ -1,8 +1,8 @@
-"""Double-logistic season curve, fitted to many seasons at once by penalised Gauss-Newton.
+"""Double-logistic season curves, fitted to many seasons at once by penalised Gauss-Newton iterations.
 
-Curve (Beck et al. 2006, Remote Sensing of Environment 100, 321, with a base of its own on each side):
+Curve (Beck et al. 2006, Remote Sensing of Environment 100, 321, with a separate base on each side):
 ``y(t) = base + rise * S((t - t1) / k1) - (rise - shift) * S((t - t2) / k2)``, S the logistic function. Parameters are
-held as columns ``base, rise, shift, t1, log k1, t2, log k2``; times in days since the first sample of the season.
+stored as columns ``base, rise, shift, t1, log k1, t2, log k2``; times in days since the first sample of the season.
 """
 
 import numpy as np
@@ -19,17 +19,17 @@ from fusion.phenology.double_logistic_kernel import (
 )
 
 COLUMNS = 7
-LOG_K_MIN, LOG_K_MAX = float(np.log(1.5)), float(np.log(45.0))  # days; from mowing to evergreen forest
-LOG_K_MEAN, LOG_K_SD = float(np.log(11.0)), 0.6  # weak prior: a transition (10 to 90 %) takes about 48 d
+LOG_K_MIN, LOG_K_MAX = float(np.log(1.5)), float(np.log(45.0))  # k in days: from mowing to evergreen forest
+LOG_K_MEAN, LOG_K_SD = float(np.log(11.0)), 0.6  # weak prior of k: a transition (10 to 90 %) takes about 48 d
 SHIFT_SD = 0.1  # NDVI, prior of the difference between both bases
-LEVEL_SD, TIME_SD = 0.5, 60.0  # NDVI and days around the start values; only bind where observations are lacking
+LEVEL_SD, TIME_SD = 0.5, 60.0  # priors around the start values, NDVI and days; matter only without observations
 MAX_STEP = (0.2, 0.3, 0.15, 15.0, 0.5, 15.0, 0.5)  # largest change of a parameter in one iteration
-ITERATIONS = 6  # at most; a season is done once a step gains less than MIN_GAIN
+ITERATIONS = 6  # at most; a season stops once a step gains less than MIN_GAIN
 BLOCK = 2048  # seasons at once in the numpy path
 
 
 def double_logistic(t: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    """The curve at times ``t`` (..., broadcast against one season a column); ``theta`` is (M, 7)."""
+    """The curve at times ``t``, which broadcast against one season per column; ``theta`` is (M, 7)."""
     base, rise, shift, t1, l1, t2, l2 = theta.T
     s1, s2 = _logistic((t - t1) * np.exp(-l1)), _logistic((t - t2) * np.exp(-l2))
     return base + rise * s1 - (rise - shift) * s2
@@ -52,23 +52,27 @@ def fit_double_logistic(
     iterations: int = ITERATIONS,
     use_numba: bool | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Fit every season.
+    """Fit a double logistic to every season.
 
     Parameters
     ----------
-    observations, sigma : ndarray, (N, T)
-        Values on a regular axis and their standard deviation; an observation without finite value and positive, finite
-        sigma is missing.
+    obs, sigma : ndarray, (N, T)
+        Values on a regular axis and their standard deviation, NDVI; values that are not finite, or whose sigma is not
+        positive and finite, are missing.
     pixel : int ndarray, (M,)
         Row of each season.
     window : int ndarray, (M, 2)
         First and last sample of each season, both inclusive.
     start : ndarray, (M, 7)
-        First guess, also the centre of the weak priors of levels and times.
+        Start values, also the centre of the weak priors of levels and times.
     step : float
         Days between samples.
     rho : float
         Correlation of the errors of neighbouring samples (AR(1)); 0 for independent observations.
+    iterations : int
+        Maximum number of iterations.
+    use_numba : bool, optional
+        None uses numba if it is installed.
 
     Returns
     -------
@@ -104,18 +108,18 @@ def fit_double_logistic(
 
 
 def _prior_precision() -> np.ndarray:
-    """Prior precision of each parameter."""
+    """Prior precision (inverse variance) of each parameter, (7,)."""
     sd = [LEVEL_SD, LEVEL_SD, SHIFT_SD, TIME_SD, LOG_K_SD, TIME_SD, LOG_K_SD]
     return 1.0 / np.square(sd)
 
 
 def _limits() -> np.ndarray:
-    """Largest step of each parameter, then prior mean and bounds of log k."""
+    """Largest step of each parameter, then prior mean, minimum and maximum of log k, (10,)."""
     return np.array([*MAX_STEP, LOG_K_MEAN, LOG_K_MIN, LOG_K_MAX])
 
 
 def _whitening(weights: np.ndarray, rho: float) -> tuple[np.ndarray, np.ndarray]:
-    """Factors of a sample and of its predecessor that turn AR(1) errors into independent ones."""
+    """Factors of a sample and its predecessor that whiten AR(1) errors, both shaped like ``weights``."""
     before = np.zeros_like(weights)
     before[:, 1:] = weights[:, :-1]
     paired = (before > 0) & (weights > 0)

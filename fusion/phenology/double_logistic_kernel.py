@@ -1,16 +1,16 @@
-"""The compiled path of the double-logistic fit: loops for numba, twins of the numpy path in ``double_logistic.py``."""
+"""Loops for numba of the double-logistic fit; the numpy version is in ``double_logistic.py``."""
 
 import numpy as np
 
-# A season is done once a step gains less than this of the weighted sum of squares: after a step below 1.7 standard
-# deviations (all parameters together) what is left is below 0.25 of one in 95 % of the seasons of bench_phenology.py.
+# A season stops once a step reduces the weighted sum of squares by less than this: after a step below 1.7 standard
+# deviations (all parameters together) the rest is below 0.25 of one in 95 % of the seasons of bench_phenology.py.
 MIN_GAIN = 3.0
 PAD = 8  # samples per vector of the compiled kernel
 LANES = 8  # seasons solved side by side in the compiled kernel
 
 
 def fit_kernel(obs, sigma, pixel, window, theta, step, rho, iterations, precision, limits, chol, chi2, typical):
-    """For numba: the sums over time season by season (vector code along time), the solves side by side (lanes)."""
+    """Fit all seasons: sums over time per season (vectorised along time), linear solves for several (lanes) at once."""
     lanes, size = LANES, obs.shape[1] + 1 + PAD
     s1, s2, inverse = np.zeros(size), np.zeros(size), np.zeros(size)
     alpha, beta, z = np.zeros((lanes, size)), np.zeros((lanes, size)), np.zeros((lanes, size))
@@ -33,7 +33,7 @@ def fit_kernel(obs, sigma, pixel, window, theta, step, rho, iterations, precisio
         for _ in range(iterations):
             for p in range(n):
                 if going[p] > 0:
-                    length = window[first + p, 1] - window[first + p, 0] + PAD  # whole vectors, weightless end
+                    length = window[first + p, 1] - window[first + p, 0] + PAD  # whole vectors, padded with weight 0
                     length -= length % PAD
                     logistics(length, step, now[3, p], now[4, p], s1)
                     logistics(length, step, now[5, p], now[6, p], s2)
@@ -52,7 +52,7 @@ def fit_kernel(obs, sigma, pixel, window, theta, step, rho, iterations, precisio
 
 
 def load_window(obs, sigma, rho, inverse, alpha, beta, z):
-    """Observations and whitening factors of a window, from position 1 on; returns their number and summed sigma."""
+    """Load observations and whitening factors of a window, from index 1; returns their number and sum of sigma."""
     whiten, seen, total, length = 1.0 / np.sqrt(1.0 - rho * rho), 0.0, 0.0, len(obs)
     for i in range(length):
         value, spread = obs[i], sigma[i]
@@ -72,7 +72,7 @@ def load_window(obs, sigma, rho, inverse, alpha, beta, z):
 
 
 def logistics(length, step, middle, log_k, s):
-    """Logistic function at the samples 1 to ``length``, by four interleaved recursions of its exponential."""
+    """Logistic function at samples 1 to ``length``, by four interleaved recursions of its exponential."""
     rate = np.exp(-log_k)
     grow, e = np.exp(-step * rate), np.exp(min(max(middle * rate, -300.0), 300.0))
     for i in range(1, min(4, length) + 1):
@@ -86,7 +86,7 @@ def logistics(length, step, middle, log_k, s):
 
 
 def normal_equations(length, step, alpha, beta, z, s1, s2, theta, lane, sums):
-    """Normal equations of the whitened curve: all products of the seven columns and the residual (unrolled)."""
+    """Normal equations of the whitened curve: products of the seven columns and the residual, loops unrolled."""
     a00 = a01 = a02 = a03 = a04 = a05 = a06 = a07 = 0.0
     a11 = a12 = a13 = a14 = a15 = a16 = a17 = 0.0
     a22 = a23 = a24 = a25 = a26 = a27 = a33 = a34 = a35 = a36 = a37 = 0.0
@@ -121,7 +121,7 @@ def normal_equations(length, step, alpha, beta, z, s1, s2, theta, lane, sums):
         a66, a67 = a66 + j6 * j6, a67 + j6 * j7
         a77 = a77 + j7 * j7
     f3, f4, f5, f6 = -rise * i1, -rise, fall * i2, fall
-    out = sums[:, lane]  # element by element: a loop over a tuple would be a chain of branches
+    out = sums[:, lane]  # one by one: numba compiles a loop over a tuple to a chain of branches
     out[0], out[1], out[2], out[3], out[4], out[5] = a00, a01, a02, a03 * f3, a04 * f4, a05 * f5
     out[6], out[7], out[8], out[9], out[10], out[11] = a06 * f6, a07, a11, a12, a13 * f3, a14 * f4
     out[12], out[13], out[14], out[15], out[16], out[17] = a15 * f5, a16 * f6, a17, a22, a23 * f3, a24 * f4
@@ -132,7 +132,7 @@ def normal_equations(length, step, alpha, beta, z, s1, s2, theta, lane, sums):
 
 
 def solve_lanes(sums, precision, mean, theta, factor, move, gain):
-    """Add the priors, factorise (rows of the upper triangle, in the order of ``sums``), solve; all lanes together."""
+    """Add the priors, factorise (rows of the upper triangle, ordered as in ``sums``) and solve, for all lanes."""
     for p in range(LANES):
         gain[p] = 0.0
     row = 0
@@ -172,7 +172,7 @@ def solve_lanes(sums, precision, mean, theta, factor, move, gain):
 
 
 def update_season(limits, factor, move, theta, chol):
-    """Take a bounded step and keep the Cholesky factor of one season."""
+    """Apply a bounded step to the parameters of one season and store its Cholesky factor."""
     n = 0
     for j in range(7):
         theta[j] += min(max(move[j], -limits[j]), limits[j])

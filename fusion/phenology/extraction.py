@@ -1,4 +1,4 @@
-"""Season parameters of a block of pixels as plain arrays: detection, fit, dates, counts, one slot a year and season."""
+"""Season parameters as numpy arrays: detection, fit, dates and counts, one slot per year and season."""
 
 from dataclasses import fields, replace
 
@@ -22,9 +22,9 @@ from fusion.phenology.reference import fill_gaps_linear, interpolation_matrix
 from fusion.phenology.settings import FLAGS, VARIABLES, SeasonSettings
 from fusion.phenology.whittaker import robust_weights, whittaker
 
-BLOCK_SAMPLES = 292_000  # pixels times dates at once: 4000 pixels of a 5-daily year, fewer of a longer series
-WATER_MAX = 0.1  # NDVI
-CURVE_LAMBDA = 2500.0  # smoothness of curves that are not fitted, on the daily axis for one observation a day
+BLOCK_SAMPLES = 292_000  # pixels times dates per block: 4000 pixels for a year of 5-day steps
+WATER_MAX = 0.1  # NDVI; a series that stays below is flagged as water
+CURVE_LAMBDA = 2500.0  # smoothness of Whittaker curves, on the daily axis with one observation per day
 LAYERS = (*VARIABLES, "COUNT")
 
 
@@ -36,7 +36,7 @@ def extract_seasons(
     settings: SeasonSettings,
     obs: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
-    """All season layers of many series.
+    """Compute all season layers of many series.
 
     Parameters
     ----------
@@ -45,13 +45,16 @@ def extract_seasons(
     days : int ndarray, (T,)
         Sorted days since 1970-01-01.
     periods : int ndarray, (Y, 3)
-        For every output year the first and last day of the season's maximum, and the day that dates count from.
-    observations : (days (K,), seen (N, K) bool), optional
-        Real looks for the gap statistics; default: the finite values.
+        Per output year: first and last day for the maximum of a season, and the day from which dates count.
+    settings : SeasonSettings
+        Method, thresholds and number of slots.
+    obs : (days (K,), seen (N, K) bool), optional
+        Original observations for counts and gaps; default: the finite values.
 
     Returns
     -------
     ndarray, float32, (len(LAYERS), Y, max_seasons, N)
+        NaN, or 0 in counts and flags, where there is no season.
     """
     out = np.full((len(LAYERS), len(periods), settings.max_seasons, len(values)), np.nan, np.float32)
     axis = regular_axis(days)
@@ -65,7 +68,7 @@ def extract_seasons(
 
 
 def _extract_block(axis, values, sigma, periods, settings, obs, out) -> None:
-    """Fill the layers of one block of pixels in place."""
+    """Compute the layers of one block of pixels into ``out``."""
     placed, spread = place_obs(axis, values, sigma)
     seen = np.isfinite(placed)
     enough = np.full(len(placed), axis.length >= MIN_OBS)
@@ -91,7 +94,7 @@ def _extract_block(axis, values, sigma, periods, settings, obs, out) -> None:
 
 
 def _pixel_flags(enough, top, swing, cut, settings) -> np.ndarray:
-    """Flag of a pixel's first slot as long as no season fills it."""
+    """Flag of a pixel's first slot where it has no season."""
     flag = np.where(enough, FLAGS["no_season"], FLAGS["no_data"])
     with np.errstate(invalid="ignore"):
         flag = flag | np.where(enough & (top < WATER_MAX), FLAGS["water"], 0)
@@ -101,7 +104,7 @@ def _pixel_flags(enough, top, swing, cut, settings) -> np.ndarray:
 
 
 def _metrics(axis: RegularAxis, placed, spread, fit: FittedSeasons, settings: SeasonSettings) -> dict:
-    """Parameters of all seasons from the fitted curve, or from the smoother where that was chosen or fits better."""
+    """Parameters of all seasons from the fitted curve, or from a smoother if chosen or if the fit is poor."""
     fitted = settings.curve == "double_logistic"
     if fitted and settings.method in ("relative_amplitude", "absolute"):
         metrics = analytic_metrics(fit, float(axis.step), settings)
@@ -118,12 +121,12 @@ def _metrics(axis: RegularAxis, placed, spread, fit: FittedSeasons, settings: Se
 
 
 def _picked(fit: FittedSeasons, rows: np.ndarray) -> FittedSeasons:
-    """Some of the seasons."""
+    """The seasons at ``rows``."""
     return FittedSeasons(*(getattr(fit, field.name)[rows] for field in fields(fit)))
 
 
 def daily_metrics(axis: RegularAxis, placed, spread, fit: FittedSeasons, settings: SeasonSettings) -> dict:
-    """Parameters read from daily curves."""
+    """Parameters of all seasons from daily curves, see :func:`fusion.phenology.curve_metrics.curve_metrics`."""
     length = axis.step * (fit.window[:, 1] - fit.window[:, 0])
     day = np.arange(int(length.max(initial=0)) + 1)
     if settings.curve == "double_logistic":
@@ -136,18 +139,18 @@ def daily_metrics(axis: RegularAxis, placed, spread, fit: FittedSeasons, setting
         if settings.curve == "whittaker":
             weights = None if spread is None else (1.0 / np.square(spread[pixels])).T
             weights = None if weights is None else weights / np.nanmean(weights)
-            whole = _daily_whittaker(axis, obs, weights, grid, settings.use_numba)
+            daily = _daily_whittaker(axis, obs, weights, grid, settings.use_numba)
         else:
-            whole = interpolation_matrix(axis.days, grid) @ fill_gaps_linear(axis.days, obs)
+            daily = interpolation_matrix(axis.days, grid) @ fill_gaps_linear(axis.days, obs)
         at = np.minimum(axis.step * fit.window[:, :1] + day, len(grid) - 1)
-        curve = whole.T[row.ravel()[:, None], at]
+        curve = daily.T[row.ravel()[:, None], at]
         level_sigma = 0.5 * fit.error
     curve = np.where(day <= length[:, None], curve, np.nan)
     return curve_metrics(curve, fit.open_edge, level_sigma, settings)
 
 
 def _daily_whittaker(axis: RegularAxis, obs, weights, grid, use_numba) -> np.ndarray:
-    """Daily Whittaker curve of observations (T, N); robust where their errors are unknown."""
+    """Daily Whittaker curve (D, N) of observations (T, N); robust where their errors are unknown."""
     options = {"lam": CURVE_LAMBDA * axis.length / len(grid), "days": axis.days, "use_numba": use_numba}
     if weights is None:
         for _ in range(ROBUST_PASSES):
@@ -156,7 +159,7 @@ def _daily_whittaker(axis: RegularAxis, obs, weights, grid, use_numba) -> np.nda
 
 
 def count_observations(metrics: dict, pixel: np.ndarray, origin: np.ndarray, obs: tuple) -> None:
-    """Observations in green-up, peak and green-down, the longest gap between them, and QFLAG; added to ``metrics``."""
+    """Add to ``metrics``: observations in green-up, peak and green-down, the longest gap between them, QFLAG."""
     obs_days, seen = obs
     borders = [origin + metrics[name] for name in ("UP", "TOP", "DOWN", "OFF")]
     at = [_obs_before(obs_days, b) for b in borders]
@@ -186,7 +189,7 @@ def count_observations(metrics: dict, pixel: np.ndarray, origin: np.ndarray, obs
 
 
 def _obs_before(obs_days: np.ndarray, border: np.ndarray) -> np.ndarray:
-    """Number of looks before each border; by arithmetic where the observations are equidistant."""
+    """Number of observation days before each border; computed directly where they are equidistant."""
     steps = np.diff(obs_days)
     if len(steps) == 0 or (steps != steps[0]).any() or steps[0] == 0:
         return np.searchsorted(obs_days, border)
@@ -195,7 +198,7 @@ def _obs_before(obs_days: np.ndarray, border: np.ndarray) -> np.ndarray:
 
 
 def _scatter(layer, metrics, pixel, origin, peak_day, periods, small) -> None:
-    """Put every season into the slot of its year; the largest ones where there are too many, in order of time."""
+    """Write every season into a slot of its year, in order of time; only the largest if there are too many."""
     slots = layer["SOSD"].shape[1]
     peak = np.where(np.isfinite(metrics["MAXD"]), origin + metrics["MAXD"], peak_day)
     for name in ("SOSD", "EOSD", "MAXD"):
@@ -230,6 +233,6 @@ def _scatter(layer, metrics, pixel, origin, peak_day, periods, small) -> None:
 
 
 def _rank(group: np.ndarray) -> np.ndarray:
-    """Position of every row within its run of equal numbers."""
+    """Position of every row within its group; rows of a group are adjacent."""
     starts = np.flatnonzero(np.diff(group, prepend=-1))
     return np.arange(len(group)) - np.repeat(starts, np.diff(starts, append=len(group)))

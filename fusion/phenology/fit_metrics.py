@@ -1,7 +1,7 @@
-"""Season parameters of a double-logistic curve in closed form, with standard deviations of the dates.
+"""Season parameters of double-logistic curves in closed form, with standard deviations of the dates.
 
-Dates are the roots of the fitted curve (Newton), sums over days are integrals, and the covariance of the fit is carried
-to the dates through the implicit function theorem.
+Dates are roots of the fitted curve (Newton), sums over days are integrals, and the covariance of the fit is propagated
+to the dates by the implicit function theorem.
 """
 
 import numpy as np
@@ -10,10 +10,10 @@ from fusion.phenology.compiled import compiled_kernel
 from fusion.phenology.curve_fit import FittedSeasons
 from fusion.phenology.settings import FLAGS, SeasonSettings
 
-EDGE_NEAR, EDGE_CUT = 0.1, 0.25  # share of the amplitude still to go at the series' edge
-UP_LOGIT, PEAK_LOGIT = 2.197, 1.386  # 10 % and 80 % of a logistic: green-up, peak, green-down
-NEWTON_STEPS = 8  # steps at most
-NEAR_DAYS = 0.02  # after a Newton step this small what is left is about its square over 2 k: 2e-5 d for k = 10 d
+EDGE_NEAR, EDGE_CUT = 0.1, 0.25  # share of the amplitude left at the edge of the series: flag, date removed
+UP_LOGIT, PEAK_LOGIT = 2.197, 1.386  # logit of 90 % and 80 %: borders of green-up, peak and green-down
+NEWTON_STEPS = 8  # maximum
+NEAR_DAYS = 0.02  # after so small a Newton step the error is about its square over 2 k: 2e-5 d for k = 10 d
 ANALYTIC_LAYERS = (
     "SOSD", "EOSD", "MAXD", "SOSV", "EOSV", "MINV", "MAXV", "AMPL", "LENGTH", "LSLOPE", "RSLOPE", "SPROD", "TPROD",
     "UP", "TOP", "DOWN", "OFF", "LEFT_REST", "RIGHT_REST", "SOSD_SIGMA", "EOSD_SIGMA", "MAXD_SIGMA",
@@ -23,7 +23,7 @@ ANALYTIC_LAYERS = (
 def analytic_metrics(fit: FittedSeasons, step: float, settings: SeasonSettings) -> dict[str, np.ndarray]:
     """The parameters of ``relative_amplitude`` and ``absolute``, dates in days since the window's first sample.
 
-    Besides the output variables: ``UP``, ``TOP``, ``DOWN``, ``OFF``, the borders of green-up, peak and green-down.
+    Also returns ``UP``, ``TOP``, ``DOWN``, ``OFF``, the borders of green-up, peak and green-down, and ``FLAG``.
     """
     end = step * (fit.window[:, 1] - fit.window[:, 0]).astype(float)
     start, end_share = float(settings.start), float(settings.end)
@@ -47,14 +47,14 @@ def analytic_metrics(fit: FittedSeasons, step: float, settings: SeasonSettings) 
 
 
 def _analytic_kernel(theta, chol, end, start_share, end_share, relative, out):
-    """One season after the other, for numba."""
+    """Loop over the seasons, for numba; fills ``out`` (len(ANALYTIC_LAYERS), M)."""
     g = np.empty((3, 7))  # gradients, then solutions of L x = gradient
     for m in range(len(theta)):
         p, lower, o = theta[m], chol[m], out[:, m]
         values, (g1, g2, g3) = _season(
             p[0], p[1], p[2], p[3], p[4], p[5], p[6], end[m], start_share, end_share, relative
         )  # fmt: skip
-        # element by element: a loop over a tuple would be a chain of branches
+        # one by one: numba compiles a loop over a tuple to a chain of branches
         (
             o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7], o[8], o[9],
             o[10], o[11], o[12], o[13], o[14], o[15], o[16], o[17], o[18],
@@ -74,7 +74,7 @@ def _analytic_kernel(theta, chol, end, start_share, end_share, relative, out):
 
 
 def _season(base, rise, shift, t1, l1, t2, l2, end, start_share, end_share, relative):
-    """Parameters of a season and the gradients of its three dates; the arguments are numbers or arrays alike."""
+    """Parameters of a season and the gradients of its three dates; arguments are numbers or arrays."""
     k1, k2, fall, begin = np.exp(l1), np.exp(l2), rise - shift, 0.0 * end
     maxd = _maximum(rise, fall, t1, k1, t2, k2, begin, end)
     top = _parts(maxd, rise, fall, t1, k1, t2, k2)
@@ -148,7 +148,7 @@ def _parts(t, rise, fall, t1, k1, t2, k2):
 
 
 def _maximum(rise, fall, t1, k1, t2, k2, begin, end):
-    """Time at which green-up and senescence balance: Newton on the logarithm of their ratio."""
+    """Time of the maximum, where green-up and senescence balance: Newton on the logarithm of their ratio."""
     level = np.log(np.maximum(rise / k1, 1e-9) / np.maximum(fall / k2, 1e-9))
     t = (t1 / k1 + t2 / k2 + level) / (1 / k1 + 1 / k2)
     for _ in range(NEWTON_STEPS):
@@ -163,7 +163,7 @@ def _maximum(rise, fall, t1, k1, t2, k2, begin, end):
 
 
 def _root(guess, level, low, high, at_low, at_high, rise, fall, t1, k1, t2, k2):
-    """Root of curve above base - level in [low, high], where the curve above base is ``at_low`` and ``at_high``.
+    """Time in [low, high] at which the curve above base equals ``level``; it is ``at_low`` and ``at_high`` at the ends.
 
     Newton in a shrinking bracket; NaN without a sign change.
     """
@@ -184,22 +184,22 @@ def _root(guess, level, low, high, at_low, at_high, rise, fall, t1, k1, t2, k2):
 
 
 def _is_small(change):
-    """Whether a Newton step was so small that the next one is far below any use; its twin for numbers stands in."""
+    """Whether Newton steps are small enough to stop; numba uses the scalar version."""
     return bool((np.abs(change) < NEAR_DAYS).all())
 
 
 def _is_small_one(change):
-    """The same of a number."""
+    """Scalar version of :func:`_is_small`."""
     return np.abs(change) < NEAR_DAYS
 
 
 def _choose(condition, yes, no):
-    """Choice per element; its twin for numbers stands in where numba compiles."""
+    """Element-wise choice; numba uses the scalar version."""
     return np.where(condition, yes, no)
 
 
 def _choose_one(condition, yes, no):
-    """Choice of a number."""
+    """Scalar version of :func:`_choose`."""
     return yes if condition else no
 
 
@@ -226,7 +226,7 @@ def _date_sigmas(chol: np.ndarray, gradients: list[np.ndarray]) -> list[np.ndarr
 
 
 def cut_flags(out: dict, left_over: tuple, open_edge: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Flags of cut flanks and of length; the dates, values and sigmas that a cut spoils become NaN in place."""
+    """Flags of truncated flanks and of length; dates, values and sigmas of truncated flanks become NaN in ``out``."""
     flag = np.zeros(len(begin), np.int32)
     sides = (("SOS", "start_cut", 0, begin), ("EOS", "end_cut", 1, end))
     spoiled = np.zeros(len(begin), bool)

@@ -1,4 +1,4 @@
-"""Season layers of an NDVI cube: input checks, years, lazy computation, and the bands of an openEO cube."""
+"""Season layers of an NDVI cube: input checks, years, lazy computation, conversion to an openEO cube."""
 
 from functools import partial
 
@@ -9,7 +9,7 @@ from fusion.contract import NDVI, NDVI_SIGMA, S2NDVI, ContractError, check_ndvi
 from fusion.phenology.extraction import LAYERS, extract_seasons
 from fusion.phenology.settings import HRVPP_VARIABLES, SeasonSettings
 
-SPAN_DAYS = 550  # a longer series is taken apart into calendar years
+SPAN_DAYS = 550  # a longer series is split into calendar years
 EPOCH = np.datetime64("1970-01-01", "D")
 
 
@@ -21,9 +21,9 @@ def season_layers(
     obs: xr.DataArray | None = None,
     year: int | list[int] | None = None,
 ) -> tuple[xr.DataArray, np.ndarray | int]:
-    """All season layers, dims (layer, year, season, ...), and the year label(s); lazy where the cube is.
+    """All season layers, dims (layer, year, season, ...), and the year label(s); lazy if the cube is lazy.
 
-    The arguments are those of :func:`fusion.phenology.seasons.seasons`; ``layer`` follows ``LAYERS``.
+    Arguments as in :func:`fusion.phenology.seasons.seasons`; ``layer`` is in the order of ``LAYERS``.
     """
     ndvi, spread = ndvi_and_sigma(cube, sigma)
     years, periods = _periods(ndvi.t.values.astype("datetime64[D]").astype("int64"), year)
@@ -31,7 +31,7 @@ def season_layers(
 
 
 def ndvi_and_sigma(cube: xr.DataArray, sigma) -> tuple[xr.DataArray, xr.DataArray | None]:
-    """NDVI and sigma without a bands dim, checked."""
+    """NDVI and sigma of a cube without a bands dim, checked; sigma is None where there is none."""
     if not isinstance(cube, xr.DataArray):
         raise ContractError(f"the cube is a {type(cube).__name__}; expected an xarray.DataArray with dims t, y, x")
     if "t" not in cube.dims or "t" not in cube.coords:
@@ -61,7 +61,7 @@ def ndvi_and_sigma(cube: xr.DataArray, sigma) -> tuple[xr.DataArray, xr.DataArra
 
 
 def ndvi_band(cube: xr.DataArray) -> tuple[xr.DataArray, str]:
-    """The NDVI band and its name."""
+    """The NDVI band of a cube, without the bands dim, and its name."""
     if "bands" not in cube.dims:
         return cube, str(cube.name or NDVI)
     bands = [str(b) for b in cube.bands.values] if "bands" in cube.coords else []
@@ -74,12 +74,12 @@ def ndvi_band(cube: xr.DataArray) -> tuple[xr.DataArray, str]:
 
 
 def is_lazy(array: xr.DataArray) -> bool:
-    """Whether the values are still to be computed."""
+    """Whether the array is backed by Dask."""
     return array.chunks is not None
 
 
 def _periods(days: np.ndarray, year: int | list[int] | None) -> tuple[np.ndarray | int, np.ndarray]:
-    """Label and (first, last, zero) days of every output year; a single number where there is no year dim."""
+    """Label and (first, last, zero) days of every output year; the label is a number where there is no year dim."""
     middle = int(days[0] + (days[-1] - days[0]) // 2)
     if year is None and days[-1] - days[0] <= SPAN_DAYS:
         label = _year_of(middle)
@@ -109,7 +109,7 @@ def _first_day(year: int) -> int:
 
 
 def _compute(ndvi, spread, obs, periods, settings) -> xr.DataArray:
-    """All layers, lazily where the input is lazy."""
+    """All layers; lazy if the input is lazy."""
     inputs, core = [ndvi], [["t"]]
     days = ndvi.t.values.astype("datetime64[D]").astype("int64")
     if spread is not None:
@@ -135,7 +135,7 @@ def _compute(ndvi, spread, obs, periods, settings) -> xr.DataArray:
 
 
 def _extract_chunk(ndvi, *others, days, periods, settings, has_sigma, obs_days) -> np.ndarray:
-    """One chunk as numpy: core dims last in, (layer, year, season) last out."""
+    """Layers of one chunk: input (..., t), output (..., layer, year, season)."""
     shape = ndvi.shape[:-1]
     flat = np.asarray(ndvi).reshape(-1, ndvi.shape[-1])
     check_ndvi(xr.DataArray(flat), NDVI)
@@ -152,8 +152,8 @@ def season_cube(
 ) -> xr.DataArray:
     """Layers as an openEO cube (t, bands, ...): ``t`` = 1 January of each year, bands ``SOSD_s1`` ..., ``COUNT``.
 
-    Band names depend on the variables and the number of seasons only (:func:`season_cube_bands`), labels on ``t`` on
-    the years only, so that every chunk of a job gives the same.
+    Band labels depend only on the variables and the number of seasons (:func:`season_cube_bands`), and dates only on
+    the years, so that all chunks of a job have the same labels.
     """
     at = [LAYERS.index(name) for name in variables]
     slots = layers.sizes["season"]

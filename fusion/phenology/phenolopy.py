@@ -1,8 +1,8 @@
-"""phenolopy's metrics with its defaults (as FuseTS runs them), for comparison: its dates, its integrals, its faults.
+"""The metrics of phenolopy with its defaults (as used by FuseTS), for comparison, including its known faults.
 
 Definitions re-implemented from Trotter's phenolopy (Apache-2.0), ``calc_phenometrics(peak_metric="pos",
-base_metric="bse", method="first_of_slope")``. Faults kept on purpose: dates are days of year and break across New
-Year, integrals count samples, not days (``dx = 1``), one season a series, a flat series gets dates.
+base_metric="bse", method="first_of_slope")``. Faults kept on purpose: dates are days of year and wrong across New
+Year, integrals count samples instead of days (``dx = 1``), one season per series, a flat series gets dates.
 """
 
 import numpy as np
@@ -17,12 +17,13 @@ def phenolopy_metrics(values: xr.DataArray) -> xr.Dataset:
     Parameters
     ----------
     values : xarray.DataArray
-        Dim ``t`` (datetime) and any others; any vegetation index in any unit; gap-free but for all-NaN series.
+        Dim ``t`` (datetime) and any others; any vegetation index in any unit; gap-free, or NaN at all dates.
 
     Returns
     -------
     xarray.Dataset
-        ``pos_values``, ``pos_times`` ... as float32, dates as days of year; NaN where a series has no value.
+        ``pos_values``, ``pos_times`` ... as float32, dates as days of year; NaN where a series is all NaN or a
+        metric is undefined.
     """
     space = [d for d in values.dims if d != "t"]
     moved = values.transpose("t", *space)
@@ -38,7 +39,7 @@ def phenolopy_metrics(values: xr.DataArray) -> xr.Dataset:
 
 
 def _arrays(y: np.ndarray, doy: np.ndarray) -> dict[str, np.ndarray]:
-    """The metrics of series (T, N)."""
+    """The metrics (N,) of series (T, N); ``doy`` is the day of year of every date, (T,)."""
     empty = np.isnan(y).all(axis=0)
     y = np.where(empty, 0.0, y)
     columns, day = np.arange(y.shape[1]), doy[:, None]
@@ -55,7 +56,7 @@ def _arrays(y: np.ndarray, doy: np.ndarray) -> dict[str, np.ndarray]:
         flank = np.where(steep, side, np.inf)
         first = flank.argmin(axis=0)
         value = flank[first, columns]
-        found = np.isfinite(value)  # a peak at the end has no flank: phenolopy then writes day 0
+        found = np.isfinite(value)  # a peak at the end has no flank: phenolopy then returns day 0
         out[f"{name}_values"], out[f"{name}_times"] = np.where(found, value, np.nan), np.where(found, doy[first], 0.0)
     length = out["eos_times"] - out["sos_times"]
     out["los_values"] = np.where(length < 0, doy[-1] + length, length)

@@ -1,4 +1,4 @@
-"""Plots of seasons for notebooks and reports: one pixel's curve with its dates, a map of any parameter."""
+"""Plots of seasons for notebooks and reports: curve and season dates of one pixel, map of a parameter."""
 
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ def plot_seasons(
     curve: str = "double_logistic",
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """Curve, observations, sigma band and season markers of one pixel.
+    """Plot the curve, observations, standard deviation and season dates of one pixel.
 
     Parameters
     ----------
@@ -34,9 +34,11 @@ def plot_seasons(
     data : xarray.Dataset
         The seasons of that pixel.
     obs : DataArray, optional
-        Real observations to draw beside a fused series.
+        Original observations to draw beside a fused series.
     curve : str
-        Smoother of the line, see ``smooth``.
+        Smoother of the line, a ``method`` of :func:`fusion.phenology.smoothing.smooth`.
+    ax : matplotlib.axes.Axes, optional
+        A new figure when not given.
 
     Raises
     ------
@@ -51,7 +53,9 @@ def plot_seasons(
     dates = ndvi.t.values
     line = smooth(cube.expand_dims(y=1, x=1), method=curve, step_days=1).isel(y=0, x=0)
     if sigma is not None:
-        ax.fill_between(dates, ndvi - sigma, ndvi + sigma, color=CURVE_COLOUR, alpha=0.18, lw=0, label="± sigma")
+        ax.fill_between(
+            dates, ndvi - sigma, ndvi + sigma, color=CURVE_COLOUR, alpha=0.18, lw=0, label="± 1 standard deviation"
+        )
     ax.plot(dates, ndvi, ".", color=OBS_COLOUR, ms=4, label="series" if sigma is not None else "observations")
     if obs is not None:
         real, _ = ndvi_and_sigma(_one_pixel(obs), None)
@@ -94,12 +98,12 @@ def _mark(ax: "Axes", year: int, day: float, sigma: float, colour: str, label: s
 
 
 def plot_parameter(data: xr.Dataset, name: str, *, season: int = 1, ax: "Axes | None" = None) -> "Axes":
-    """Map of one parameter of one season; the colour bar of a date shows calendar dates.
+    """Plot a map of one parameter of one season; the colour bar of a date shows calendar dates.
 
     Raises
     ------
     ContractError
-        Unknown parameter or season, or several years in the data set.
+        The parameter or season is not in the data set, or the data set holds several years.
     """
     import matplotlib.pyplot as plt
     from matplotlib.ticker import FuncFormatter

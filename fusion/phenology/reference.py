@@ -1,7 +1,7 @@
-"""The original use case's smoothing and season dates, exactly; kept for comparison, not recommended.
+"""Smoothing and season dates of the original openEO use case, reproduced exactly for comparison; not recommended.
 
-Known weaknesses, kept on purpose: a date that its search window caps is returned as the window's end without a flag,
-a flat series gets dates, and only one season of a northern spring crop can be found. ``seasons`` does better.
+Known weaknesses, kept on purpose: a date outside its search window is returned as the end of the window without a
+flag, a flat series gets dates, and only one northern spring season can be found. ``seasons`` has none of them.
 """
 
 import numpy as np
@@ -31,8 +31,8 @@ def reference_smoothing(cube: xr.DataArray) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        float64, the same dims, ``t`` daily (275 dates). Inner gaps are bridged linearly in time, outer ones by the
-        nearest value; a series without any stays NaN. The year is that of the middle of the period.
+        float64, the same dims, ``t`` daily (275 dates). Inner gaps are filled linearly in time, outer ones with the
+        nearest value; a series without observations stays NaN. The year is that of the middle of the period.
     """
     days = _days_of(cube)
     year = middle_year(days)
@@ -43,14 +43,14 @@ def reference_smoothing(cube: xr.DataArray) -> xr.DataArray:
     axis = np.union1d(grid, days)
     bridged = interpolation_matrix(days, axis)
     operator = savgol_filter(bridged, WINDOW_DAYS, POLYORDER, axis=0, mode="interp")
-    # rounded, so that a flat series is flat to the last bit and ties go to the first day, as by convolution
+    # rounded, so that a flat series is exactly flat and ties give the first day, as with a convolution
     smooth = np.round(operator[np.searchsorted(axis, crop)] @ flat, 12)
     smooth = np.moveaxis(smooth.reshape(len(crop), *values.shape[1:]), 0, cube.dims.index("t"))
     return _labelled(cube, smooth, crop, None)
 
 
 def reference_phenology(smoothed: xr.DataArray) -> xr.DataArray:
-    """Start and end of season of the first band as day of year, 0 where the series holds a NaN.
+    """Start and end of season of the first band as day of year, 0 where the series contains NaN.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def reference_phenology(smoothed: xr.DataArray) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        int16, the input's dim order, ``t`` = [1 January], ``bands`` = [sos, eos].
+        int16, dims in the order of the input, ``t`` = [1 January], ``bands`` = [sos, eos].
     """
     days = _days_of(smoothed)
     year = middle_year(days)
@@ -83,7 +83,7 @@ def reference_phenology(smoothed: xr.DataArray) -> xr.DataArray:
 
 
 def _crossing(curve: np.ndarray, peak: np.ndarray, *, rising: bool) -> np.ndarray:
-    """Index in the window, on the season's side of its minimum, that is nearest to the threshold; first wins ties."""
+    """Index nearest to the threshold, on the season's side of the window's minimum; the first one of equals."""
     bottom = curve.argmin(axis=0)
     low = curve.min(axis=0)
     distance = np.abs(curve - (low + THRESHOLD * (peak - low)))
@@ -93,7 +93,7 @@ def _crossing(curve: np.ndarray, peak: np.ndarray, *, rising: bool) -> np.ndarra
 
 
 def _window(days: np.ndarray, year: int, window: tuple) -> slice:
-    """Part of the sorted dates from the first to the last (month, day) of a year, both inclusive."""
+    """Slice of the sorted dates from the first to the last (month, day) of a year, both inclusive."""
     first, last = (_day(year, edge) for edge in window)
     part = slice(int(np.searchsorted(days, first)), int(np.searchsorted(days, last, side="right")))
     if part.stop <= part.start:
@@ -125,7 +125,7 @@ def middle_year(days: np.ndarray) -> int:
 
 
 def _labelled(like: xr.DataArray, values: np.ndarray, days: np.ndarray, bands: tuple | None) -> xr.DataArray:
-    """Wrap with the input's dims, space coordinates and attributes, and new dates (and bands)."""
+    """Label values with the dims, spatial coordinates and attributes of ``like``, and new dates (and bands)."""
     stale = {"t"} if bands is None else {"t", "bands"}
     coords = {name: c for name, c in like.coords.items() if not stale & set(c.dims)}
     coords["t"] = days.astype("datetime64[D]").astype("datetime64[ns]")
@@ -135,7 +135,7 @@ def _labelled(like: xr.DataArray, values: np.ndarray, days: np.ndarray, bands: t
 
 
 def fill_gaps_linear(days: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Bridge NaN linearly in time, outer ones by the nearest observation; (T, N); a series without any stays NaN."""
+    """Fill NaN in (T, N) linearly in time, beyond the ends with the nearest observation; all-NaN series stay NaN."""
     seen = np.isfinite(values)
     if seen.all():
         return values
@@ -152,7 +152,7 @@ def fill_gaps_linear(days: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def interpolation_matrix(days: np.ndarray, grid_days: np.ndarray) -> np.ndarray:
-    """Matrix (len(grid_days), len(days)) that interpolates linearly and holds the end values outside."""
+    """Matrix (len(grid_days), len(days)) of linear interpolation; constant beyond the ends."""
     position = np.interp(grid_days, days, np.arange(len(days)))
     left = np.floor(position).astype(np.int64)
     matrix = np.zeros((len(grid_days), len(days)))

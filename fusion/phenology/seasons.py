@@ -1,4 +1,4 @@
-"""Season dates and parameters of an NDVI cube: the public call."""
+"""The public function :func:`seasons`: season dates and parameters of an NDVI cube."""
 
 import numpy as np
 import pandas as pd
@@ -38,11 +38,7 @@ ATTRIBUTES = {
     "FLAG": ("1", "sum of season flags"),
 }
 INTEGERS = ("QFLAG", "OBS_UP", "OBS_PEAK", "OBS_DOWN", "FLAG", "COUNT")
-PRESMOOTHED = (
-    "savitzky_golay",
-    "spline",
-    "hants",
-)  # smoothed first, to a 5-daily series that is then dated as it is
+PRESMOOTHED = ("savitzky_golay", "spline", "hants")  # curves that are smoothed to 5-day steps before detection
 
 
 def seasons(
@@ -61,37 +57,38 @@ def seasons(
     yydoy: bool = False,
     use_numba: bool | None = None,
 ) -> xr.Dataset:
-    """Start, end, peak and productivity of every season, with standard deviations in days, counts and flags.
+    """Start, end, peak and productivity of every season, with standard deviations, counts and flags.
 
     Parameters
     ----------
     cube : xarray.DataArray
-        NDVI with a dim ``t`` (datetime, sorted, any step, gaps and duplicates allowed) and any others, in any order;
-        of ``bands`` the NDVI is ``NDVI``, ``S2NDVI`` or the only one. NaN = no observation. Dask arrays stay lazy.
+        NDVI with a dim ``t`` (datetime, sorted, any step, gaps and duplicates allowed) and any others, in any order.
+        With ``bands``, the NDVI band is ``NDVI``, ``S2NDVI`` or the only one. NaN = no observation. Dask arrays
+        stay lazy.
     sigma : DataArray or float, optional
-        Standard deviation of the values, default the band ``NDVI_SIGMA``. Without any, observations are taken as
-        independent and their error is found from the residuals, robustly (undetected clouds).
+        Standard deviation of the values, by default the band ``NDVI_SIGMA``. Without one, observations are assumed
+        independent and their error is estimated robustly from the residuals (undetected clouds).
     obs : DataArray, optional
-        Real observations (same pixels, own dates) for the observation counts, gaps and QFLAG of a fused series.
+        Original observations (same pixels, own dates) for the counts, gaps and QFLAG of a fused series.
     method, start, end, curve, max_seasons, min_amplitude, error_days, use_numba
         See :class:`fusion.phenology.settings.SeasonSettings`. ``method="reference"`` and ``"phenolopy"`` give the
-        dates of the original use case and of phenolopy, each with its own faults.
+        dates of the original use case and of phenolopy, with their known faults.
     year : int or list of int, optional
-        Seasons whose maximum lies in these calendar years. Default: a series up to 18 months gives the seasons around
-        its middle, counted from 1 January of the middle's year; a longer one gives every calendar year.
+        Seasons whose maximum lies in these calendar years. Default: the seasons around the middle of a series of up to
+        18 months, with dates counted from 1 January of the year of the middle; every calendar year of a longer one.
     yydoy : bool
-        Add ``SOSD_YYDOY`` ... as HR-VPP writes dates.
+        Add ``SOSD_YYDOY``, ``EOSD_YYDOY`` and ``MAXD_YYDOY``, dates in the format of HR-VPP.
 
     Returns
     -------
     xarray.Dataset
         Dims ``(season, y, x)``, or ``(year, season, y, x)`` for several years. Dates are days since 1 January of the
-        season's year: negative or above 365 across New Year. NaN = none; ``FLAG`` says why.
+        season's year: negative or above 365 across New Year. NaN = no value; ``FLAG`` gives the reason.
 
     Raises
     ------
     ContractError
-        Wrong dims, time axis, values that are no NDVI, unknown method or option; the message lists what is possible.
+        Wrong dims or time axis, values outside the NDVI range, unknown method or option; the message lists choices.
     """
     settings = SeasonSettings(
         method=method, start=start, end=end, curve=curve, max_seasons=max_seasons, min_amplitude=min_amplitude,
@@ -127,7 +124,7 @@ def _yydoy(date: xr.DataArray, year: xr.DataArray) -> xr.DataArray:
 
 
 def _reference_seasons(ndvi: xr.DataArray, wanted: int | list[int] | None) -> xr.Dataset:
-    """The original's dates as a season dataset; FLAG marks those that its search window capped."""
+    """Dates of the original use case as a season dataset; FLAG marks those at the end of their search window."""
     year = middle_year(ndvi.t.values.astype("datetime64[D]").astype("int64"))
     if wanted is not None and np.atleast_1d(wanted).tolist() != [year]:
         raise ContractError(
@@ -150,7 +147,7 @@ def _reference_seasons(ndvi: xr.DataArray, wanted: int | list[int] | None) -> xr
 
 
 def _phenolopy_seasons(ndvi: xr.DataArray, wanted: int | list[int] | None) -> xr.Dataset:
-    """phenolopy's 18 metrics; it knows no years."""
+    """The 18 metrics of phenolopy for the whole series; ``wanted`` years are refused."""
     if wanted is not None:
         raise ContractError(
             f"year is {wanted}, but method 'phenolopy' takes the whole series as one year; select the dates first"
@@ -192,7 +189,7 @@ def _dataset(layers: xr.DataArray, years, settings: SeasonSettings) -> xr.Datase
 def _attributes(name: str) -> dict:
     """CF attributes of a variable."""
     if name == "COUNT":
-        return {"units": "1", "long_name": "number of seasons of the year"}
+        return {"units": "1", "long_name": "number of seasons in the year"}
     units, long_name = ATTRIBUTES[name]
     attrs: dict[str, object] = {
         "units": "d" if units.startswith("day") else units.replace("/day", " d-1").replace("1 d", "d"),

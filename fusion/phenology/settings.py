@@ -1,4 +1,4 @@
-"""What a user can choose about seasons, the output variables and what every flag means."""
+"""Options of season extraction, output variables and flags."""
 
 from dataclasses import dataclass
 
@@ -30,14 +30,14 @@ DATES = ("SOSD", "EOSD", "MAXD")
 FLAGS = {
     "no_data": 1,  # fewer observations than a season needs
     "no_season": 2,  # amplitude below the minimum: evergreen, bare, urban, water, snow, failed crop
-    "water": 4,  # NDVI never rises above 0.1: water, snow or a sealed surface
-    "start_cut": 8,  # the green-up is cut off by the begin of the series, or never reaches the threshold
-    "end_cut": 16,  # the same at the end
-    "curve_fallback": 32,  # the double logistic does not follow the observations; the smoother's curve was used
-    "more_seasons": 64,  # more seasons were found than the output has room for
+    "water": 4,  # NDVI stays below 0.1: water, snow or a sealed surface
+    "start_cut": 8,  # green-up truncated at the begin of the series, or never reaches the threshold
+    "end_cut": 16,  # senescence truncated at the end of the series, or never reaches the threshold
+    "curve_fallback": 32,  # the double logistic does not follow the observations; Whittaker curve used
+    "more_seasons": 64,  # more seasons found than max_seasons
     "few_observations": 128,  # QFLAG below 7
-    "edge_near": 256,  # the series' edge lies on the curve's flank; the date is kept, the minimum is uncertain
-    "over_a_year": 512,  # LENGTH above 366 days: often two years that a faint or unseen trough did not part
+    "edge_near": 256,  # the series begins or ends on a flank; the date is kept, the minimum is uncertain
+    "over_a_year": 512,  # LENGTH above 366 days: often two seasons with an undetected trough between them
 }
 
 
@@ -48,23 +48,23 @@ class SeasonSettings:
     Attributes
     ----------
     method : str
-        How SOS and EOS are read from the curve, one of ``METHODS``.
+        Definition of SOS and EOS on the curve, one of ``METHODS``.
     start, end : float
         Threshold of SOS and EOS: share of the amplitude (``relative_amplitude``) or NDVI (``absolute``).
     curve : str
-        What is fitted to the observations, one of ``CURVES``; ``none`` joins the observations by straight lines.
+        Curve fitted to the observations, one of ``CURVES``; ``none`` is linear interpolation.
     max_seasons : int
-        Seasons kept per year, the largest ones, in order of time.
+        Maximum number of seasons per year: those with the largest amplitude, in order of time.
     min_amplitude : float
-        NDVI; a smaller swing is no season.
+        Smallest amplitude of a season, NDVI.
     min_swing : float
-        Share of the series' range; a smaller swing is no season of its own.
+        Smallest rise and fall of a separate season, as a share of the range of the series.
     obs_sigma : float
-        NDVI error of an observation where the cube brings no sigma; start value, refined from the residuals.
+        Standard deviation of one observation, NDVI, for cubes without sigma; start value, refined from the residuals.
     error_days : float, optional
-        Correlation time of the errors. Default: 14 d when the cube brings a sigma (a fused series), else 0.
+        Correlation time of the errors, days. Default: 14 for cubes with sigma (fused series), else 0.
     use_numba : bool, optional
-        None = if installed.
+        None uses numba if it is installed.
     """
 
     method: str = SEASON_METHOD
@@ -89,7 +89,7 @@ class SeasonSettings:
                     f"{name} is {getattr(self, name)}; expected a number between {limits} for {self.method}"
                 )
         if not 1 <= self.max_seasons <= 10:
-            raise ContractError(f"max_seasons is {self.max_seasons}; expected 1 to 10 seasons a year")
+            raise ContractError(f"max_seasons is {self.max_seasons}; expected 1 to 10 seasons per year")
         if not 0 < self.min_amplitude < 1 or not 0 < self.min_swing < 1 or not 0 < self.obs_sigma < 1:
             raise ContractError(
                 f"min_amplitude {self.min_amplitude}, min_swing {self.min_swing} and obs_sigma {self.obs_sigma} "

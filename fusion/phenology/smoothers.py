@@ -1,4 +1,4 @@
-"""Smoothers of irregular, gappy, weighted series behind one call: arrays (T, N) in, arrays (G, N) out."""
+"""Smoothers of irregular, weighted series with gaps: arrays (T, N) at dates in, (G, N) at grid dates out."""
 
 from functools import partial
 
@@ -11,11 +11,11 @@ from fusion.phenology.reference import fill_gaps_linear, interpolation_matrix
 from fusion.phenology.whittaker import DAILY_LAMBDA, robust_weights, whittaker
 
 SMOOTHERS = ("whittaker", "savitzky_golay", "double_logistic", "spline", "hants", "none")
-WINDOW_DAYS = 91  # savitzky_golay, of the original use case
+WINDOW_DAYS = 91  # savitzky_golay, as in the original use case
 POLYORDER = 3
-HARMONICS = 3  # hants, of one year
+HARMONICS = 3  # hants, number of harmonics of one year
 YEAR_DAYS = 365.25
-HANTS_TOLERANCE = 0.08  # NDVI; observations further below the curve are dropped one round after the other
+HANTS_TOLERANCE = 0.08  # NDVI; observations further below the curve are dropped in each round
 HANTS_ROUNDS = 6
 
 
@@ -34,7 +34,7 @@ def smooth_values(
     robust_iterations: int = 0,
     use_numba: bool | None = None,
 ) -> np.ndarray:
-    """Smooth every column.
+    """Smooth every series (column).
 
     Parameters
     ----------
@@ -45,15 +45,20 @@ def smooth_values(
     grid_days : int ndarray, (G,)
         Dates of the result.
     method : str
-        One of ``SMOOTHERS`` but ``double_logistic``, which needs seasons (``fusion.phenology.smoothing.smooth``).
-        ``none`` joins the observations by straight lines and holds the outer ones.
+        One of ``SMOOTHERS`` except ``double_logistic``, see :func:`fusion.phenology.smoothing.smooth`. ``none`` is
+        linear interpolation, constant beyond the ends.
     weights : ndarray, (T, N), optional
-        ``1 / sigma**2``.
+        Weight of each observation, for example ``1 / sigma**2``.
 
     Returns
     -------
     ndarray, float64, (G, N)
-        NaN for a series without an observation.
+        NaN for a series without observations.
+
+    Raises
+    ------
+    ContractError
+        Unknown method, or options that do not fit the series.
     """
     days, values, weights = _merge_same_days(np.asarray(days), np.asarray(values, float), weights)
     if method == "whittaker":
@@ -75,7 +80,7 @@ def smooth_values(
 
 
 def _merge_same_days(days: np.ndarray, values: np.ndarray, weights: np.ndarray | None) -> tuple:
-    """Observations of one day become their weighted mean; weights add up."""
+    """Average observations of the same day by weight; their weights are added."""
     if (np.diff(days) > 0).all():
         return days, values, weights
     unique, at = np.unique(days, return_inverse=True)
@@ -89,7 +94,7 @@ def _merge_same_days(days: np.ndarray, values: np.ndarray, weights: np.ndarray |
 
 
 def savitzky_golay(days, values, grid_days, weights, window_days: int, polyorder: int) -> np.ndarray:
-    """Savitzky-Golay on the daily, linearly bridged series; with weights a weighted local polynomial."""
+    """Savitzky-Golay filter of the linearly interpolated daily series; with weights, a weighted local polynomial."""
     if window_days % 2 == 0 or window_days <= polyorder or polyorder < 0:
         raise ContractError(
             f"window_days is {window_days}, polyorder {polyorder}; expected an odd window above the order"
@@ -108,7 +113,7 @@ def savitzky_golay(days, values, grid_days, weights, window_days: int, polyorder
 
 
 def _local_polynomial(days, values, grid_days, weights, half: float, order: int) -> np.ndarray:
-    """Weighted polynomial around each date; straight lines where a window holds too few observations."""
+    """Weighted polynomial around each date; linear interpolation where a window has too few observations."""
     seen = np.isfinite(values) & (weights > 0)
     w, wy = np.where(seen, weights, 0.0), np.where(seen, weights * np.where(seen, values, 0.0), 0.0)
     mean = w.sum(0) / np.maximum(seen.sum(0), 1)
@@ -126,7 +131,7 @@ def _local_polynomial(days, values, grid_days, weights, half: float, order: int)
 
 
 def smoothing_spline(days, values, grid_days, weights, lam: float) -> np.ndarray:
-    """Natural cubic smoothing spline (scipy), straight outside the observations; series with equal dates at once."""
+    """Natural cubic smoothing spline (scipy), constant beyond the observations; series with equal dates at once."""
     out = np.full((len(grid_days), values.shape[1]), np.nan)
     seen = np.isfinite(values) if weights is None else np.isfinite(values) & (weights > 0)
     x, grid = days.astype(float), np.asarray(grid_days, float)
@@ -170,6 +175,6 @@ def hants(days, values, grid_days, weights, harmonics: int) -> np.ndarray:
 
 
 def _harmonic_basis(days, origin, harmonics: int) -> np.ndarray:
-    """Constant, cosines and sines of the year, (T, 1 + 2 harmonics)."""
+    """Constant, cosines and sines of the harmonics of a year, (T, 1 + 2 * harmonics)."""
     phase = 2 * np.pi * (np.asarray(days, float) - origin)[:, None] / YEAR_DAYS * np.arange(1, harmonics + 1)
     return np.concatenate([np.ones((len(phase), 1)), np.cos(phase), np.sin(phase)], axis=1)

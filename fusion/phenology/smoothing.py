@@ -1,4 +1,4 @@
-"""Smoothing of an NDVI cube: the public call, every smoother behind one interface."""
+"""The public function :func:`smooth`: smoothing of an NDVI cube by any of the smoothers."""
 
 from functools import partial
 
@@ -26,7 +26,7 @@ from fusion.phenology.smoothers import (
 )
 from fusion.phenology.whittaker import DAILY_LAMBDA
 
-BLOCK_SAMPLES = 750_000  # series times days at once: 2000 series of a year, fewer of a longer span
+BLOCK_SAMPLES = 750_000  # series times days per block: 2000 series of one year
 
 
 def smooth(
@@ -45,32 +45,37 @@ def smooth(
     robust_iterations: int = 0,
     use_numba: bool | None = None,
 ) -> xr.DataArray:
-    """A smooth, gap-free curve per pixel.
+    """Smooth an NDVI cube: a gap-free curve per pixel.
 
     Parameters
     ----------
     cube : xarray.DataArray
-        NDVI with a dim ``t`` and any others, in any order; with ``bands`` the NDVI band is taken. NaN = no observation,
-        dates may be irregular or doubled. Dask arrays stay lazy.
+        NDVI with a dim ``t`` and any others, in any order; with ``bands`` the NDVI band is used. NaN = no observation,
+        dates may be irregular or repeated. Dask arrays stay lazy.
     method : str
         ``whittaker`` (``lam``, ``envelope_iterations``, ``robust_iterations``), ``savitzky_golay`` (``window_days``,
-        ``polyorder``; with a sigma a weighted local polynomial), ``double_logistic`` (season by season, robust),
-        ``spline`` (``lam``), ``hants`` (``harmonics``) or ``none`` (straight lines).
+        ``polyorder``; with a sigma a weighted local polynomial), ``double_logistic`` (robust fit per season),
+        ``spline`` (``lam``), ``hants`` (``harmonics``) or ``none`` (linear interpolation).
     sigma : DataArray or float, optional
-        Standard deviation of the observations; default: the band ``NDVI_SIGMA`` if there is one. Observations weigh ``1
-        / sigma**2``.
+        Standard deviation of the observations; default: the band ``NDVI_SIGMA`` if there is one. Weights are
+        ``1 / sigma**2``.
     start, end, step_days
-        Dates of the curve; default: the cube's own dates, or every ``step_days`` between its first and last.
+        Dates of the result; default: the dates of the cube, or every ``step_days`` from its first to its last date.
+    lam, window_days, polyorder, harmonics, envelope_iterations, robust_iterations
+        Options of the methods, see :func:`fusion.phenology.smoothers.smooth_values` and
+        :func:`fusion.phenology.whittaker.whittaker`.
+    use_numba : bool, optional
+        None uses numba if it is installed.
 
     Returns
     -------
     xarray.DataArray
-        float32, dims of the input without ``bands``; a series without an observation stays NaN.
+        float32, dims of the input without ``bands``; a series without observations stays NaN.
 
     Raises
     ------
     ContractError
-        Wrong dims, dates, values that are no NDVI, unknown method; the message lists what is possible.
+        Wrong dims or dates, values outside the NDVI range, unknown method; the message lists the choices.
     """
     if method not in SMOOTHERS:
         raise ContractError(f"method is {method!r}; expected one of {', '.join(SMOOTHERS)}")
@@ -90,7 +95,7 @@ def smooth(
 def _smooth_lazily(
     ndvi: xr.DataArray, spread: xr.DataArray | None, days: np.ndarray, grid_days: np.ndarray, options: dict
 ) -> xr.DataArray:
-    """Chunk after chunk where the input is lazy."""
+    """Smooth chunk by chunk; lazy if the input is lazy."""
     inputs = [a.drop_vars("t", errors="ignore") for a in (ndvi, spread) if a is not None]
     inputs = [a.chunk({"t": -1}) if is_lazy(a) else a for a in inputs]
     return xr.apply_ufunc(
@@ -101,7 +106,7 @@ def _smooth_lazily(
 
 
 def _grid(days: np.ndarray, start, end, step_days: int | None) -> np.ndarray:
-    """Dates of the curve as days since 1970-01-01."""
+    """Dates of the result as days since 1970-01-01."""
     if start is None and end is None and step_days is None:
         return np.unique(days)
     first = np.datetime64(start, "D") if start is not None else np.datetime64(int(days[0]), "D")
@@ -110,7 +115,7 @@ def _grid(days: np.ndarray, start, end, step_days: int | None) -> np.ndarray:
 
 
 def _smooth_chunk(ndvi, *sigma, days, grid_days, options) -> np.ndarray:
-    """One chunk as numpy, time last in and out."""
+    """Smooth one chunk: input (..., t), output (..., grid date)."""
     shape = ndvi.shape[:-1]
     values = np.asarray(ndvi).reshape(-1, ndvi.shape[-1])
     spread = np.asarray(sigma[0]).reshape(values.shape) if sigma else None
@@ -131,9 +136,9 @@ def _smooth_chunk(ndvi, *sigma, days, grid_days, options) -> np.ndarray:
 
 
 def _smooth_seasons(values, sigma, days, grid_days, use_numba) -> np.ndarray:
-    """Double-logistic curve of every season, the mean where two windows meet; between them the detection curve.
+    """Double-logistic curve of every season, averaged where windows overlap; elsewhere the detection curve.
 
-    Series with too few looks for a season get straight lines.
+    Series with too few observations for a season are interpolated linearly.
     """
     settings = SeasonSettings(use_numba=use_numba)
     axis = regular_axis(days)

@@ -13,8 +13,8 @@ from fusion.phenology.compiled import compiled_kernel
 
 DAILY_LAMBDA = 2500.0  # on the daily axis: half power at a period of 44 d for daily observations
 ENVELOPE_WEIGHT = 0.1 / 0.9  # weight of observations below the curve relative to those above (asymmetry 0.9)
-BLOCK = 4096  # pixels solved at once, bounds the memory on a daily axis
-LANES = 128  # pixels side by side in the compiled kernel: whole rows of memory, all vector units
+BLOCK = 4096  # pixels per block, limits the memory on a daily axis
+LANES = 128  # pixels per pass of the compiled kernel, contiguous in memory for vectorisation
 
 
 def whittaker(
@@ -37,27 +37,27 @@ def whittaker(
     weights : ndarray, (T,) or the shape of ``values``, optional
         Relative weight of each observation, >= 0; NaN counts as 0. ``1 / sigma**2`` for known errors.
     lam : float
-        Smoothness, > 0. With ``days`` it belongs to the daily axis, whatever the dates.
+        Smoothness, > 0. With ``days`` it refers to the daily axis, independent of the dates.
     days, grid_days : int ndarray, (T,) and (G,), optional
-        Dates of the observations in whole days, any order, duplicates allowed (their weighted mean counts), and those
-        at which the curve is returned (default ``days``); outside the observations it goes on as a straight line
-        (``order=2``). Without ``days`` the observations are equidistant and the axis is the index.
+        Dates of the observations in whole days, in any order, duplicates allowed (their weighted mean is used), and
+        dates of the result (default ``days``). Beyond the observations the curve is a straight line (``order=2``).
+        Without ``days`` the observations are equidistant and the axis is the index.
     order : {1, 2, 3}
         Order of the penalised differences.
     envelope_iterations : int
-        Repetitions with observations below the curve weighted down to 1/9, for an upper envelope.
+        Iterations that reduce the weight of observations below the curve to 1/9, for an upper envelope.
     use_numba : bool, optional
-        None takes numba when installed; results agree to rounding.
+        None uses numba if it is installed; results agree to rounding.
 
     Returns
     -------
     ndarray, float64, (G, ...)
-        NaN where a series has no observation; the weighted mean where it has fewer observations than ``order``.
+        NaN where a series has no observations; their weighted mean where it has fewer than ``order``.
 
     Raises
     ------
     ValueError
-        Wrong shapes, ``lam``, ``order`` or weights.
+        Wrong shapes, ``lam``, ``order`` or ``weights``.
     """
     values = np.asarray(values)
     _check(values, weights, lam, days, grid_days, order)
@@ -90,7 +90,7 @@ def robust_weights(values: np.ndarray, curve: np.ndarray, weights: np.ndarray | 
 
 
 def _check(values, weights, lam, days, grid_days, order) -> None:
-    """Refuse arguments that do not fit together."""
+    """Refuse inconsistent arguments."""
     if values.ndim == 0 or values.shape[0] == 0:
         raise ValueError(f"values have shape {values.shape}; expected time as axis 0 with at least one observation")
     if not (np.isfinite(lam) and lam > 0):
@@ -110,7 +110,7 @@ def _check(values, weights, lam, days, grid_days, order) -> None:
 
 
 def _axis(length: int, days, grid_days) -> tuple[np.ndarray, int, np.ndarray]:
-    """Positions of the observations, length and wanted positions on the daily axis; the index without days."""
+    """Positions of the observations, length of the daily axis, and positions of the result on it."""
     days = np.arange(length) if days is None else np.asarray(days)
     grid = days if grid_days is None else np.asarray(grid_days)
     first, last = min(days.min(), grid.min()), max(days.max(), grid.max())
@@ -169,7 +169,7 @@ def _solve(y: np.ndarray, w: np.ndarray | None, lam: float, order: int, use_numb
 
 
 def _solve_numpy(y: np.ndarray, w: np.ndarray, bands: np.ndarray) -> np.ndarray:
-    """Banded LDL' in time steps, all pixels at once; any order."""
+    """Banded LDL' factorisation along time, all pixels at once; any order."""
     order, length = len(bands) - 1, len(y)
     d, z = np.empty(y.shape), np.empty(y.shape)
     low = np.zeros((order + 1, *y.shape))  # low[k, i] = L[i + k, i]
@@ -193,11 +193,11 @@ def _solve_numpy(y: np.ndarray, w: np.ndarray, bands: np.ndarray) -> np.ndarray:
 
 
 def _solve_kernel(y, w, bands, z, count):
-    """Order 2 for numba: the recursion runs over time, its inner loops over neighbouring pixels.
+    """Order 2, for numba: recursion over time, inner loops over neighbouring pixels.
 
     A row of ``state`` holds, for all lanes: weight (then the first subdiagonal of L), weighted observation (then the
-    second), the right side (then the curve), and the first subdiagonal times its pivot. One buffer of fixed width, so
-    that the compiler knows what overlaps and makes vector code of the loops.
+    second), the right side (then the curve), and the first subdiagonal times its pivot. One buffer of fixed width
+    lets the compiler vectorise the loops.
     """
     lanes, shared = LANES, w.shape[1] == 1
     length, pixels = y.shape

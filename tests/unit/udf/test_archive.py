@@ -111,10 +111,10 @@ def test_changed_byte(tmp_path: Path) -> None:
     content[len(content) // 2] ^= 1
     (folder / "model.onnx").write_bytes(content)
     with pytest.raises(
-        Exception, match=r"has sha256 [0-9a-f]{64}, the manifest says [0-9a-f]{64}; .*fetch the archive again"
+        Exception, match=r"has sha256 [0-9a-f]{64}, the manifest states [0-9a-f]{64}; .*fetch the archive again"
     ):
         run_udf("fusion_udf", chunk(), fusion_context(folder))
-    with pytest.raises(ModelFileError, match="the manifest says"):
+    with pytest.raises(ModelFileError, match="the manifest states"):
         write_model_archive(folder, tmp_path)
 
 
@@ -128,7 +128,7 @@ def test_truncated_zip(tmp_path: Path, model: Path) -> None:
     assert np.isfinite(run_udf("fusion_udf", chunk(), fusion_context(archive)).values).any()
     cut = tmp_path / "cut.zip"
     cut.write_bytes(archive.read_bytes()[:500])
-    with pytest.raises(Exception, match=r"cut.zip is no whole zip archive .*fetch it again"):
+    with pytest.raises(Exception, match=r"cut.zip is not a complete zip archive .*fetch it again"):
         run_udf("fusion_udf", chunk(), fusion_context(cut))
 
 

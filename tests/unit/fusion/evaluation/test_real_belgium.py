@@ -12,7 +12,7 @@ from fusion.evaluation.baselines import Linear, Whittaker
 from fusion.evaluation.leave_gap_out import LeaveGapOut, leave_gap_out
 from fusion.evaluation.predictor import to_days
 
-# withheld days each side -> MAE, as the description of the files gives them
+# withheld days on each side -> MAE, as the description of the files gives them
 LINEAR = {2: 0.0704, 10: 0.0977, 20: 0.1149, 30: 0.1370}
 WHITTAKER_1E3 = {2: 0.0698, 10: 0.0969, 20: 0.1160, 30: 0.1442}
 WHITTAKER_1E4 = {2: 0.0813, 10: 0.1048, 20: 0.1172, 30: 0.1388}
