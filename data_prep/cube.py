@@ -55,7 +55,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     settings = settings or PrepareSettings()
     notes = list(raw.notes)
     raw = _loaded_if_small(raw)
-    s2 = _one_per_day(_period(raw.s2, settings, "Sentinel-2"))
+    s2 = _once_a_day(_period(raw.s2, settings, "Sentinel-2"))
     ndvi = masked_ndvi(s2, settings.optical)
     bands = {S2NDVI: ndvi}
     attrs: dict[str, object] = {"source": raw.origin}
@@ -64,7 +64,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
         attrs["s1_units"] = settings.radar.units
     if raw.coarse is not None:
         coarse = _period(raw.coarse, settings, "the coarse series", required=False)
-        bands[COARSE_NDVI] = coarse_on_grid(_one_per_day(coarse), s2, settings.coarse)
+        bands[COARSE_NDVI] = coarse_on_grid(_once_a_day(coarse), s2, settings.coarse)
     for name, band in bands.items():
         if band.sizes["t"] == 0:
             notes.append(f"{name} has no data in the period; the band is empty")
@@ -125,7 +125,7 @@ def _loaded_if_small(raw: RawCubes) -> RawCubes:
     return replace(raw, s2=raw.s2.compute(), s1=s1, coarse=coarse)
 
 
-def _one_per_day(cube: xr.Dataset) -> xr.Dataset:
+def _once_a_day(cube: xr.Dataset) -> xr.Dataset:
     """One image per day in every variable, the first valid value; attributes are kept."""
     return cube.map(one_image_per_day, keep_attrs=True).assign_attrs(cube.attrs)
 

@@ -290,7 +290,7 @@ def _cut_window(
 
 
 def ground_of(cube: xr.DataArray) -> Ground:
-    """Extent of a cube in WGS 84 degrees, and the calendar years of its dates."""
+    """Extent in WGS 84 and the years of a cube."""
     from rasterio.warp import transform_bounds
 
     box = transform_bounds(cube.rio.crs, "EPSG:4326", *cube.rio.bounds())

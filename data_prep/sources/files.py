@@ -150,7 +150,7 @@ def _join(parts: list[tuple[RawBand, xr.DataArray]], resampling: str, notes: lis
     return joined.sortby("t")
 
 
-def _one_per_day(values: xr.DataArray, notes: list[str]) -> xr.DataArray:
+def _once_a_day(values: xr.DataArray, notes: list[str]) -> xr.DataArray:
     """One image per day (:mod:`fusion.same_day`); days with several images are noted."""
     days, counts = np.unique(whole_days(values.t.values), return_counts=True)
     if (counts > 1).any():
@@ -176,10 +176,10 @@ def _sentinel2(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
             for b in by_role[role]
         ]
         values = to_grid(_join(parts, "bilinear", notes), red, "bilinear", role)
-        bands[role] = _one_per_day(values.rename(role), notes)
+        bands[role] = _once_a_day(values.rename(role), notes)
     if scl_raw is not None:
         classes = to_grid(scl_raw, red, "nearest", "SCL")
-        bands["SCL"] = _one_per_day(classes.where(classes != 0).rename("SCL"), notes)
+        bands["SCL"] = _once_a_day(classes.where(classes != 0).rename("SCL"), notes)
     s2 = _common_dates(bands, notes)
     if "SCL" in s2:
         s2["SCL"] = s2.SCL.fillna(0).astype(np.uint8)
@@ -247,5 +247,5 @@ def _coarse(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: lis
     for band in by_role["NDVI"]:
         own = next((s for s in by_role.get("STATUS", []) if s.file == band.file), status.get(band.file))
         parts.append((band, coarse_ndvi(band, settings.coarse_encoding, status=own, notes=notes)))
-    series = _one_per_day(_join(parts, "nearest", notes).rename("NDVI"), notes)
+    series = _once_a_day(_join(parts, "nearest", notes).rename("NDVI"), notes)
     return xr.Dataset({"NDVI": series}).rio.write_crs(series.rio.crs)

@@ -9,7 +9,6 @@ import pytest
 import xarray as xr
 
 from data_prep.coarse import CoarseSettings
-from data_prep.commands.cube import native_coarse
 from data_prep.cube import PrepareSettings, build_cube, open_cube
 from data_prep.optical import OpticalSettings
 from data_prep.radar import RadarSettings
@@ -425,4 +424,3 @@ def test_two_coarse_images_of_one_day_are_one_and_order_does_not_matter():
     raw = replace(scene, coarse=tiles.rio.write_crs(scene.coarse.rio.crs))
     whole = replace(scene, coarse=scene.coarse.isel(t=[0, 1]))
     xr.testing.assert_identical(build_cube(raw).drop_attrs(), build_cube(whole).drop_attrs())
-    np.testing.assert_array_equal(native_coarse(raw.coarse).values, native_coarse(whole.coarse).values)
