@@ -1,4 +1,4 @@
-"""The coarse NDVI (PROBA-V S10, CGLS NDVI 300 m): digital numbers and status to NDVI, then to the 10 m grid."""
+"""Coarse NDVI (PROBA-V S10, CGLS NDVI 300 m): decoding, status map, and resampling to the 10 m grid."""
 
 from typing import Literal
 
@@ -11,36 +11,44 @@ from data_prep.raw.bands import RawBand, sample
 from data_prep.raw.cubes import SourceError
 from fusion.contract import COARSE_MAX_DN, COARSE_OFFSET, COARSE_SCALE, NDVI_MAX, NDVI_MIN
 
-# PROBA-V status map, as in its forerunner SPOT-VEGETATION: bits 0-2 are 0 clear, 1 shadow, 2 undefined, 3 cloud, 4 ice;
-# bit 3 land; bits 4-7 good quality of SWIR, NIR, red, blue (later collections add coverage bits above, not used here)
+# PROBA-V status map, as of SPOT-VEGETATION: bits 0-2 are 0 clear, 1 shadow, 2 undefined, 3 cloud, 4 ice; bit 3 land;
+# bits 4-7 good quality of SWIR, NIR, red, blue (later collections add coverage bits above, not used here)
 _STATUS_CLEAR_BITS, _STATUS_GOOD_BITS = 0b0000_0111, 0b0110_0000
 
 
 class CoarseSettings(BaseModel):
-    """What is done to the coarse series before merging."""
+    """Processing of the coarse series before merging."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    resampling: Literal["nearest", "bilinear", "cubic"] = Field("bilinear", description="from 300 m to the S2 grid")
+    resampling: Literal["nearest", "bilinear", "cubic"] = Field(
+        "bilinear", description="resampling from 300 m to the S2 grid"
+    )
 
 
 def coarse_ndvi(
     band: RawBand, encoding: str, *, status: RawBand | None = None, notes: list[str] | None = None
 ) -> xr.DataArray:
-    """Physical NDVI float32 of a coarse band, NaN = nodata, flagged, or not clear by the status map.
+    """NDVI of a coarse band in physical units, float32 (t, y, x); NaN = nodata, flagged, or not clear in ``status``.
 
-    ``encoding`` "auto": numbers that the file scaled are physical; integers, and floats beyond 1.5, are digital numbers
-    (0.004 * DN - 0.08, above 250 = nodata); other floats are physical. Physical values outside -0.2..1 are nodata.
+    ``encoding`` is "dn", "physical" or "auto". "auto": bands with a scale in the file are physical; other integers, and
+    floats with a median above 1.5, are digital numbers (0.004 * DN - 0.08, above 250 = nodata); other floats are
+    physical. Physical values outside -0.2..1 are nodata.
+
+    Raises
+    ------
+    SourceError
+        The status map and the NDVI have different shapes.
     """
     values = band.values
     if encoding == "auto":
-        encoding = "dn" if _holds_numbers(band) else "physical"
+        encoding = "dn" if _is_digital_numbers(band) else "physical"
     if encoding == "dn":
         values = values.where((values >= 0) & (values <= COARSE_MAX_DN)) * np.float32(COARSE_SCALE) + np.float32(
             COARSE_OFFSET
         )
     elif band.scaled:
-        # the flags above 250 were scaled with the rest: what lies above the NDVI of DN 250 is a flag
+        # the flags above DN 250 were scaled too: values above the NDVI of DN 250 are flags
         values = values.where(values <= COARSE_SCALE * COARSE_MAX_DN + COARSE_OFFSET + 1e-4)
     values = values.where((values >= NDVI_MIN) & (values <= NDVI_MAX)).astype(np.float32)
     if status is not None:
@@ -50,7 +58,7 @@ def coarse_ndvi(
     return values
 
 
-def _holds_numbers(band: RawBand) -> bool:
+def _is_digital_numbers(band: RawBand) -> bool:
     if band.scaled:
         return False
     if band.dtype.kind in "ui":
@@ -62,13 +70,16 @@ def _holds_numbers(band: RawBand) -> bool:
 
 def _clear(status: RawBand, values: xr.DataArray) -> xr.DataArray:
     if status.values.shape[1:] != values.shape[1:]:
-        raise SourceError(f"{status.file}: the status map has {status.values.shape} pixels, the NDVI {values.shape}")
+        raise SourceError(
+            f"{status.file}: the status map has shape {status.values.shape}, the NDVI {values.shape}; "
+            "provide both on one grid"
+        )
     bits = status.values.fillna(_STATUS_CLEAR_BITS).astype(np.int32)
     good = ((bits & _STATUS_CLEAR_BITS) == 0) & ((bits & _STATUS_GOOD_BITS) == _STATUS_GOOD_BITS)
     return good.reindex(t=values.t, fill_value=False).assign_coords(y=values.y, x=values.x)
 
 
 def coarse_on_grid(coarse: xr.Dataset, grid: xr.Dataset, settings: CoarseSettings) -> xr.DataArray:
-    """The coarse series at the pixels of the S2 grid, (t, y, x) float32, NaN = no observation."""
+    """The coarse series resampled to the S2 grid, float32 (t, y, x), NaN = no composite."""
     values = to_grid(coarse.NDVI, grid, settings.resampling, "the coarse series")
     return values.clip(NDVI_MIN, NDVI_MAX).astype(np.float32)

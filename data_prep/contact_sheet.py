@@ -1,4 +1,4 @@
-"""A picture of patches: dates across, sensors down, clouds grey, and the gaps between observations below."""
+"""Contact sheet of patches: dates in columns, sensors in rows, clouds grey, statistics of gaps at the bottom."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -20,17 +20,17 @@ _ROWS = (
 
 
 def contact_sheet(patches: list[Patch], path: Path, title: str) -> Path:
-    """Draw the patches one below the other as PNG; nothing is random, equal patches give an equal picture.
+    """Draw the patches one below the other to a PNG file; equal patches give an equal image.
 
-    Columns are ``_COLUMNS`` dates spread evenly over the patch; each sensor shows its observation nearest to that date,
-    with its own date written above. Grey is no data: cloud, shadow, or outside.
+    Columns are ``_COLUMNS`` dates spread evenly over the patch; each sensor shows its image nearest to that date, with
+    the date of the image above it. Grey = no data: cloud, shadow, or outside the swath.
     """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
-    rows = len(_ROWS) + 1  # and one for truth or for the time line
+    rows = len(_ROWS) + 1  # one more for the truth
     figure = Figure(figsize=(1.05 * _COLUMNS + 1.2, 1.25 * rows * len(patches) + 2.6), dpi=80, layout="constrained")
     parts = figure.subfigures(2, 1, squeeze=False, height_ratios=[1.25 * rows * len(patches), 2.4])
     top, bottom = np.asarray(parts, object).ravel()
@@ -46,8 +46,8 @@ def contact_sheet(patches: list[Patch], path: Path, title: str) -> Path:
 
 def _draw_patch(axes: np.ndarray, patch: Patch) -> None:
     obs = patch.observations
-    every = np.concatenate([obs.s2_days, obs.s1_days, obs.coarse_days])
-    dates = np.linspace(every.min(), every.max(), _COLUMNS)
+    all_days = np.concatenate([obs.s2_days, obs.s1_days, obs.coarse_days])
+    dates = np.linspace(all_days.min(), all_days.max(), _COLUMNS)
     truth = ("truth", "truth_days", "truth", (0.0, 0.95), "RdYlGn")
     for row, (name, days_name, values_name, limits, colours) in zip(axes, (*_ROWS, truth), strict=True):
         owner = patch if name == "truth" else obs
@@ -69,7 +69,7 @@ def _draw_patch(axes: np.ndarray, patch: Patch) -> None:
             axis.set_title(str(days[nearest].astype("datetime64[D]")), fontsize=6, pad=2)
     name = f"{patch.key}  ({patch.split})"
     title = axes[0, 0].text(0, 1.35, name, transform=axes[0, 0].transAxes, fontsize=8, weight="bold")
-    title.set_in_layout(False)  # a long name must not push the columns apart
+    title.set_in_layout(False)  # a long name must not widen the columns
 
 
 def _draw_gaps(figure: object, patches: list[Patch]) -> None:

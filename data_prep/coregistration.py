@@ -1,7 +1,8 @@
-"""Measure the shift between sensors by phase correlation, report it, and refuse a merge beyond a threshold.
+"""Measure the shift between sensors by phase correlation, and report it or reject it beyond a threshold.
 
 Phase correlation: Kuglin and Hines 1975; sub-pixel peak by a locally upsampled inverse transform, Guizar-Sicairos et
-al. 2008, doi:10.1364/OL.33.000156. Sensors differ in what is bright, so edges (gradient magnitude) are compared.
+al. 2008, doi:10.1364/OL.33.000156. Sensors differ in brightness, so edges (gradient
+magnitude) are compared.
 """
 
 import logging
@@ -20,41 +21,44 @@ from fusion.place import pixel_size_m
 
 log = logging.getLogger(__name__)
 
-_MAX_PIXELS = 512  # a central crop of this size is enough and bounds the cost
+_MAX_PIXELS = 512  # height and width of the central crop that is compared; bounds the computing time
 _MAX_DATES = 24
 
 
 class RegistrationSettings(BaseModel):
-    """When sensors count as misaligned."""
+    """Limits of the shift between sensors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     check: Literal["off", "report", "refuse"] = Field(
-        "report", description="off, report the shift, or refuse beyond max"
+        "report", description="off, report the shift, or refuse a shift beyond the limit"
     )
     max_shift_px: float = Field(1.5, gt=0, description="largest accepted shift of Sentinel-1, pixels of the S2 grid")
     max_coarse_shift_m: float = Field(150.0, gt=0, description="largest accepted shift of the coarse series, metres")
-    agree_px: float = Field(0.5, gt=0, description="parts of the series must agree within this, else not measurable")
+    agree_px: float = Field(
+        0.5, gt=0, description="largest difference between parts of the series, else not measurable, pixels"
+    )
 
 
 @dataclass(frozen=True)
 class Shift:
-    """How far ``moved`` lies from ``reference``: rows (down) and columns (right), pixels, and its uncertainty."""
+    """Shift of an image against a reference: rows (positive down) and columns (positive right), pixels."""
 
     rows: float
     columns: float
 
     @property
     def length(self) -> float:
-        """Pixels."""
+        """Euclidean length of the shift, pixels."""
         return float(np.hypot(self.rows, self.columns))
 
 
 def measure_shift(reference: np.ndarray, moved: np.ndarray, *, max_shift: float = 8.0, upsample: int = 50) -> Shift:
-    """Shift of ``moved`` against ``reference`` (both (H, W), NaN allowed), to about 1 / ``upsample`` pixel.
+    """Shift of ``moved`` against ``reference``, both (H, W), to about 1 / ``upsample`` pixel.
 
-    ``moved[y, x] == reference[y - rows, x - columns]``. The estimate is refined by moving the image back and measuring
-    again, which removes the pull of the window towards zero.
+    ``moved[y, x] == reference[y - rows, x - columns]``. NaN is replaced by the mean. ``max_shift`` is the largest shift
+    searched per axis, pixels. The estimate is refined by shifting the image back and measuring again, which removes
+    the bias of the window towards zero.
     """
     a, b = _filled(reference), _filled(moved)
     rows = columns = 0.0
@@ -68,14 +72,14 @@ def measure_shift(reference: np.ndarray, moved: np.ndarray, *, max_shift: float 
 
 
 def edges(image: np.ndarray) -> np.ndarray:
-    """Gradient magnitude of a smoothed image: what two sensors have in common."""
+    """Gradient magnitude of a smoothed image, (H, W); edges are common to all sensors. NaN is replaced by the mean."""
     return ndimage.gaussian_gradient_magnitude(_filled(image), 1.0)
 
 
 def _filled(image: np.ndarray) -> np.ndarray:
     values = np.asarray(image, np.float64)
-    seen = np.isfinite(values)
-    return np.where(seen, values, values[seen].mean() if seen.any() else 0.0)
+    valid = np.isfinite(values)
+    return np.where(valid, values, values[valid].mean() if valid.any() else 0.0)
 
 
 def _correlate(a: np.ndarray, b: np.ndarray, max_shift: float, upsample: int) -> tuple[float, float]:
@@ -83,7 +87,7 @@ def _correlate(a: np.ndarray, b: np.ndarray, max_shift: float, upsample: int) ->
     fa, fb = (np.fft.fft2((image - np.average(image, weights=window)) * window) for image in (a, b))
     cross = fb * np.conj(fa)
     fy, fx = np.fft.fftfreq(a.shape[0])[:, None], np.fft.fftfreq(a.shape[1])[None, :]
-    # the highest frequencies hold noise and interpolation, the phase of weak ones is noise: weigh both down
+    # reduce the weight of high frequencies (noise, interpolation) and of weak ones, whose phase is noise
     size = np.abs(cross)
     cross = cross / (size + 0.02 * size.max()) * np.exp(-(fy**2 + fx**2) / (2 * 0.18**2))
     surface = np.fft.ifft2(cross).real
@@ -99,22 +103,23 @@ def _correlate(a: np.ndarray, b: np.ndarray, max_shift: float, upsample: int) ->
 
 
 def check_registration(bands: dict[str, xr.DataArray], settings: RegistrationSettings) -> list[str]:
-    """One sentence a sensor: the shift against Sentinel-2 that was measured, or why none could be.
+    """Measure the shift of each sensor against Sentinel-2; one sentence per sensor with the result.
 
-    Bands are on one grid, (t, y, x). Even and odd dates of either sensor (and VV and VH) are measured against each
-    other; only if all agree within ``agree_px`` (the coarse series: a fifth of its pixel) is there a measurement.
+    Bands are on one grid, (t, y, x). The shift is measured between the means of even and odd dates of both sensors (and
+    for VV and VH); it counts as measured only if all estimates agree within ``agree_px`` (coarse series: a fifth of its
+    pixel). Otherwise the sentence states why no shift could be measured.
 
     Raises
     ------
     SourceError
-        ``check="refuse"`` and a measured shift is larger than the maximum.
+        ``check="refuse"`` and a measured shift exceeds the limit.
     """
     if settings.check == "off":
         return []
     reference = bands[S2NDVI]
     pixel_m = pixel_size_m(reference)
     coarse_limit = settings.max_coarse_shift_m / pixel_m
-    told = []
+    lines = []
     for what, names, limit_px, coarse in (
         ("Sentinel-1", [b for b in (VV, VH) if b in bands], settings.max_shift_px, False),
         ("the coarse series", [b for b in (COARSE_NDVI,) if b in bands], coarse_limit, True),
@@ -124,20 +129,20 @@ def check_registration(bands: dict[str, xr.DataArray], settings: RegistrationSet
         agree = COARSE_PIXEL_M / 5 / pixel_m if coarse else settings.agree_px
         blur = COARSE_PIXEL_M / 2.355 / pixel_m if coarse else 0.0
         line, shift = _measure(reference, [bands[n] for n in names], what, agree=agree, blur=blur, limit=limit_px)
-        told.append(line)
+        lines.append(line)
         log.info(line)
         if shift is not None and shift.length > limit_px and settings.check == "refuse":
             raise SourceError(
                 f"{line}; at most {limit_px:.2g} px is accepted; check the CRS and the pixel-centre convention of the "
                 "files, or set registration.check=report"
             )
-    return told
+    return lines
 
 
 def _measure(
     reference: xr.DataArray, moved: list[xr.DataArray], what: str, *, agree: float, blur: float, limit: float
 ) -> tuple[str, Shift | None]:
-    """All pairs of half series, of every band of the sensor, must tell the same shift; the median is reported."""
+    """Sentence and median shift over all pairs of half series; no shift (None) if the pairs disagree."""
     need = round(8 * blur * 2.355) if blur else 32
     if min(reference.sizes["y"], reference.sizes["x"]) < need:
         return f"{what}: shift not measurable on less than {need} x {need} px", None
@@ -167,7 +172,7 @@ def _measure(
 
 
 def _mean_images(values: xr.DataArray, parts: int) -> list[np.ndarray | None]:
-    """Temporal means of a central crop, of all dates or of alternating dates; None without an observation."""
+    """Temporal means of a central crop, of every ``parts``-th date; None if less than half of the pixels have data."""
     crop = {}
     for axis in ("y", "x"):
         extra = max(0, values.sizes[axis] - _MAX_PIXELS) // 2
@@ -178,10 +183,10 @@ def _mean_images(values: xr.DataArray, parts: int) -> list[np.ndarray | None]:
         if index.size > _MAX_DATES:
             index = index[np.unique(np.linspace(0, index.size - 1, _MAX_DATES).astype(int))]
         stack = np.asarray(values.isel({"t": index, **crop}).values)
-        seen = np.isfinite(stack)
-        if index.size == 0 or seen.any(0).mean() < 0.5:
+        valid = np.isfinite(stack)
+        if index.size == 0 or valid.any(0).mean() < 0.5:
             images.append(None)
             continue
-        count = seen.sum(0)
-        images.append(np.where(count > 0, np.where(seen, stack, 0).sum(0) / np.maximum(count, 1), np.nan))
+        count = valid.sum(0)
+        images.append(np.where(count > 0, np.where(valid, stack, 0).sum(0) / np.maximum(count, 1), np.nan))
     return images

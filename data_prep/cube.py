@@ -1,4 +1,4 @@
-"""Raw cubes to the merged cube of the contract: mask, NDVI, one grid, one time axis."""
+"""Build the merged cube from raw cubes: cloud mask, NDVI, common grid, common time axis."""
 
 import logging
 from dataclasses import replace
@@ -23,38 +23,38 @@ from fusion.same_day import one_image_per_day
 
 log = logging.getLogger(__name__)
 
-SUSPECT = "S2_SUSPECT"  # optional extra band: 1 = the observation dips like undetected cloud, 0 = not, NaN = none
+SUSPECT = "S2_SUSPECT"  # optional band: 1 = NDVI dip like undetected cloud, 0 = no dip, NaN = no observation
 _IN_MEMORY_BYTES = 512 * 2**20
 
 
 class PrepareSettings(BaseModel):
-    """How raw cubes become a merged cube."""
+    """Processing of raw cubes to a merged cube."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     optical: OpticalSettings = Field(OpticalSettings(), description="cloud mask and NDVI of Sentinel-2")
-    radar: RadarSettings = Field(RadarSettings(), description="Sentinel-1")
-    coarse: CoarseSettings = Field(CoarseSettings(), description="PROBA-V or CGLS NDVI")
+    radar: RadarSettings = Field(RadarSettings(), description="processing of Sentinel-1")
+    coarse: CoarseSettings = Field(CoarseSettings(), description="processing of the coarse NDVI (PROBA-V, CGLS)")
     registration: RegistrationSettings = Field(RegistrationSettings(), description="check of the shift between sensors")
     start: str | None = Field(None, description="first date kept, YYYY-MM-DD; null: all")
     end: str | None = Field(None, description="last date kept, YYYY-MM-DD; null: all")
 
 
 def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.DataArray:
-    """The merged cube (t, bands, y, x) on the Sentinel-2 grid, float32, NaN = no observation, lazy where ``raw`` is
-    lazy.
+    """Merged cube (t, bands, y, x) on the Sentinel-2 grid, float32, NaN = no observation.
 
-    ``t`` is the sorted union of the days of all sensors. ``attrs``: ``s1_units``, ``latitude``, ``source``,
-    ``notes`` (what was decided or dropped, a text a line), ``registration`` where a shift was measured.
+    ``t`` is the sorted union of the days of all sensors. ``attrs``: ``s1_units``, ``latitude``, ``source``, ``notes``
+    (processing decisions and data left out, one per line), ``registration`` (result of the shift check). Raw cubes up
+    to 512 MiB are loaded into memory; larger ones stay lazy if ``raw`` is lazy.
 
     Raises
     ------
     SourceError
-        No data in the period, sensors that do not overlap, units unknown, a shift beyond the threshold.
+        No data in the period, sensors that do not overlap, unknown units, or a shift beyond the limit.
     """
     settings = settings or PrepareSettings()
     notes = list(raw.notes)
-    raw = _held(raw)
+    raw = _loaded_if_small(raw)
     s2 = _once_a_day(_period(raw.s2, settings, "Sentinel-2"))
     ndvi = masked_ndvi(s2, settings.optical)
     bands = {S2NDVI: ndvi}
@@ -67,7 +67,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
         bands[COARSE_NDVI] = coarse_on_grid(_once_a_day(coarse), s2, settings.coarse)
     for name, band in bands.items():
         if band.sizes["t"] == 0:
-            notes.append(f"{name} has no observation in the period; it stays empty")
+            notes.append(f"{name} has no data in the period; the band is empty")
     if settings.optical.flag_dips:
         bands[SUSPECT] = _suspects(ndvi, s2, settings.optical)
     shifts = check_registration(bands, settings.registration)
@@ -84,7 +84,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
 def _radar_bands(
     s1: xr.Dataset, s2: xr.Dataset, settings: PrepareSettings, notes: list[str]
 ) -> dict[str, xr.DataArray]:
-    """VV and VH prepared and on the S2 grid; without an observation in the period two series without dates."""
+    """VV and VH, processed, on the S2 grid; series of length 0 if the period has no acquisition."""
     if s1.sizes["t"] == 0:
         return {band: s2.B04.isel(t=slice(0, 0)) for band in (VV, VH)}
     prepared, more = prepare_radar(s1, settings.radar)
@@ -93,29 +93,31 @@ def _radar_bands(
 
 
 def open_cube(path: str | Path, settings: PrepareSettings | None = None, *, lazy: bool = False) -> xr.DataArray:
-    """A merged cube from a cube file (NetCDF, Zarr), or built from a folder of raw files.
+    """Open a merged cube (NetCDF, Zarr), or build it from a folder of raw files.
+
+    ``settings`` apply to raw files only. ``lazy=True`` returns Dask arrays where possible.
 
     Raises
     ------
     SourceError, fusion.data.cube_files.CubeFileError
-        Names the file, what was seen, and the fix.
+        The file is missing or unreadable; the message names file, value found and fix.
     """
     path = Path(path)
     if not path.exists():
-        raise SourceError(f"{path} does not exist; name a merged cube (.nc, .zarr) or a folder of raw files")
+        raise SourceError(f"{path} does not exist; give a merged cube (.nc, .zarr) or a folder of raw files")
     if path.is_dir() and not is_zarr(path):
         cube = build_cube(load_files(FilesSource(folder=path)), settings)
         return cube if lazy else cube.load()
     if not is_cube_file(path):
         raise SourceError(
-            f"{path} is no merged cube (it has no band {S2NDVI}); make one: "
+            f"{path} is not a merged cube (it has no band {S2NDVI}); create one: "
             f"`ndvi-fusion cube source.s2=[{path}] out=...`"
         )
     return read_cube(path, lazy=lazy)
 
 
-def _held(raw: RawCubes) -> RawCubes:
-    """Small cubes are read once into memory; large ones stay lazy and are streamed."""
+def _loaded_if_small(raw: RawCubes) -> RawCubes:
+    """Load small cubes into memory; large ones stay lazy."""
     size = sum(c.nbytes for c in (raw.s2, raw.s1, raw.coarse) if c is not None)
     if size > _IN_MEMORY_BYTES:
         return raw
@@ -124,7 +126,7 @@ def _held(raw: RawCubes) -> RawCubes:
 
 
 def _once_a_day(cube: xr.Dataset) -> xr.Dataset:
-    """One image a day in every variable: the first value; attributes stay."""
+    """One image per day in every variable, the first valid value; attributes are kept."""
     return cube.map(one_image_per_day, keep_attrs=True).assign_attrs(cube.attrs)
 
 
@@ -138,8 +140,8 @@ def _period(cube: xr.Dataset, settings: PrepareSettings, what: str, *, required:
     if required and not keep.any():
         have = f"{days.min()}..{days.max()}" if len(days) else "none"
         raise SourceError(
-            f"{what} has no observation from {settings.start or '(open)'} to {settings.end or '(open)'}; "
-            f"it has {have}; change start and end"
+            f"{what} has no data from {settings.start or '(open)'} to {settings.end or '(open)'}; "
+            f"its dates are {have}; change start and end"
         )
     return cube.isel(t=np.flatnonzero(keep))
 

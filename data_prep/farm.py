@@ -1,7 +1,7 @@
-"""Run many independent tasks on Dask workers: bounded in flight, resumable, safe against a kill at any moment.
+"""Run many independent tasks on Dask workers: bounded memory, resumable after an interruption at any moment.
 
-A task that is done has a marker file, written after everything it made and under a temporary name first. Whatever is
-killed, the next run does exactly the tasks without a marker. Memory holds a few tasks and never the list's results.
+A finished task has a marker file, which is written after all its output, under a temporary name first. After an
+interruption the next run does exactly the tasks without a marker. Only a few tasks are in memory at a time.
 """
 
 import functools
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class NamedTask(Protocol):
-    """Work with a name that is unique in its list and an identity that changes with its input."""
+    """A task with a name that is unique in its list and an identity that changes with its input."""
 
     @property
     def name(self) -> str: ...
@@ -31,59 +31,64 @@ class NamedTask(Protocol):
 
 
 def marker_of(folder: Path, task: NamedTask) -> Path:
-    """Where the marker of a task lies."""
+    """Path of the marker file of a task."""
     return folder / f"{task.name}.json"
 
 
 def pending(tasks: Iterable[NamedTask], folder: Path) -> list[Any]:
-    """The tasks without a marker.
+    """Tasks without a marker.
 
     Raises
     ------
     SourceError
-        A task was done on another input of the same name.
+        A task of the same name was finished with a different input.
     """
     todo = []
     for task in tasks:
-        told = read_marker(marker_of(folder, task))
-        if told is None:
+        result = read_marker(marker_of(folder, task))
+        if result is None:
             todo.append(task)
-        elif told["identity"] != task.identity:
+        elif result["identity"] != task.identity:
             raise SourceError(
-                f"{task.name} was made from another version of its input; write to another place or set overwrite=true"
+                f"{task.name} was made from another version of its input; use another output or set overwrite=true"
             )
     return todo
 
 
 def read_marker(path: Path) -> dict[str, Any] | None:
-    """What a finished task told, or None if it is not done."""
+    """Result of a finished task as written to its marker, or None if it is not finished."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
         return None
     except ValueError:
-        log.warning("%s is unreadable; its task is done again", path)
+        log.warning("%s is unreadable; its task is repeated", path)
         return None
 
 
-def write_marker(folder: Path, task: NamedTask, told: dict[str, Any]) -> None:
-    """Say that a task is done; the last thing that a task does."""
-    write_json(marker_of(folder, task), {"identity": task.identity, **told})
+def write_marker(folder: Path, task: NamedTask, result: dict[str, Any]) -> None:
+    """Mark a task as finished and store its result; called last in a task."""
+    write_json(marker_of(folder, task), {"identity": task.identity, **result})
 
 
 @contextmanager
 def only_run(folder: Path) -> Iterator[None]:
-    """Refuse a second run on the same folder; the lock falls with the process, also when that is killed.
+    """Lock a folder against a second run; the lock is released when the process ends, also when it is killed.
 
-    The lock is a hidden file beside the folder and not in it, so that it can be taken before the folder is made, and
-    kept while the folder is deleted and made anew. Nothing in the folder is touched.
+    The lock is a hidden file beside the folder and not in it, so that it can be acquired before the folder exists and
+    held while the folder is deleted and recreated. The folder itself is not changed.
+
+    Raises
+    ------
+    SourceError
+        Another run holds the lock.
     """
-    folder = folder.resolve()  # one lock, whatever way leads to the folder
+    folder = folder.resolve()  # one lock for all paths to the folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0).acquire()
     except Timeout as error:
-        raise SourceError(f"another run is writing to {folder}; wait for it or name another place") from error
+        raise SourceError(f"another run is writing to {folder}; wait for it or use another output") from error
     with lock:
         yield
 
@@ -95,36 +100,40 @@ def run_all(
     workers: int,
     scheduler: str | None = None,
     on_error: str = "stop",
-    on_done: Callable[[Any, dict[str, Any]], None] = lambda task, told: None,
+    on_done: Callable[[Any, dict[str, Any]], None] = lambda task, result: None,
 ) -> list[tuple[str, str]]:
-    """Do the tasks; returns (name, reason) of those that failed, when ``on_error`` is "skip".
+    """Run the tasks; returns (name, reason) of those that failed with ``on_error="skip"``.
 
     Parameters
     ----------
     work : callable
-        Importable function (or ``functools.partial`` of one) of a task; returns small, plain data.
+        Importable function of one task (or a ``functools.partial`` of it); returns small, plain data.
     workers : int
-        Processes; 0 = in this process.
+        Number of processes; 0 = run in this process.
     scheduler : str, optional
-        Address of a Dask scheduler that runs already; ``workers`` is then the number of tasks kept in flight.
+        Address of a running Dask scheduler; 2 * ``workers`` tasks are then submitted at a time.
+    on_error : {"stop", "skip"}
+        Raise the first failure, or continue and return the failures.
+    on_done : callable
+        Called in this process with each finished task and its result.
 
     Raises
     ------
     Exception
-        The first failure of a task, with ``on_error="stop"``; what was finished stays finished.
+        The first failure of a task, with ``on_error="stop"``; finished tasks stay finished.
     """
     failed: list[tuple[str, str]] = []
 
     def settle(task: Any, outcome: Callable[[], dict[str, Any]]) -> None:
         try:
-            told = outcome()
+            result = outcome()
         except (SourceError, ValueError, OSError, RuntimeError) as error:
             if on_error == "stop":
                 raise
             log.warning("%s failed: %s", task.name, error)
             failed.append((task.name, str(error)))
             return
-        on_done(task, told)
+        on_done(task, result)
 
     if workers == 0 and scheduler is None:
         for task in tasks:

@@ -1,4 +1,4 @@
-"""One grid for all sensors: exact copying where cells nest, warping where they do not."""
+"""Resampling to a common grid: aligned cells are copied exactly, others are warped."""
 
 import numpy as np
 import rioxarray  # noqa: F401  (the .rio accessor)
@@ -7,11 +7,11 @@ import xarray as xr
 from data_prep.raw.cubes import SourceError
 from fusion.place import pixel_size, project_bounds
 
-_ALIGNED = 1e-3  # pixels of the finer grid: grids whose edges differ by less are the same grid
+_ALIGNED = 1e-3  # tolerance in pixels of the finer grid: edges that differ by less coincide
 
 
 def same_grid(a: xr.DataArray | xr.Dataset, b: xr.DataArray | xr.Dataset) -> bool:
-    """True if both have the same CRS, shape and pixel centres (to a thousandth of a pixel)."""
+    """True if both have equal CRS, shape and pixel centres (to a thousandth of a pixel)."""
     if a.rio.crs != b.rio.crs or a.sizes["y"] != b.sizes["y"] or a.sizes["x"] != b.sizes["x"]:
         return False
     tolerance = _ALIGNED * pixel_size(b)
@@ -19,12 +19,12 @@ def same_grid(a: xr.DataArray | xr.Dataset, b: xr.DataArray | xr.Dataset) -> boo
 
 
 def bounds(grid: xr.DataArray | xr.Dataset) -> tuple[float, float, float, float]:
-    """Left, bottom, right, top in units of the CRS, outer pixel edges."""
+    """Outer pixel edges: left, bottom, right, top in units of the CRS."""
     return tuple(float(v) for v in grid.rio.bounds())  # type: ignore[return-value]
 
 
 def nesting(coarse: xr.DataArray, fine: xr.DataArray | xr.Dataset) -> int | None:
-    """How many fine pixels fit along one coarse pixel, if the grids share CRS and cell edges; None if they do not."""
+    """Number of fine pixels along one coarse pixel if the grids share CRS and cell edges, else None."""
     if coarse.rio.crs != fine.rio.crs or min(coarse.sizes["x"], coarse.sizes["y"]) < 1:
         return None
     fine_px, coarse_px = pixel_size(fine), pixel_size(coarse)
@@ -40,16 +40,16 @@ def nesting(coarse: xr.DataArray, fine: xr.DataArray | xr.Dataset) -> int | None
 
 
 def to_grid(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, resampling: str, what: str) -> xr.DataArray:
-    """Bring (t, y, x) values to the pixels of ``grid``; NaN where the source has none.
+    """Resample (t, y, x) values to ``grid``; NaN outside the source.
 
-    Cells that nest in the grid are copied exactly, whatever ``resampling`` says, unless it is an interpolation asked
-    for a coarser source: then only ``nearest`` copies. Everything else is warped by GDAL with ``resampling``
-    (nearest, bilinear, cubic, average). Coordinates along t, such as ``orbit``, stay.
+    Cells that align with the grid are copied exactly: always at equal pixel size, with ``resampling="nearest"`` also
+    from a coarser source. All other values are warped by GDAL with ``resampling`` (nearest, bilinear, cubic, average).
+    Coordinates along t, such as ``orbit``, are kept. ``what`` names the data in error messages.
 
     Raises
     ------
     SourceError
-        The source does not overlap the grid at all; both extents are named.
+        The source does not overlap the grid; the message names both extents.
     """
     if same_grid(values, grid):
         return values.assign_coords(y=grid.y, x=grid.x)
@@ -65,7 +65,13 @@ def to_grid(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, resampling: s
 
 
 def overlap_share(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, what: str) -> float:
-    """Share of the grid's area that the source covers (by bounding boxes); refuses no overlap."""
+    """Share of the grid's area covered by the source, 0..1, from the bounding boxes.
+
+    Raises
+    ------
+    SourceError
+        The source does not overlap the grid; the message names both extents.
+    """
     left, bottom, right, top = bounds(grid)
     box = project_bounds(bounds(values), values.rio.crs, grid.rio.crs)
     width, height = min(right, box[2]) - max(left, box[0]), min(top, box[3]) - max(bottom, box[1])
@@ -73,7 +79,7 @@ def overlap_share(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, what: s
         here = tuple(round(v, 1) for v in (left, bottom, right, top))
         raise SourceError(
             f"{what} covers {tuple(round(v, 1) for v in box)} and Sentinel-2 {here} ({grid.rio.crs}); they do not "
-            "overlap; fetch both for the same area"
+            "overlap; provide both for the same area"
         )
     return width * height / ((right - left) * (top - bottom))
 
@@ -94,7 +100,7 @@ def _warp(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, resampling: str
     moved = xr_reproject(source, box, resampling=resampling, dst_nodata=np.nan)
     dims = {d: n for d, n in zip(moved.dims[-2:], ("y", "x"), strict=True) if d != n}
     moved = moved.rename(dims).reset_coords(drop=True)
-    told = {name: c.variable for name, c in values.coords.items() if name != "t" and c.dims == ("t",)}
-    moved = moved.assign_coords(y=grid.y.values, x=grid.x.values).assign_coords(told)
+    along_t = {name: c.variable for name, c in values.coords.items() if name != "t" and c.dims == ("t",)}
+    moved = moved.assign_coords(y=grid.y.values, x=grid.x.values).assign_coords(along_t)
     moved.attrs = {}
     return moved.rio.write_crs(grid.rio.crs)

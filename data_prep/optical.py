@@ -1,4 +1,4 @@
-"""Sentinel-2: digital numbers to reflectance, the cloud masks on SCL, NDVI, and the search for residual cloud."""
+"""Sentinel-2: digital numbers to reflectance, cloud masks from SCL, NDVI, and detection of residual cloud."""
 
 import logging
 from pathlib import Path
@@ -24,7 +24,7 @@ DN_SCALE = 1e-4  # Sentinel-2 L2A quantification value 10000 (Sentinel-2 Product
 # Processing baseline 04.00 (2022-01-25) and Collection-1 add 1000 to every digital number (BOA_ADD_OFFSET = -1000).
 BASELINE_OFFSET_DN = -1000
 _DN_NODATA = (0, 65535)
-_BRIGHT_DN = 1000.0  # with the offset still in, no surface is darker than this (cloud alone lies above twice that)
+_BRIGHT_DN = 1000.0  # lowest DN of any surface while the offset is included; clouds exceed twice this
 
 
 class OpticalSettings(BaseModel):
@@ -33,25 +33,37 @@ class OpticalSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     mask: Literal["gaussian", "disk", "square", "none"] = Field(
-        "gaussian", description="gaussian: the original's two kernels; disk, square: dilation; none: keep every pixel"
+        "gaussian", description="gaussian: two smoothing kernels on SCL; disk, square: dilation; none: keep all pixels"
     )
-    remove_classes: tuple[int, ...] = Field(SCL_CLOUD, description="SCL classes that disk and square dilate")
-    drop_classes: tuple[int, ...] = Field(SCL_INVALID, description="SCL classes that disk and square drop undilated")
+    remove_classes: tuple[int, ...] = Field(SCL_CLOUD, description="SCL classes removed and dilated by disk and square")
+    drop_classes: tuple[int, ...] = Field(
+        SCL_INVALID, description="SCL classes removed without dilation by disk and square"
+    )
     dilation_px: int = Field(5, ge=0, le=200, description="radius of disk and square, pixels of the S2 grid")
-    user_mask: Path | None = Field(None, description="your own cloud mask: a file with one band, nonzero = cloud")
-    user_mask_role: Literal["instead", "on_top"] = Field("on_top", description="use it instead of SCL or on top of it")
-    flag_dips: bool = Field(False, description="add band S2_SUSPECT: 1 where an observation dips like undetected cloud")
-    dip_ndvi: float = Field(0.12, gt=0, description="drop below both neighbours that counts as a dip, NDVI")
-    dip_window_d: int = Field(25, ge=2, description="farthest neighbour observation used by the dip search, days")
+    user_mask: Path | None = Field(None, description="custom cloud mask: a file with one band, nonzero = cloud")
+    user_mask_role: Literal["instead", "on_top"] = Field(
+        "on_top", description="use user_mask instead of SCL, or in addition to it"
+    )
+    flag_dips: bool = Field(False, description="add band S2_SUSPECT: 1 = possible undetected cloud (NDVI dip)")
+    dip_ndvi: float = Field(0.12, gt=0, description="NDVI decrease below both neighbours that counts as a dip")
+    dip_window_d: int = Field(
+        25, ge=2, description="largest distance to a neighbouring observation in the dip search, days"
+    )
 
 
 def reflectance(band: RawBand, *, scale: float | None, offset_dn: int | str, notes: list[str]) -> xr.DataArray:
     """Surface reflectance 0..1 of a red or near-infrared band, NaN = nodata.
 
-    Numbers that the file scaled are taken as they are; other integers, and floats beyond 2, are digital numbers of
-    1e-4 (``scale`` overrides). DN 0 and 65535 are nodata. ``offset_dn`` is added to digital numbers before scaling:
-    "auto" takes BOA_ADD_OFFSET or a pending offset from the file's attributes, else 0, because openEO back-ends, Earth
-    Engine's harmonised collection and Terrascope have removed it; it refuses when the numbers contradict that.
+    Bands with a scale in the file are reflectance already; other integers, and floats whose 99th percentile exceeds 2,
+    are digital numbers of 1e-4 (``scale`` overrides). DN 0 and 65535 are nodata. ``offset_dn`` is added to digital
+    numbers before scaling: "auto" takes BOA_ADD_OFFSET or ``radio_add_offset`` from the file's attributes, else 0,
+    because openEO back-ends, Earth Engine's harmonised collection and Terrascope have already applied it. ``notes``
+    receives one sentence if an offset was added to digital numbers.
+
+    Raises
+    ------
+    SourceError
+        ``offset_dn="auto"``, no offset in the attributes, and values that indicate an offset not yet applied.
     """
     values, attrs = band.values, band.attrs
     found = sample(values)
@@ -61,14 +73,14 @@ def reflectance(band: RawBand, *, scale: float | None, offset_dn: int | str, not
     where = f"{band.file}: {band.name}"
     if not is_dn:
         factor = DN_SCALE if band.scaled else 1.0
-        offset = _said_offset(attrs) if offset_dn == "auto" else int(offset_dn)
+        offset = _declared_offset(attrs) if offset_dn == "auto" else int(offset_dn)
         if offset == 0 and offset_dn == "auto":
             _refuse_pending_offset(found / DN_SCALE, values, where, role=band.name)
         shifted = values + np.float32(offset * DN_SCALE) if offset else values
         return _physical(shifted if scale is None else shifted * np.float32(scale / factor))
     for nodata in _DN_NODATA:
         values = values.where(values != nodata)
-    offset = _said_offset(attrs) if offset_dn == "auto" else int(offset_dn)
+    offset = _declared_offset(attrs) if offset_dn == "auto" else int(offset_dn)
     if offset == 0 and offset_dn == "auto":
         _refuse_pending_offset(found, values, where, role=band.name)
     if offset:
@@ -77,11 +89,11 @@ def reflectance(band: RawBand, *, scale: float | None, offset_dn: int | str, not
 
 
 def _physical(values: xr.DataArray) -> xr.DataArray:
-    """Slightly negative reflectance (over-corrected shade) becomes 0; nodata stays NaN."""
+    """Set slightly negative reflectance (over-corrected shadow) to 0; NaN stays NaN."""
     return values.clip(min=0.0).astype(np.float32)
 
 
-def _said_offset(attrs: dict[str, object]) -> int:
+def _declared_offset(attrs: dict[str, object]) -> int:
     for key in ("BOA_ADD_OFFSET", "boa_add_offset", "radio_add_offset"):
         if key in attrs:
             return int(float(str(np.asarray(attrs[key]).ravel()[0])))
@@ -89,7 +101,7 @@ def _said_offset(attrs: dict[str, object]) -> int:
 
 
 def _refuse_pending_offset(numbers: np.ndarray, values: xr.DataArray, where: str, role: str) -> None:
-    """Red of a dark pixel (vegetation, water, shade) is far below 0.1: a minimum at 1000 is a pending offset."""
+    """Raise if the offset seems not applied: red of dark pixels is far below 0.1, i.e. below DN 1000."""
     last = values.t.values[-1].astype("datetime64[D]")
     found = numbers[np.isfinite(numbers) & (numbers > 0)]
     if found.size < 50 or not any(mark in role.upper() for mark in ("4", "RED")):
@@ -97,34 +109,34 @@ def _refuse_pending_offset(numbers: np.ndarray, values: xr.DataArray, where: str
     low = float(np.percentile(found, 0.5))
     if _BRIGHT_DN <= low < 2 * _BRIGHT_DN and last >= np.datetime64("2022-01-25"):
         raise SourceError(
-            f"{where}: half a percent of the digital numbers up to {last} lie below {low:.0f}; the offset of baseline "
-            "04.00 seems to be still in them; set source.s2_offset_dn=-1000 (or 0 if the surface really is that bright)"
+            f"{where}: the 0.5 % quantile of the digital numbers up to {last} is {low:.0f}; the offset of baseline "
+            "04.00 seems not to be applied; set source.s2_offset_dn=-1000 (or 0 if the surface really is that bright)"
         )
 
 
 def scene_classes(band: RawBand) -> xr.DataArray:
-    """SCL as float32 class numbers 0..11, 0 = nodata (NaN, 255 and the file's fill value too).
+    """SCL as float32 class numbers 0..11, (t, y, x); 0 = nodata, including NaN, 255, 65535 and the fill value.
 
     Raises
     ------
     SourceError
-        Values that are no classes: interpolated (not whole) or above 11.
+        Values that are not classes: fractions (interpolated SCL), or outside 0..11.
     """
     values = band.values.fillna(0)
     values = values.where(values != 255, 0).where(values != 65535, 0)
     found = sample(values)
     if np.abs(found - np.rint(found)).max(initial=0) > 1e-3:
-        raise SourceError(f"{band.file}: {band.name} holds fractions; SCL was interpolated; resample it with 'near'")
+        raise SourceError(f"{band.file}: {band.name} contains fractions; SCL was interpolated; resample it with 'near'")
     if found.max(initial=0) > 11 or found.min(initial=0) < 0:
         raise SourceError(
             f"{band.file}: {band.name} ranges from {found.min():.0f} to {found.max():.0f}; expected SCL classes "
-            "0..11; give another encoding as your own mask (optical.user_mask)"
+            "0..11; provide other classifications as a custom mask (optical.user_mask)"
         )
     return values
 
 
 def cloud_mask(s2: xr.Dataset, settings: OpticalSettings) -> xr.DataArray:
-    """True where a pixel is to be removed: the chosen SCL mask and the user's own mask, dims (t, y, x)."""
+    """Pixels to remove by the chosen SCL mask and the user's mask, bool (t, y, x), True = remove."""
     pixel_m = pixel_size_m(s2)
     step = max(1, round(float(s2.attrs.get("scl_pixel_m", pixel_m)) / pixel_m))
     replaced = settings.user_mask is not None and settings.user_mask_role == "instead"
@@ -154,10 +166,10 @@ def _mask_images(scl: np.ndarray, *, method: str, settings: OpticalSettings, ste
 
 
 def gaussian_mask(scl: np.ndarray, *, step: int = 1, pixel_m: float = 10.0) -> np.ndarray:
-    """The mask of :mod:`fusion.cloud_mask` for one image of scene classes (y, x): True = remove.
+    """The mask of :mod:`fusion.cloud_mask` for one image of scene classes, bool (y, x), True = remove.
 
-    ``step``: how many pixels one SCL cell was copied to along an axis; the kernels then run on the cells themselves
-    (9 and 81 cells of 20 m). SCL that comes at 10 m gets the kernels of 17 and 161 px instead. Nodata is removed too.
+    ``step``: number of pixels per original SCL cell along an axis; the kernels then run on the original cells (9 and 81
+    cells of 20 m). SCL delivered at 10 m uses kernels of 17 and 161 px instead. Nodata is removed too.
     """
     cells = scl[::step, ::step]
     cell_m = pixel_m * step
@@ -188,7 +200,7 @@ def _dilated(scl: np.ndarray, method: str, settings: OpticalSettings) -> np.ndar
 
 
 def _user_mask(path: Path, s2: xr.Dataset) -> xr.DataArray:
-    """The user's mask on the S2 grid and dates: nonzero = cloud; days and pixels that it lacks count as clear."""
+    """The user's mask on the S2 grid and dates, True = cloud; dates and pixels missing in it count as clear."""
     bands = [b for b in read_bands(path) if b.values.sizes["t"] > 0]
     if len(bands) != 1:
         raise SourceError(f"{path} has bands {[b.name for b in bands]}; a cloud mask has one band (nonzero = cloud)")
@@ -196,26 +208,38 @@ def _user_mask(path: Path, s2: xr.Dataset) -> xr.DataArray:
     mask = one_image_per_day(mask.fillna(0) != 0, "max")
     missing = np.setdiff1d(s2.t.values, mask.t.values)
     if len(missing) == s2.sizes["t"]:
-        raise SourceError(f"{path} has no date in common with Sentinel-2; it holds {mask.t.values[:2]} ...")
+        raise SourceError(f"{path} has no date in common with Sentinel-2; its dates start with {mask.t.values[:2]}")
     if len(missing):
-        log.warning("%s lacks %d of %d Sentinel-2 dates; they count as clear there", path, len(missing), s2.sizes["t"])
+        log.warning(
+            "%s lacks %d of %d Sentinel-2 dates; pixels on these dates count as clear",
+            path,
+            len(missing),
+            s2.sizes["t"],
+        )
     return mask.reindex(t=s2.t, fill_value=False).transpose("t", "y", "x").drop_vars("spatial_ref", errors="ignore")
 
 
 def masked_ndvi(s2: xr.Dataset, settings: OpticalSettings) -> xr.DataArray:
-    """NDVI (t, y, x) float32 of the pixels that the mask leaves, clipped to the contract's range; NaN elsewhere."""
+    """NDVI of the unmasked pixels, float32 (t, y, x), clipped to -0.2..1; NaN = masked or nodata."""
     total = s2.B04 + s2.B08
     ndvi = ((s2.B08 - s2.B04) / total.where(total > 0)).clip(NDVI_MIN, NDVI_MAX)
     return ndvi.where(~cloud_mask(s2, settings)).astype(np.float32).rename("S2NDVI")
 
 
 def cloud_dips(ndvi: np.ndarray, red: np.ndarray, days: np.ndarray, settings: OpticalSettings) -> np.ndarray:
-    """Observations that dip like undetected cloud, bool (n, H, W); they are flagged, never deleted.
+    """Flag NDVI dips that look like undetected cloud, bool (n, H, W); values are flagged, never deleted.
 
-    An observation is suspect where its NDVI lies more than ``dip_ndvi`` below BOTH the previous and the next clear
-    observation, those lie within ``dip_window_d`` days, and its red reflectance is brighter than both by 0.02: cloud
-    and haze brighten red and go away, harvest and ploughing do not recover within days, shadow darkens red. (Idea:
-    Hagolle et al. 2010, multi-temporal cloud detection, doi:10.1016/j.rse.2010.03.002.)
+    An observation is suspect where its NDVI lies more than ``dip_ndvi`` below both the previous and the next clear
+    observation, both lie within ``dip_window_d`` days, and its red reflectance exceeds both by more than 0.02. Cloud
+    and haze increase red and disappear; after harvest and ploughing NDVI does not recover within days; shadow lowers
+    red. After Hagolle et al. 2010, multi-temporal cloud detection, doi:10.1016/j.rse.2010.03.002.
+
+    Parameters
+    ----------
+    ndvi, red : numpy.ndarray
+        NDVI and red reflectance, (n, H, W), NaN = no observation.
+    days : numpy.ndarray
+        Day numbers, sorted, (n,).
     """
     before, after = _neighbours(ndvi, days), _neighbours(ndvi[::-1], -days[::-1])
     previous = np.where(before >= 0, before, 0)
@@ -236,5 +260,5 @@ def _neighbours(ndvi: np.ndarray, days: np.ndarray) -> np.ndarray:
     """Index of the previous clear observation at each observation, -1 where there is none; (n, H, W)."""
     clear = np.isfinite(ndvi)
     index = np.where(clear, np.arange(len(days))[:, None, None], -1)
-    seen = np.maximum.accumulate(index, axis=0)
-    return np.concatenate([np.full_like(seen[:1], -1), seen[:-1]])
+    latest = np.maximum.accumulate(index, axis=0)
+    return np.concatenate([np.full_like(latest[:1], -1), latest[:-1]])

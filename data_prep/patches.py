@@ -1,4 +1,7 @@
-"""Cut patches: the work list of a source, and what one task of it yields; :mod:`data_prep.farm` runs the tasks."""
+"""Cut patches from merged cubes or simulated scenes: list of tasks, and patches of one task.
+
+:mod:`data_prep.farm` runs the tasks.
+"""
 
 import hashlib
 import json
@@ -27,17 +30,19 @@ log = logging.getLogger(__name__)
 
 
 class CutSettings(BaseModel):
-    """Size of a patch and what makes it worth keeping."""
+    """Size of patches and criteria for keeping them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     patch_px: int = Field(64, ge=8, le=1024, description="height and width, pixels")
-    window_days: int = Field(480, ge=30, description="length of a patch in time, days; a shorter cube gives one window")
+    window_days: int = Field(480, ge=30, description="length of a patch in time, days; shorter cubes give one window")
     window_step_days: int = Field(365, ge=1, description="distance between the starts of windows, days")
-    min_observations: int = Field(8, ge=1, description="least number of S2 dates with min_clear of the patch seen")
-    min_clear: float = Field(0.2, gt=0, le=1, description="share of a patch that a date must show to count")
-    truth_step_days: int = Field(5, ge=1, description="step of the kept truth of simulated scenes, days; 1 = daily")
-    tile_px: int = Field(256, ge=8, description="pixels of a cube that a worker holds at once, along an axis")
+    min_observations: int = Field(
+        8, ge=1, description="least number of S2 dates with a clear share of min_clear or more"
+    )
+    min_clear: float = Field(0.2, gt=0, le=1, description="clear share of a patch for a date to count")
+    truth_step_days: int = Field(5, ge=1, description="time step of the stored truth of simulated scenes, days")
+    tile_px: int = Field(256, ge=8, description="size of the part of a cube read by one task, pixels per axis")
 
 
 class CubePatches(BaseModel):
@@ -50,7 +55,7 @@ class CubePatches(BaseModel):
 
 
 class SimulatedPatches(BaseModel):
-    """Patches from simulated scenes, one site a scene."""
+    """Patches from simulated scenes; each scene is a site."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -74,7 +79,7 @@ class SceneTask:
 
     @property
     def identity(self) -> str:
-        """Changes whenever the settings or the code of the simulator do."""
+        """Hash of seed, settings and simulator code."""
         return _digest(self.scene.model_dump_json(), self.seed, self.code)
 
 
@@ -97,7 +102,7 @@ class TileTask:
 
     @property
     def identity(self) -> str:
-        """Changes whenever the input does."""
+        """Hash of file name, size, modification time and position of the tile."""
         return _digest(self.cube.name, self.size, self.modified_ns, self.row, self.column, self.height, self.width)
 
 
@@ -109,18 +114,18 @@ def _digest(*parts: object) -> str:
 
 
 def plan(source: CubePatches | SimulatedPatches, cut: CutSettings) -> list[Task]:
-    """All tasks of a source, in a fixed order. Reads headers only.
+    """All tasks of a source in a fixed order; reads file headers only.
 
     Raises
     ------
     SourceError
-        No such file, not a merged cube, two cubes of one name, a cube or scene smaller than a patch.
+        A file is missing or not a merged cube, two cubes have the same name, or one is smaller than a patch.
     """
     if isinstance(source, SimulatedPatches):
         if min(source.scene.height, source.scene.width) < cut.patch_px:
             raise SourceError(
-                f"scenes of {source.scene.height} x {source.scene.width} px give no patch of {cut.patch_px} px; "
-                "set source.scene.height and width to at least cut.patch_px"
+                f"scenes of {source.scene.height} x {source.scene.width} px are smaller than {cut.patch_px} px; "
+                "increase source.scene.height and width, or reduce cut.patch_px"
             )
         code = code_hash("data_prep.simulator.scene")
         return [SceneTask(source.seed + k, source.scene, code) for k in range(source.count)]
@@ -158,13 +163,15 @@ def _site_of(path: Path) -> str:
 
 def _tiles(path: Path, site: str, cut: CutSettings) -> list[Task]:
     if not is_cube_file(path):
-        raise SourceError(f"{path} is no merged cube (no band {S2NDVI}); make it with `ndvi-fusion cube`")
+        raise SourceError(f"{path} is not a merged cube (no band {S2NDVI}); create it with `ndvi-fusion cube`")
     with opened_cube(path) as cube:
         height, width, crs = cube.sizes["y"], cube.sizes["x"], cube.rio.crs
     if min(height, width) < cut.patch_px:
-        raise SourceError(f"{path} has {height} x {width} px; a patch needs {cut.patch_px}; set cut.patch_px lower")
+        raise SourceError(
+            f"{path} has {height} x {width} px, less than a patch of {cut.patch_px} px; reduce cut.patch_px"
+        )
     if crs is None:
-        raise SourceError(f"{path} names no CRS; the split needs to know where patches lie; write one into it")
+        raise SourceError(f"{path} has no CRS, which the split requires to locate patches; add one (rio.write_crs)")
     step = max(cut.patch_px, cut.tile_px // cut.patch_px * cut.patch_px)
     stat = path.stat() if path.is_file() else (path / "zarr.json").stat()
     tasks: list[Task] = []
@@ -176,7 +183,7 @@ def _tiles(path: Path, site: str, cut: CutSettings) -> list[Task]:
 
 
 def cut_patches(task: Task, cut: CutSettings, split: SplitSettings) -> Iterator[Patch | str]:
-    """The patches of one task; for each window that is not kept, the reason instead."""
+    """Yield the patches of one task; for each window that is not kept, a string with the reason."""
     if isinstance(task, SceneTask):
         yield from _cut_scene(task, cut, split)
     else:
@@ -192,7 +199,7 @@ def _cut_scene(task: SceneTask, cut: CutSettings, split: SplitSettings) -> Itera
         for column in range(0, task.scene.width - side + 1, side):
             rows, columns = slice(row, row + side), slice(column, column + side)
             obs = scene.observations.window(rows, columns)
-            seen, reason = _worth_keeping(obs, cut)
+            seen, reason = _usable_dates(obs, cut)
             if reason is not None:
                 yield reason
                 continue
@@ -211,7 +218,7 @@ def _cut_scene(task: SceneTask, cut: CutSettings, split: SplitSettings) -> Itera
             )
 
 
-def _worth_keeping(obs: Observations, cut: CutSettings) -> tuple[np.ndarray, str | None]:
+def _usable_dates(obs: Observations, cut: CutSettings) -> tuple[np.ndarray, str | None]:
     share = np.isfinite(obs.s2_ndvi).mean(axis=(1, 2)) if len(obs.s2_days) else np.zeros(0)
     good = int((share >= cut.min_clear).sum())
     if good < cut.min_observations:
@@ -259,7 +266,7 @@ def _cut_window(
         obs = observations_from_cube(window, latitude=latitude_of(window))
     except ContractError as error:
         raise SourceError(f"{task.cube}: {error}") from error
-    _, reason = _worth_keeping(obs, cut)
+    _, reason = _usable_dates(obs, cut)
     if reason is not None:
         return reason
     year = ground.years[0]

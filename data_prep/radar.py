@@ -1,4 +1,4 @@
-"""Sentinel-1: units, border noise, passes, multi-temporal speckle filter."""
+"""Sentinel-1: units, border noise, levelling and merging of passes, multi-temporal speckle filter."""
 
 import logging
 from typing import Literal
@@ -22,33 +22,39 @@ _DB_WORDS = ("db", "decibel", "1 (db)")
 
 
 class RadarSettings(BaseModel):
-    """What is done to Sentinel-1 before merging."""
+    """Processing of Sentinel-1 before merging."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     units: Literal["dB", "linear"] = Field("dB", description="units of VV and VH in the merged cube")
     passes: Literal["merge", "most", "ascending", "descending"] = Field(
-        "merge", description="merge: every pass on its own dates, observations of one day averaged; else only that pass"
+        "merge",
+        description="merge: all passes, acquisitions of one day averaged; most: pass with most dates; else that pass",
     )
     orbit_offset: Literal["none", "scene", "pixel"] = Field(
-        "scene", description="level other passes to the one with most dates: not, by one number a band, or per pixel"
+        "scene", description="level passes to the one with most dates: none, one offset per band (scene), or per pixel"
     )
     border_noise_db: float | None = Field(
-        -27.0, description="VV below this at the swath edge is border noise; null: keep"
+        -27.0, description="VV below this at the swath edge is border noise, dB; null: keep"
     )
     speckle: Literal["none", "quegan"] = Field("none", description="multi-temporal speckle filter")
-    speckle_window_px: int = Field(7, ge=3, le=51, description="odd width of the filter's spatial mean, pixels")
+    speckle_window_px: int = Field(7, ge=3, le=51, description="width of the filter's spatial mean, odd, pixels")
     resampling: Literal["nearest", "bilinear", "cubic", "average"] = Field(
-        "nearest", description="to the S2 grid; nearest copies nesting cells exactly"
+        "nearest", description="resampling to the S2 grid; nearest copies aligned cells exactly"
     )
 
 
 def backscatter(band: RawBand, units: str) -> tuple[xr.DataArray, str]:
-    """Backscatter of one band as it is stored, decoded, with its units ("dB" or "linear"); NaN = no observation.
+    """Decoded backscatter of one band, float32, and its units ("dB" or "linear"); NaN = no acquisition.
 
-    ``units`` "auto" follows evidence and never a guess: unsigned 16-bit integers without a scale are openeo-gfmap's
-    encoding; a units attribute counts; negative values prove dB, since power has no negative values. Otherwise the
-    caller must say.
+    ``units`` is "dB", "linear", "dn16" or "auto". "auto" detects the units and never assumes them: unsigned 16-bit
+    integers without a scale are openeo-gfmap's encoding; then the units attribute is used; then negative values imply
+    dB, since power is not negative.
+
+    Raises
+    ------
+    SourceError
+        "auto" cannot determine the units, or data declared linear contain negative values.
     """
     values = band.values
     where = f"{band.file}: {band.name}"
@@ -62,7 +68,7 @@ def backscatter(band: RawBand, units: str) -> tuple[xr.DataArray, str]:
         negative = float((found[np.isfinite(found)] < 0).mean()) if np.isfinite(found).any() else 0.0
         if negative > 0.01:
             raise SourceError(
-                f"{where}: declared linear, but {100 * negative:.0f} % of the values are negative; power has none; "
+                f"{where}: declared linear, but {100 * negative:.0f} % of the values are negative; power cannot be; "
                 "set source.s1_units=dB"
             )
         values = values.where(values > 0)
@@ -72,10 +78,10 @@ def backscatter(band: RawBand, units: str) -> tuple[xr.DataArray, str]:
 def _evident_units(band: RawBand, where: str) -> str:
     if band.dtype == np.dtype("uint16") and not band.scaled:
         return "dn16"
-    said = str(band.attrs.get("s1_units", band.attrs.get("units", ""))).strip().lower()
-    if said in _DB_WORDS:
+    declared = str(band.attrs.get("s1_units", band.attrs.get("units", ""))).strip().lower()
+    if declared in _DB_WORDS:
         return "dB"
-    if said in ("linear", "linear power"):
+    if declared in ("linear", "linear power"):
         return "linear"
     found = sample(band.values)
     found = found[np.isfinite(found)]
@@ -84,40 +90,47 @@ def _evident_units(band: RawBand, where: str) -> str:
     if np.percentile(found, 5) < -1.0:
         return "dB"
     raise SourceError(
-        f"{where}: values from {found.min():.3g} to {found.max():.3g} do not prove dB and the file names no units; "
+        f"{where}: values from {found.min():.3g} to {found.max():.3g} do not imply dB and the file states no units; "
         "set source.s1_units to dB, linear or dn16"
     )
 
 
 def to_linear(values: xr.DataArray) -> xr.DataArray:
-    """dB to power."""
+    """Convert dB to linear power, float32."""
     return (10.0 ** (values / 10.0)).astype(np.float32)
 
 
 def to_decibel(values: xr.DataArray) -> xr.DataArray:
-    """Power to dB; NaN where the power is not positive."""
+    """Convert linear power to dB, float32; NaN where the power is not positive."""
     return (10.0 * xr.apply_ufunc(np.log10, values.where(values > 0), dask="allowed")).astype(np.float32)
 
 
 def mean_power(values: xr.DataArray, units: str, labels: np.ndarray) -> xr.DataArray:
-    """Mean in power of the images that share a label (datetime64[ns]); t becomes the sorted labels."""
+    """Average images of equal label (datetime64[ns]) in linear power; the sorted labels become ``t``."""
     if units != "dB" or len(np.unique(labels)) == len(labels):
         return merge_images(values, labels, "mean").astype(np.float32)
     return to_decibel(merge_images(to_linear(values), labels, "mean"))
 
 
 def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, list[str]]:
-    """Chosen passes, border noise removed, passes levelled, one observation a day, filtered, in the units asked for.
+    """Select passes, remove border noise, level passes, merge to one acquisition per day, filter, convert units.
 
-    Order and rule of merging: border noise is removed per image; passes are told apart by coordinate ``orbit``;
-    ``passes="merge"`` keeps every pass on its own dates after levelling it to the pass with the most dates (median
-    difference of temporal means in dB); observations of one day are averaged in power. Without the coordinate the
-    passes cannot be told apart: they are merged unlevelled, which is noted.
+    Processing order: border noise is removed per image; passes are identified by the coordinate ``orbit``;
+    ``passes="merge"`` keeps all passes on their own dates, each levelled to the pass with the most dates (median
+    difference of temporal means in dB, or per pixel); acquisitions of one day are averaged in linear power. Without
+    the coordinate, passes are merged without levelling.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``VV`` and ``VH``, float32 (t, y, x), NaN = no acquisition, ``attrs["s1_units"]`` set.
+    list of str
+        Notes on what was done, one sentence each.
 
     Raises
     ------
     SourceError
-        Unknown units, values that contradict them, a pass that is not there.
+        Units unknown or contradicted by the values, or the requested pass is absent.
     """
     notes: list[str] = []
     units = str(s1.attrs.get("s1_units"))
@@ -132,7 +145,8 @@ def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, 
     orbits = _orbits(s1)
     if orbits is None and settings.passes in ("ascending", "descending"):
         raise SourceError(
-            f"radar.passes={settings.passes} but the source does not say the pass of each acquisition; use merge"
+            f"radar.passes={settings.passes} but the source does not state the pass of each acquisition; "
+            "use radar.passes=merge"
         )
     if orbits is not None:
         bands, orbits = _choose(bands, orbits, settings.passes, notes)
@@ -161,7 +175,7 @@ def _check_level(values: xr.DataArray, name: str, units: str) -> None:
     if low < S1_DB_MIN or high > S1_DB_MAX:
         raise SourceError(
             f"{name}, declared {units}, spans {low:.4g}..{high:.4g} dB; expected {S1_DB_MIN}..{S1_DB_MAX}; "
-            "set source.s1_units to what the numbers are (dB, linear, dn16)"
+            "set source.s1_units to the actual units (dB, linear, dn16)"
         )
     if units == "dB" and found.size > 20 and low >= 0 and high <= 2:
         raise SourceError(
@@ -189,7 +203,7 @@ def _choose(
         raise SourceError(
             f"no Sentinel-1 acquisition of pass {wanted!r}; passes found: {dict(zip(names, counts, strict=True))}"
         )
-    notes.append(f"Sentinel-1: kept pass {wanted}, {keep.size} of {len(orbits)} observations")
+    notes.append(f"Sentinel-1: kept pass {wanted}, {keep.size} of {len(orbits)} acquisitions")
     return {n: v.isel(t=keep) for n, v in bands.items()}, orbits[keep]
 
 
@@ -218,9 +232,9 @@ def _level(
 
 
 def border_noise(vv_db: xr.DataArray, threshold_db: float) -> xr.DataArray:
-    """True at pixels of GRD border noise: very low VV connected to the edge of the swath, grown by one pixel.
+    """GRD border noise, bool (t, y, x): very low VV connected to the edge of the swath, dilated by one pixel.
 
-    Only images that hold nodata have a swath edge in them; dark water inside the swath is kept.
+    Only images that contain nodata have a swath edge; dark water inside the swath is kept.
     """
 
     def one(images: np.ndarray) -> np.ndarray:
@@ -250,20 +264,20 @@ def _border_noise(image: np.ndarray, threshold_db: float) -> np.ndarray:
 
 
 def quegan_filter(power: xr.DataArray, window_px: int) -> xr.DataArray:
-    """Multi-temporal speckle filter of Quegan and Yu (2001, doi:10.1109/36.964973), power in, power out.
+    """Multi-temporal speckle filter of Quegan and Yu (2001, doi:10.1109/36.964973), linear power, (t, y, x).
 
-    J_k = E[I_k] / N * sum_i I_i / E[I_i], E = spatial mean over ``window_px`` pixels, sums over the dates on which
-    the pixel was seen. NaN stays NaN and does not spread.
+    J_k = E[I_k] / N * sum_i I_i / E[I_i], with E the spatial mean over ``window_px`` pixels, and the sum and N over the
+    dates with a valid value of the pixel. NaN stays NaN and does not affect its neighbours.
     """
 
-    def one(stack: np.ndarray) -> np.ndarray:  # (y, x, t) as apply_ufunc hands core dims last -> (t, y, x)
+    def one(stack: np.ndarray) -> np.ndarray:  # apply_ufunc passes (y, x, t); computed as (t, y, x)
         images = np.moveaxis(stack, -1, 0).astype(np.float64)
-        seen = np.isfinite(images)
-        mean = _nan_mean(images, seen, window_px)
-        ratio = np.where(seen & (mean > 0), images / np.where(mean > 0, mean, 1), 0.0)
-        count = seen.sum(0)
+        valid = np.isfinite(images)
+        mean = _nan_mean(images, valid, window_px)
+        ratio = np.where(valid & (mean > 0), images / np.where(mean > 0, mean, 1), 0.0)
+        count = valid.sum(0)
         factor = ratio.sum(0) / np.maximum(count, 1)
-        return np.moveaxis(np.where(seen, mean * factor, np.nan), 0, -1).astype(np.float32)
+        return np.moveaxis(np.where(valid, mean * factor, np.nan), 0, -1).astype(np.float32)
 
     whole = power.chunk({"t": -1, "y": -1, "x": -1}) if power.chunks else power
     out = xr.apply_ufunc(
@@ -277,8 +291,8 @@ def quegan_filter(power: xr.DataArray, window_px: int) -> xr.DataArray:
     return out.transpose("t", "y", "x")
 
 
-def _nan_mean(images: np.ndarray, seen: np.ndarray, width: int) -> np.ndarray:
+def _nan_mean(images: np.ndarray, valid: np.ndarray, width: int) -> np.ndarray:
     size = (0, width, width)
-    total = ndimage.uniform_filter(np.where(seen, images, 0.0), size, mode="nearest")
-    share = ndimage.uniform_filter(seen.astype(np.float64), size, mode="nearest")
+    total = ndimage.uniform_filter(np.where(valid, images, 0.0), size, mode="nearest")
+    share = ndimage.uniform_filter(valid.astype(np.float64), size, mode="nearest")
     return np.where(share > 1e-9, total / np.maximum(share, 1e-9), np.nan)

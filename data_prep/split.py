@@ -1,8 +1,8 @@
-"""Which patch may train and which must test: spatial blocks on the globe, whole sites, held-out years; no leakage.
+"""Assign patches to train, calibration and test without leakage: spatial blocks, whole sites, held-out years.
 
-Blocks lie on latitude and longitude, so cubes of different zones or tiles that overlap on the ground fall into the same
-blocks. A patch whose ground, grown by a margin, touches blocks of different splits belongs to none. So no two patches
-of different splits share ground or lie within the margin of one another, whatever the dates.
+Blocks are cells of latitude and longitude, so overlapping cubes of different UTM zones or tiles fall into the same
+blocks. A patch whose extent, buffered by a margin, touches blocks of different splits is assigned to none. Therefore
+no two patches of different splits overlap or lie within the margin of one another, whatever their dates.
 """
 
 import hashlib
@@ -17,17 +17,23 @@ from fusion.place import METRES_PER_DEGREE
 
 
 class SplitSettings(BaseModel):
-    """Shares of the splits and the size of the blocks."""
+    """Shares of the splits, size of the blocks, and exceptions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    train: float = Field(0.8, ge=0, le=1, description="share of the blocks that train")
-    calibration: float = Field(0.1, ge=0, le=1, description="share of the blocks that calibrate; the rest tests")
+    train: float = Field(0.8, ge=0, le=1, description="share of the blocks used for training")
+    calibration: float = Field(
+        0.1, ge=0, le=1, description="share of the blocks used for calibration; the rest is for testing"
+    )
     block_deg: float = Field(0.05, gt=0, le=10, description="size of a spatial block, degrees")
-    margin_m: float = Field(300.0, ge=0, description="ground kept free between splits: the reach of the coarse sensor")
-    holdout_years: tuple[int, ...] = Field((), description="years that never train; their observations only test")
-    sites: dict[str, str] = Field({}, description="site name -> split, against the blocks' choice")
-    seed: int = Field(0, description="another seed, another choice of blocks")
+    margin_m: float = Field(
+        300.0, ge=0, description="distance kept free between splits, metres; covers the coarse footprint"
+    )
+    holdout_years: tuple[int, ...] = Field(
+        (), description="years excluded from train and calibration; used for testing only"
+    )
+    sites: dict[str, str] = Field({}, description="site name -> split; overrides the blocks")
+    seed: int = Field(0, description="seed of the random assignment of blocks")
 
     @model_validator(mode="after")
     def _consistent(self) -> "SplitSettings":
@@ -41,7 +47,7 @@ class SplitSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Ground:
-    """Where and when a patch lies: WGS 84 degrees, and the calendar years that its dates touch."""
+    """Extent of a patch in WGS 84 degrees, and the calendar years of its dates."""
 
     west: float
     south: float
@@ -51,7 +57,7 @@ class Ground:
 
 
 def split_of_name(name: str, settings: SplitSettings) -> str:
-    """A split drawn by the name alone: stable from run to run and from machine to machine."""
+    """Pseudo-random split that depends on name and seed only, so equal on every run and machine."""
     number = int.from_bytes(hashlib.sha256(f"{settings.seed}:{name}".encode()).digest()[:8], "big") / 2**64
     if number < settings.train:
         return "train"
@@ -59,7 +65,7 @@ def split_of_name(name: str, settings: SplitSettings) -> str:
 
 
 def blocks_of(ground: Ground, settings: SplitSettings) -> list[tuple[int, int]]:
-    """The blocks that a patch, grown by the margin, touches."""
+    """Blocks (row, column) touched by the extent of a patch, buffered by the margin."""
     up = settings.margin_m / METRES_PER_DEGREE
     widest = max(abs(ground.south - up), abs(ground.north + up))
     aside = up / max(0.01, math.cos(math.radians(min(widest, 89.0))))
@@ -70,9 +76,9 @@ def blocks_of(ground: Ground, settings: SplitSettings) -> list[tuple[int, int]]:
 
 
 def split_of_ground(ground: Ground, site: str, settings: SplitSettings) -> str | None:
-    """The split of a patch, or None if it may belong to none.
+    """Split of a patch, or None if it must not be used.
 
-    A patch with dates in a held-out year tests if its block tests, and is not used otherwise.
+    A patch with dates in a held-out year is used only if its block or site belongs to the test split.
     """
     if site in settings.sites:
         found = {settings.sites[site]}
@@ -87,7 +93,7 @@ def split_of_ground(ground: Ground, site: str, settings: SplitSettings) -> str |
 
 
 def leaks(patches: Iterable[tuple[str, str, Ground]], cell_deg: float = 0.05) -> list[tuple[str, str]]:
-    """Pairs of keys of different splits whose ground overlaps, for (key, split, ground); empty if all is well."""
+    """Pairs of keys from different splits whose extents overlap, for (key, split, ground); empty if there are none."""
     cells: dict[tuple[int, int], list[tuple[str, str, Ground]]] = {}
     found = set()
     for key, split, ground in patches:

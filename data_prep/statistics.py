@@ -1,4 +1,4 @@
-"""Statistics of patches that add up: each task tells its own, the manifest tells the sum."""
+"""Additive statistics of patches: each task stores its own, the manifest stores the sum."""
 
 from typing import Any
 
@@ -6,24 +6,25 @@ import numpy as np
 
 from fusion.data.patch import Patch
 
-GAP_EDGES_D = (0, 5, 10, 15, 20, 30, 45, 60, 80, 100, 150, 400)
+GAP_EDGES_D = (0, 5, 10, 15, 20, 30, 45, 60, 80, 100, 150, 400)  # bin edges of gap lengths, days
 _LAYERS = ("s2_ndvi", "vv_db", "vh_db", "coarse_ndvi")
+# range of the histogram, NDVI or dB; values outside count in the outermost bins
 _BINS = {"s2_ndvi": (-0.2, 1.0), "vv_db": (-35.0, 5.0), "vh_db": (-40.0, 0.0), "coarse_ndvi": (-0.2, 1.0)}
-_BIN_COUNT = 60
+_BIN_COUNT = 60  # histogram bins per layer
 
 
 def patch_statistics(patch: Patch) -> dict[str, Any]:
-    """Counts, sums and histograms of one patch; plain numbers that :func:`add` adds."""
+    """Counts, sums and histograms of the valid values of one patch, as plain numbers for :func:`add`."""
     observations = patch.observations
     layers = {}
     for name in _LAYERS:
         values = getattr(observations, name)
-        seen = values[np.isfinite(values)].astype(np.float64)
-        histogram = np.histogram(np.clip(seen, *_BINS[name]), bins=_BIN_COUNT, range=_BINS[name])[0]
+        valid = values[np.isfinite(values)].astype(np.float64)
+        histogram = np.histogram(np.clip(valid, *_BINS[name]), bins=_BIN_COUNT, range=_BINS[name])[0]
         layers[name] = {
-            "count": int(seen.size),
-            "sum": float(seen.sum()),
-            "squares": float((seen**2).sum()),
+            "count": int(valid.size),
+            "sum": float(valid.sum()),
+            "squares": float((valid**2).sum()),
             "histogram": histogram.tolist(),
         }
     clear = np.isfinite(observations.s2_ndvi)
@@ -37,7 +38,10 @@ def patch_statistics(patch: Patch) -> dict[str, Any]:
 
 
 def gap_histogram(days: np.ndarray, clear: np.ndarray, every: int = 4) -> np.ndarray:
-    """Counts of gaps between clear observations of a pixel, in bins of ``GAP_EDGES_D``; every 4th row and column."""
+    """Histogram of the gaps between consecutive clear observations of a pixel, in bins of ``GAP_EDGES_D``.
+
+    ``days``: (n,); ``clear``: bool (n, H, W); ``every``: only each such row and column is counted.
+    """
     days = np.asarray(days)
     series = clear[:, ::every, ::every].reshape(len(days), -1)
     date, pixel = np.nonzero(series)
@@ -47,7 +51,7 @@ def gap_histogram(days: np.ndarray, clear: np.ndarray, every: int = 4) -> np.nda
 
 
 def add(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    """Sum of two statistics (or of either and an empty one)."""
+    """Sum of two results of :func:`patch_statistics`; an empty one counts as zero."""
     if not a or not b:
         return a or b
     out: dict[str, Any] = {}
@@ -63,7 +67,7 @@ def add(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
 
 
 def summary(total: dict[str, Any]) -> dict[str, Any]:
-    """Mean, spread and percentiles a layer, clear share, gap histogram: what the manifest keeps."""
+    """Mean, standard deviation and percentiles per layer, clear share, gap histogram, for the manifest."""
     if not total:
         return {}
     layers: dict[str, dict[str, float]] = {}

@@ -1,1 +1,1 @@
-"""Settings and entry of each command of this package; `fusion.cli.app` imports them when they are asked for."""
+"""Settings and entry point of each command of this package; `fusion.cli.app` imports them on demand."""

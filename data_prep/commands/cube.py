@@ -1,4 +1,4 @@
-"""`ndvi-fusion cube`: raw Sentinel-2, Sentinel-1 and coarse NDVI of an area to one merged cube."""
+"""`ndvi-fusion cube`: build a merged cube from raw Sentinel-2, Sentinel-1 and coarse NDVI of an area."""
 
 import logging
 from pathlib import Path
@@ -23,11 +23,11 @@ Source = Annotated[FilesSource | StacSource | OpenEOSource | SimulatedSource, Fi
 
 
 class CubeSettings(PrepareSettings):
-    """Raw data of one area to a merged cube."""
+    """Build a merged cube from raw data of one area."""
 
-    input: Path | None = Field(None, description="folder of raw files; the short way of source=files source.folder=...")
-    source: Source = Field(description="where the raw data are: files, stac, openeo or simulated")
-    out: Path = Field(description="the merged cube to write, .nc or .zarr; with several areas it holds {area}")
+    input: Path | None = Field(None, description="folder of raw files; short for source=files source.folder=...")
+    source: Source = Field(description="source of the raw data: files, stac, openeo or simulated")
+    out: Path = Field(description="merged cube to write, .nc or .zarr; must include {area} if there are several areas")
     overwrite: bool = Field(False, description="replace an existing output")
 
     @field_validator("out")
@@ -39,16 +39,16 @@ class CubeSettings(PrepareSettings):
 
 
 def run(settings: CubeSettings) -> None:
-    """Load, prepare, merge, write, area by area; an output appears under its name only when it is whole."""
+    """Load, process, merge and write each area; an output file appears only when it is complete."""
     areas = settings.source.areas if isinstance(settings.source, OpenEOSource) else {}
     if len(areas) > 1 and AREA not in settings.out.name:
-        raise SourceError(f"out={settings.out} names one file for {len(areas)} areas; put {AREA} into its name")
+        raise SourceError(f"out={settings.out} is one file for {len(areas)} areas; include {AREA} in its name")
     if AREA not in settings.out.name:
         _refuse_existing(settings.out, settings.overwrite)
         make_cube(settings.source.load(), settings, settings.out)
         return
     if not isinstance(settings.source, OpenEOSource):
-        raise SourceError(f"out={settings.out} holds {AREA}, which only source=openeo fills in; name a plain file")
+        raise SourceError(f"out={settings.out} contains {AREA}, which requires source=openeo; remove it from the name")
     for area, raw in settings.source.load_areas():
         out = settings.out.with_name(settings.out.name.replace(AREA, area))
         if out.exists() and not settings.overwrite:
@@ -59,11 +59,11 @@ def run(settings: CubeSettings) -> None:
 
 def _refuse_existing(out: Path, overwrite: bool) -> None:
     if out.exists() and not overwrite:
-        raise SourceError(f"{out} exists; name another file or set overwrite=true")
+        raise SourceError(f"{out} exists; choose another out or set overwrite=true")
 
 
 def make_cube(raw: RawCubes, settings: PrepareSettings, out: Path) -> None:
-    """One area: notes to the log, the cube to ``out``."""
+    """Build the merged cube of one area, log its notes, and write it to ``out``."""
     for note in raw.notes:
         log.info(note)
     cube = build_cube(raw, settings)
@@ -78,6 +78,6 @@ def make_cube(raw: RawCubes, settings: PrepareSettings, out: Path) -> None:
 
 
 def clear_share(cube: xr.DataArray) -> float:
-    """Share of pixels with a Sentinel-2 observation, over the dates that have any."""
-    seen = cube.sel(bands=S2NDVI).notnull().mean(("y", "x")).values
-    return float(seen[seen > 0].mean()) if (seen > 0).any() else 0.0
+    """Mean share of clear Sentinel-2 pixels, 0..1, over the dates with at least one clear pixel."""
+    share = cube.sel(bands=S2NDVI).notnull().mean(("y", "x")).values
+    return float(share[share > 0].mean()) if (share > 0).any() else 0.0

@@ -1,4 +1,4 @@
-"""`ndvi-fusion inspect`: is the store (or cube) whole, what is in it, what does it look like."""
+"""`ndvi-fusion inspect`: validate a patch store or a merged cube and summarise its content."""
 
 import logging
 from pathlib import Path
@@ -19,33 +19,31 @@ log = logging.getLogger(__name__)
 
 
 class InspectSettings(BaseModel):
-    """Validate a patch store or a merged cube and show what is in it."""
+    """Validate a patch store or a merged cube and summarise its content."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     store: Path = Field(description="a patch store, or a merged cube (.nc, .zarr)")
-    verify: bool = Field(True, description="read every patch and compare its hash; false: headers only")
+    verify: bool = Field(True, description="read all patches and compare their hashes; false: headers only")
     sheet: Path | None = Field(None, description="contact sheet to write, .png; patch stores only")
     sheet_patches: int = Field(3, ge=1, le=20, description="patches on the contact sheet")
 
 
 def run(settings: InspectSettings) -> Any:
-    """Check everything, draw the sheet if asked; returns a table to print.
+    """Validate, draw the contact sheet if requested, and return a table to print.
 
     Raises
     ------
     StoreError, fusion.contract.ContractError
-        Damage, leakage between splits, or a broken contract: the items are named and the command fails.
+        Damaged patches, leakage between splits, or a cube that violates the contract; the message names the items.
     """
     if is_cube_file(settings.store):
         if settings.sheet is not None:
-            raise StoreError(
-                f"{settings.store} is a cube; a contact sheet is drawn of patch stores only; leave sheet out"
-            )
+            raise StoreError(f"{settings.store} is a cube; contact sheets require a patch store; remove sheet")
         return _cube_table(settings.store)
     store = PatchStore.open(settings.store)
     if not len(store):
-        raise StoreError(f"{settings.store} holds no patch; run `ndvi-fusion patches` to the end")
+        raise StoreError(f"{settings.store} contains no patch; complete it with `ndvi-fusion patches`")
     damaged, total = _check_patches(store, settings.verify)
     leaking = _leaking(store)
     if settings.sheet is not None:
@@ -55,7 +53,7 @@ def run(settings: InspectSettings) -> Any:
         )
         log.info("contact sheet: %s", sheet)
     if damaged or leaking:
-        lines = [*damaged[:10], *(f"{a} and {b} share ground but not a split" for a, b in leaking[:10])]
+        lines = [*damaged[:10], *(f"{a} and {b} overlap but belong to different splits" for a, b in leaking[:10])]
         raise StoreError(f"{settings.store}: {len(damaged)} damaged patches, {len(leaking)} leaks\n" + "\n".join(lines))
     return _store_table(store, total, verified=settings.verify)
 
@@ -70,10 +68,10 @@ def _check_patches(store: PatchStore, verify: bool) -> tuple[list[str], dict[str
             damaged.append(str(error))
             continue
         total = add(total, patch_statistics(patch))
-    told = store.manifest
-    if told and told["content_sha256"] != store.content_hash():
+    manifest = store.manifest
+    if manifest and manifest["content_sha256"] != store.content_hash():
         damaged.append(
-            f"the manifest tells of {told['patches']} other patches than the {len(store)} found; run patches again"
+            f"the manifest lists {manifest['patches']} patches, which are not the {len(store)} found; run patches again"
         )
     return damaged, total
 
@@ -104,10 +102,10 @@ def _store_table(store: PatchStore, total: dict[str, Any], *, verified: bool) ->
     manifest = store.manifest
     stats = summary(total) if total else manifest.get("statistics", {})
     table = _table(f"{store.path}")
-    state = "finished" if manifest else "unfinished: no manifest yet, run patches again to complete it"
-    table.add_row("state", state + (", every hash checked" if verified else ", hashes not checked"))
+    state = "finished" if manifest else "incomplete: no manifest, run patches again to complete it"
+    table.add_row("state", state + (", all hashes checked" if verified else ", hashes not checked"))
     table.add_row("patches", f"{len(store)} of {' x '.join(map(str, store.facts[0]['shape']))} px")
-    table.add_row("splits", ", ".join(f"{s} {len(store.indices(s))}" for s in SPLITS) + "; none share ground")
+    table.add_row("splits", ", ".join(f"{s} {len(store.indices(s))}" for s in SPLITS) + "; no overlap between splits")
     years = [f["year"] for f in store.facts]
     table.add_row("years", ", ".join(f"{y} ({years.count(y)})" for y in sorted(set(years))))
     table.add_row(
@@ -141,23 +139,23 @@ def _cube_table(path: Path) -> Any:
     check_cube(cube)
     table = _table(str(path))
     days = cube.t.values.astype("datetime64[D]")
-    table.add_row("state", "keeps the contract of a merged cube")
+    table.add_row("state", "complies with the contract of a merged cube")
     table.add_row("dates", f"{len(days)}, {days[0]}..{days[-1]}")
     table.add_row("area", f"{cube.sizes['y']} x {cube.sizes['x']} px, {cube.rio.crs}")
-    table.add_row("s1_units", str(cube.attrs.get("s1_units", "not said")))
+    table.add_row("s1_units", str(cube.attrs.get("s1_units", "not stated")))
     for band in map(str, cube.bands.values):
         values = cube.sel(bands=band).values
-        seen = np.isfinite(values)
-        dates = seen.any(axis=(1, 2))
+        valid = np.isfinite(values)
+        dates = valid.any(axis=(1, 2))
         if not dates.any():
             table.add_row(band, "empty")
             continue
-        text = f"{int(dates.sum())} dates, {100 * seen[dates].mean():.0f} % of their pixels"
+        text = f"{int(dates.sum())} dates, {100 * valid[dates].mean():.0f} % of their pixels"
         low, middle, high = np.nanpercentile(values, (1, 50, 99))
         table.add_row(band, f"{text}, 1 % {low:.2f}, median {middle:.2f}, 99 % {high:.2f}")
         if band == S2NDVI:
             gaps = np.diff(days[dates].astype(int))
-            table.add_row("longest gap", f"{gaps.max() if len(gaps) else 0} days without any clear pixel")
+            table.add_row("longest gap", f"{gaps.max() if len(gaps) else 0} days without a clear pixel")
     missing = [b for b in CUBE_BANDS if b not in map(str, cube.bands.values)]
     if missing:
         table.add_row("absent", ", ".join(missing))

@@ -1,4 +1,4 @@
-"""`ndvi-fusion patches`: merged cubes or simulated scenes to a patch store, in parallel, resumable."""
+"""`ndvi-fusion patches`: cut merged cubes or simulated scenes into a patch store, in parallel, resumable."""
 
 import functools
 import importlib.metadata
@@ -27,17 +27,17 @@ PatchSource = Annotated[CubePatches | SimulatedPatches, Field(discriminator="kin
 
 
 class PatchesSettings(BaseModel):
-    """Merged cubes or simulated scenes to a patch store."""
+    """Cut merged cubes or simulated scenes into a patch store."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: PatchSource = Field(description="simulated scenes (source=scenes) or merged cubes (source=cubes)")
-    out: Path = Field(description="the store to write, a folder that ends in .zarr; a killed run is resumed")
-    cut: CutSettings = Field(CutSettings(), description="size of patches, what is kept")
-    split: SplitSettings = Field(SplitSettings(), description="train, calibration and test")
-    workers: int = Field(2, ge=0, le=512, description="processes on this machine; 0: in this process")
-    scheduler: str | None = Field(None, description="address of a Dask scheduler that runs already, tcp://...")
-    on_error: Literal["stop", "skip"] = Field("stop", description="what to do when a cube or scene fails")
+    out: Path = Field(description="patch store to write, .zarr; an interrupted run is resumed")
+    cut: CutSettings = Field(CutSettings(), description="size of patches and criteria for keeping them")
+    split: SplitSettings = Field(SplitSettings(), description="assignment to train, calibration and test")
+    workers: int = Field(2, ge=0, le=512, description="number of local processes; 0: run in this process")
+    scheduler: str | None = Field(None, description="address of a running Dask scheduler, tcp://...")
+    on_error: Literal["stop", "skip"] = Field("stop", description="stop at a cube or scene that fails, or skip it")
     overwrite: bool = Field(False, description="delete an existing store first")
 
     @field_validator("out")
@@ -49,12 +49,12 @@ class PatchesSettings(BaseModel):
 
 
 def run(settings: PatchesSettings) -> None:
-    """Plan, do what is not done yet, check for leakage, write the manifest."""
+    """List the tasks, run those not finished, check the splits for leakage, write the manifest."""
     tasks = plan(settings.source, settings.cut)
     with only_run(settings.out):
         store, todo = _prepare_store(settings, tasks)
         if len(todo) < len(tasks):
-            log.info("%d of %d tasks are done already", len(tasks) - len(todo), len(tasks))
+            log.info("%d of %d tasks are already finished", len(tasks) - len(todo), len(tasks))
         work = functools.partial(do_task, store=store, cut=settings.cut, split=settings.split)
         with _progress(len(todo)) as on_done:
             failed = run_all(
@@ -65,7 +65,7 @@ def run(settings: PatchesSettings) -> None:
 
 
 def do_task(task: Task, *, store: Path, cut: CutSettings, split: SplitSettings) -> dict[str, Any]:
-    """Cut and write the patches of one task, then its marker; returns what the marker says."""
+    """Cut and write the patches of one task, then its marker; returns the content of the marker."""
     import dask
 
     keys: list[str] = []
@@ -79,18 +79,18 @@ def do_task(task: Task, *, store: Path, cut: CutSettings, split: SplitSettings) 
                 total = add(total, patch_statistics(patch))
             else:
                 reasons[patch] += 1
-    told = {"keys": keys, "left_out": dict(reasons), "statistics": total}
-    write_marker(store / _TASKS, task, told)
-    return told
+    result = {"keys": keys, "left_out": dict(reasons), "statistics": total}
+    write_marker(store / _TASKS, task, result)
+    return result
 
 
 def _recipe(settings: PatchesSettings) -> dict[str, Any]:
-    told = {name: getattr(settings, name).model_dump(mode="json") for name in ("cut", "split")}
-    return {**told, "kind": settings.source.kind}
+    recipe = {name: getattr(settings, name).model_dump(mode="json") for name in ("cut", "split")}
+    return {**recipe, "kind": settings.source.kind}
 
 
 def _prepare_store(settings: PatchesSettings, tasks: list[Task]) -> tuple[Path, list[Task]]:
-    """The store and the tasks that are left to do; first whatever may refuse, then whatever changes the store."""
+    """Store path and unfinished tasks. ``overwrite`` deletes first; otherwise all checks come before any change."""
     if settings.overwrite:
         _delete_store(settings.out)
     store = create_store(settings.out, {"recipe": _recipe(settings)})
@@ -99,7 +99,7 @@ def _prepare_store(settings: PatchesSettings, tasks: list[Task]) -> tuple[Path, 
         changed = sorted(k for k in _recipe(settings) if (found or {}).get(k) != _recipe(settings)[k])
         raise StoreError(
             f"{store} was made with other settings ({', '.join(changed)} differ); set overwrite=true "
-            "or name another store"
+            "or choose another out"
         )
     todo = pending(tasks, store / _TASKS)
     (store / "manifest.json").unlink(missing_ok=True)
@@ -111,11 +111,11 @@ def _delete_store(store: Path) -> None:
     if not store.exists():
         return
     if not (store / "zarr.json").is_file():
-        raise StoreError(f"{store} is no patch store; overwrite=true deletes only patch stores")
-    doomed = store.with_name(f".{store.name}.old")
-    shutil.rmtree(doomed, ignore_errors=True)
-    store.rename(doomed)
-    shutil.rmtree(doomed)
+        raise StoreError(f"{store} is not a patch store; overwrite=true deletes only patch stores; choose another out")
+    old = store.with_name(f".{store.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    store.rename(old)
+    shutil.rmtree(old)
 
 
 def _clear_partial(store: Path) -> None:
@@ -124,7 +124,7 @@ def _clear_partial(store: Path) -> None:
 
 
 class _progress:
-    """A progress bar on standard error; quiet where that is no terminal."""
+    """Progress bar; invisible if the output is not a terminal."""
 
     def __init__(self, count: int) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -136,32 +136,33 @@ class _progress:
     def __enter__(self) -> Any:
         self.bar.__enter__()
         line = self.bar.add_task("patches", total=self.count)
-        return lambda task, told: self.bar.advance(line)
+        return lambda task, result: self.bar.advance(line)
 
     def __exit__(self, *error: Any) -> None:
         self.bar.__exit__(*error)
 
 
 def _finish(store: Path, settings: PatchesSettings, tasks: list[Task], failed: list[tuple[str, str]]) -> None:
-    told = [t for task in tasks if (t := read_marker(marker_of(store / _TASKS, task))) is not None]
+    results = [t for task in tasks if (t := read_marker(marker_of(store / _TASKS, task))) is not None]
     left_out: Counter[str] = Counter()
     total: dict[str, Any] = {}
-    for one in told:
+    for one in results:
         left_out.update(one["left_out"])
         total = add(total, one["statistics"])
     opened = PatchStore.open(store)
     if not len(opened):
         why = "; ".join(f"{n} windows: {reason}" for reason, n in left_out.most_common(4))
-        more = f"; {len(failed)} inputs failed, the first: {': '.join(failed[0])}" if failed else ""
+        more = f"; {len(failed)} inputs failed, first: {': '.join(failed[0])}" if failed else ""
         raise SourceError(
-            f"{store} got no patch ({why or 'nothing was cut'}{more}); relax cut.min_observations or the split"
+            f"{store} contains no patch ({why or 'no window was cut'}{more}); "
+            "reduce cut.min_observations or change the split"
         )
     placed = zip(opened.keys, opened.facts, strict=True)
     found = leaks((key, fact["split"], ground) for key, fact in placed if (ground := _ground(fact)))
     if found:
         raise StoreError(
-            f"{len(found)} pairs of patches of different splits share ground, the first {found[0]}; "
-            "give overlapping cubes the same split in split.sites"
+            f"{len(found)} pairs of patches of different splits overlap, first: {found[0]}; "
+            "assign overlapping cubes to the same split in split.sites"
         )
     write_json(store / "manifest.json", _manifest(opened, settings, total, left_out, failed))
     counts = Counter(f["split"] for f in opened.facts)
@@ -170,7 +171,10 @@ def _finish(store: Path, settings: PatchesSettings, tasks: list[Task], failed: l
         log.info("%d windows left out: %s", n, reason)
     for split in ("train", "calibration", "test"):
         if not counts[split]:
-            log.warning("split %s is empty; few blocks or sites? set split.sites or another split.seed", split)
+            log.warning(
+                "split %s is empty, probably because of few blocks or sites; set split.sites or another split.seed",
+                split,
+            )
 
 
 def _ground(facts: dict[str, Any]) -> Ground | None:

@@ -1,4 +1,4 @@
-"""`ndvi-fusion simulate`: scenes of known truth as raw georeferenced NetCDF files."""
+"""`ndvi-fusion simulate`: simulated scenes with known truth as raw georeferenced NetCDF files."""
 
 import logging
 import os
@@ -34,35 +34,41 @@ _ENCODING = {"B04": _REFLECTANCE, "B08": _REFLECTANCE, "VV": _BACKSCATTER, "VH":
 
 
 class SimulateSettings(BaseModel):
-    """Simulated scenes to files."""
+    """Write simulated scenes to files."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    out: Path = Field(description="folder to write; with count > 1 one folder a scene, scene_SEED, inside it")
-    seed: int = Field(0, ge=0, description="seed of the first scene; the others follow")
+    out: Path = Field(description="folder to write; with count > 1 one sub-folder scene_SEED per scene")
+    seed: int = Field(0, ge=0, description="seed of the first scene; further scenes use the following seeds")
     count: int = Field(1, ge=1, description="number of scenes")
-    overwrite: bool = Field(False, description="replace scenes that are there; else they are kept and skipped")
-    scene: SceneSettings = Field(SceneSettings(), description="size, period and every randomised range of a scene")
+    overwrite: bool = Field(False, description="replace existing scenes; otherwise they are kept")
+    scene: SceneSettings = Field(SceneSettings(), description="size, period and randomised ranges of a scene")
 
 
 def run(settings: SimulateSettings) -> None:
-    """Write s2.nc, s1.nc, coarse.nc and truth.nc of each scene; a folder has its final name only when it is whole."""
+    """Write s2.nc, s1.nc, coarse.nc and truth.nc of each scene; existing scenes are kept unless ``overwrite``."""
     for seed in tqdm(range(settings.seed, settings.seed + settings.count), desc="scenes", disable=settings.count == 1):
         folder = settings.out if settings.count == 1 else settings.out / f"scene_{seed:08d}"
         if (folder / "truth.nc").exists() and not settings.overwrite:
-            log.warning("%s exists; kept as it is (overwrite=true replaces it)", folder)
+            log.warning("%s exists and is kept (overwrite=true replaces it)", folder)
             continue
         scene = simulate_raw(settings.scene, seed)
         write_scene(scene, folder)
         log.info(
-            "%s: %d S2, %d S1, %d coarse dates; masked as in training by optical.mask=%s optical.dilation_px=%d",
+            "%s: %d S2, %d S1, %d coarse dates; mask as in training: optical.mask=%s optical.dilation_px=%d",
             folder, scene.raw.s2.sizes["t"], 0 if scene.raw.s1 is None else scene.raw.s1.sizes["t"],
             0 if scene.raw.coarse is None else scene.raw.coarse.sizes["t"], scene.cloud_mask, scene.dilation_px,
         )  # fmt: skip
 
 
 def write_scene(scene: RawScene, folder: Path) -> None:
-    """Write one scene's files into ``folder``; ``truth.nc`` comes last and marks the scene as whole."""
+    """Write the files of one scene to ``folder``; ``truth.nc`` is written last and marks the scene as complete.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".partial-{uuid.uuid4().hex[:8]}"
     partial.mkdir()
@@ -77,13 +83,13 @@ def write_scene(scene: RawScene, folder: Path) -> None:
             else:
                 os.replace(partial / f"{name}.nc", folder / f"{name}.nc")
     except OSError as error:
-        raise OSError(f"{folder} could not be written ({error}); check the permission and the free space") from error
+        raise OSError(f"{folder} could not be written ({error}); check permissions and free space") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def _described(cube: xr.Dataset, origin: str) -> xr.Dataset:
-    """CF attributes, CRS and packing; reflectance is kept off 0, which means nodata in the packed files."""
+    """Add CF attributes, CRS and packing; reflectance is at least 1e-4, since 0 is nodata in the packed files."""
     crs, cube = cube.rio.crs, cube.copy()
     for name in cube.variables:
         if str(name) in _CF:
@@ -96,7 +102,7 @@ def _described(cube: xr.Dataset, origin: str) -> xr.Dataset:
     cube.t.attrs = {"standard_name": "time", "axis": "T"}
     cube.attrs = {"Conventions": "CF-1.10", "title": origin, **{k: v for k, v in cube.attrs.items() if v is not None}}
     cube = cube.rio.write_crs(crs)
-    for name in cube.data_vars:  # beside the grid mapping, which to_netcdf(encoding=...) would drop
+    for name in cube.data_vars:  # keeps the grid mapping, which to_netcdf(encoding=...) would drop
         cube[name].encoding.update({**_ENCODING.get(str(name), {}), "zlib": True, "complevel": 1})
     cube.t.encoding = {"units": "days since 1970-01-01", "dtype": np.dtype("int32")}
     return cube

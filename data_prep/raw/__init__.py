@@ -1,1 +1,1 @@
-"""Raw files as they are: one file read into bands with dims (t, y, x), the role of each band, the raw cubes."""
+"""Reading of raw files: one file to bands with dims (t, y, x), the role of each band, and the raw cubes."""

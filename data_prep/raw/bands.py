@@ -1,4 +1,4 @@
-"""One band of one file, as it is read: values, type on disk, and what the file says about them."""
+"""One band of one file as read: decoded values, type on disk, and metadata of the file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,10 @@ _STATES = ("ascending", "descending")
 class RawBand:
     """One band of one file.
 
-    ``values`` has dims (t, y, x), y descending, CRS written, ``t`` still with hours. ``dtype`` is the type on disk
-    after the unsigned rule; ``scaled`` is True if the file said a scale or an offset and it was applied. ``orbit`` (t,)
-    names the pass of each image where the file says so (see :func:`data_prep.raw.reading.orbit_labels`), else None.
+    ``values``: float32, dims (t, y, x), y descending, CRS written, times of day kept in ``t``, NaN = nodata.
+    ``dtype``: stored type, with the ``_Unsigned`` attribute applied. ``scaled``: True if the file defines a scale or an
+    offset, which has then been applied. ``orbit`` (t,): pass of each image if the file states it (see
+    :func:`data_prep.raw.reading.orbit_labels`), else None.
     """
 
     name: str
@@ -37,7 +38,7 @@ class RawBand:
 
     @property
     def passes(self) -> list[str]:
-        """The pass of each image: as the file says along t, else as its name or attributes say, else "unknown"."""
+        """Pass of each image: from the variables along t, else from the file name or the attributes, else "unknown"."""
         if self.orbit is not None:
             return [str(label) for label in self.orbit]
         text = f"{self.file.stem} {self.attrs.get('name', '')} {self.attrs.get('orbit_state', '')}".lower()
@@ -46,24 +47,24 @@ class RawBand:
 
 
 def probe(band: RawBand) -> None:
-    """Read the last image of a band: a partial download opens well and breaks off there.
+    """Read the last image of a band, because an incomplete download opens without an error and fails only there.
 
     Raises
     ------
     SourceError
-        It cannot be read; file and band are named.
+        The image cannot be read; the message names file and band.
     """
     try:
         band.values.isel(t=-1).load()
     except Exception as error:
         raise SourceError(
-            f"{band.file} breaks off while {band.name} is read ({type(error).__name__}); it is incomplete "
-            "or damaged; fetch it again"
+            f"{band.file}: reading {band.name} failed ({type(error).__name__}); the file is incomplete or damaged; "
+            "download it again"
         ) from error
 
 
 def sample(values: xr.DataArray) -> np.ndarray:
-    """At most about 40 000 pixels from 12 dates spread over the series, enough to tell encodings and units apart."""
+    """At most about 40 000 pixels from 12 dates spread over the series, enough to detect encoding and units."""
     dates = np.unique(np.linspace(0, values.sizes["t"] - 1, 12).astype(int))
     step = max(1, max(values.sizes["y"], values.sizes["x"]) // 60)
     return np.asarray(values.isel(t=dates, y=slice(None, None, step), x=slice(None, None, step)).values)

@@ -1,4 +1,4 @@
-"""What every source gives: the three raw cubes of one area; and the error of a source that cannot."""
+"""Output of every source: the raw cubes of one area, and the error raised when they cannot be provided."""
 
 from dataclasses import dataclass, field
 
@@ -6,7 +6,7 @@ import xarray as xr
 
 
 class SourceError(ValueError):
-    """A source cannot give what was asked; the message names the item, what was seen, what was expected and the fix."""
+    """The requested data cannot be provided; the message names item, value found, expected value and fix."""
 
 
 @dataclass(frozen=True)
@@ -17,20 +17,21 @@ class RawCubes:
     ----------
     s2 : xarray.Dataset
         Dims ``(t, y, x)``: ``B04`` and ``B08`` float32 surface reflectance 0..1, NaN = nodata; ``SCL`` uint8 scene
-        classes, 0 = nodata, on the same grid. ``attrs["scl_pixel_m"]`` says the pixel size in which SCL was made
-        known to us: 20 when each 20 m cell was copied to 2 x 2 cells of 10 m, else the pixel size of the grid
-        (the default when the attribute is absent).
+        classes, 0 = nodata, on the same grid. ``attrs["scl_pixel_m"]`` is the original pixel size of SCL in metres:
+        20 if each 20 m cell was copied to 2 x 2 pixels of 10 m, else the pixel size of the grid (the default when
+        the attribute is absent).
     s1 : xarray.Dataset or None
         ``VV`` and ``VH``, float32, NaN = nodata, ``attrs["s1_units"]`` = "dB" or "linear"; optionally a coordinate
-        ``orbit`` (t,) that tells passes apart (relative orbit number or "ascending"/"descending").
+        ``orbit`` (t,) that identifies the pass (relative orbit number or "ascending"/"descending").
     coarse : xarray.Dataset or None
         ``NDVI`` float32 in physical units, NaN = nodata, on its native grid.
     origin : str
-        What the data are and where they came from, for the manifest. No credentials.
+        Description and provenance of the data, for the manifest. Contains no credentials.
     notes : tuple of str
-        What the reader had to decide or to drop, one sentence each.
+        Decisions of the reader and data left out, one sentence each.
 
-    All three carry their CRS where ``rioxarray`` finds it. Dates may hold hours; they need not be equal or sorted.
+    All three carry their CRS where ``rioxarray`` finds it. Dates may include the time of day; they may differ between
+    sensors and need not be sorted.
     """
 
     s2: xr.Dataset

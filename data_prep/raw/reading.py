@@ -1,7 +1,7 @@
-"""Open one raster file of any layout as bands with dims (t, y, x): decoded numbers, plain dims, a CRS, day dates.
+"""Open a NetCDF, Zarr or GeoTIFF file as bands with dims (t, y, x): decoded values, standard dims, CRS, dates.
 
-Integer bands are decoded here and not by xarray: files in the wild use NaN as the fill value of integers, store
-unsigned numbers in signed types, or put the CRS in a variable of its own.
+Bands are decoded here and not by xarray, because some products use NaN as the fill value of integers, store unsigned
+numbers in signed types, or keep the CRS in a separate variable.
 """
 
 import logging
@@ -28,7 +28,7 @@ _DIM_NAMES = {
     "x": ("x", "lon", "longitude", "easting"),
     "bands": ("bands", "band", "variable"),
 }
-_ORBIT_NAMES = {  # what files call the pass of an image; "orbit" is what this program writes
+_ORBIT_NAMES = {  # variable names of the pass in common products; this package writes "orbit"
     "orbit": "orbit",
     "orbit_state": "state",
     "orbit_direction": "state",
@@ -43,9 +43,15 @@ _DATE_BEFORE_TIME = re.compile(r"(?<!\d)((?:19|20)\d{2})(0[1-9]|1[0-2])(0[1-9]|[
 
 
 def find_files(folder: Path) -> list[Path]:
-    """Raster files of a folder and its sub-folders, sorted; a Zarr folder is one file; hidden names are left out."""
+    """Raster files of a folder and its sub-folders, sorted; a Zarr store counts as one file, hidden files are ignored.
+
+    Raises
+    ------
+    SourceError
+        The path is not a folder, or contains no raster file.
+    """
     if not folder.is_dir():
-        raise SourceError(f"{folder} is no folder; name a folder with NetCDF, Zarr or GeoTIFF files")
+        raise SourceError(f"{folder} is not a folder; give a folder with NetCDF, Zarr or GeoTIFF files")
     found: list[Path] = []
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
@@ -55,7 +61,7 @@ def find_files(folder: Path) -> list[Path]:
         elif path.is_dir():
             found += find_files(path)
     if not found:
-        raise SourceError(f"{folder} holds no NetCDF, Zarr or GeoTIFF file; check the path")
+        raise SourceError(f"{folder} contains no NetCDF, Zarr or GeoTIFF file; check the path")
     return found
 
 
@@ -65,7 +71,7 @@ def read_bands(path: Path) -> list[RawBand]:
     Raises
     ------
     SourceError
-        Unreadable or partial file, no CRS, no raster in it; the file is named.
+        The file is unreadable or incomplete, has no CRS, or contains no raster; the message names it.
     """
     try:
         dataset = _open(path)
@@ -73,8 +79,8 @@ def read_bands(path: Path) -> list[RawBand]:
         raise
     except Exception as error:
         raise SourceError(
-            f"{path} cannot be opened ({type(error).__name__}: {error}); it is damaged, incomplete or of another "
-            "format; fetch it again or remove it"
+            f"{path} cannot be opened ({type(error).__name__}: {error}); it is damaged, incomplete or of an "
+            "unsupported format; download it again or remove it"
         ) from error
     crs = _find_crs(dataset)
     dataset = _plain_dims(dataset)
@@ -84,11 +90,12 @@ def read_bands(path: Path) -> list[RawBand]:
         if not {"y", "x"} <= set(variable.dims) or variable.dtype.kind not in "fiub":
             continue
         if crs is None:
-            raise SourceError(f"{path} names no CRS; write one into it (gdal_edit -a_srs, or rio.write_crs)")
+            raise SourceError(f"{path} has no CRS; add one (gdal_edit -a_srs, or rio.write_crs)")
         bands.append(_band(name, variable, path, crs, dataset.attrs, orbit))
     if not bands:
         raise SourceError(
-            f"{path} holds no raster with two spatial dimensions; it has {sorted(map(str, dataset.variables))[:8]}"
+            f"{path} contains no raster with two spatial dimensions; "
+            f"its variables are {sorted(map(str, dataset.variables))[:8]}"
         )
     return bands
 
@@ -96,7 +103,7 @@ def read_bands(path: Path) -> list[RawBand]:
 def _open(path: Path) -> xr.Dataset:
     if path.is_dir() or path.suffix == ".zarr":
         if not is_zarr(path):
-            raise SourceError(f"{path} is a folder without Zarr metadata; an incomplete copy? fetch it again")
+            raise SourceError(f"{path} is a folder without Zarr metadata, possibly an incomplete copy; copy it again")
         return xr.open_zarr(path, mask_and_scale=False, chunks=None, consolidated=(path / ".zmetadata").is_file())
     if path.suffix.lower() in NETCDF:
         return xr.open_dataset(path, mask_and_scale=False, chunks=None)
@@ -107,8 +114,8 @@ def _open(path: Path) -> xr.Dataset:
 
 def _open_geotiff(path: Path) -> xr.Dataset:
     image = rioxarray.open_rasterio(path, masked=False, chunks={})
-    if not isinstance(image, xr.DataArray):  # several grids in one file
-        raise SourceError(f"{path} holds images of different size; save each as a file of its own")
+    if not isinstance(image, xr.DataArray):  # several image sizes in one file
+        raise SourceError(f"{path} contains images of different sizes; save each in a separate file")
     names = image.attrs.get("long_name", ())
     names = (names,) if isinstance(names, str) else tuple(names)
     if len(names) != image.sizes["band"]:
@@ -172,7 +179,9 @@ def _variables(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
 
 
 def orbit_labels(dataset: xr.Dataset) -> np.ndarray | None:
-    """The pass of each image: state ("ascending") and relative orbit number, as far as variables along t tell them.
+    """Pass of each image, (t,): orbit state ("ascending") and relative orbit number, from variables along t.
+
+    Returns None if the dataset has no such variable.
 
     >>> orbit_labels(xr.Dataset({"orbit_state": ("t", ["ASCENDING"]), "relative_orbit": ("t", [88])}))
     array(['ascending 88'], dtype='<U12')
@@ -200,11 +209,11 @@ def _band(
     variable = variable.transpose("t", "y", "x")
     if not np.issubdtype(variable.t.dtype, np.datetime64):
         raise SourceError(
-            f"{path}: dates of {name} are {variable.t.dtype}; expected times with 'units: days since ...'"
+            f"{path}: dates of {name} have type {variable.t.dtype}; expected CF times with units 'days since ...'"
         )
     for axis in ("y", "x"):
         if axis not in variable.coords:
-            raise SourceError(f"{path}: dimension {axis!r} of {name} has no coordinate; write pixel centres into it")
+            raise SourceError(f"{path}: dimension {axis!r} of {name} has no coordinate; add the pixel centres")
     values, dtype, scaled = decode(_bounded(variable))
     if values.sizes["y"] > 1 and float(values.y[0]) < float(values.y[-1]):
         values = values.isel(y=slice(None, None, -1))
@@ -217,20 +226,20 @@ def _band(
 
 
 def _bounded(variable: xr.DataArray) -> xr.DataArray:
-    """Dask chunks of whole images and at most ``_CHUNK_BYTES``, however the file is laid out: memory stays bounded."""
+    """Dask chunks of whole images and at most ``_CHUNK_BYTES``, whatever the layout of the file, to bound memory."""
     stored = variable.encoding.get("chunksizes") or variable.shape
     t_stored = int(stored[0]) if len(stored) == variable.ndim else 1
     fits = max(1, _CHUNK_BYTES // max(1, 4 * variable.sizes["y"] * variable.sizes["x"]))
     if fits > t_stored:
-        fits = fits // t_stored * t_stored  # whole chunks of the file, so that none is read twice
+        fits = fits // t_stored * t_stored  # whole chunks of the file, so that no chunk is read twice
     return variable.chunk({"t": min(fits, variable.sizes["t"]), "y": -1, "x": -1})
 
 
 def decode(variable: xr.DataArray) -> tuple[xr.DataArray, np.dtype, bool]:
-    """Numbers of a band: unsigned rule, fill value to NaN, scale and offset as the file says them.
+    """Decode a band by its attributes: ``_Unsigned``, fill values to NaN, scale and offset.
 
-    Returns float32 values, the integer or float type that is really stored, and whether a scale was applied.
-    A fill value of NaN on an integer band means that there is none.
+    Returns float32 values, the stored type with ``_Unsigned`` applied, and True if a scale or an offset was applied.
+    A fill value of NaN on an integer band means that the band has no fill value.
     """
     attrs, dtype = variable.attrs, variable.dtype
     if str(attrs.get("_Unsigned", "false")).lower() == "true" and dtype.kind == "i":
@@ -252,7 +261,7 @@ def decode(variable: xr.DataArray) -> tuple[xr.DataArray, np.dtype, bool]:
 
 
 def _date_of(path: Path, attrs: dict[str, Any]) -> np.datetime64:
-    """Acquisition date of a file without a time dimension: its tags, else the first date in its name."""
+    """Acquisition date of a file without a time dimension: from its tags, else the first date in its name."""
     for key in ("datetime", "TIFFTAG_DATETIME", "time_coverage_start", "date", "start_date"):
         if key in attrs:
             match = _DATE.search(str(attrs[key]).replace(":", "-"))

@@ -1,8 +1,8 @@
-"""Which band of which product plays which role: one table for every archive's spelling."""
+"""Roles of bands: one table of the band names that archives use."""
 
 import re
 
-# role -> pattern on the whole upper-case name; prefixes such as "S2-L2A-" or "TOC-" and suffixes "_10M" may stand
+# role -> pattern of the whole upper-case name; prefixes such as "S2-L2A-" or "TOC-" and suffixes "_10M" are accepted
 _PREFIX = r"(?:.*[-_. ])?"
 _SUFFIX = r"(?:[-_. ]\d+M)?"
 _ROLES = {
@@ -15,11 +15,11 @@ _ROLES = {
     "STATUS": r"SM|STATUS|STATUS_MAP",
 }
 _PATTERNS = {role: re.compile(rf"{_PREFIX}(?:{names}){_SUFFIX}") for role, names in _ROLES.items()}
-COARSE_MIN_PIXEL_M = 90.0  # an NDVI band with pixels from here on is the coarse series, a finer one is derived from S2
+COARSE_MIN_PIXEL_M = 90.0  # smallest pixel size of a coarse NDVI band; finer NDVI bands derive from S2
 
 
 def role_of(name: str, pixel_m: float) -> str | None:
-    """The role of a band (B04, B08, SCL, VV, VH, NDVI, STATUS), or None if it plays none.
+    """Role of a band (B04, B08, SCL, VV, VH, NDVI, STATUS), or None; ``pixel_m`` is its pixel size in metres.
 
     >>> role_of("TOC-B04_10M", 10.0), role_of("S2-L2A-B08", 10.0), role_of("B8A", 20.0)
     ('B04', 'B08', None)

@@ -1,10 +1,9 @@
-"""PROBA-V S10 at 300 m: daily observations through the point-spread function, cloud, bidirectional noise, 10-day
-maxima.
+"""PROBA-V S10 at 300 m: point-spread function, cloud, bidirectional noise, and 10-day maximum-value composites.
 
-Noise levels, set before any training: two processings of the same PROBA-V observations differ in NDVI by a root mean
-square below 0.02, and the cloud detection is right in 89.0 % of the cases with very few clouds left in (Toté et al.
-2018, doi:10.3390/rs10091375). So a daily observation carries 0.01-0.03 of noise (angles, atmosphere), a scene a
-difference of the sensors' bands of a few hundredths, and 1-6 % of the composites hold cloud.
+Noise levels, set before any training: two processing versions of the same PROBA-V observations differ in NDVI by a root
+mean square below 0.02; cloud detection is correct in 89.0 % of the cases, with few undetected clouds (Toté et al. 2018,
+doi:10.3390/rs10091375). The simulator therefore uses a noise of 0.01-0.03 per daily observation (angles, atmosphere), a
+spectral band difference of a few hundredths per scene, and residual cloud in 1-6 % of the composites.
 """
 
 from dataclasses import dataclass
@@ -22,14 +21,14 @@ from fusion.features.coarse_operator import coarse_psf_weights, dekad_starts, ma
 
 @dataclass(frozen=True)
 class CoarseObservations:
-    """Composites on the native grid; positions in metres from the outer corner of the scene's first pixel."""
+    """Composites on the native grid; positions in metres from the outer upper left corner of the scene."""
 
     days: np.ndarray  # int64 (n,), first day of each dekad
-    ndvi: np.ndarray  # float32 (n, h, w)
-    rows_m: np.ndarray  # (h,), centres, growing downwards
-    columns_m: np.ndarray  # (w,)
-    clean: np.ndarray  # float32 (n_days, h, w): truth seen through the point-spread function, no noise
-    resample: str
+    ndvi: np.ndarray  # float32 (n, h, w), NaN = missing
+    rows_m: np.ndarray  # (h,), pixel centres, increasing downwards
+    columns_m: np.ndarray  # (w,), pixel centres
+    clean: np.ndarray  # float32 (n_days, h, w): truth convolved with the point-spread function, no noise
+    resample: str  # "nearest" or "bilinear"
 
 
 def observe(
@@ -41,7 +40,11 @@ def observe(
     resolution_m: float,
     rng: np.random.Generator,
 ) -> CoarseObservations:
-    """Composites of all coarse pixels that touch the scene."""
+    """Composites of all coarse pixels that intersect the scene.
+
+    ``curves``: daily NDVI of the parcels, (2, P, n_days), see :class:`data_prep.simulator.phenology.Vegetation`;
+    ``threshold``: result of :func:`data_prep.simulator.optics.cloud_threshold`, (n_days,).
+    """
     m = land.margin
     height, width = land.parcel.shape[0] - 2 * m, land.parcel.shape[1] - 2 * m
     rows_m, columns_m = (_centres(rng, size * resolution_m) for size in (height, width))
@@ -69,29 +72,29 @@ def observe(
 
 
 def resampled(obs: CoarseObservations, height: int, width: int, resolution_m: float) -> np.ndarray:
-    """Composites on the 10 m grid, float32 (n, H, W); NaN stays where a nearest composite is missing."""
+    """Composites resampled to the 10 m grid, float32 (n, H, W); NaN where half of the weight or more is missing."""
     matrices = [
         _resampling((np.arange(size) + 0.5) * resolution_m, centres, obs.resample)
         for size, centres in ((height, obs.rows_m), (width, obs.columns_m))
     ]
-    seen = np.isfinite(obs.ndvi)
-    value = matrices[0] @ np.where(seen, obs.ndvi, 0).astype(np.float32) @ matrices[1].T
-    if seen.all():
+    valid = np.isfinite(obs.ndvi)
+    value = matrices[0] @ np.where(valid, obs.ndvi, 0).astype(np.float32) @ matrices[1].T
+    if valid.all():
         return value
-    share = matrices[0] @ seen.astype(np.float32) @ matrices[1].T
+    share = matrices[0] @ valid.astype(np.float32) @ matrices[1].T
     return np.where(share > 0.5, value / np.maximum(share, 1e-6), np.float32(np.nan)).astype(np.float32)
 
 
-def _resampling(positions: np.ndarray, centres: np.ndarray, how: str) -> np.ndarray:
-    """Matrix (fine, coarse) of nearest or bilinear weights."""
+def _resampling(positions: np.ndarray, centres: np.ndarray, method: str) -> np.ndarray:
+    """Matrix (fine, coarse) of nearest-neighbour or bilinear weights."""
     place = np.clip((positions - centres[0]) / COARSE_PIXEL_M, 0, len(centres) - 1)
-    if how == "nearest":
+    if method == "nearest":
         return np.eye(len(centres), dtype=np.float32)[np.rint(place).astype(int)]
     return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(len(centres)))).astype(np.float32)
 
 
 def _centres(rng: np.random.Generator, length_m: float) -> np.ndarray:
-    """Coarse pixel centres along one axis so that the pixels cover [0, length] from a random offset."""
+    """Coarse pixel centres along one axis, metres; the pixels cover [0, length_m] from a random offset."""
     first = -rng.uniform(0, COARSE_PIXEL_M)
     count = int(np.ceil((length_m - first) / COARSE_PIXEL_M))
     return first + COARSE_PIXEL_M * (np.arange(count) + 0.5)
@@ -100,9 +103,9 @@ def _centres(rng: np.random.Generator, length_m: float) -> np.ndarray:
 def _through_psf(
     land: Landscape, curves: np.ndarray, rows_m: np.ndarray, columns_m: np.ndarray, resolution_m: float, sigma_m: float
 ) -> np.ndarray:
-    """Clean daily NDVI of each coarse pixel, (n_days, h, w), by the share of each parcel in it.
+    """Clean daily NDVI of each coarse pixel, (n_days, h, w), by the weight of each parcel in it.
 
-    NDVI is linear in the parcel curves, so the point-spread function is applied to parcels once, not to every day.
+    NDVI is linear in the parcel curves, so the point-spread function is applied once to the parcels, not to every day.
     """
     rows, columns = ((np.arange(size) + 0.5 - land.margin) * resolution_m for size in land.parcel.shape)
     row_weights, column_weights, _ = coarse_psf_weights(rows, columns, rows_m, columns_m, sigma_m=sigma_m)

@@ -1,7 +1,7 @@
-"""What is sown on a parcel and what stands between two crops; and the choice of what a parcel carries at all.
+"""Choice of the cover of each parcel, crop calendars, and vegetation between two crops.
 
 Calendars follow the JRC MARS crop calendar and the USDA-FAS calendars for the temperate north; they shift with
-latitude, year and field as :mod:`data_prep.simulator.growth` tells.
+latitude, year and field as described in :mod:`data_prep.simulator.growth`.
 """
 
 import numpy as np
@@ -17,16 +17,17 @@ CROPS = ("winter_cereal", "rapeseed", "spring_cereal", "maize", "root_crop", "le
 COVERS = (*CROPS, *LASTING, "pulses", "smooth")
 COVER = {name: index for index, name in enumerate(COVERS)}
 CROP_SHARE = np.array([3.0, 0.8, 1.0, 2.2, 1.6, 0.8, 0.9])  # relative areas, as in European lowland farming
-DRY_CROP_SHARE = np.array([4.5, 0.3, 1.5, 0.9, 0.8, 0.8, 0.9])  # where crops of the summer need irrigation
-LASTING_SHARE = np.array([3.0, 3.0, 0.7, 1.6, 0.9, 0.5, 0.5, 0.3])
+DRY_CROP_SHARE = np.array([4.5, 0.3, 1.5, 0.9, 0.8, 0.8, 0.9])  # with dry summers, where summer crops need irrigation
+LASTING_SHARE = np.array([3.0, 3.0, 0.7, 1.6, 0.9, 0.5, 0.5, 0.3])  # relative areas, in the order of LASTING
+# day of the harvest year
 EARLIEST_SOWING = {"winter_cereal": -75, "rapeseed": -120, "spring_cereal": 78, "maize": 128, "root_crop": 112}
 AUTUMN_SOWN, SUMMER_CROPS = ("winter_cereal", "rapeseed"), ("maize", "root_crop")
-OTHER_SOWING = 100  # day of the harvest year by which the field of another crop is ready
-SUMMER_CROP_SHIFT = 0.6  # crops of the warm season follow spring by this share
+OTHER_SOWING = 100  # the same for all other crops
+SUMMER_CROP_SHIFT = 0.6  # share of the spring shift that applies to summer crops
 
 
 class Grower(LastingCover):
-    """Plants the parcels of one scene."""
+    """Draws cover and growth of the parcels of one scene."""
 
     def __init__(self, settings: PhenologySettings, weather: Weather, rng: np.random.Generator):
         super().__init__(settings, weather, rng)
@@ -38,7 +39,7 @@ class Grower(LastingCover):
         self.soil_level = rng.uniform(0.11, 0.2)
 
     def plant(self, parcel: int, kind: int) -> int:
-        """Fill one parcel for all years; its cover. Parcels come in the order of their labels."""
+        """Fill one parcel for all years and return its cover, index into COVERS; call in the order of the labels."""
         rng = self.rng
         self.soil.append(float(np.clip(rng.normal(self.soil_level, 0.025), 0.06, 0.3)))
         if kind in (ROAD, BUILDING):
@@ -60,7 +61,7 @@ class Grower(LastingCover):
         return COVER[name]
 
     def _rotation(self, parcel: int) -> int:
-        """A crop a year, and what stands between two crops; the cover is the first crop within the period."""
+        """One crop per year and the vegetation between crops; the cover is the first crop within the period."""
         rng, main, free = self.rng, None, -np.inf
         for year in self.years:
             crop = CROPS[rng.choice(len(CROPS), p=self.crop_share)]
@@ -75,13 +76,13 @@ class Grower(LastingCover):
         return COVER["maize"] if main is None else main
 
     def _sowing_shift(self, crop: str, shift: float) -> float:
-        """By how many days sowing follows the place and the year, where spring follows them by ``shift``."""
+        """Shift of the sowing date, days, for a spring shift of ``shift`` days."""
         if crop in AUTUMN_SOWN:
             return self.autumn
         return SUMMER_CROP_SHIFT * shift if crop in SUMMER_CROPS else shift
 
     def _between(self, parcel: int, free: float, sowing: float) -> None:
-        """Stubble, volunteers, cover crop or weeds between a harvest and the next sowing."""
+        """Stubble, volunteer plants, cover crop or weeds between a harvest and the next sowing."""
         rng, gap = self.rng, sowing - free
         if not np.isfinite(gap) or gap < 12:
             self._till(parcel, sowing - rng.uniform(1, 8))
@@ -101,7 +102,7 @@ class Grower(LastingCover):
         self._till(parcel, plough)
 
     def _cover_crop(self, parcel: int, free: float, sowing: float) -> float:
-        """Mustard, phacelia, ryegrass, rye; the day on which it ends."""
+        """Cover crop such as mustard, phacelia or rye; returns the day on which it ends."""
         rng = self.rng
         sown = free + rng.uniform(3, 30)
         end = sowing - rng.uniform(3, 30) if rng.random() < 0.6 else sown + rng.uniform(70, 150)
@@ -111,7 +112,7 @@ class Grower(LastingCover):
         winter = np.cos(2 * np.pi * (sown + 45 - 15) / YEAR_DAYS)
         amp = rng.uniform(0.45, 0.8) * (1 - 0.35 * max(winter, 0) * (1 - self.mild))
         scale = rng.uniform(3.5, 8)
-        killed = 0.5 if rng.random() < 0.25 else 0.1  # by frost
+        killed = 0.5 if rng.random() < 0.25 else 0.1  # share killed by frost
         self._till(parcel, sown)
         self._grow(
             parcel,
@@ -176,7 +177,7 @@ class Grower(LastingCover):
         return harvest
 
     def _root_crop(self, parcel: int, start: float, shift: float, vigour: float, dry: bool) -> float:
-        """Potato, which dies back, or sugar beet, which is lifted green."""
+        """Potato, which senesces, or sugar beet, which is harvested green."""
         rng = self.rng
         sown = start + rng.uniform(88, 125) + SUMMER_CROP_SHIFT * shift
         if rng.random() < 0.45:
@@ -205,7 +206,7 @@ class Grower(LastingCover):
         return harvest
 
     def _double_crop(self, parcel: int, start: float, shift: float, vigour: float, dry: bool) -> float:
-        """A crop cut early (rye, peas, ryegrass) and others in the same summer; vegetables where they are short."""
+        """Two or three short crops in one summer (rye, peas, ryegrass, vegetables)."""
         rng, day = self.rng, start + self.rng.uniform(25, 75) + shift
         for _ in range(int(rng.integers(2, 4))):
             scale, length = rng.uniform(3, 7), rng.uniform(55, 105)

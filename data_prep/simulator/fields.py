@@ -1,7 +1,7 @@
-"""Random fields in space and time, cheap enough to draw hundreds a scene.
+"""Random fields in space and time, fast enough for hundreds per scene.
 
-A Gaussian field with squared-exponential correlation is the product A z A', z white noise on knots and A a Gaussian
-basis with rows of unit norm (process convolution, Higdon 2002, doi:10.1007/978-1-4471-0657-9_2).
+A Gaussian field with squared-exponential correlation is the product A z A', with z white noise on knots and A a
+Gaussian basis with rows of unit norm (process convolution, Higdon 2002, doi:10.1007/978-1-4471-0657-9_2).
 """
 
 import numpy as np
@@ -15,14 +15,14 @@ def _basis(size: int, length: float) -> np.ndarray:
 
 
 def smooth_fields(rng: np.random.Generator, n: int, height: int, width: int, length_px: float) -> np.ndarray:
-    """``n`` independent unit-variance Gaussian fields, float32 (n, H, W), correlation length in pixels."""
+    """``n`` independent unit-variance Gaussian fields, float32 (n, H, W), with a correlation length in pixels."""
     rows, columns = _basis(height, length_px), _basis(width, length_px)
     white = rng.standard_normal((n, rows.shape[1], columns.shape[1]), dtype=np.float32)
     return rows @ white @ columns.T
 
 
 def smooth_series(rng: np.random.Generator, n: int, days: int, length_d: float) -> np.ndarray:
-    """``n`` independent unit-variance smooth random curves, float32 (n, days)."""
+    """``n`` independent unit-variance Gaussian series, float32 (n, days), with a correlation length in days."""
     basis = _basis(days, length_d)
     return rng.standard_normal((n, basis.shape[1]), dtype=np.float32) @ basis.T
 
@@ -38,5 +38,5 @@ def autoregressive(rng: np.random.Generator, days: int, memory_d: float) -> np.n
 
 
 def draw(rng: np.random.Generator, limits: tuple[float, float]) -> float:
-    """One uniform draw from a settings range."""
+    """One uniform random value from a settings range (low, high)."""
     return float(limits[0] + (limits[1] - limits[0]) * rng.random())

@@ -1,4 +1,4 @@
-"""Field geometry: parcels by recursive splits of a turned plane or by weighted Voronoi cells, roads, hedges, buildings.
+"""Field geometry: parcels by recursive splits of a rotated plane or by Voronoi cells, roads, hedges, buildings.
 
 Typical parcels of a scene lie within the classes very small to medium (below 0.64 to 16 ha) of the field sizes that
 Lesiv et al. 2019 map (doi:10.1111/gcb.14492); rectangular splits and Voronoi cells are the two tessellations that Le
@@ -18,23 +18,23 @@ ROAD, HEDGE, BUILDING, FIELD = 1, 2, 3, 0
 
 @dataclass(frozen=True)
 class Landscape:
-    """Parcel of each pixel, margin included, and what kind of thing each parcel is."""
+    """Parcel of each pixel, margin included, and kind of each parcel."""
 
     parcel: np.ndarray  # int32 (H + 2m, W + 2m), labels 0..P-1
     kind: np.ndarray  # int8 (P,): FIELD, ROAD, HEDGE or BUILDING
     variation: np.ndarray  # float32 (H + 2m, W + 2m), unit variance, correlated within fields
     blur: np.ndarray  # float32 (3, 3), weights of the sensor blur
-    margin: int
+    margin: int  # surroundings of the scene on each side, pixels
 
 
 def make_landscape(
     settings: GeometrySettings, height: int, width: int, resolution_m: float, rng: np.random.Generator
 ) -> Landscape:
-    """Draw a landscape of ``height + 2 margin`` by ``width + 2 margin`` pixels."""
+    """Draw a landscape of ``height + 2 * margin`` by ``width + 2 * margin`` pixels."""
     margin = settings.margin_px
     rows, columns = height + 2 * margin, width + 2 * margin
     area_px = np.exp(draw(rng, tuple(np.log(settings.parcel_ha)))) * 1e4 / resolution_m**2
-    u, v = _turned_grid(rows, columns, rng)
+    u, v = _rotated_grid(rows, columns, rng)
     if rng.random() < settings.voronoi_probability:
         parcel, lines = _voronoi(u, v, area_px, rng), None
     else:
@@ -68,10 +68,10 @@ def make_landscape(
 def _fewer(
     parcel: np.ndarray, kind: np.ndarray, margin: int, rng: np.random.Generator, beside: int = 12
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Drop labels without pixels, and let most parcels that only the coarse sensor sees grow what another one grows.
+    """Drop labels without pixels, and merge most parcels of the margin, which only the coarse sensor observes.
 
-    Every parcel of the scene and up to ``beside`` of its surroundings keep a life of their own; the others take the
-    label of one of these of the same kind. Saves more than half of the work on vegetation.
+    All parcels of the scene and up to ``beside`` of the margin keep a label of their own; the others take the label of
+    one of these of the same kind. This saves more than half of the computation of the vegetation.
     """
     counts = np.bincount(parcel.ravel(), minlength=len(kind))
     inside = parcel[max(margin - 1, 0) : parcel.shape[0] - max(margin - 1, 0)]
@@ -90,7 +90,7 @@ def _fewer(
     return new[label][parcel].astype(np.int32), kind[seen]
 
 
-def _turned_grid(rows: int, columns: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _rotated_grid(rows: int, columns: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
     bend = smooth_fields(rng, 2, rows, columns, 60.0) * rng.uniform(0, 4)
     angle = rng.uniform(0, np.pi)

@@ -1,7 +1,7 @@
-"""Grass, trees and ground: what stays on a parcel for years, and green that keeps no calendar.
+"""Permanent covers (grass, trees, bare ground, buildings, water), and green pulses without a calendar.
 
-Meadows are cut several times a year and green again within weeks, which satellites see as dips (Schwieder et al. 2022,
-doi:10.1016/j.rse.2021.112795); how many days regrowth takes is a choice made here.
+Meadows are cut several times per year and green up within weeks, visible as dips in satellite time series (Schwieder
+et al. 2022, doi:10.1016/j.rse.2021.112795); the duration of regrowth is an assumption of this module.
 """
 
 from data_prep.simulator.growth import ALWAYS, GRASS, TREE, YEAR_DAYS, GrowthBook
@@ -10,7 +10,7 @@ LASTING = ("grass_mown", "grass_grazed", "orchard", "deciduous", "evergreen", "b
 
 
 class LastingCover(GrowthBook):
-    """Fills a parcel with a cover that is not rotated: one method a cover of ``LASTING``, and ``_pulses``."""
+    """Fills a parcel with a permanent cover: one method per cover of ``LASTING``, and ``_pulses``."""
 
     def _lasting(self, parcel: int, plant: int, green: float) -> None:
         self._grow(parcel, plant, green, (-ALWAYS, 5.0))
@@ -57,7 +57,7 @@ class LastingCover(GrowthBook):
                 day += length + rng.uniform(12, 45)
 
     def _wither(self, parcel: int, start: float, share: tuple[float, float]) -> None:
-        """A dry summer takes a share of the green, from late spring to the autumn rains."""
+        """Add a dry-summer dip, from late spring to the autumn rains; ``share``: lowest and highest share lost."""
         rng = self.rng
         wilts, rains = start + rng.uniform(115, 170), start + rng.uniform(262, 320)
         self._dip(parcel, wilts, rng.uniform(*share), rng.uniform(4, 14), rains, rng.uniform(6, 14))
@@ -101,7 +101,7 @@ class LastingCover(GrowthBook):
         self.soil[-1] = self.rng.uniform(-0.2, 0.05)
 
     def _pulses(self, parcel: int) -> None:
-        """Green that comes and goes by no calendar, so that a model cannot rely on crop calendars alone."""
+        """Green pulses at random dates, so that a model cannot rely on crop calendars alone."""
         rng = self.rng
         day = self.first - 60 - rng.exponential(60)
         while day < self.last:

@@ -1,10 +1,10 @@
-"""Daily NDVI of each parcel, out of what grows on it and what the region's weather does to all.
+"""Daily NDVI of each parcel from its crops or land cover and the weather of the region.
 
 Growth and senescence are logistic (Zhang et al. 2003, doi:10.1016/S0034-4257(02)00135-9; Beck et al. 2006,
-doi:10.1016/j.rse.2005.10.021); the calendars stand in :mod:`data_prep.simulator.crops`.
+doi:10.1016/j.rse.2005.10.021); the crop calendars are in :mod:`data_prep.simulator.crops`.
 
-Each parcel gets two versions of its curve, an early strong and a late weak one with the *same* management dates;
-within-field variation blends between them, so that harvest stays sharp while growth differs from place to place.
+Each parcel has two versions of its curve, an early strong and a late weak one with the same management dates.
+Within-field variation is a blend of both, so that harvest is synchronous while growth varies within the field.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from data_prep.simulator.growth import DIP_COLUMNS, GRASS, GROWTH_COLUMNS
 from data_prep.simulator.settings import PhenologySettings
 from data_prep.simulator.weather import Weather
 
-CLEARING_SCALE_D = 5.0  # a component that ends faster is harvested or ploughed, not fading
-CUT_SCALE_D = 2.5  # a dip that falls faster is cut or grazed
+CLEARING_SCALE_D = 5.0  # days; a growth component that ends faster is harvested or ploughed
+CUT_SCALE_D = 2.5  # days; a dip that falls faster is cut or grazed
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Vegetation:
 
     ndvi: np.ndarray  # float32 (2, P, n): early strong and late weak version
     cover: np.ndarray  # int8 (P,), index into COVERS
-    plant: np.ndarray  # int8 (P, n): which kind of plant the radar sees
-    cleared: np.ndarray  # float32 (P, n): share of the canopy that harvest, cutting or ploughing takes on a day
+    plant: np.ndarray  # int8 (P, n): plant type for the radar model
+    cleared: np.ndarray  # float32 (P, n): share of the canopy removed by harvest, cutting or ploughing on a day
     tilled: np.ndarray  # float32 (P, n): roughness after tillage, 1 at ploughing, decaying
     soil: np.ndarray  # float32 (P,): NDVI of the bare ground
 
@@ -38,7 +38,7 @@ class Vegetation:
 def make_vegetation(
     settings: PhenologySettings, land: Landscape, weather: Weather, rng: np.random.Generator
 ) -> Vegetation:
-    """Draw what grows on every parcel and its daily NDVI."""
+    """Draw the land cover of every parcel and compute its daily NDVI."""
     grower = Grower(settings, weather, rng)
     parcels, n, day0 = len(land.kind), len(weather.days), weather.season[0]
     cover = np.array([grower.plant(p, int(land.kind[p])) for p in range(parcels)], np.int8)
@@ -64,7 +64,7 @@ def make_vegetation(
 
 
 def _cold_spells(settings: PhenologySettings, weather: Weather, rng: np.random.Generator) -> np.ndarray:
-    """Share of the green that frost leaves, (n,), common to the region: a slow dip in some winters."""
+    """Share of green NDVI left after frost, (n,), common to the region: a slow dip in some winters."""
     out = np.ones(len(weather.season))
     for year in range(-1, int(weather.season[-1] // 365.25) + 2):
         centre, width = 365.25 * year + rng.normal(35, 20), rng.uniform(12, 40)
@@ -76,14 +76,14 @@ def _cold_spells(settings: PhenologySettings, weather: Weather, rng: np.random.G
 def _winter_weeds(
     settings: PhenologySettings, green: np.ndarray, cover: np.ndarray, weather: Weather, rng: np.random.Generator
 ) -> np.ndarray:
-    """What weeds, moss and wet stubble add to ground that is otherwise bare in a mild winter, (2, P, n)."""
+    """NDVI of weeds, moss and wet stubble on otherwise bare ground in winter, (2, P, n)."""
     gain = draw(rng, settings.winter_green) * rng.uniform(0.3, 1.3, (len(cover), 1))
     gain[np.isin(cover, (COVER["built"], COVER["water"]))] *= 0.2
     return np.clip(1 - green / 0.5, 0, 1) * gain * np.clip(0.3 + 0.9 * weather.winter, 0, 1)
 
 
 def _random_curves(ndvi: np.ndarray, cover: np.ndarray, rng: np.random.Generator) -> None:
-    """Fill the parcels of class ``smooth`` with squashed Gaussian-process curves, in place."""
+    """Fill the parcels of class ``smooth`` with logistic-transformed random curves, in place."""
     for row in np.flatnonzero(cover == COVER["smooth"]):
         curve = smooth_series(rng, 2, ndvi.shape[2], float(np.exp(rng.uniform(np.log(12), np.log(70)))))
         level, swing = rng.normal(0.2, 0.6), rng.uniform(0.4, 1.6)
@@ -93,7 +93,7 @@ def _random_curves(ndvi: np.ndarray, cover: np.ndarray, rng: np.random.Generator
 
 
 def _tilled(events: list[tuple[int, float, float]], parcels: int, n: int, day0: float) -> np.ndarray:
-    """Roughness left of each tillage event, 1 on its day and fading exponentially, float32 (P, n)."""
+    """Roughness after tillage, 1 on the day of the event, with exponential decay, float32 (P, n)."""
     out = np.zeros((parcels, n), np.float32)
     for parcel, day, fade in events:
         first = max(0, int(np.ceil(day - day0)))
@@ -114,7 +114,7 @@ def _logistic(x):
 
 @njit(cache=False)
 def _grow(growth, dips, day0, shift, strength, green, plant, cleared):
-    """Green of all parcels, in place: the strongest growth component of a day, times what the dips leave of it."""
+    """Green NDVI of all parcels, in place: largest growth component of a day, reduced by the dips."""
     n = green.shape[1]
     for k in range(growth.shape[0]):
         p, kind = int(growth[k, 0]), int(growth[k, 1])

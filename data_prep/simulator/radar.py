@@ -1,11 +1,11 @@
-"""Sentinel-1 VV and VH: a water-cloud model with crop-dependent structure, soil moisture, tillage, frost and speckle.
+"""Sentinel-1 VV and VH: water-cloud model with crop-dependent structure, soil moisture, tillage, frost and speckle.
 
-Water-cloud model: Attema and Ulaby 1978 (doi:10.1029/RS013i002p00357) in the form of sigma0 = A V (1 - exp(-2 B V)) +
-soil exp(-2 B V) with V the structure of the canopy, 0..1. Signs by crop follow Veloso et al. 2017
+Water-cloud model: Attema and Ulaby 1978 (doi:10.1029/RS013i002p00357) in the form sigma0 = A V (1 - exp(-2 B V)) +
+soil exp(-2 B V), with V the canopy structure, 0..1. Signs by crop follow Veloso et al. 2017
 (doi:10.1016/j.rse.2017.07.015) and Vreugdenhil et al. 2018 (doi:10.3390/rs10091396): vertical cereal stems attenuate
 VV, rapeseed and maize raise VH by volume scattering, VH/VV rises with vegetation. Speckle is gamma distributed with the
-equivalent number of looks (ESA Sentinel-1 Product Definition: 4.4 for GRD IW before averaging); frozen ground drops by
-at least 2 dB (Baghdadi et al. 2018, doi:10.3390/rs10081182).
+equivalent number of looks (ESA Sentinel-1 Product Definition: 4.4 for GRD IW before averaging); backscatter of
+frozen ground is at least 2 dB lower (Baghdadi et al. 2018, doi:10.3390/rs10081182).
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,13 @@ from data_prep.simulator.phenology import Vegetation
 from data_prep.simulator.settings import RadarSettings
 from data_prep.simulator.weather import Weather
 
-_PLANTS = ("cereal", "rape", "broadleaf", "maize", "grass", "tree")  # in the order of data_prep.simulator.crops
+# plant types, in the order of the constants of data_prep.simulator.growth
+_PLANTS = ("cereal", "rape", "broadleaf", "maize", "grass", "tree")
 
 
 @dataclass(frozen=True)
 class _Polarisation:
-    """Levels in dB; by kind of plant the level of a closed canopy and how strongly it attenuates."""
+    """Parameters of one polarisation; levels in dB, arrays by plant type (level and attenuation of a closed canopy)."""
 
     canopy_db: np.ndarray
     attenuation: np.ndarray
@@ -63,28 +64,28 @@ _VH = _Polarisation(
     built_db=-13.5,
     water_db=-26.5,
 )
-# change of a closed canopy's level while it matures, dB (rows VV, VH): stem elongation lowers cereals in both
-# polarisations by 3-5 dB from tillering to heading, although NDVI has long been saturated (Veloso et al. 2017, Fig. 7)
+# change of the level of a closed canopy during maturation, dB (rows VV, VH): stem elongation lowers cereals in both
+# polarisations by 3-5 dB from tillering to heading, while NDVI is saturated (Veloso et al. 2017, Fig. 7)
 _MATURE_DB = np.array([[-2.0, 0.0, 0.0, 0.3, -0.4, 0.0], [-3.0, 0.5, 0.0, 0.0, -0.4, 0.0]])
-_MATURE_DAYS = 30.0  # how slowly a canopy matures
-_RELEASE = (0.015, 0.02, 0.04, 0.01, 0.12, 0.05)  # daily release of standing structure during senescence
+_MATURE_DAYS = 30.0  # time constant of maturation
+_RELEASE = (0.015, 0.02, 0.04, 0.01, 0.12, 0.05)  # daily loss of standing structure during senescence, by plant type
 
 
 @dataclass(frozen=True)
 class RadarObservations:
-    """Sentinel-1 on its dates, dB."""
+    """Sentinel-1 acquisitions, dB."""
 
-    index: np.ndarray  # int64 (n,), day index
+    index: np.ndarray  # int64 (n,), day index of each acquisition
     vv_db: np.ndarray  # float32 (n, H, W)
     vh_db: np.ndarray
-    orbit: np.ndarray  # int8 (n,)
+    orbit: np.ndarray  # int8 (n,), number of the relative orbit, from 0
 
 
 def structure(vegetation: Vegetation) -> np.ndarray:
-    """Canopy structure 0..1.15 of each parcel and day, float64 (P, n): lags NDVI, outlasts it, ends with the harvest.
+    """Canopy structure of each parcel and day, 0..1.15, float64 (P, n); lags NDVI and ends with the harvest.
 
-    Stems stay after leaves have yellowed, so the state falls slowly while NDVI senesces, and drops to what is green
-    when the field is cleared.
+    Stems remain after leaves have yellowed, so structure decreases slowly during senescence, and drops to the green
+    fraction when the field is cleared.
     """
     green = np.clip((vegetation.ndvi.mean(axis=0) - vegetation.soil[:, None]) / 0.65, 0, 1.15)
     return _follow(green.astype(np.float64), vegetation.plant, vegetation.cleared, np.array(_RELEASE))
@@ -107,7 +108,7 @@ def _follow(green, plant, cleared, release):
 
 
 def maturity(canopy: np.ndarray) -> np.ndarray:
-    """How far a canopy has matured after closing, 0..1.15, float64 (P, n): it follows slowly, and falls at once."""
+    """Maturity of the canopy, 0..1.15, float64 (P, n); follows ``canopy`` (P, n) slowly upwards, at once downwards."""
     return _mature(canopy)
 
 
@@ -123,7 +124,7 @@ def _mature(canopy):
 
 
 def obs_days(settings: RadarSettings, n_days: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Day indices and orbit number of the passes, sorted by day, one pass a day."""
+    """Day index and orbit number of each acquisition, sorted by day, at most one per day."""
     orbits = int(rng.integers(settings.orbits[0], settings.orbits[1] + 1))
     revisit = int(rng.choice(settings.revisit_d))
     first = rng.permutation(revisit)[:orbits]
@@ -137,24 +138,24 @@ def obs_days(settings: RadarSettings, n_days: int, rng: np.random.Generator) -> 
 def observe(
     settings: RadarSettings, land: Landscape, vegetation: Vegetation, weather: Weather, rng: np.random.Generator
 ) -> RadarObservations:
-    """VV and VH of every pass in dB."""
+    """Simulate VV and VH of every acquisition, dB, margin removed."""
     index, orbit = obs_days(settings, len(weather.days), rng)
     vv, vh = _parcel_backscatter(settings, vegetation, weather, index, orbit, rng)
     m = land.margin
     inner = (slice(m, land.parcel.shape[0] - m), slice(m, land.parcel.shape[1] - m))
     parcel, variation = land.parcel[inner], land.variation[inner]
-    half = rng.random() < 0.6  # 20 m products, as many archives keep them
+    half = rng.random() < 0.6  # 20 m products, as in many archives
     images = [_spread(band, parcel, half) for band in (vv, vh)]
     texture = draw(rng, settings.texture_db)
     rows, columns = images[0].shape[1:]
     static = texture * smooth_fields(rng, 2, rows, columns, 1.2 if half else 2.4)
     common = 0.4 * variation[:: 2 if half else 1, :: 2 if half else 1]
     enl = float(np.exp(draw(rng, tuple(np.log(settings.enl)))))
-    vh_obs = rng.uniform(0.4, 1.0)  # VH lies near the noise floor, which adds to its scatter
+    vh_factor = rng.uniform(0.4, 1.0)  # VH is close to the noise floor, which increases its scatter
     out = []
     for band, image in enumerate(images):
         image = image + static[band] + texture * common
-        image += speckle_db(rng, image.shape, enl if band == 0 else enl * vh_obs, passes=1 if half else 2)
+        image += speckle_db(rng, image.shape, enl if band == 0 else enl * vh_factor, passes=1 if half else 2)
         if half:
             image = image.repeat(2, axis=1).repeat(2, axis=2)[:, : parcel.shape[0], : parcel.shape[1]]
         out.append(np.clip(image, -45, 15).astype(np.float32))
@@ -162,10 +163,11 @@ def observe(
 
 
 def speckle_db(rng: np.random.Generator, shape: tuple[int, ...], enl: float, *, passes: int) -> np.ndarray:
-    """Multiplicative gamma speckle of unit mean and ``enl`` looks, in dB.
+    """Multiplicative gamma speckle with unit mean and ``enl`` equivalent looks, in dB, float32.
 
-    Gamma quantiles by Wilson and Hilferty 1931 (error of the dB standard deviation below 2 % from 3 observations on).
-    Each pass lets neighbours share speckle, as where pixels are finer than the resolution; the variance stays.
+    Gamma quantiles by Wilson and Hilferty 1931 (error of the dB standard deviation below 2 % for 3
+    looks or more). Each smoothing pass correlates neighbours, as for pixels finer than the resolution; the variance is
+    kept.
     """
     z = rng.standard_normal(shape, dtype=np.float32)
     z = _shared(z, passes)
@@ -204,20 +206,20 @@ def _parcel_backscatter(
 ) -> tuple[np.ndarray, np.ndarray]:
     """VV and VH of each parcel and pass, dB, float32 (P, n)."""
     parcels, passes = len(vegetation.cover), len(index)
-    closed = structure(vegetation) ** rng.uniform(1.3, 2.0)  # leaf area grows faster than NDVI
+    closed = structure(vegetation) ** rng.uniform(1.3, 2.0)  # leaf area increases faster than NDVI
     canopy, mature = closed[:, index], maturity(closed)[:, index]
     plant = vegetation.plant[:, index]
     strength = rng.uniform(0.6, 1.7, (parcels, 1))
     level = rng.normal(0, settings.field_db, (parcels, 1))
-    # soils drain and hold water differently, so one rain changes one field's backscatter more than its neighbour's
+    # drainage differs between soils, so the same rain changes the backscatter of fields differently
     response = draw(rng, settings.moisture_db) * np.exp(rng.normal(0, draw(rng, settings.field_wetness), (parcels, 1)))
     wetness = response * (weather.moisture[index] - 0.5) + rng.normal(0, 0.25, passes)
     frozen = np.where(weather.frost[index], -rng.uniform(1.5, 4.5), 0.0) * rng.uniform(0.3, 1.3, (parcels, 1))
-    # a plough roughens a field, a seedbed or a roller smooths it
+    # ploughing roughens a field, seedbed preparation or rolling smooths it
     rough = vegetation.tilled[:, index] * rng.uniform(-2, 4.5, (parcels, 1)) + 0.5 * rng.standard_normal((parcels, 1))
     plant_db = rng.normal(0, 0.9, (2, len(_PLANTS)))
     mature_db = _MATURE_DB + rng.normal(0, 1.2, (2, len(_PLANTS))) + rng.normal(0, 1.2, len(_PLANTS))
-    ripens = rng.uniform(0.3, 1.7, (parcels, 1))  # by sort and sowing density
+    ripens = rng.uniform(0.3, 1.7, (parcels, 1))  # varies with cultivar and sowing density
     wander = draw(rng, settings.wander_db) * _wander(parcels, index, rng)
     own = draw(rng, settings.wander_ratio_db)
     drops = weather.wet_canopy[index] * rng.uniform(0.2, 1.2) * canopy  # intercepted rain
@@ -244,9 +246,9 @@ def _parcel_backscatter(
 
 
 def _wander(parcels: int, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Slow drift of each field that has nothing to do with its NDVI, of unit standard deviation, (P, n).
+    """Slow drift of each field independent of its NDVI, unit standard deviation, (P, n).
 
-    Row direction, crusting, lodging, dew, drainage, irrigation: what a model must not read as growth.
+    Causes are row direction, crusting, lodging, dew, drainage and irrigation; a model must not interpret it as growth.
     """
     keep = np.exp(-np.diff(index) / rng.uniform(12, 60))
     out = rng.standard_normal((parcels, len(index)))

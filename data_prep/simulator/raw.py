@@ -1,4 +1,4 @@
-"""A simulated scene as raw georeferenced cubes, such as an archive hands out: the start of the whole chain."""
+"""A simulated scene as raw georeferenced cubes, in the form in which an archive delivers them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from data_prep.simulator.settings import SceneSettings
 from fusion.contract import NDVI
 from fusion.place import LONLAT, S2_GRID_M, utm_epsg
 
-_LONGITUDE = 3.0  # every scene lies on this meridian, the middle of UTM zone 31
+_LONGITUDE = 3.0  # degrees; all scenes lie on this meridian, the centre of UTM zone 31
 _VEGETATION, _BARE, _WATER, _CLOUD, _SHADOW, _SNOW = 4, 5, 6, 9, 3, 11  # Sentinel-2 scene classes
 
 
 @dataclass(frozen=True)
 class RawScene:
-    """Raw cubes and what was really there.
+    """Raw cubes and truth of a simulated scene.
 
     ``truth``: ``NDVI`` float32 (t, y, x) of every day, with the coordinates ``cover`` and ``parcel`` (y, x).
-    ``cloud_mask`` says with which mask of the cube step ("square" with ``dilation_px``, or "gaussian") the observations
-    equal those of :func:`data_prep.simulator.scene.simulate_observations` for the same settings and seed.
+    ``cloud_mask`` is the value of ``optical.mask`` ("square" with ``dilation_px``, or "gaussian") with which the merged
+    cube equals :func:`data_prep.simulator.scene.simulate_observations` for the same settings and seed.
     """
 
     raw: RawCubes
@@ -35,7 +35,7 @@ class RawScene:
 
 
 def simulate_raw(settings: SceneSettings, seed: int) -> RawScene:
-    """The scene of ``seed`` as reflectance with scene classes, backscatter in dB and coarse NDVI on its native grid."""
+    """Scene of ``seed`` as reflectance with scene classes, backscatter in dB, and coarse NDVI on its native grid."""
     parts = simulate_parts(settings, seed)
     left, top, crs = _place(parts.weather.latitude, seed)
     pixel = settings.resolution_m
@@ -64,7 +64,7 @@ def simulate_raw(settings: SceneSettings, seed: int) -> RawScene:
 
 
 def scene_classes(optical: OpticalObservations) -> np.ndarray:
-    """Scene classification as Sen2Cor would write it, uint8: cloud, shadow and snow as the mask errs, else by NDVI."""
+    """Scene classes in Sen2Cor codes, uint8 (n, H, W): the detected cloud, shadow and snow, else by NDVI and NIR."""
     ndvi = (optical.nir - optical.red) / (optical.nir + optical.red)
     classes = np.where(ndvi > 0.3, _VEGETATION, np.where(optical.nir < 0.07, _WATER, _BARE)).astype(np.uint8)
     classes[optical.snow] = _SNOW
@@ -85,7 +85,7 @@ def _dates(days: np.ndarray) -> np.ndarray:
 
 
 def _place(latitude: float, seed: int) -> tuple[float, float, str]:
-    """Outer left and top edge of the scene, metres, on the 20 m grid, and the CRS of its hemisphere."""
+    """Outer left and top edge of the scene, metres, on the 20 m grid, and the UTM CRS of its hemisphere."""
     crs = f"EPSG:{utm_epsg(_LONGITUDE, latitude)}"
     _, north = Transformer.from_crs(LONLAT, crs, always_xy=True).transform(_LONGITUDE, latitude)
     east = 500_000 + int(seed) * 7 % 2_000 * S2_GRID_M

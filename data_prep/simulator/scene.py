@@ -1,4 +1,4 @@
-"""One simulated scene from end to end: landscape, weather, vegetation, then what the three sensors see of it."""
+"""Simulate one scene: landscape, weather, vegetation, and the observations of the three sensors."""
 
 from dataclasses import dataclass
 
@@ -17,10 +17,11 @@ from fusion.features.observations import Observations
 
 @dataclass(frozen=True)
 class SimulatedScene:
-    """What the sensors saw and what was really there.
+    """Observations and truth of a simulated scene.
 
-    ``truth`` is the clean NDVI of every day, float32 (n, H, W), on ``truth_days`` (int64, since 1970). ``suspect``
-    flags observations that the cloud mask kept although cloud, shadow or snow touches them, bool (n_s2, H, W).
+    ``truth`` is the true NDVI of every day, float32 (n, H, W), on ``truth_days`` (int64, days since 1970-01-01).
+    ``cover`` (index into :data:`data_prep.simulator.crops.COVERS`) and ``parcel`` are (H, W). ``suspect`` flags
+    unmasked observations affected by cloud, shadow or snow, bool (n_s2, H, W). ``latitude``: degrees north.
     """
 
     observations: Observations
@@ -35,7 +36,7 @@ class SimulatedScene:
 
 @dataclass(frozen=True)
 class SceneParts:
-    """Everything behind a scene, for the raw cubes, the tests and the pictures."""
+    """All intermediate results of a scene, for raw cubes, tests and figures; a sensor that is absent is None."""
 
     land: Landscape
     weather: Weather
@@ -49,7 +50,7 @@ class SceneParts:
 
 
 def simulate_parts(settings: SceneSettings, seed: int) -> SceneParts:
-    """All parts of the scene of ``seed``; each part draws from a stream of its own."""
+    """All parts of the scene of ``seed``; each part uses its own random stream."""
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(int(seed)).spawn(7)]
     height, width = settings.height, settings.width
     weather = make_weather(settings, streams[0])
@@ -81,20 +82,20 @@ def simulate_parts(settings: SceneSettings, seed: int) -> SceneParts:
 
 
 def simulate_observations(settings: SceneSettings, seed: int) -> SimulatedScene:
-    """The scene of ``seed`` as training takes it: observations masked and on one grid, beside the clean truth.
+    """Scene of ``seed`` as used in training: masked observations on one grid, and the truth.
 
     Parameters
     ----------
     settings : SceneSettings
-        Size, period and every randomised range.
+        Size, period and randomised ranges.
     seed : int
         Equal settings and seed give an equal scene.
 
     Returns
     -------
     SimulatedScene
-        S2NDVI is masked as the cube step masks it (errors both ways, dilated); S2 dates without any clear pixel are
-        dropped; the coarse series is resampled to the 10 m grid and dated by the first day of its dekad.
+        Sentinel-2 NDVI is masked as in a merged cube; dates without a clear pixel are dropped. The coarse series is
+        resampled to the 10 m grid and dated by the first day of its dekad.
     """
     parts = simulate_parts(settings, seed)
     days, height, width = parts.weather.days, settings.height, settings.width

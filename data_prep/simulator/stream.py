@@ -1,4 +1,4 @@
-"""Scenes without end, for a training loop that makes its data where it trains."""
+"""Endless stream of simulated scenes, generated during training."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from data_prep.simulator.settings import SceneSettings
 
 
 class SimulatedScenes:
-    """Iterate over the scenes of seeds ``seed + start``, ``seed + start + step``, ... for ever.
+    """Endless iterator over the scenes of seeds ``seed + start``, ``seed + start + step``, ...
 
     Parameters
     ----------
@@ -18,14 +18,14 @@ class SimulatedScenes:
     seed : int
         First seed of the stream.
     start : int
-        Scenes to skip, to resume a run.
+        Number of scenes to skip, to resume a run.
     step : int
-        Distance of consecutive seeds; workers take ``start=worker, step=workers``.
+        Difference of consecutive seeds; workers use ``start=worker, step=workers``.
     """
 
     def __init__(self, settings: SceneSettings | dict | None = None, seed: int = 0, start: int = 0, step: int = 1):
-        told = OmegaConf.to_container(settings, resolve=True) if OmegaConf.is_config(settings) else settings
-        self.settings = told if isinstance(told, SceneSettings) else SceneSettings.model_validate(told or {})
+        plain = OmegaConf.to_container(settings, resolve=True) if OmegaConf.is_config(settings) else settings
+        self.settings = plain if isinstance(plain, SceneSettings) else SceneSettings.model_validate(plain or {})
         self.seed, self.start, self.step = int(seed), int(start), int(step)
 
     def __iter__(self) -> Iterator[SimulatedScene]:
@@ -35,5 +35,5 @@ class SimulatedScenes:
             index += self.step
 
     def __getitem__(self, index: int) -> SimulatedScene:
-        """The scene of seed ``seed + index``."""
+        """Scene of seed ``seed + index``."""
         return simulate_observations(self.settings, self.seed + int(index))

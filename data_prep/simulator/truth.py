@@ -1,19 +1,19 @@
-"""From parcel curves to daily 10 m NDVI: variation within fields and mixed pixels at edges."""
+"""Daily 10 m NDVI from parcel curves, with variation within fields and mixed pixels at field edges."""
 
 import numpy as np
 from numba import njit
 
 from data_prep.simulator.geometry import Landscape
 
-LOW, HIGH = np.float32(-0.2), np.float32(0.98)  # NDVI of land as the contract keeps it, and of the densest canopy
-VARIATION_LIMIT = 2.5  # standard deviations; the two versions of a curve are not extrapolated further
+LOW, HIGH = np.float32(-0.2), np.float32(0.98)  # lower limit of the contract, and NDVI of the densest canopy
+VARIATION_LIMIT = 2.5  # standard deviations; limit of extrapolation between the two curves of a parcel
 
 
 def daily_truth(land: Landscape, curves: np.ndarray) -> np.ndarray:
-    """Clean NDVI of every pixel and day, float32 (n, H, W), margin cut off.
+    """True NDVI of every pixel and day, float32 (n, H, W), without the margin.
 
-    ``curves`` are (2, P, n): each pixel blends the two versions of its parcel by ``land.variation``; pixels whose
-    neighbours belong to other parcels mix them by ``land.blur``.
+    ``curves``: daily NDVI of the parcels, (2, P, n). Each pixel is a blend of the two curves of its parcel by
+    ``land.variation``; pixels with neighbours in other parcels mix them with the weights ``land.blur``.
     """
     mean = np.ascontiguousarray(0.5 * (curves[0] + curves[1]).T)
     half = np.ascontiguousarray(0.5 * (curves[0] - curves[1]).T)
@@ -23,13 +23,13 @@ def daily_truth(land: Landscape, curves: np.ndarray) -> np.ndarray:
 
 
 def clipped_variation(land: Landscape) -> np.ndarray:
-    """Position of each pixel between the two versions of its parcel's curve, float32 (H + 2m, W + 2m)."""
+    """Position of each pixel between the two curves of its parcel, float32 (H + 2 margin, W + 2 margin)."""
     return np.clip(land.variation, -VARIATION_LIMIT, VARIATION_LIMIT)
 
 
 @njit(cache=False)
 def _mixture(parcel, variation, blur, margin):
-    """For each pixel the parcels that it holds, their share, and share times variation; rows of a sparse matrix."""
+    """Parcels of each pixel, their shares, and share times variation, as rows of a sparse matrix."""
     rows, columns = parcel.shape
     pixels = (rows - 2 * margin) * (columns - 2 * margin)
     start = np.zeros(pixels + 1, np.int64)
@@ -54,7 +54,7 @@ def _mixture(parcel, variation, blur, margin):
                         fill += 1
                     shares[at] += share
                     tilts[at] += share * variation[a, b]
-            if fill == first + 1:  # inside a field: the variation stays as sharp as it is
+            if fill == first + 1:  # inside a field: the variation is not blurred
                 tilts[first] = variation[y, x]
             k += 1
             start[k] = fill

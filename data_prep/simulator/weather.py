@@ -1,8 +1,8 @@
-"""Weather common to all sensors of a scene: cloud regime, rain, soil moisture, frost, snow and the height of the sun.
+"""Weather common to all sensors of a scene: cloud regime, rain, soil moisture, frost, snow and solar elevation.
 
 Soil moisture is an antecedent precipitation index with exponential drying (Kohler and Linsley 1951); the cloud regime
-is the sum of a synoptic part with a memory of some days and a slow part of weeks (persistence of European cloudiness,
-Wilson and Jetz 2016, doi:10.1371/journal.pbio.1002415).
+is the sum of two autoregressive series with memories of 1-3 and 10-30 days (persistence of European cloudiness, Wilson
+and Jetz 2016, doi:10.1371/journal.pbio.1002415).
 """
 
 from dataclasses import dataclass
@@ -15,23 +15,23 @@ from data_prep.simulator.settings import SceneSettings
 
 @dataclass(frozen=True)
 class Weather:
-    """Daily series, each of shape (n_days,), and where the scene lies."""
+    """Daily series, each of shape (n_days,), and latitude of the scene."""
 
     days: np.ndarray  # int64, days since 1970
     season: np.ndarray  # day of the season, from 0: 1 January in the north, 2 July in the south
-    latitude: float
-    winter: np.ndarray  # 1 in mid winter, -1 in mid summer
+    latitude: float  # degrees north
+    winter: np.ndarray  # seasonal cosine: 1 in mid-winter, -1 in mid-summer
     cos_sun: np.ndarray  # cosine of the solar zenith angle at 10:30 local time
-    cloud: np.ndarray  # standard normal, large when cloudy
+    cloud: np.ndarray  # cloud regime, standard normal, large when cloudy
     temperature: np.ndarray  # degrees Celsius
-    wet_canopy: np.ndarray  # 0..1
-    moisture: np.ndarray  # 0..1, top soil
+    wet_canopy: np.ndarray  # 0 or 1, intercepted rain on the canopy
+    moisture: np.ndarray  # 0..1, moisture of the top soil
     frost: np.ndarray  # bool, frozen soil
-    snow: np.ndarray  # 0..1, share of the ground under snow
+    snow: np.ndarray  # 0..1, snow-covered share of the ground
 
 
 def make_weather(settings: SceneSettings, rng: np.random.Generator) -> Weather:
-    """Draw place, period and weather."""
+    """Draw latitude, period and daily weather of a scene."""
     phenology = settings.phenology
     south = rng.random() < phenology.southern_probability
     latitude = draw(rng, phenology.latitude_deg) * (-1 if south else 1)

@@ -1,1 +1,1 @@
-"""Where raw data come from: openEO, STAC/COG, local files, the simulator. Each gives the same three raw cubes."""
+"""Sources of raw data: openEO, STAC/COG, local files, the simulator. Each returns :class:`RawCubes`."""

@@ -1,4 +1,4 @@
-"""Local files as a source: NetCDF, Zarr and GeoTIFF, told apart by what is in them, not by their names."""
+"""Local files as a source: NetCDF, Zarr and GeoTIFF, identified by their bands, not by file names."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -26,49 +26,53 @@ S1Units = Literal["auto", "dB", "linear", "dn16"]
 
 
 class FilesSource(BaseModel):
-    """Raw data on this machine."""
+    """Raw data in local files."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["files"] = "files"
-    folder: Path | None = Field(None, description="folder whose files are told apart by their bands")
-    s2: tuple[Path, ...] = Field((), description="files with B04, B08 and SCL (also of different pixel size)")
+    folder: Path | None = Field(None, description="folder of raw files, identified by their bands")
+    s2: tuple[Path, ...] = Field((), description="files with B04, B08 and SCL; pixel sizes may differ")
     s1: tuple[Path, ...] = Field((), description="files with VV and VH")
     coarse: tuple[Path, ...] = Field((), description="files with a coarse NDVI (PROBA-V, CGLS)")
-    on_error: Literal["stop", "skip"] = Field("stop", description="what to do with a file that cannot be read")
+    on_error: Literal["stop", "skip"] = Field("stop", description="stop at a file that cannot be read, or skip it")
     s2_scale: float | None = Field(
-        None, gt=0, description="reflectance a digital number; null: 1e-4 unless the file says"
+        None, gt=0, description="reflectance per digital number; null: scale of the file, else 1e-4"
     )
-    s2_offset_dn: Literal["auto"] | int = Field("auto", description="added to S2 digital numbers: 0, -1000 or auto")
-    s1_units: S1Units = Field("auto", description="what the numbers of VV and VH are")
-    coarse_encoding: Literal["auto", "dn", "physical"] = Field("auto", description="PROBA-V digital numbers or NDVI")
+    s2_offset_dn: Literal["auto"] | int = Field(
+        "auto", description="offset added to S2 digital numbers: 0, -1000 or auto"
+    )
+    s1_units: S1Units = Field("auto", description="units of VV and VH; dn16: uint16 amplitudes of openeo-gfmap")
+    coarse_encoding: Literal["auto", "dn", "physical"] = Field(
+        "auto", description="encoding of the coarse NDVI: digital numbers or physical"
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> "FilesSource":
         if (self.folder is None) == (not self.s2):
-            raise ValueError("name either folder=... or s2=[...] (with s1=[...], coarse=[...] as you have them)")
+            raise ValueError("set either folder=... or s2=[...] (and s1=[...], coarse=[...] if available)")
         if self.folder is not None and (self.s1 or self.coarse):
             raise ValueError(
-                "folder=... finds S1 and the coarse series itself; drop s1 and coarse, or name s2=[...] too"
+                "folder=... includes S1 and the coarse series; remove s1 and coarse, or replace folder by s2=[...]"
             )
         return self
 
     def load(self) -> RawCubes:
-        """The raw cubes of these files; see :func:`load_files`."""
+        """Raw cubes of the files; see :func:`load_files`."""
         return load_files(self)
 
 
 def load_files(settings: FilesSource) -> RawCubes:
-    """Read, tell apart, decode and align the bands of each sensor.
+    """Read, identify, decode and align the bands of each sensor.
 
-    Rules: a file that cannot be read stops the run, or is skipped and noted with ``on_error="skip"``; observations of
-    one day are merged (S2 and coarse: the first valid pixel in the order of file and hour; S1: mean power); dates are
-    sorted.
+    A file that cannot be read stops the run, or is skipped and noted with ``on_error="skip"``. Images of one day are
+    merged for S2 and coarse (first valid pixel in the order of time and file); S1 images of equal time are averaged in
+    linear power. Dates are sorted.
 
     Raises
     ------
     SourceError
-        Names the file or band, what was seen, and the fix.
+        Data are missing, unreadable or inconsistent; the message names file or band, value found and fix.
     """
     notes: list[str] = []
     files = find_files(settings.folder) if settings.folder is not None else []
@@ -90,13 +94,13 @@ def load_files(settings: FilesSource) -> RawCubes:
         if cube is not None:
             share = overlap_share(next(iter(cube.data_vars.values())), s2, what)
             if share < 0.999:
-                notes.append(f"{what} covers {100 * share:.0f} % of the Sentinel-2 area; the rest stays empty")
+                notes.append(f"{what} covers {100 * share:.0f} % of the Sentinel-2 area; the rest has no data")
     origin = str(settings.folder or ", ".join(map(str, settings.s2)))
     return RawCubes(s2=s2, s1=s1, coarse=coarse, origin=Path(origin).name or origin, notes=tuple(notes))
 
 
 def describe(by_role: dict[str, list[RawBand]]) -> list[str]:
-    """What was detected, one line a band role."""
+    """Summary of the bands found, one line per role: files, dates, size, pixel size, type."""
     lines = []
     for role, bands in by_role.items():
         dates = np.concatenate([b.values.t.values for b in bands]).astype("datetime64[D]")
@@ -134,32 +138,32 @@ def _by_role(bands: list[RawBand]) -> dict[str, list[RawBand]]:
 
 
 def _join(parts: list[tuple[RawBand, xr.DataArray]], resampling: str, notes: list[str]) -> xr.DataArray:
-    """Files of one band into one series on the grid of the first file, hours kept, sorted."""
+    """Concatenate files of one band on the grid of the first file, sorted; times of day are kept."""
     grid = parts[0][1]
     moved = []
     for band, values in parts:
         on_grid = to_grid(values, grid, resampling, f"{band.file.name}:{band.name}")
         if on_grid is not values and pixel_size(on_grid) != pixel_size(values):
-            notes.append(f"{band.file.name}: {band.name} was brought to the grid of {parts[0][0].file.name}")
+            notes.append(f"{band.file.name}: {band.name} was resampled to the grid of {parts[0][0].file.name}")
         moved.append(on_grid)
     joined = xr.concat(moved, "t") if len(moved) > 1 else moved[0]
     return joined.sortby("t")
 
 
 def _once_a_day(values: xr.DataArray, notes: list[str]) -> xr.DataArray:
-    """One image a day (:mod:`fusion.same_day`); days with several are noted."""
+    """One image per day (:mod:`fusion.same_day`); days with several images are noted."""
     days, counts = np.unique(whole_days(values.t.values), return_counts=True)
     if (counts > 1).any():
         twice = days[counts > 1].astype("datetime64[D]")
         notes.append(
-            f"{values.name}: {len(twice)} days have several images ({twice[0]} first); the first valid one was kept"
+            f"{values.name}: {len(twice)} days have several images (first: {twice[0]}); the first valid pixel is kept"
         )
     return one_image_per_day(values)
 
 
 def _sentinel2(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: list[str]) -> xr.Dataset:
     if "SCL" not in by_role:
-        notes.append("no SCL: every valid pixel counts as clear unless you give your own cloud mask")
+        notes.append("no SCL: every valid pixel counts as clear unless optical.user_mask is set")
     red = _join([(b, b.values) for b in by_role["B04"]], "bilinear", notes)
     scl_raw, scl_pixel_m = None, by_role["B04"][0].pixel_m
     if "SCL" in by_role:
@@ -192,10 +196,10 @@ def _common_dates(bands: dict[str, xr.DataArray], notes: list[str]) -> xr.Datase
     if not common:
         raise SourceError(
             f"Sentinel-2 bands {sorted(bands)} have no date in common ({len(every)} dates in all); "
-            "they belong to different files"
+            "provide all bands of the same acquisitions"
         )
     if dropped:
-        notes.append(f"{len(dropped)} S2 dates lack one of {sorted(bands)} and were dropped, the first {dropped[0]}")
+        notes.append(f"{len(dropped)} S2 dates lack one of {sorted(bands)} and were dropped (first: {dropped[0]})")
     times = np.array(common, "datetime64[ns]")
     return xr.Dataset({name: band.sel(t=times) for name, band in bands.items()})
 
@@ -217,9 +221,9 @@ def _sentinel1(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
         if parts:
             bands[role] = to_grid(_join(parts, "bilinear", notes), grid, "bilinear", role).rename(role)
         else:
-            notes.append(f"no {role} found; it stays empty")
+            notes.append(f"no {role} found; the band is empty")
     if len(units) > 1:
-        raise SourceError(f"Sentinel-1 files mix the units {sorted(units)}; convert them or give them one at a time")
+        raise SourceError(f"Sentinel-1 files mix the units {sorted(units)}; convert them to one unit")
     unit = units.pop()
     for role, values in bands.items():
         if len(np.unique(values.t.values)) < values.sizes["t"]:

@@ -1,8 +1,8 @@
-"""openEO back-ends as a source: one batch job a sensor and area, run by the client's own job manager, read as files.
+"""openEO back-ends as a source: one batch job per sensor and area, run by the job manager of the openEO client.
 
-State lies in one folder: ``jobs.csv`` (the job manager's), and ``<area>/<sensor>/`` with the results and the job's
-metadata, which appears only when it is whole. Running again resumes: what is downloaded is kept, jobs that run are
-waited for, failed ones are started anew. Logging in is the client's own matter; no credential passes through here.
+The state is kept in one folder: ``jobs.csv`` (of the job manager), and ``<area>/<sensor>/`` with results and job
+metadata, which appears only when complete. A repeated run resumes: downloads are kept, running jobs are waited for,
+failed jobs are restarted. The openEO client handles the login; this module never handles credentials.
 """
 
 import datetime
@@ -28,24 +28,28 @@ _FAILED = ("error", "canceled", "start_failed", "queued_for_start_failed", "skip
 
 
 class OpenEOSource(BaseModel):
-    """Raw cubes through openEO batch jobs."""
+    """Raw cubes from openEO batch jobs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["openeo"] = "openeo"
-    backend: Literal["cdse", "terrascope"] = Field("cdse", description="whose collections and bands: configs/target")
-    url: str | None = Field(None, description="address of the back-end; null: the one of configs/target")
+    backend: Literal["cdse", "terrascope"] = Field(
+        "cdse", description="back-end; its collections and bands are in configs/target"
+    )
+    url: str | None = Field(None, description="URL of the back-end; null: the URL in configs/target")
     login: Literal["oidc", "none"] = Field(
-        "oidc", description="oidc: the client's own login; none: back-end without one"
+        "oidc", description="oidc: login of the openEO client; none: back-end without login"
     )
     areas: dict[str, Bounds] = Field(min_length=1, description="name -> west, south, east, north, degrees")
     start: datetime.date = Field(description="first date")
     end: datetime.date = Field(description="last date")
-    folder: Path = Field(description="downloads and job state; name the same folder to resume")
-    sensors: tuple[Sensor, ...] = Field(("s2", "s1", "coarse"), description="what to fetch; s2 is required")
-    parallel_jobs: int = Field(2, ge=1, le=20, description="jobs that may run at once")
-    poll_s: float = Field(60.0, gt=0, description="seconds between two queries of the jobs' state")
-    on_error: Literal["stop", "skip"] = Field("stop", description="a failed job: stop at the end, or go on without it")
+    folder: Path = Field(description="downloads and job state; use the same folder to resume")
+    sensors: tuple[Sensor, ...] = Field(("s2", "s1", "coarse"), description="sensors to download; s2 is required")
+    parallel_jobs: int = Field(2, ge=1, le=20, description="largest number of jobs at the same time")
+    poll_s: float = Field(60.0, gt=0, description="interval between two queries of the job states, seconds")
+    on_error: Literal["stop", "skip"] = Field(
+        "stop", description="failed jobs: stop at the end, or continue without them"
+    )
 
     @field_validator("areas")
     @classmethod
@@ -65,30 +69,30 @@ class OpenEOSource(BaseModel):
         return sensors
 
     def load(self) -> RawCubes:
-        """The raw cubes of the only area."""
+        """Raw cubes of a source with a single area."""
         if len(self.areas) > 1:
-            raise SourceError(f"there are {len(self.areas)} areas; put '{{area}}' into out, or name one area")
+            raise SourceError(f"there are {len(self.areas)} areas; include '{{area}}' in out, or set one area")
         return next(self.load_areas())[1]
 
     def load_areas(self) -> Iterator[tuple[str, RawCubes]]:
-        """Fetch what is missing, then the raw cubes of each area that has Sentinel-2."""
+        """Download missing data, then yield name and raw cubes of each area that has Sentinel-2."""
         problems = fetch(self)
         for area in self.areas:
             if (self.folder / area / "s2").is_dir():
                 yield area, read_area(self, area)
             else:
-                log.warning(
-                    "area %s has no Sentinel-2 and is left out: %s", area, problems.get((area, "s2"), "unknown")
-                )
+                log.warning("area %s has no Sentinel-2 and is skipped: %s", area, problems.get((area, "s2"), "unknown"))
 
 
 def fetch(settings: OpenEOSource, connect: Callable[[], Any] | None = None) -> dict[tuple[str, str], str]:
-    """Run the jobs that are missing and download their results; returns (area, sensor) -> what went wrong.
+    """Run the missing jobs and download their results; returns (area, sensor) -> reason of each failure.
+
+    ``connect`` replaces the connection to the back-end, for tests.
 
     Raises
     ------
     SourceError
-        No connection, no valid login, or with ``on_error="stop"`` any failed job; what is downloaded stays.
+        No connection, no valid login, or any failed job with ``on_error="stop"``; finished downloads are kept.
     """
     wanted = [(a, s) for a in settings.areas for s in settings.sensors if not (settings.folder / a / s).is_dir()]
     if not wanted:
@@ -104,7 +108,7 @@ def fetch(settings: OpenEOSource, connect: Callable[[], Any] | None = None) -> d
         raise
     except Exception as error:
         raise SourceError(
-            f"the jobs at {connection.root_url} broke off ({type(error).__name__}: {error}); run again to resume"
+            f"the jobs at {connection.root_url} were interrupted ({type(error).__name__}: {error}); run again to resume"
         ) from error
     problems = dict(manager.problems)
     for area, sensor in wanted:
@@ -115,7 +119,7 @@ def fetch(settings: OpenEOSource, connect: Callable[[], Any] | None = None) -> d
     if problems and settings.on_error == "stop":
         (area, sensor), problem = next(iter(problems.items()))
         raise SourceError(
-            f"{len(problems)} of {len(wanted)} jobs failed, the first: {area} {sensor}: {problem}; "
+            f"{len(problems)} of {len(wanted)} jobs failed; first: {area} {sensor}: {problem}; "
             "run again to retry, or set source.on_error=skip"
         )
     return problems
@@ -131,14 +135,14 @@ def _connect(settings: OpenEOSource) -> Any:
             connection.authenticate_oidc()
     except Exception as error:
         raise SourceError(
-            f"cannot connect or log in to {url} ({type(error).__name__}: {error}); check the network, and log in with "
+            f"cannot connect or log in to {url} ({type(error).__name__}: {error}); check the network and log in with "
             f"`openeo-auth oidc-auth {url}`"
         ) from error
     return connection
 
 
 def _database(settings: OpenEOSource, wanted: list[tuple[str, Sensor]]) -> Any:
-    """The job manager's own table; jobs that failed before, and sensors that are new, are set to start."""
+    """Table of the job manager; failed jobs and new sensors are set to start."""
     import pandas as pd
     from openeo.extra.job_management import CsvJobDatabase
 
@@ -150,9 +154,9 @@ def _database(settings: OpenEOSource, wanted: list[tuple[str, Sensor]]) -> Any:
         return database
     try:
         known = database.read()
-    except Exception as error:  # a table cut short by a full disk or a kill: downloads do not depend on it
+    except Exception as error:  # table truncated by a full disk or an interruption; downloads do not depend on it
         path.replace(path.with_name("jobs.csv.damaged"))
-        log.warning("%s cannot be read (%s); set aside as jobs.csv.damaged, jobs are asked for anew", path, error)
+        log.warning("%s cannot be read (%s); renamed to jobs.csv.damaged, jobs are started again", path, error)
         return _database(settings, wanted)
     rows = list(zip(known.area, known.sensor, strict=True))
     again = known.status.isin(_FAILED) & pd.Series([row in wanted for row in rows], index=known.index, dtype=bool)
@@ -166,7 +170,7 @@ def _database(settings: OpenEOSource, wanted: list[tuple[str, Sensor]]) -> Any:
 
 
 def _fetch_finished(settings: OpenEOSource, connection: Any, database: Any, manager: Any) -> None:
-    """Download what finished on the back-end but not here, as after a kill between the two."""
+    """Download results of jobs that finished on the back-end after the last run was interrupted."""
     finished = database.get_by_status(statuses=["finished"])
     for _, row in finished.iterrows():
         if not (settings.folder / str(row["area"]) / str(row["sensor"])).is_dir() and row["area"] in settings.areas:
@@ -174,7 +178,7 @@ def _fetch_finished(settings: OpenEOSource, connection: Any, database: Any, mana
 
 
 def _manager(settings: OpenEOSource, connection: Any) -> Any:
-    """The client's job manager, with our graphs, our download rule and a check of the login."""
+    """Job manager of the openEO client with the download graphs, the download rule and a check of the login."""
     from openeo.extra.job_management import MultiBackendJobManager
     from openeo.rest import OpenEoApiError
 
@@ -194,7 +198,7 @@ def _manager(settings: OpenEOSource, connection: Any) -> Any:
 
         def on_job_done(self, job: Any, row: Any) -> None:
             folder = settings.folder / str(row["area"]) / str(row["sensor"])
-            if folder.is_dir():  # the manager may tell of one job twice
+            if folder.is_dir():  # the manager may report a job twice
                 return
             try:
                 download(job, folder)
@@ -211,9 +215,9 @@ def _manager(settings: OpenEOSource, connection: Any) -> Any:
 
         def _job_update_loop(self, *arguments: Any, **named: Any) -> None:
             if settings.login == "oidc":
-                try:  # the manager itself would log a refused request and wait for ever
+                try:  # the manager itself would log a rejected request and wait forever
                     connection.describe_account()
-                except Exception as error:  # a network that is away for a moment is the manager's to wait for
+                except Exception as error:  # the manager waits out short network failures
                     _stop_if_logged_out(error, connection.root_url)
             super()._job_update_loop(*arguments, **named)
 
@@ -227,7 +231,7 @@ def _manager(settings: OpenEOSource, connection: Any) -> Any:
 def _stop_if_logged_out(error: Exception, url: str) -> None:
     if getattr(error, "http_status_code", None) in (401, 403):
         raise SourceError(
-            f"the login at {url} is not valid any more; log in again with `openeo-auth oidc-auth {url}` and run again: "
+            f"the login at {url} has expired; log in with `openeo-auth oidc-auth {url}` and run again; "
             "jobs and downloads are kept"
         ) from error
 
@@ -241,12 +245,12 @@ def _first_error(job: Any) -> str:
 
 
 def download(job: Any, folder: Path) -> Path:
-    """All assets of a job and its metadata into ``folder``, which appears only when every file opens as a raster.
+    """Download assets and metadata of a job to ``folder``, which appears only if every file can be read as a raster.
 
     Raises
     ------
     SourceError
-        No asset, or one that is empty, incomplete or no raster: it is named.
+        The job has no asset, or an asset is empty, incomplete or not a raster; the message names it.
     """
     with whole_file(folder) as partial:
         partial.mkdir()
@@ -265,7 +269,7 @@ def download(job: Any, folder: Path) -> Path:
 
 
 def read_area(settings: OpenEOSource, area: str) -> RawCubes:
-    """The raw cubes of a downloaded area."""
+    """Raw cubes of a downloaded area."""
     units = load_target(settings.backend).s1_units
     folders = {s: settings.folder / area / s for s in settings.sensors if (settings.folder / area / s).is_dir()}
     found = {sensor: tuple(find_files(folder)) for sensor, folder in folders.items()}
@@ -274,12 +278,12 @@ def read_area(settings: OpenEOSource, area: str) -> RawCubes:
     )
     raw = load_files(source)
     missing = [s for s in settings.sensors if s not in found]
-    notes = tuple(f"{sensor} was not delivered" for sensor in missing)
+    notes = tuple(f"{sensor} was not downloaded" for sensor in missing)
     return RawCubes(raw.s2, raw.s1, raw.coarse, f"openEO {settings.backend}, {area}", raw.notes + notes)
 
 
 def _units(found: dict[Sensor, tuple[Path, ...]], units: S1Units) -> S1Units:
-    """As the collection delivers, unless the files hold the 16-bit encoding that some workflows save."""
+    """Units of the collection, or "dn16" if the files use the 16-bit encoding that some workflows save."""
     for file in found.get("s1", ()):
         if any(band.dtype.kind == "u" and not band.scaled for band in read_bands(file)):
             return "dn16"

@@ -1,4 +1,4 @@
-"""Download graphs: one sensor over one area, as the flat openEO process graph of a batch job."""
+"""openEO process graphs that download one sensor over one area."""
 
 import datetime
 from typing import Any, Literal
@@ -13,22 +13,24 @@ Sensor = Literal["s2", "s1", "coarse"]
 def download_graph(
     backend: str, sensor: Sensor, bbox: Bounds, start: datetime.date, end: datetime.date
 ) -> dict[str, Any]:
-    """The flat openEO process graph that loads one sensor over an area and saves it as NetCDF.
+    """Flat openEO process graph that loads one sensor over an area and saves it as NetCDF.
 
     Parameters
     ----------
     backend : {"cdse", "terrascope"}
-        Whose collections and bands (``configs/target``).
+        Back-end; its collections and bands are in ``configs/target``.
     sensor : {"s2", "s1", "coarse"}
-        s2: red, near infrared and scene classes on one 10 m UTM grid, nearest neighbour, unmasked. s1: VV and VH as
-        the configured coefficient, 10 m, bilinear. coarse: NDVI as it is, on its native grid.
-    bbox : west, south, east, north in degrees.
-    start, end : dates, both included.
+        s2: red, near infrared and scene classes on one 10 m UTM grid, nearest neighbour, unmasked. s1: VV and VH with
+        the configured backscatter coefficient, 10 m, bilinear. coarse: NDVI unchanged on its native grid.
+    bbox : tuple of float
+        West, south, east, north, degrees.
+    start, end : datetime.date
+        First and last date, both included.
 
     Raises
     ------
     SourceError
-        The back-end has no such sensor in the period.
+        The back-end does not provide the sensor in the period.
     """
     target = load_target(backend)
     if sensor == "s2":
@@ -44,7 +46,7 @@ def _load(collection: str, bands: list[str], bbox: Bounds, start: datetime.date,
     from openeo import DataCube
 
     extent = dict(zip(("west", "south", "east", "north"), bbox, strict=True))
-    after = end + datetime.timedelta(days=1)  # openEO's intervals leave their end out
+    after = end + datetime.timedelta(days=1)  # openEO intervals exclude their end
     return DataCube.load_collection(
         collection_id=collection,
         connection=None,
@@ -71,7 +73,7 @@ def _sentinel2_graph(target: TargetSettings, bbox: Bounds, start: datetime.date,
 
 def _sentinel1_graph(target: TargetSettings, bbox: Bounds, start: datetime.date, end: datetime.date) -> Any:
     if target.s1_collection is None:
-        raise SourceError(f"back-end {target.name} has no Sentinel-1 collection; leave s1 out of source.sensors")
+        raise SourceError(f"back-end {target.name} has no Sentinel-1 collection; remove s1 from source.sensors")
     cube = _load(target.s1_collection, [target.vv_band, target.vh_band], bbox, start, end)
     if target.s1_process is not None:
         from openeo.rest.datacube import THIS
@@ -89,7 +91,9 @@ def _coarse_graph(target: TargetSettings, bbox: Bounds, start: datetime.date, en
             cube = _load(source.collection, [source.band], _grown(bbox), first, last)
             cubes.append(cube.rename_labels("bands", ["NDVI"]))
     if not cubes:
-        raise SourceError(f"back-end {target.name} has no coarse NDVI from {start} to {end}; leave it out of sensors")
+        raise SourceError(
+            f"back-end {target.name} has no coarse NDVI from {start} to {end}; remove coarse from source.sensors"
+        )
     merged = cubes[0]
     for cube in cubes[1:]:
         merged = merged.merge_cubes(cube.resample_cube_spatial(cubes[0], method="near"))
@@ -97,6 +101,6 @@ def _coarse_graph(target: TargetSettings, bbox: Bounds, start: datetime.date, en
 
 
 def _grown(bbox: Bounds, cells: int = 3) -> Bounds:
-    """The area and three coarse cells around it, so that interpolation has neighbours at the edge."""
+    """The area buffered by ``cells`` coarse cells (1/336 degree), so that interpolation has neighbours at the edge."""
     step = cells / 336.0
     return (bbox[0] - step, bbox[1] - step, bbox[2] + step, bbox[3] + step)

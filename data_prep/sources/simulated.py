@@ -1,4 +1,4 @@
-"""The simulator as a source: a scene of known truth in place of an archive."""
+"""The simulator as a source: a scene with known truth."""
 
 from typing import Literal
 
@@ -16,10 +16,10 @@ class SimulatedSource(BaseModel):
 
     kind: Literal["simulated"] = "simulated"
     scene: SceneSettings = Field(
-        SceneSettings(height=128, width=128), description="size, period and every randomised range of the scene"
+        SceneSettings(height=128, width=128), description="size, period and randomised ranges of the scene"
     )
-    seed: int = Field(0, ge=0, description="equal settings and seed give an equal scene")
+    seed: int = Field(0, ge=0, description="seed; equal settings and seed give an equal scene")
 
     def load(self) -> RawCubes:
-        """The raw cubes of the scene; its truth is in :func:`data_prep.simulator.raw.simulate_raw`."""
+        """Raw cubes of the scene; :func:`data_prep.simulator.raw.simulate_raw` also returns its truth."""
         return simulate_raw(self.scene, self.seed).raw

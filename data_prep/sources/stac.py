@@ -1,7 +1,7 @@
-"""STAC catalogues of cloud-optimised GeoTIFFs as a source: an API, or a catalogue on this machine.
+"""STAC catalogues of cloud-optimised GeoTIFFs as a source: an API or a local catalogue.
 
-Only the pixels of the area are read, when they are needed (Dask). Items may differ in CRS, nodata and data type: each
-is warped to one UTM grid whose edges lie on whole 20 m cells, so that every 20 m cell of SCL is 2 x 2 pixels of 10 m.
+Only the pixels of the area are read, lazily (Dask). Items may differ in CRS, nodata and data type: each is warped to
+one UTM grid whose edges lie on whole 20 m cells, so that every 20 m cell of SCL is 2 x 2 pixels of 10 m.
 """
 
 import logging
@@ -33,20 +33,22 @@ class StacSource(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["stac"] = "stac"
-    catalog: str = Field(description="address of a STAC API, or a catalog.json / item collection on this machine")
+    catalog: str = Field(description="URL of a STAC API, or path of a local catalog.json or item collection")
     bbox: Bounds = Field(description="west, south, east, north of the area, degrees (WGS 84)")
     start: str = Field(description="first date, YYYY-MM-DD")
     end: str = Field(description="last date, YYYY-MM-DD")
     s2_collection: str = Field("sentinel-2-l2a", description="collection with red, near infrared and SCL")
     s1_collection: str | None = Field(None, description="collection with VV and VH, terrain corrected; null: none")
     s1_units: Literal["dB", "linear"] | None = Field(
-        None, description="units of VV and VH; must be said with s1_collection"
+        None, description="units of VV and VH; required with s1_collection"
     )
     coarse_collection: str | None = Field(None, description="collection with the coarse NDVI; null: none")
-    coarse_encoding: Literal["auto", "dn", "physical"] = Field("auto", description="digital numbers or NDVI")
-    max_cloud: float = Field(95.0, ge=0, le=100, description="leave out S2 items with a higher eo:cloud_cover, percent")
-    sign: Literal["none", "planetary_computer"] = Field("none", description="how asset addresses are signed")
-    on_error: Literal["stop", "skip"] = Field("stop", description="what to do with an item that cannot be read")
+    coarse_encoding: Literal["auto", "dn", "physical"] = Field(
+        "auto", description="encoding of the coarse NDVI: digital numbers or physical"
+    )
+    max_cloud: float = Field(95.0, ge=0, le=100, description="largest eo:cloud_cover of S2 items, percent")
+    sign: Literal["none", "planetary_computer"] = Field("none", description="signing of asset URLs")
+    on_error: Literal["stop", "skip"] = Field("stop", description="stop at an item that cannot be read, or skip it")
 
     @model_validator(mode="after")
     def _consistent(self) -> "StacSource":
@@ -56,24 +58,26 @@ class StacSource(BaseModel):
         if np.datetime64(self.end) < np.datetime64(self.start):
             raise ValueError(f"end={self.end} lies before start={self.start}; swap them")
         if self.s1_collection and self.s1_units is None:
-            raise ValueError("s1_collection is set: say s1_units=linear or dB (units are never guessed)")
+            raise ValueError(
+                "s1_collection is set without s1_units; set s1_units=linear or dB (units are not detected)"
+            )
         return self
 
     def load(self) -> RawCubes:
-        """The raw cubes of the area; see :func:`load_stac`."""
+        """Raw cubes of the area; see :func:`load_stac`."""
         return load_stac(self)
 
 
 def load_stac(settings: StacSource) -> RawCubes:
     """Find the items, check that they can be read, and open them lazily.
 
-    Sentinel-2 items whose digital numbers still hold the offset of baseline 04.00 are told from the others by their
-    metadata (see :func:`pending_offset`) and corrected apart. Observations of one day and one pass are mosaicked.
+    Sentinel-2 items whose digital numbers still include the offset of baseline 04.00 are identified by their metadata
+    (see :func:`pending_offset`) and corrected separately. Images of one solar day and one pass are mosaicked.
 
     Raises
     ------
     SourceError
-        Catalogue not reachable, no item, an unreadable item (``on_error="stop"``): each is named.
+        Catalogue not reachable, no item, or an unreadable item with ``on_error="stop"``; the message names it.
     """
     notes: list[str] = []
     grid = area_grid(settings.bbox)
@@ -81,7 +85,7 @@ def load_stac(settings: StacSource) -> RawCubes:
     items = [i for i in items if float(i.properties.get("eo:cloud_cover", 0)) <= settings.max_cloud]
     if not items:
         raise SourceError(
-            f"every item of {settings.s2_collection} is cloudier than {settings.max_cloud} %; raise max_cloud"
+            f"every item of {settings.s2_collection} has more than {settings.max_cloud} % cloud; increase max_cloud"
         )
     s2 = _sentinel2(items, grid, notes)
     s1 = coarse = None
@@ -95,7 +99,7 @@ def load_stac(settings: StacSource) -> RawCubes:
 
 
 def area_grid(bbox: Bounds) -> Any:
-    """The 10 m UTM grid (an odc GeoBox) that covers a bounding box, edges on whole 20 m cells."""
+    """10 m UTM grid (odc GeoBox) that covers a bounding box in degrees, edges on whole 20 m cells."""
     from odc.geo.geobox import GeoBox
     from odc.geo.geom import BoundingBox
 
@@ -104,12 +108,12 @@ def area_grid(bbox: Bounds) -> Any:
 
 
 def find_items(settings: StacSource, collection: str) -> list[Any]:
-    """Items of a collection that touch the area and the period, in order of time and name.
+    """Items of a collection that intersect the area and the period, sorted by time and id.
 
     Raises
     ------
     SourceError
-        Catalogue not reachable or not a catalogue, or no item.
+        The catalogue is not reachable or not valid, or contains no matching item.
     """
     try:
         found = _search(settings, collection)
@@ -117,14 +121,13 @@ def find_items(settings: StacSource, collection: str) -> list[Any]:
         raise
     except Exception as error:
         raise SourceError(
-            f"{settings.catalog} cannot be searched ({type(error).__name__}: {error}); "
-            "check the address and the network"
+            f"{settings.catalog} cannot be searched ({type(error).__name__}: {error}); check the URL and the network"
         ) from error
     if not found:
         raise SourceError(
             f"{settings.catalog} has no item of {collection} in {settings.bbox} from {settings.start} "
             f"to {settings.end}; "
-            "check the collection's name, the area (west, south, east, north) and the dates"
+            "check collection, area (west, south, east, north) and dates"
         )
     for item in found:
         if item.geometry is None:
@@ -153,11 +156,11 @@ def _search(settings: StacSource, collection: str) -> list[Any]:
         return list(client.search(collections=[collection], bbox=settings.bbox, datetime=period).items())
     path = Path(settings.catalog.removeprefix("file://"))
     if not path.is_file():
-        raise SourceError(f"{path} does not exist; name a catalog.json or the address of a STAC API")
-    made = pystac.read_file(str(path)) if '"FeatureCollection"' not in path.read_text()[:2000] else None
-    if made is not None and not isinstance(made, pystac.Catalog):
-        raise SourceError(f"{path} is a {type(made).__name__}; name a catalog, a collection or an item collection")
-    items = pystac.ItemCollection.from_file(str(path)) if made is None else made.get_items(recursive=True)
+        raise SourceError(f"{path} does not exist; give a catalog.json or the URL of a STAC API")
+    catalog = pystac.read_file(str(path)) if '"FeatureCollection"' not in path.read_text()[:2000] else None
+    if catalog is not None and not isinstance(catalog, pystac.Catalog):
+        raise SourceError(f"{path} is a {type(catalog).__name__}; give a catalog, a collection or an item collection")
+    items = pystac.ItemCollection.from_file(str(path)) if catalog is None else catalog.get_items(recursive=True)
     west, south, east, north = settings.bbox
     first, last = np.datetime64(settings.start), np.datetime64(settings.end)
     kept = []
@@ -165,7 +168,7 @@ def _search(settings: StacSource, collection: str) -> list[Any]:
         box = item.bbox
         when = item.datetime or item.common_metadata.start_datetime
         if when is None:
-            raise SourceError(f"item {item.id} has neither datetime nor start_datetime; mend its metadata")
+            raise SourceError(f"item {item.id} has neither datetime nor start_datetime; fix its metadata")
         day = np.datetime64(when.strftime("%Y-%m-%d"))
         touches = box is None or (box[0] < east and box[2] > west and box[1] < north and box[3] > south)
         if item.collection_id == collection and touches and first <= day <= last:
@@ -174,17 +177,17 @@ def _search(settings: StacSource, collection: str) -> list[Any]:
 
 
 def asset_of(item: Any, role: str) -> str | None:
-    """Key of the asset that plays a role (B04, B08, SCL, VV, VH, NDVI), by key or by common name; 10 m before 20 m."""
+    """Key of the asset of a role (B04, B08, SCL, VV, VH, NDVI), 10 m assets first; None if the item has none."""
     pixel = 300.0 if role == "NDVI" else 10.0
     keys = [key for key in item.assets if role_of(key, pixel) == role]
     return sorted(keys, key=lambda k: (not k.upper().endswith("_10M"), len(k), k))[0] if keys else None
 
 
 def pending_offset(item: Any, asset: str) -> int:
-    """Offset in digital numbers that must still be added to a Sentinel-2 band of an item.
+    """Offset in digital numbers that still has to be added to a Sentinel-2 band of an item.
 
-    ``earthsearch:boa_offset_applied`` or ``s2:boa_offset_applied`` true: none. Else the asset's ``raster:bands`` offset
-    over its scale; else -1000 for ``s2:processing_baseline`` (or ``processing:version``) 04.00 and later; else none.
+    0 if ``earthsearch:boa_offset_applied`` or ``s2:boa_offset_applied`` is true; else the offset of ``raster:bands``
+    divided by its scale; else -1000 for ``s2:processing_baseline`` (or ``processing:version``) 04.00 and later; else 0.
     """
     properties = item.properties
     for key in ("earthsearch:boa_offset_applied", "s2:boa_offset_applied"):
@@ -203,7 +206,7 @@ def pending_offset(item: Any, asset: str) -> int:
 
 
 def _readable(items: list[Any], settings: StacSource, roles: tuple[str, ...], notes: list[str]) -> list[Any]:
-    """Items whose assets open and give their last row; files on this machine, and everything with on_error="skip"."""
+    """Items whose assets can be read (last row); remote assets are checked only with ``on_error="skip"``."""
     import rasterio
 
     kept = []
@@ -216,7 +219,7 @@ def _readable(items: list[Any], settings: StacSource, roles: tuple[str, ...], no
                 break
             href = item.assets[key].get_absolute_href() or item.assets[key].href
             if "://" in href and not href.startswith("file:") and settings.on_error == "stop":
-                continue  # a request an item is too slow; a failure will name the address when it is read
+                continue  # one request per item is too slow; a later read failure names the URL
             try:
                 with rasterio.open(href.removeprefix("file://")) as image:
                     image.read(1, window=((image.height - 1, image.height), (0, image.width)))
@@ -226,17 +229,17 @@ def _readable(items: list[Any], settings: StacSource, roles: tuple[str, ...], no
         if problem is None:
             kept.append(item)
         elif settings.on_error == "stop":
-            raise SourceError(f"{problem}; fetch it again, or set source.on_error=skip")
+            raise SourceError(f"{problem}; download it again, or set source.on_error=skip")
         else:
             log.warning("skipped: %s", problem)
             notes.append(f"skipped: {problem}")
     if not kept:
-        raise SourceError(f"no readable item is left of {len(items)}; the first: {notes[-1] if notes else ''}")
+        raise SourceError(f"none of {len(items)} items can be read; first: {notes[-1] if notes else ''}")
     return kept
 
 
 def _open(items: list[Any], roles: dict[str, str], grid: Any, resampling: str) -> xr.Dataset:
-    """Roles of items that share their asset keys, lazily, hours in t, one image a solar day; NaN = nodata."""
+    """Load items with equal asset keys lazily: one image per solar day, times of day kept, NaN = nodata."""
     import odc.stac
 
     loaded = odc.stac.load(
@@ -315,7 +318,7 @@ def _sentinel1(items: list[Any], grid: Any, units: str) -> xr.Dataset:
 
 
 def _coarse(items: list[Any], settings: StacSource, notes: list[str]) -> xr.Dataset:
-    """The coarse series in the grid of its first item, cut to the area grown by three cells."""
+    """The coarse series on the grid of its first item, cropped to the area buffered by three cells."""
     import rasterio
     from odc.geo.geobox import GeoBox
     from rasterio.windows import Window, from_bounds

@@ -257,10 +257,7 @@ def test_a_period_in_which_only_sentinel2_looked(tmp_path):
     check_cube(cube)
     assert cube.sizes["t"] == 1 and np.isfinite(cube.sel(bands="S2NDVI")).all()
     assert np.isnan(cube.sel(bands=["VV", "VH", "COARSE_NDVI"])).all()
-    assert (
-        "VV has no observation in the period" in cube.attrs["notes"]
-        and "COARSE_NDVI has no observation" in cube.attrs["notes"]
-    )
+    assert "VV has no data in the period" in cube.attrs["notes"] and "COARSE_NDVI has no data" in cube.attrs["notes"]
 
 
 def test_polarisations_of_different_dates_and_another_grid_keep_their_pass(tmp_path):
@@ -298,7 +295,7 @@ def test_interpolated_or_foreign_scl_is_refused(tmp_path):
 
 
 def test_no_data_no_crs_no_bands(tmp_path):
-    with pytest.raises(SourceError, match="holds no NetCDF"):
+    with pytest.raises(SourceError, match="contains no NetCDF"):
         load_files(FilesSource(folder=tmp_path))
     gee_like(tmp_path)
     with pytest.raises(SourceError, match="2031"):

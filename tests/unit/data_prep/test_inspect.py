@@ -34,7 +34,7 @@ def text_of(table) -> str:
 
 def test_a_store_is_described_and_drawn(store, tmp_path):
     text = text_of(run(InspectSettings(store=store, sheet=tmp_path / "sheet.png")))
-    for word in ("finished, every hash checked", "3 of 8 x 8 px", "vv_db", "gaps, days", "none share ground"):
+    for word in ("finished, all hashes checked", "3 of 8 x 8 px", "vv_db", "gaps, days", "no overlap between splits"):
         assert word in text
     from matplotlib.image import imread
 
@@ -63,7 +63,7 @@ def test_a_cube_is_checked_too(tmp_path):
     cube = mock_cube()
     write_cube(cube, tmp_path / "c.nc")
     text = text_of(run(InspectSettings(store=tmp_path / "c.nc")))
-    assert "keeps the contract" in text and "COARSE_NDVI" in text and "24, 2019-03-01" in text
+    assert "complies with the contract" in text and "COARSE_NDVI" in text and "24, 2019-03-01" in text
     cube.loc[{"bands": "S2NDVI"}] *= 100
     write_cube(cube, tmp_path / "bad.nc")
     with pytest.raises(ContractError, match="S2NDVI"):

@@ -100,7 +100,7 @@ def test_a_failed_job_is_named_the_rest_is_kept_and_a_second_run_retries_only_it
             source(tmp_path, backend).load()
         assert sorted(p.name for p in (tmp_path / "jobs" / "field").iterdir()) == ["coarse", "s2"]
         raw = source(tmp_path, backend, on_error="skip").load()
-        assert raw.s1 is None and "s1 was not delivered" in raw.notes
+        assert raw.s1 is None and "s1 was not downloaded" in raw.notes
         backend.failing = set()
         assert source(tmp_path, backend).load().s1 is not None
         assert [job["sensor"] for job in backend.jobs.values()].count("s2") == 1
@@ -125,7 +125,7 @@ def test_an_expired_login_stops_at_once_and_says_what_to_do(recorded, tmp_path):
 
         connection = openeo.connect(backend.url)
         backend.logged_in = False
-        with pytest.raises(SourceError, match="log in again"):
+        with pytest.raises(SourceError, match="has expired; log in with"):
             fetch(settings, connect=lambda: connection)
         backend.logged_in = True
         assert fetch(settings, connect=lambda: connection) == {}
@@ -139,7 +139,7 @@ def test_a_login_that_ends_in_the_middle_keeps_what_was_done(recorded, tmp_path)
         settings = source(tmp_path, backend, login="oidc", parallel_jobs=1)
         connection = openeo.connect(backend.url)
         backend.login_ends_after_jobs = 1
-        with pytest.raises(SourceError, match=r"log in again with `openeo-auth oidc-auth http://127"):
+        with pytest.raises(SourceError, match=r"has expired; log in with `openeo-auth oidc-auth http://127"):
             fetch(settings, connect=lambda: connection)
         assert len(backend.jobs) == 1 and (tmp_path / "jobs" / "jobs.csv").is_file()
         backend.logged_in = True
@@ -154,7 +154,7 @@ def test_a_back_end_without_data_for_the_area_is_named(recorded, tmp_path):
             source(tmp_path, backend).load()
         assert sorted(p.name for p in (tmp_path / "jobs" / "field").iterdir()) == ["s1", "s2"]
         raw = source(tmp_path, backend, on_error="skip").load()
-        assert raw.coarse is None and raw.s1 is not None and "coarse was not delivered" in raw.notes
+        assert raw.coarse is None and raw.s1 is not None and "coarse was not downloaded" in raw.notes
 
 
 def test_a_damaged_job_table_is_set_aside_and_downloads_are_kept(recorded, tmp_path):

@@ -190,7 +190,7 @@ def test_radar_passes_are_kept_apart_and_levelled(catalogue):
     one_pass = CLEAR.model_copy(update={"radar": RadarSettings(passes="ascending")})
     days = build_cube(raw, one_pass).sel(bands="VV").dropna("t", how="all").t.dt.strftime("%F").values.tolist()
     assert days == ["2022-06-10", "2022-06-12"]
-    with pytest.raises(ValidationError, match="never guessed"):
+    with pytest.raises(ValidationError, match="units are not detected"):
         catalogue.source(s1_collection="sentinel-1-rtc")
 
 
