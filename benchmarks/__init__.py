@@ -1,1 +1,1 @@
-"""The laboratory: acceptance of the project's own weights, realism of the simulator, speed. Never installed."""
+"""Benchmarks: acceptance of the project's own weights, realism of the simulator, speed. Not installed."""

@@ -1,4 +1,4 @@
-"""What the baselines cost, and the Whittaker lambda that serves best on simulated scenes of seeds kept for tuning.
+"""Run time of the baselines, and the best Whittaker lambda on simulated scenes reserved for tuning.
 
 Run: python benchmarks/bench_evaluation.py [--scenes 24] [--out results.json]. Prints two tables.
 """
@@ -20,7 +20,7 @@ from fusion.evaluation.leave_gap_out import LeaveGapOut, leave_gap_out
 from fusion.evaluation.scenes import truth_scenes
 from fusion.evaluation.summaries import Bootstrap, pooled
 
-TUNING_SEED = 1_700_000_000  # apart from the seeds that are trained, calibrated and evaluated on
+TUNING_SEED = 1_700_000_000  # not used in training, calibration or evaluation
 LAMBDAS = (1e2, 3e2, 1e3, 3e3, 1e4, 3e4, 1e5)
 
 
@@ -65,7 +65,7 @@ def markdown(table: pd.DataFrame, digits: int) -> str:
 
 
 def main() -> None:
-    """Measure, print, and keep."""
+    """Measure, print, and write the tables where requested."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=24)
     parser.add_argument("--out", type=Path, help="JSON file for the tables")
@@ -74,7 +74,7 @@ def main() -> None:
     tuning, seconds = tune(settings.scenes), time_baselines()
     print(f"{machine}\n\nWhittaker: MAE (NDVI) against simulated truth by days to the nearest observation,")
     print(f"{settings.scenes} scenes of 32 x 32 px\n\n{markdown(tuning, 4)}\n")
-    print(f"Seconds a method, 64 x 64 px, 480 days\n\n{markdown(seconds, 2)}")
+    print(f"Seconds per method, 64 x 64 px, 480 days\n\n{markdown(seconds, 2)}")
     if settings.out is not None:
         tables = {"whittaker_mae": tuning.round(5).to_dict("index"), "seconds": seconds.round(3).to_dict("index")}
         settings.out.write_text(json.dumps({"scenes": settings.scenes, **machine, **tables}, indent=1) + "\n")

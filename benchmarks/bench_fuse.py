@@ -1,4 +1,4 @@
-"""Cost of fusion: seconds a square kilometre and year, with the matrix-product rate of the same run beside it.
+"""Cost of fusion: seconds per square kilometre and year, and the matrix-product rate in the same run.
 
     python benchmarks/bench_fuse.py [--threads 2]
 
@@ -54,7 +54,7 @@ def main() -> None:
         network_s.append(time.perf_counter() - middle)
     f, n = (float(np.median(s[1:])) for s in (features_s, network_s))
     result = {
-        "seconds_a_km2_year": round(f + n, 3),
+        "seconds_per_km2_year": round(f + n, 3),
         "features_s": round(f, 3),
         "network_s": round(n, 3),
         "threads": arguments.threads,

@@ -1,8 +1,8 @@
 """The workflow's graph on this machine through Dask: wall time and peak memory for scenes of several sizes.
 
 ``python benchmarks/bench_openeo_local.py [sizes=500,2000] [days=365] [output=seasons] [window=256] [workers=2]
-[out=FILE.json]`` writes raw files of each size (cheap synthetic observations; the data do not matter to speed), runs
-the graph in a process of its own, and prints what it took. Peak memory is that of the process and must not grow with
+[out=FILE.json]`` writes raw files of each size (cheap synthetic observations; the values do not affect the speed), runs
+the graph in a separate process, and prints time and memory. Peak memory is that of the process and must not grow with
 the area.
 """
 
@@ -83,7 +83,7 @@ def run_graph(request: dict) -> dict:
 
 
 def main(arguments: list[str]) -> None:
-    """Print one line a size."""
+    """Print one line per size."""
     given = {"sizes": "500,2000", "days": "365", "output": "seasons", "window": "256", "workers": "2"}
     given |= dict(a.split("=", 1) for a in arguments)
     found = []

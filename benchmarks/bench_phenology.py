@@ -1,4 +1,4 @@
-"""Speed of seasons and of the Whittaker smoother, pixels per CPU second on one core, beside other packages.
+"""Speed of seasons and of the Whittaker smoother, pixels per CPU second on one core, compared with other packages.
 
 ``python benchmarks/bench_phenology.py [--pixels 32768]``. Best of several runs each, CPU time of the process, one
 thread, all in one run. ``vam.whittaker`` and ``whittaker-eilers`` are measured where they are installed.
@@ -123,7 +123,7 @@ def main() -> None:
     rates = season_rates(arguments.pixels, arguments.repeats) | whittaker_rates(arguments.pixels, arguments.repeats)
     load = os.getloadavg()[0]
     print(f"load of the machine while measuring: {load:.1f} on {os.cpu_count()} cores\n")
-    print("| what | pixels per CPU second | whittaker (numba) is faster by |")
+    print("| method | pixels per CPU second | speed-up of whittaker (numba) |")
     print("|---|---|---|")
     for name, value in rates.items():
         own = name.startswith(("seasons", "whittaker, "))

@@ -1,7 +1,7 @@
 """Throughput and peak memory of the preparation stages: python benchmarks/bench_prep.py [--size 256] [--dates 60].
 
-Each stage runs in a process of its own, so that its peak memory is its own. Input is made up (random numbers in the
-encodings of real files), so the figures measure the program and not the disk of an archive. Prints a table; with --out
+Each stage runs in a separate process, so that peak memory is per stage. Input is synthetic (random numbers in the
+encodings of real files), so the figures do not depend on the disk of an archive. Prints a table; with --out
 the rows are written as JSON too.
 """
 
@@ -22,7 +22,7 @@ STAGES = ("write raw files", "files -> raw cubes", "cloud mask gaussian", "raw c
 
 
 def main() -> None:
-    """Run all stages and print what they took."""
+    """Run all stages and print their time and memory."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=256, help="pixels along an axis")
     parser.add_argument("--dates", type=int, default=60, help="Sentinel-2 dates")
@@ -39,12 +39,12 @@ def main() -> None:
     rows = memory() if arguments.memory else stages(arguments.size, arguments.dates)
     if arguments.out is not None:
         options = "--memory" if arguments.memory else f"--size {arguments.size} --dates {arguments.dates}"
-        told = {"command": f"python benchmarks/bench_prep.py {options}", "cores": os.cpu_count(), "rows": rows}
-        arguments.out.write_text(json.dumps(told, indent=1) + "\n")
+        content = {"command": f"python benchmarks/bench_prep.py {options}", "cores": os.cpu_count(), "rows": rows}
+        arguments.out.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def stages(size: int, dates: int) -> list[dict[str, float | str]]:
-    """Each stage in a process of its own."""
+    """Run each stage in a separate process; returns one row per stage."""
     rows: list[dict[str, float | str]] = []
     print(f"{dates} dates of {size} x {size} px; one process, one thread")
     print(f"{'stage':24} {'MB':>8} {'wall s':>8} {'cpu s':>8} {'MB/s cpu':>9} {'peak MiB':>9} {'idle MiB':>9}")
@@ -55,20 +55,20 @@ def stages(size: int, dates: int) -> list[dict[str, float | str]]:
             done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
             if done.returncode:
                 sys.exit(done.stderr)
-            told = json.loads(done.stdout.splitlines()[-1])
-            rate = told["mb"] / max(1e-9, told["cpu"])
-            rows.append({"stage": stage, "mb_per_cpu_s": round(rate, 1), **rounded(told)})
+            figures = json.loads(done.stdout.splitlines()[-1])
+            rate = figures["mb"] / max(1e-9, figures["cpu"])
+            rows.append({"stage": stage, "mb_per_cpu_s": round(rate, 1), **rounded(figures)})
             print(
-                f"{stage:24} {told['mb']:8.1f} {told['wall']:8.2f} {told['cpu']:8.2f} {rate:9.1f} "
-                f"{told['peak']:9.0f} {told['idle']:9.0f}",
+                f"{stage:24} {figures['mb']:8.1f} {figures['wall']:8.2f} {figures['cpu']:8.2f} {rate:9.1f} "
+                f"{figures['peak']:9.0f} {figures['idle']:9.0f}",
                 flush=True,
             )
     return rows
 
 
-def rounded(told: dict[str, float]) -> dict[str, float]:
-    """Three decimals are more than a timing holds."""
-    return {name: round(value, 3) for name, value in told.items()}
+def rounded(figures: dict[str, float]) -> dict[str, float]:
+    """The figures rounded to three decimals."""
+    return {name: round(value, 3) for name, value in figures.items()}
 
 
 def memory() -> list[dict[str, float | str]]:
@@ -77,15 +77,16 @@ def memory() -> list[dict[str, float | str]]:
     print(f"{'cube px':>8} {'MB':>8} {'patches':>8} {'cpu s':>8} {'MB/s cpu':>9} {'peak MiB':>9} {'idle MiB':>9}")
     for size in (256, 512, 1024):
         with tempfile.TemporaryDirectory() as folder:
-            for stage in ("make region", "region"):  # apart, so that making the cube does not count
+            for stage in ("make region", "region"):  # in separate processes, so that making the cube does not count
                 command = [sys.executable, __file__, "--stage", stage, "--folder", folder]
                 command += ["--size", str(size), "--dates", "24"]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
-            told = json.loads(done.stdout.splitlines()[-1])
-            rows.append({"cube_px": size, "patches": (size // 64) ** 2, **rounded(told)})
+            figures = json.loads(done.stdout.splitlines()[-1])
+            rows.append({"cube_px": size, "patches": (size // 64) ** 2, **rounded(figures)})
             print(
-                f"{size:8} {told['mb']:8.1f} {(size // 64) ** 2:8} {told['cpu']:8.2f} {told['mb'] / told['cpu']:9.1f} "
-                f"{told['peak']:9.0f} {told['idle']:9.0f}",
+                f"{size:8} {figures['mb']:8.1f} {(size // 64) ** 2:8} {figures['cpu']:8.2f} "
+                f"{figures['mb'] / figures['cpu']:9.1f} "
+                f"{figures['peak']:9.0f} {figures['idle']:9.0f}",
                 flush=True,
             )
     return rows
@@ -111,7 +112,7 @@ def _write(folder: Path, size: int, dates: int):
     from tests.unit.data_prep.raw_files import coarse_file, gee_like
 
     scl = np.full((dates, size // 2, size // 2), 4, np.uint8)
-    scl[::2] = 9  # every second date is cloudy all over, the others in a corner
+    scl[::2] = 9  # every second date is fully cloudy, the others in a corner
     scl[:, : size // 8, : size // 8] = 8
 
     def work() -> None:

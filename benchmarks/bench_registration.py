@@ -1,7 +1,7 @@
-"""How well known shifts are measured: python benchmarks/bench_registration.py [--pairs 20] [--out FILE].
+"""Accuracy of measured shifts between images: python benchmarks/bench_registration.py [--pairs 20] [--out FILE].
 
-Like images (96 x 96 px, shifted by up to 3 px in eighths of a pixel, noise as a share of the signal), and the coarse
-series against Sentinel-2 (areas of 3 and 4.8 km, shifted by up to 200 m). Prints one JSON line a case.
+Similar images (96 x 96 px, shifted by up to 3 px in eighths of a pixel, noise as a share of the signal), and the coarse
+series against Sentinel-2 (areas of 3 and 4.8 km, shifted by up to 200 m). Prints one JSON line per case.
 """
 
 import argparse
@@ -17,11 +17,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from data_prep.coregistration import RegistrationSettings, check_registration, measure_shift
 from tests.unit.data_prep.test_coregistration import FINE, countryside, shifted_pair
 
-TOLD = re.compile(r"lies ([-+.0-9]+) px right and ([-+.0-9]+) px down")
+SHIFT = re.compile(r"lies ([-+.0-9]+) px right and ([-+.0-9]+) px down")
 
 
 def like_images(noise: float, pairs: int) -> dict[str, float | int | str]:
-    """Length of the error in pixels."""
+    """Length of the error of similar images, pixels."""
     rng = np.random.default_rng(3)
     errors = []
     for _ in range(pairs):
@@ -34,18 +34,18 @@ def like_images(noise: float, pairs: int) -> dict[str, float | int | str]:
 
 
 def coarse_series(size: int, pairs: int) -> dict[str, float | int | str]:
-    """Error along either axis in metres; a coarse pixel has 300."""
+    """Error of the coarse series along either axis, metres; a coarse pixel has 300 m."""
     rng = np.random.default_rng(4)
     errors: list[float] = []
     for seed in range(pairs):
         right, down = rng.uniform(-200, 200, 2)
         (line,) = check_registration(countryside(right, down, size=size, seed=seed), RegistrationSettings())
-        if (found := TOLD.search(line)) is not None:
+        if (found := SHIFT.search(line)) is not None:
             errors += [float(found[1]) * 10 - right, float(found[2]) * 10 - down]
     rms, worst = np.sqrt(np.mean(np.square(errors))), np.abs(errors).max()
     case = f"coarse series, area of {size / 100:g} km"
-    told = {"case": case, "pairs": pairs, "measurable": len(errors) // 2}
-    return {**told, "rms_m": round(float(rms), 1), "max_m": round(float(worst), 1)}
+    head = {"case": case, "pairs": pairs, "measurable": len(errors) // 2}
+    return {**head, "rms_m": round(float(rms), 1), "max_m": round(float(worst), 1)}
 
 
 if __name__ == "__main__":
@@ -59,5 +59,5 @@ if __name__ == "__main__":
             rows.append(measure(case, options.pairs))
             print(json.dumps(rows[-1]), flush=True)
     if options.out is not None:
-        told = {"command": f"python benchmarks/bench_registration.py --pairs {options.pairs}", "rows": rows}
-        options.out.write_text(json.dumps(told, indent=1) + "\n")
+        content = {"command": f"python benchmarks/bench_registration.py --pairs {options.pairs}", "rows": rows}
+        options.out.write_text(json.dumps(content, indent=1) + "\n")

@@ -1,9 +1,9 @@
-"""How fast scenes are made, and how much memory they take.
+"""Speed and memory of the simulator.
 
     python benchmarks/bench_simulator.py [--scenes 20] [--out FILE]
 
-Prints one JSON line a size: wall and CPU seconds a scene on one core, scenes per CPU second, megabytes of arrays a
-second, peak memory of the process. ``--out`` keeps the lines in a JSON file.
+Prints one JSON line per size: wall and CPU seconds per scene on one core, scenes per CPU second, megabytes of arrays
+per CPU second, peak memory of the process. ``--out`` writes the lines to a JSON file.
 """
 
 import argparse
@@ -20,17 +20,17 @@ from memory import peak_mib
 from data_prep.simulator.scene import SimulatedScene, simulate_observations
 from data_prep.simulator.settings import SceneSettings
 
-SIZES = ((64, 480), (128, 475))  # pixels a side, days; 475 days are 1.3 years
+SIZES = ((64, 480), (128, 475))  # pixels per side, days; 475 days are 1.3 years
 
 
 def megabytes(scene: SimulatedScene) -> float:
-    """Arrays that a scene hands over."""
+    """Size of the arrays of a scene, MiB."""
     arrays = [v for v in (*vars(scene.observations).values(), scene.truth) if isinstance(v, np.ndarray)]
     return sum(a.nbytes for a in arrays) / 2**20
 
 
 def measure(size: int, days: int, scenes: int) -> dict:
-    """Seconds and megabytes a scene, after one scene to compile."""
+    """Seconds and megabytes per scene, after one scene to compile."""
     settings = SceneSettings(height=size, width=size, n_days=days)
     start = time.perf_counter()
     simulate_observations(settings, 0)
@@ -43,10 +43,10 @@ def measure(size: int, days: int, scenes: int) -> dict:
         "pixels": f"{size} x {size}",
         "days": days,
         "first_scene_s": round(first, 2),
-        "wall_s_a_scene": round(wall / scenes, 3),
-        "cpu_s_a_scene": round(cpu / scenes, 3),
-        "scenes_a_cpu_s": round(scenes / cpu, 2),
-        "MB_a_cpu_s": round(volume / cpu, 1),
+        "wall_s_per_scene": round(wall / scenes, 3),
+        "cpu_s_per_scene": round(cpu / scenes, 3),
+        "scenes_per_cpu_s": round(scenes / cpu, 2),
+        "MB_per_cpu_s": round(volume / cpu, 1),
         "peak_memory_MB": round(peak_mib()),
     }
 

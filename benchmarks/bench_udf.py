@@ -1,9 +1,9 @@
-"""Cold start of the UDFs as on a back-end: fresh environment, two unpacked archives, chunks of different dates.
+"""Cold start of the UDFs as on a back-end: new environment, two unpacked archives, chunks of different dates.
 
 ``python benchmarks/bench_udf.py [chunks=50] [pixels=32] [large_pixels=288] [days=365] [method=reference]
 [onnxruntime=1.20.1] [numpy=numpy] [python=PATH] [out=FILE.json]`` builds a virtual environment that holds openeo,
-numpy, pandas, xarray and scipy only (or takes one that is there already), unpacks the archives beside the UDFs,
-and prints seconds a chunk, sessions opened and peak memory at one thread. 288 px is a window of 256 with its
+numpy, pandas, xarray and scipy only (or uses an existing one), unpacks the archives beside the UDFs,
+and prints seconds per chunk, sessions opened and peak memory at one thread. 288 px is a window of 256 with its
 overlap; observations reach 60 days beyond the period, as the graph loads them.
 """
 
@@ -19,11 +19,11 @@ from fusion.inference.locate import locate_model
 from udf.archive import write_dependency_archive, write_model_archive
 from udf.bundle import DIST, ENTRIES
 
-PRELOADED = ("openeo", "pandas<3", "xarray", "scipy")  # what a back-end's image brings, beside numpy
+PRELOADED = ("openeo", "pandas<3", "xarray", "scipy")  # preloaded on the back-ends, beside numpy
 
 
 def fresh_python(folder: Path, numpy: str = "numpy") -> Path:
-    """A virtual environment with what a back-end preloads; ``numpy`` is a requirement, such as ``numpy<2``."""
+    """A virtual environment with the packages of a back-end; ``numpy`` is a requirement, such as ``numpy<2``."""
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True)
     python = folder / "bin" / "python"
     install = [str(python), "-m", "pip", "install", "--quiet", numpy, *PRELOADED]
@@ -32,7 +32,7 @@ def fresh_python(folder: Path, numpy: str = "numpy") -> Path:
 
 
 def lay_out(folder: Path, onnxruntime: str) -> Path:
-    """A working directory as a batch job has it: archives unpacked under their names, UDF files beside them."""
+    """A working directory as in a batch job: archives unpacked under their names, UDF files beside them."""
     archives = {
         "ndvi_fusion_model": write_model_archive(locate_model(None), folder / "zips"),
         "ndvi_fusion_deps": write_dependency_archive(folder / "zips", onnxruntime),
@@ -46,7 +46,7 @@ def lay_out(folder: Path, onnxruntime: str) -> Path:
 
 
 def cold_start(folder: Path, python: Path, request: dict) -> dict:
-    """Run the chunks in a process of the fresh environment; returns its figures."""
+    """Run the chunks in a process of the new environment; returns its figures."""
     (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
     script = Path(__file__).with_name("udf_chunks.py")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}

@@ -1,10 +1,10 @@
-"""What a coarse series could be worth at most: MAE beyond 60 days once the error of every 290 m mean is taken away.
+"""Upper bound of the benefit of a coarse series: MAE beyond 60 days without the error of the 290 m mean.
 
 Run: python benchmarks/coarse_bound.py [--scenes 10] [--model PATH] [--out results.json]. Scenes of 64 x 64 px.
 
-A perfect coarse series would tell the mean of a pixel's surroundings on every date, and a network that used all of it
-would make no error in that mean. The column "perfect coarse" is what remains of a network's error then: no real
-composite could bring it lower.
+A perfect coarse series would give the mean of the surroundings of a pixel on every date, and a network that used it
+fully would have no error in that mean. The column "perfect coarse" is the remaining error of a network: no real
+composite could make it smaller.
 """
 
 import argparse
@@ -21,13 +21,13 @@ from fusion.evaluation.holdout import Holdout, withhold_scene
 from fusion.evaluation.predictor import ModelPredictor, Predictor, ablations
 from fusion.evaluation.scenes import truth_scenes
 
-BOUND_SEED = 1_710_000_000  # apart from the seeds that are trained, calibrated, tuned and evaluated on
+BOUND_SEED = 1_710_000_000  # not used in training, calibration, tuning or evaluation
 SURROUNDINGS_PX = 29
 FAR_DAYS = 60
 
 
 def coarse_bound(scenes: int, model: str | None) -> pd.DataFrame:
-    """MAE beyond 60 days of the model and its ablations: as it is, and without the error of the surroundings' mean."""
+    """MAE beyond 60 days of the model and its ablations: in total, and without the error of the 290 m mean."""
     full = ModelPredictor.load(model)
     predictors: list[Predictor] = [full, *ablations(full, ["s1", "coarse", "s2_only"])]
     sums = pd.DataFrame(0.0, index=[p.name for p in predictors], columns=["n", "error", "left", "mean"])
@@ -51,7 +51,7 @@ def coarse_bound(scenes: int, model: str | None) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Measure, print, and write where asked."""
+    """Measure, print, and write the table where requested."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=10)
     parser.add_argument("--model")

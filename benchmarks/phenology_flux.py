@@ -1,7 +1,7 @@
-"""Season dates of 20 flux towers from Sentinel-2 NDVI against those of the towers' own GPP, beside the original method.
+"""Season dates from Sentinel-2 NDVI at 20 flux towers against dates from tower GPP: default and original method.
 
-``NDVI_FUSION_REAL_DATA=... python benchmarks/phenology_flux.py``. Needs ``flux_sites/``. A look at a test set: the
-default settings but the threshold (40 %, as the tower dates have it); NDVI outside [-0.2, 1] is dropped. A tower season
+``NDVI_FUSION_REAL_DATA=... python benchmarks/phenology_flux.py``. Needs ``flux_sites/``, a test set: the default
+settings but the threshold (40 %, as in the tower dates); NDVI outside [-0.2, 1] is dropped. A tower season
 is matched by the season whose maximum lies nearest, within 60 days.
 """
 
@@ -67,7 +67,7 @@ def within_a_year(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def original_seasons(cube: xr.DataArray, maxima: pd.DataFrame) -> pd.DataFrame:
-    """Dates of the original method, one a year; it has no maximum, so the tower's of that year stands in."""
+    """Dates of the original method, one per year; it has no maximum, so that of the tower in that year is used."""
     rows = []
     for year in np.unique(cube.t.dt.year):
         part = cube.sel(t=slice(f"{year - 1}-12-15", f"{year + 1}-01-15"))
@@ -86,7 +86,7 @@ def original_seasons(cube: xr.DataArray, maxima: pd.DataFrame) -> pd.DataFrame:
 
 
 def matched_errors(found: pd.DataFrame, tower: pd.DataFrame) -> pd.DataFrame:
-    """Errors in days, one row per tower season; NaN where it has no partner, or the partner no date."""
+    """Errors in days, one row per tower season; NaN where no season matches, or the matching one has no date."""
     rows = []
     for _, true in tower.iterrows():
         row = {"SOSD": np.nan, "EOSD": np.nan}

@@ -1,18 +1,18 @@
-"""Simulated protocol of season dates: known truth, five kinds of input, the default method beside plain Savitzky-Golay.
+"""Simulated protocol of season dates: known truth, five kinds of input, the default method and plain Savitzky-Golay.
 
 ``python benchmarks/phenology_protocol.py [--seeds 20 21 22 23]`` prints a table and every missed target of every seed
-and writes ``benchmarks/results/phenology_protocol.json``. It exits 0 also where a target is missed: it measures.
+and writes ``benchmarks/results/phenology_protocol.json``. It exits 0 also where a target is missed.
 
 Truth: 1024 double-logistic pixels, 5-daily, SOS at 25 % and EOS at 15 % of the amplitude above the mean of both
 minima, read from the noise-free curve on a 0.1-day grid. Inputs: clean; fused = AR(1) errors of rho 0.7 with their
 sigma given; Sentinel-2 = clouds as a Markov chain, noise 0.03, 8 % of the observations lowered by undetected cloud, no
 sigma. The distributions of curve and cloud parameters (``PIXELS``) were chosen once so that plain Savitzky-Golay (91
 days, order 3, on the linearly bridged daily series) reproduces published errors of that method (``PLAIN_PUBLISHED``);
-no parameter of the season method took part.
+no parameter of the season method was involved.
 
-Which seed is what: the weights of the detection curve (``FUSED_LAMBDA``, ``OBS_LAMBDA``) were chosen on
-seed 20 among five variants, so 20 is no hold-out; 21 and 22 were looked at while the fit was made faster (first
-guesses, end of the iteration), without a setting chosen on them; 23 was run once, after the last change of the method.
+Use of the seeds: the weights of the detection curve (``FUSED_LAMBDA``, ``OBS_LAMBDA``) were chosen on
+seed 20 among five variants, so 20 is not a hold-out; 21 and 22 were evaluated while the fit was made faster (first
+guesses, end of the iteration), without choosing a setting; 23 was run once, after the last change of the method.
 """
 
 import argparse
@@ -62,7 +62,7 @@ class PixelRanges:
     t2: tuple[float, float] = (235, 290)
     k2: tuple[float, float] = (9.5, 18.0)
     cloud_share: tuple[float, float] = (0.4, 0.95)  # mixing of an undetected cloud of NDVI 0.05 into an observation
-    cloud_memory: float = 0.5  # probability that the sky stays as it was 5 days before
+    cloud_memory: float = 0.5  # probability that cloud cover is that of 5 days before
 
 
 PIXELS = PixelRanges()
@@ -241,7 +241,7 @@ def special_rows(seed: int = SEED, count: int = COUNT) -> dict[str, dict[str, Sc
 
 
 def season_rows(rng, label: str, crops: list[dict], days: int, first: str) -> dict[str, dict[str, Score]]:
-    """Rows of one kind of land; with two crops each is scored on its own half, split at the trough between them."""
+    """Rows of one land use; each of two crops is scored on its part of the year, split at the trough between them."""
     fine = np.arange(0, days, 0.1)
     noiseless = sum(curve_of(fine, crop) for crop in crops)
     obs = sum(curve_of(np.arange(0, days, STEP), crop) for crop in crops)
@@ -261,7 +261,7 @@ def season_rows(rng, label: str, crops: list[dict], days: int, first: str) -> di
 
 
 def table(rows: dict[str, dict[str, Score]]) -> str:
-    """Markdown."""
+    """The rows as a Markdown table."""
     lines = [
         "| row | RMSE SOS/EOS | bias | 68 % cover | 95 % cover | missed | plain SG 91 d RMSE | published | off |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -285,15 +285,15 @@ def table(rows: dict[str, dict[str, Score]]) -> str:
 
 
 def missed_targets(rows: dict[str, dict[str, Score]]) -> list[str]:
-    """Every target of the five rows that is not met, in words."""
+    """A sentence for every missed target of the five rows."""
     out = []
     for name, target in TARGETS.items():
         d, plain = rows[name]["default"], rows[name]["plain"]
         covered = name.startswith("fused") or name == "S2 60 % clear"
         for k, date in enumerate(("SOS", "EOS")):
             checks = [
-                (d.rmse[k] <= target[k], f"RMSE {d.rmse[k]:.2f} d, asked {target[k]}"),
-                (abs(d.bias[k]) <= 1 or name == "S2 35 % clear", f"bias {d.bias[k]:+.2f} d, asked 1"),
+                (d.rmse[k] <= target[k], f"RMSE {d.rmse[k]:.2f} d, target {target[k]}"),
+                (abs(d.bias[k]) <= 1 or name == "S2 35 % clear", f"bias {d.bias[k]:+.2f} d, target 1"),
                 (not covered or 0.63 <= d.cover68[k] <= 0.73, f"68 % interval covers {100 * d.cover68[k]:.1f} %"),
                 (not covered or 0.92 <= d.cover95[k] <= 0.97, f"95 % interval covers {100 * d.cover95[k]:.1f} %"),
                 (
@@ -303,7 +303,7 @@ def missed_targets(rows: dict[str, dict[str, Score]]) -> list[str]:
             ]
             out += [f"{name}, {date}: {text}" for met, text in checks if not met]
         if not d.missed < 0.01:
-            out.append(f"{name}: {100 * d.missed:.2f} % missed, asked below 1 %")
+            out.append(f"{name}: {100 * d.missed:.2f} % missed, target below 1 %")
     return out
 
 

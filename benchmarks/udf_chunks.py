@@ -1,4 +1,4 @@
-"""Runs both UDF files chunk after chunk, as a back-end's Python worker does; nothing of this project is imported.
+"""Runs both UDF files chunk after chunk, as a Python worker of a back-end does; this project is not imported.
 
 ``python udf_chunks.py REQUEST.json`` inside a folder that holds the two unpacked archives and the UDF files. The
 request: ``{"chunks": n, "pixels": p, "large_pixels": q, "days": d, "method": m}``. Prints one JSON line: seconds and
@@ -51,7 +51,7 @@ def call(code: str, cube: xr.DataArray, context: dict) -> xr.DataArray:
 
 
 def main(request: dict) -> dict:
-    """Seconds and memory of the request."""
+    """Run the request; returns seconds, memory and counts."""
     codes = [Path(f"{name}.py").read_text(encoding="utf-8") for name in ("fusion_udf", "phenology_udf")]
     session = load_module_from_string(codes[0])["bundled"]("fusion.inference.session")
     opened = []
@@ -63,7 +63,7 @@ def main(request: dict) -> dict:
     before, seconds, labels, dates = peak_mib(), [], set(), set()
     for k in range(request["chunks"]):
         cube = chunk(request["pixels"], days + 2 * MARGIN_DAYS, 3 + k % 7, k)
-        cube = cube.isel(t=np.flatnonzero(np.arange(cube.sizes["t"]) % (k + 2) != 1))  # a tile has dates of its own
+        cube = cube.isel(t=np.flatnonzero(np.arange(cube.sizes["t"]) % (k + 2) != 1))  # dates differ between tiles
         dates.add(cube.sizes["t"])
         begin = time.perf_counter()
         fused = call(codes[0], cube, fusion)

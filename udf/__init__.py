@@ -1,1 +1,1 @@
-"""What runs on openEO: two single-file UDFs, archives, the process graph, and the same graph on this machine."""
+"""openEO: two single-file UDFs, their archives, the process graph, and its execution on this machine."""

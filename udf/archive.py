@@ -1,4 +1,4 @@
-"""The two archives that a back-end unpacks beside a UDF: the model, and onnxruntime with what it needs."""
+"""The two archives that a back-end unpacks beside a UDF: the model, and onnxruntime with its dependencies."""
 
 import hashlib
 import logging
@@ -16,8 +16,8 @@ _log = logging.getLogger(__name__)
 MODEL_ARCHIVE = "ndvi_fusion_model.zip"
 DEPS_ARCHIVE = "ndvi_fusion_deps_py311.zip"
 SUMS_FILE = "SHA256SUMS"
-# onnxruntime needs numpy too, but that one is preloaded on the back-ends, and a second copy of another ABI breaks both;
-# the versions are fixed, so that the archive is the same byte for byte next year
+# onnxruntime needs numpy too, but the back-ends preload it, and a second copy with another ABI breaks both; the
+# versions are fixed, so that the archive is reproducible byte for byte
 DEPENDENCIES = {"flatbuffers": "25.12.19", "protobuf": "7.36.2", "packaging": "26.3"}
 NOT_SHIPPED = frozenset({"numpy", "pandas", "xarray", "scipy"})
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
@@ -26,11 +26,11 @@ _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux2014_x
 
 
 class ArchiveError(RuntimeError):
-    """An archive cannot be made; the message says why and what to do."""
+    """An archive cannot be made; the message gives the reason and the fix."""
 
 
 def write_zip(path: Path, content: dict[str, bytes]) -> Path:
-    """A zip of ``content`` (name -> bytes) that is the same byte for byte whenever the content is."""
+    """Write a zip of ``content`` (name -> bytes); equal content gives equal bytes."""
     with whole_file(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name in sorted(content):
             entry = zipfile.ZipInfo(name, _EPOCH)
@@ -42,15 +42,13 @@ def write_zip(path: Path, content: dict[str, bytes]) -> Path:
 
 
 def write_model_archive(model: Path, folder: Path) -> Path:
-    """``ndvi_fusion_model.zip`` with ``model.onnx`` and ``manifest.json``; refuses a model that its manifest
-    disowns.
-    """
+    """Write ``ndvi_fusion_model.zip`` with ``model.onnx`` and ``manifest.json``; the hash of the model is checked."""
     content, manifest = read_model_files(model)
     return write_zip(folder / MODEL_ARCHIVE, {MODEL_FILE: content, MANIFEST_FILE: manifest.to_json().encode()})
 
 
 def write_dependency_archive(folder: Path, onnxruntime: str, wheels: Path | None = None) -> Path:
-    """``ndvi_fusion_deps_py311.zip``: onnxruntime and its needs for CPython 3.11 on manylinux; no numpy.
+    """Write ``ndvi_fusion_deps_py311.zip``: onnxruntime and its dependencies but numpy, CPython 3.11, manylinux.
 
     Parameters
     ----------
@@ -62,7 +60,7 @@ def write_dependency_archive(folder: Path, onnxruntime: str, wheels: Path | None
     Raises
     ------
     ArchiveError
-        pip cannot download (no network, no such version), or a wheel is missing or is not whole.
+        pip cannot download (no network, no such version), or a wheel is missing or incomplete.
     """
     with tempfile.TemporaryDirectory(prefix="ndvi-fusion-wheels-") as scratch:
         found = wheels if wheels is not None else download_wheels(Path(scratch), onnxruntime)
@@ -71,7 +69,7 @@ def write_dependency_archive(folder: Path, onnxruntime: str, wheels: Path | None
 
 
 def download_wheels(folder: Path, onnxruntime: str) -> Path:
-    """Download the wheels with pip, for the back-end's Python and platform whatever runs here."""
+    """Download the wheels with pip, for the Python version and platform of the back-ends."""
     command = [
         sys.executable,
         "-m",
@@ -98,14 +96,13 @@ def download_wheels(folder: Path, onnxruntime: str) -> Path:
         reason = re.sub(r"\s*\(from versions:.*?\)", "", (errors or ["no message"])[0].removeprefix("ERROR: "))
         raise ArchiveError(
             f"pip could not download the wheels for the dependency archive: {reason}; check the network and "
-            "the version, "
-            "or set dependencies=false to leave this archive out"
+            "the version, or set dependencies=false to leave this archive out"
         )
     return folder
 
 
 def unpack_wheels(folder: Path) -> dict[str, bytes]:
-    """Files of all wheels in ``folder``, by their path; what the back-end has itself is left out."""
+    """Files of all wheels in ``folder``, by path, without the packages that the back-ends preload."""
     wheels = sorted(folder.glob("*.whl"))
     names = {w.name.split("-")[0].lower() for w in wheels}
     missing = sorted({"onnxruntime", *DEPENDENCIES} - names)
@@ -121,7 +118,9 @@ def unpack_wheels(folder: Path) -> dict[str, bytes]:
                     if not name.endswith("/") and name.split("/")[0] not in NOT_SHIPPED:
                         content[name] = archive.read(name)
         except zipfile.BadZipFile as error:
-            raise ArchiveError(f"{wheel.name} is no whole wheel ({error}); delete it and download it again") from error
+            raise ArchiveError(
+                f"{wheel.name} is not a complete wheel ({error}); delete it and download it again"
+            ) from error
     return content
 
 

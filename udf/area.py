@@ -1,4 +1,4 @@
-"""The area of interest: a polygon or a bounding box, on Sentinel-2's own grid, with a margin around it."""
+"""The area of interest: a polygon or a bounding box, on the Sentinel-2 grid."""
 
 import json
 import math
@@ -15,9 +15,7 @@ from udf.local.grid import geometry_of, project
 
 @dataclass(frozen=True)
 class Area:
-    """Bounds in a UTM zone (metres, multiples of 20 m) and the polygon (longitude, latitude GeoJSON) if there is
-    one.
-    """
+    """Bounds in a UTM zone (metres, multiples of 20 m), and the polygon (GeoJSON, longitude and latitude) if given."""
 
     west: float
     south: float
@@ -28,11 +26,11 @@ class Area:
 
     @property
     def latitude(self) -> float:
-        """Of its middle, degrees north."""
+        """Latitude of the centre, degrees north."""
         return project(box(self.west, self.south, self.east, self.north).centroid, self.crs, LONLAT).y
 
     def bbox(self, margin_m: float = 0.0) -> dict[str, Any]:
-        """openEO bounding box, widened by ``margin_m`` (rounded up to whole 20 m cells)."""
+        """openEO bounding box, widened by ``margin_m`` (metres, rounded up to whole 20 m cells)."""
         margin = math.ceil(margin_m / S2_GRID_M) * S2_GRID_M
         return {
             "west": self.west - margin, "south": self.south - margin, "east": self.east + margin,
@@ -46,7 +44,7 @@ def area_from(value: "dict[str, Any] | Area | str | Path | None") -> Area | None
     Raises
     ------
     ValueError
-        Neither of these, or an empty extent.
+        None of these, or an empty extent.
     """
     if value is None or isinstance(value, Area):
         return value
@@ -67,7 +65,7 @@ def area_from(value: "dict[str, Any] | Area | str | Path | None") -> Area | None
 
 def _read_geojson(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ValueError(f"area is {str(path)!r}, which is no file; give a GeoJSON file or west, south, east, north")
+        raise ValueError(f"area is {str(path)!r}, which is not a file; give a GeoJSON file or west, south, east, north")
     return json.loads(path.read_text(encoding="utf-8"))
 
 

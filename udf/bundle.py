@@ -1,9 +1,9 @@
-"""One source file out of tested modules: a UDF must be a single file, so it carries this project's modules as text.
+"""Builds single-file UDFs: openEO runs a UDF from one file, which therefore contains the modules it needs as text.
 
 ``python -m udf.bundle`` writes ``udf/dist/fusion_udf.py`` and ``udf/dist/phenology_udf.py``: the loader
 (``udf/bundle_loader.py``), the entry shell (``udf/fusion_udf.py``), and the text of every module of ``fusion`` and
-``udf`` that the shell reaches. Every module keeps its own names and its line numbers; docstrings and definitions that
-nothing reaches are blanked, and indentation is one space a level. The same sources give the same bytes.
+``udf`` that the shell imports, directly or not. Every module keeps its names and line numbers; docstrings and unused
+definitions are blanked, and indentation is one space per level. The same sources give the same bytes.
 """
 
 import ast
@@ -26,7 +26,9 @@ ENTRIES = ("fusion_udf", "phenology_udf")
 LOCAL_PACKAGES = ("fusion", "udf")
 ALLOWED = frozenset({"numpy", "xarray", "scipy", "pandas", "openeo"})  # preloaded on the back-ends
 LAZY = frozenset({"onnxruntime", "numba"})  # inside functions only
-MAX_BYTES = 120_000  # a graph with both files and the mask kernels stays far below the 1 MB that web servers take
+MAX_BYTES = (
+    120_000  # a graph with both files and the mask kernels stays far below 1 MB, the usual request limit of web servers
+)
 ENTRY_FUNCTIONS = ("apply_datacube", "apply_metadata")
 DISPATCHED = frozenset({"apply_timeseries", "apply_hypercube", "apply_vectorcube", *ENTRY_FUNCTIONS})
 HASH_PLACE = "0" * 12  # in the loader's PACKAGE
@@ -45,13 +47,13 @@ class SourceModule(NamedTuple):
 
 
 def bundle_entry(entry: str, root: Path = ROOT) -> str:
-    """Source text of the single-file UDF whose shell is ``udf/<entry>.py``.
+    """Source text of the single-file UDF of the entry shell ``udf/<entry>.py``.
 
     Raises
     ------
     BundleError
         An import that cannot be followed or is not on the allow-list, ``from __future__``, ``__file__``, a function
-        that the UDF dispatcher would take for an entry, size.
+        that the UDF dispatcher would call as an entry, or a file that is too large.
     """
     shell, *modules = collect_modules(f"udf.{entry}", root)
     names = reached_names(shell, modules)
@@ -67,13 +69,15 @@ def bundle_entry(entry: str, root: Path = ROOT) -> str:
     text = head + body.replace(HASH_PLACE, digest[: len(HASH_PLACE)], 1)
     size = len(text.encode())
     if size > MAX_BYTES:
-        raise BundleError(f"{entry} has {size} bytes; at most {MAX_BYTES} fit a process graph comfortably")
+        raise BundleError(
+            f"{entry} has {size} bytes; at most {MAX_BYTES} are allowed in a process graph; remove an import"
+        )
     compile(text, f"{entry}.py", "exec")
     return text
 
 
 def collect_modules(entry: str, root: Path) -> list[SourceModule]:
-    """The entry's module and all that it reaches, in an order that only the sources decide."""
+    """The module of the entry and all modules that it imports, in an order given by the sources alone."""
     found: dict[str, SourceModule] = {}
     waiting = [entry]
     while waiting:
@@ -85,7 +89,7 @@ def collect_modules(entry: str, root: Path) -> list[SourceModule]:
 
 
 def read_module(name: str, root: Path) -> SourceModule:
-    """Parse one module and check what a bundle cannot carry."""
+    """Parse one module and refuse code that a bundle cannot contain."""
     path = root.joinpath(*name.split(".")).with_suffix(".py")
     if not path.is_file():
         raise BundleError(f"module {name} is imported but {path.name} does not exist (packages cannot be bundled)")
@@ -107,14 +111,14 @@ def read_module(name: str, root: Path) -> SourceModule:
 
 
 def local_imports(tree: ast.Module) -> Iterator[ast.ImportFrom]:
-    """Imports of this project, wherever they stand in a module."""
+    """Imports from this project, at any level of a module."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in LOCAL_PACKAGES:
             yield node
 
 
 def refused_import(node: ast.ImportFrom | ast.Import, allowed: frozenset[str]) -> str | None:
-    """Why an import cannot be bundled."""
+    """The reason why an import cannot be bundled; None when it can."""
     whole = isinstance(node, ast.Import) or node.names[0].name == "*"
     if isinstance(node, ast.ImportFrom) and (node.level or not node.module):
         return "relative import; write the whole module name"
@@ -131,7 +135,7 @@ def refused_import(node: ast.ImportFrom | ast.Import, allowed: frozenset[str]) -
 
 
 def refused_function(node: ast.FunctionDef, is_entry: bool) -> str | None:
-    """Why openEO's dispatcher would stumble over a function."""
+    """The reason why the UDF dispatcher of openEO would call a function by mistake; None when it would not."""
     if "UdfData" in ast.unparse(node.args):
         return f"{node.name} takes UdfData; the dispatcher would run it instead of apply_datacube"
     if node.name in DISPATCHED and not (is_entry and node.name in ENTRY_FUNCTIONS and node.col_offset == 0):
@@ -140,11 +144,13 @@ def refused_function(node: ast.FunctionDef, is_entry: bool) -> str | None:
 
 
 def shell_text(shell: SourceModule) -> str:
-    """The entry without its docstring; its imports of this project, which stand in functions, ask the loader."""
+    """The entry without its docstring; its imports of this project, inside functions, become calls of the loader."""
     lines = shell.text.splitlines()
     for node in local_imports(shell.tree):
         if node.col_offset == 0 or node.lineno != node.end_lineno:
-            raise BundleError(f"{shell.name}, line {node.lineno}: import {node.module} in one line inside a function")
+            raise BundleError(
+                f"{shell.name}, line {node.lineno}: write the import of {node.module} in one line inside a function"
+            )
         loads = [f'{a.asname or a.name} = bundled("{node.module}").{a.name}' for a in node.names]
         lines[node.lineno - 1] = " " * node.col_offset + "; ".join(loads)
     first = shell.tree.body[1 if ast.get_docstring(shell.tree) else 0]
@@ -152,7 +158,7 @@ def shell_text(shell: SourceModule) -> str:
 
 
 def reached_names(shell: SourceModule, modules: list[SourceModule]) -> set[str]:
-    """Names that the shell's code leads to, through the statements that define them, in whichever module."""
+    """Names used by the code of the shell, directly or through definitions in any module."""
     rest = [node for m in modules for node in m.tree.body]
     reached: list[ast.AST] = [shell.tree, *(node for node in rest if not defined_names(node))]
     names: set[str] = set()
@@ -173,7 +179,7 @@ def defined_names(node: ast.stmt) -> set[str]:
 
 
 def slimmed(module: SourceModule, names: set[str]) -> str:
-    """A module's text, line by line where it was, without docstrings and definitions that no name leads to."""
+    """Text of a module without docstrings and unused definitions; line numbers are kept."""
     lines = module.text.splitlines()
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
@@ -193,11 +199,11 @@ def blank(lines: list[str], node: ast.stmt, instead: str = "") -> None:
 
 
 def narrowed(text: str, name: str) -> str:
-    """The same code at one space a level instead of four, without comments to the formatter: a tenth smaller."""
+    """The same code with one space per level instead of four, without formatter comments: a tenth smaller."""
     narrow = re.sub(r"(?m)^(    )+", lambda indent: " " * (len(indent[0]) // 4), text)
     narrow = re.sub(r"(?m)  # (fmt: skip|type: ignore\S*)$", "", narrow)
     if ast.dump(ast.parse(narrow)) != ast.dump(ast.parse(text)):
-        raise BundleError(f"{name}: a string literal over several indented lines; join it from single lines")
+        raise BundleError(f"{name}: a string literal spans several indented lines; join it from single lines")
     return narrow
 
 

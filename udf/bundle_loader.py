@@ -1,5 +1,5 @@
-"""The modules of this UDF stand in it as text (``SOURCES``) and are loaded at first use, under a private package name
-that carries their hash: two versions in one process never meet. A traceback names file and line of the project.
+"""The modules of this UDF are included as text (``SOURCES``) and loaded at first use, under a private package name with
+their hash, so that two versions in one process do not mix. A traceback names file and line of the project.
 ``python -m udf.bundle`` copies this file into both UDFs.
 """
 
@@ -15,7 +15,7 @@ SOURCES: dict[str, str] = {}
 
 
 class BundledModules:
-    """Finder and loader of PACKAGE for the import system, which brings the locks between threads."""
+    """Finder and loader of PACKAGE for the import system, which locks between threads."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
@@ -41,12 +41,12 @@ class BundledModules:
         exec(compile(tree, module.__name__.replace(".", "/") + ".py", "exec"), vars(module))
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, ValueError) and value.__module__ == module.__name__:
-                # a worker's error is read in a process that does not know PACKAGE: it arrives as a plain ValueError
+                # another process cannot import PACKAGE, so an error of a worker is pickled as a plain ValueError
                 copyreg.pickle(value, lambda error: (ValueError, error.args))
 
 
 def bundled(name: str) -> ModuleType:
-    """The module of that name out of SOURCES."""
+    """The module ``name`` from SOURCES."""
     if PACKAGE not in sys.modules:
         sys.meta_path.append(BundledModules)  # type: ignore[arg-type]
     return import_module(f"{PACKAGE}.{name}")

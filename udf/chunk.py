@@ -1,4 +1,4 @@
-"""What a back-end hands to a UDF, made into a cube of the contract. Bundled into both UDF files."""
+"""Converts the chunk that a back-end passes to a UDF to a cube of the contract. Bundled into both UDF files."""
 
 import numpy as np
 import xarray as xr
@@ -21,8 +21,7 @@ def in_order(cube: xr.DataArray) -> xr.DataArray:
     if "t" not in cube.dims:
         raise ContractError(
             f"the UDF got dims {tuple(cube.dims)} without t: it was called date by date; call it with "
-            "apply_neighborhood "
-            "(size in x and y only) or apply_dimension over t"
+            "apply_neighborhood (size in x and y only) or apply_dimension over t"
         )
     strange = [d for d in cube.dims if d not in DIMS]
     missing = [d for d in ("y", "x") if d not in cube.dims]
@@ -47,7 +46,7 @@ def by_day(cube: xr.DataArray) -> xr.DataArray:
     Raises
     ------
     ContractError
-        No dates, or labels that are none.
+        No dates, or labels that are not dates.
     """
     if "t" not in cube.coords:
         raise ContractError("the UDF got a cube without dates on t; keep the labels of t in the steps before it")
@@ -70,7 +69,7 @@ def by_role(cube: xr.DataArray, context: dict) -> xr.DataArray:
     Raises
     ------
     ContractError
-        Labels are missing and the context does not give the order; a label of the context is not there; no S2NDVI.
+        Labels are missing and the context does not give the order; a label of the context is absent; no S2NDVI.
     """
     labels = _labels(cube, context)
     named = context["bands"] or {}
@@ -82,8 +81,7 @@ def by_role(cube: xr.DataArray, context: dict) -> xr.DataArray:
     if S2NDVI not in role_of.values():
         raise ContractError(
             f"the cube has bands {labels}; the band of Sentinel-2 NDVI is missing; label it {S2NDVI!r} or "
-            "name it in the "
-            "context: bands={'S2NDVI': label}"
+            "name it in the context: bands={'S2NDVI': label}"
         )
     picked = [k for k, label in enumerate(labels) if label in role_of]
     out = cube.isel(bands=picked).assign_coords(bands=[role_of[labels[k]] for k in picked])
@@ -118,5 +116,5 @@ def _labels(cube: xr.DataArray, context: dict) -> list[str]:
             f"band_order={list(ROLES)[:count]}"
         )
     if len(set(labels)) != len(labels):
-        raise ContractError(f"the cube has bands {labels}; each label may stand once")
+        raise ContractError(f"the cube has bands {labels}; each label may occur once")
     return labels

@@ -1,7 +1,7 @@
-"""Context v1: what a caller may tell the two UDFs, checked key by key. Bundled into both UDF files.
+"""Context v1: the parameters of the two UDFs, checked key by key. Bundled into both UDF files.
 
-The same context may be given to both UDFs; each reads what concerns it. ``context_v1.schema.json`` in this folder says
-the same as JSON Schema, made from the table below.
+The same context may be given to both UDFs; each reads its own keys. ``context_v1.schema.json`` in this folder is the
+JSON Schema of the table below.
 """
 
 import datetime
@@ -12,7 +12,7 @@ from fusion.contract import COARSE_NDVI, S1_UNITS, S2NDVI, SEASON_METHOD, STEP_D
 VERSION = 1
 ROLES = (S2NDVI, VV, VH, COARSE_NDVI)
 
-# key: (types, default, allowed values or (low, high)); what each means: udf/context_schema.py
+# key: (types, default, allowed values or (low, high)); descriptions: udf/context_schema.py
 KEYS = {
     "version": ((int,), VERSION, (VERSION,)),
     "model_dir": ((str,), "ndvi_fusion_model", None),
@@ -46,7 +46,7 @@ def check_context(context: dict | None) -> dict:
     Raises
     ------
     ContractError
-        Unknown key (names the near miss), wrong type, value out of range.
+        Unknown key (the message names the nearest one), wrong type, value out of range.
     """
     given = dict(context or {})
     for key in given:
@@ -55,7 +55,7 @@ def check_context(context: dict | None) -> dict:
     filled = {key: given.get(key, default) for key, (_, default, _) in KEYS.items()}
     for key, (types, default, allowed) in KEYS.items():
         if filled[key] is None and type(None) not in types:
-            filled[key] = default  # a back-end turns an omitted parameter into null
+            filled[key] = default  # back-ends pass an omitted parameter as null
         filled[key] = _checked_value(key, filled[key], types, allowed)
     _check_bands(filled)
     if filled["start"] and filled["end"] and filled["end"] < filled["start"]:
@@ -64,7 +64,7 @@ def check_context(context: dict | None) -> dict:
 
 
 def _checked_value(key: str, value, types: tuple, allowed):
-    """One value of the context, checked; whole floats become int where an int is asked (JSON has one number type)."""
+    """One value of the context, checked; whole floats become int where int is expected (JSON has one number type)."""
     if int in types and float not in types and isinstance(value, float) and value.is_integer():
         value = int(value)
     wrong = not isinstance(value, types) or (isinstance(value, bool) and bool not in types)
@@ -83,7 +83,7 @@ def _checked_value(key: str, value, types: tuple, allowed):
             raise ContractError(unknown_word(f"context {key} is {value!r}", value, allowed))
     elif len(allowed) == 1 and value != allowed[0]:
         raise ContractError(
-            f"context {key} is {value!r}; these UDFs read version {allowed[0]}; take their matching release"
+            f"context {key} is {value!r}; these UDFs read version {allowed[0]}; use the matching release of the UDFs"
         )
     elif len(allowed) == 2 and not allowed[0] <= value <= allowed[1]:
         raise ContractError(f"context {key} is {value}; expected {allowed[0]} to {allowed[1]}")
@@ -107,7 +107,7 @@ def _check_bands(filled: dict) -> None:
 
 
 def unknown_word(what: str, word: str, known: tuple) -> str:
-    """Message on a word that is not among the known ones, with the nearest of them."""
+    """Error message for an unknown word, with the nearest known one."""
     folded = {str(k).casefold(): k for k in known}
     near = difflib.get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.5)
     hint = f"did you mean {folded[near[0]]!r}?" if near else f"known: {', '.join(map(str, known))}"

@@ -1,4 +1,4 @@
-"""JSON Schema of context v1, made from the table that the UDFs check against and what its keys mean."""
+"""JSON Schema of context v1, made from the table of the UDFs and the descriptions of its keys."""
 
 import json
 
@@ -11,24 +11,24 @@ DESCRIPTIONS = {
     "version": "version of this context",
     "model_dir": "folder that holds model.onnx and manifest.json: the #name of the model archive, or a path",
     "model_sha256": "SHA-256 of model.onnx that the caller expects; null checks the manifest's only",
-    "deps_dir": "folder with onnxruntime unpacked: the #name of the dependency archive; null where it is installed",
+    "deps_dir": "folder with onnxruntime unpacked: the #name of the dependency archive; null: onnxruntime is installed",
     "bands": "role -> label of the cube's bands, for cubes with other labels than the roles",
     "band_order": "roles in the order of the cube's bands, for cubes that arrive without labels",
     "start": "first date of the fused series, YYYY-MM-DD",
     "end": "last date of the fused series, YYYY-MM-DD",
     "step_days": "days between two dates of the fused series",
     "s1_units": "units of VV and VH; needed when the cube holds radar",
-    "latitude": "degrees north of the area: tells the network the season (from 45 degrees on); null: it does without",
+    "latitude": "degrees north of the area: gives the network the season (from 45 degrees on); null: season unknown",
     "ndvi_scale": "factor that turns the cube's S2NDVI into NDVI",
     "ndvi_offset": "added after the factor, S2NDVI",
     "coarse_scale": "factor that turns the cube's COARSE_NDVI into NDVI (PROBA-V digital numbers: 0.004)",
     "coarse_offset": "added after the factor, COARSE_NDVI (PROBA-V digital numbers: -0.08)",
     "min_observations": "clear Sentinel-2 observations that a pixel needs",
-    "insufficient": "pixels with fewer observations than min_observations: nan = no data, keep = the model's guess, "
+    "insufficient": "pixels with fewer observations than min_observations: nan = no data, keep = the model's estimate, "
     "error = stop",
     "sigma": "standard deviation of one observation or of the NDVI itself",
-    "threads": "onnxruntime threads of one call; back-ends give one core a task",
-    "method": "phenology: how dates are read; 'reference' gives the original workflow's two dates",
+    "threads": "onnxruntime threads of one call; back-ends give one core per task",
+    "method": "phenology: method of the season dates; 'reference' gives the two dates of the original workflow",
     "output": "phenology: season maps, or the smoothed series",
     "phenology": "options of the season extraction, by name",
     "smoothing": "options of the smoother, by name",
@@ -65,5 +65,5 @@ def context_schema() -> dict:
 
 
 def schema_text() -> str:
-    """The schema as it stands in the repository."""
+    """The schema as JSON text, as in ``udf/context_v1.schema.json``."""
     return json.dumps(context_schema(), indent=2) + "\n"

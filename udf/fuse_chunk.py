@@ -1,4 +1,4 @@
-"""Fusion of one chunk as a back-end hands it over. Bundled into the fusion UDF."""
+"""Fusion of one chunk of a back-end. Bundled into the fusion UDF."""
 
 import numpy as np
 import xarray as xr
@@ -11,13 +11,13 @@ from udf.runtime import model_session
 
 
 def fused_bands(context: dict | None) -> tuple[str, ...]:
-    """Band labels of the answer, once the context is seen to be valid."""
+    """Band labels of the result; the context is checked first."""
     check_context(context)
     return FUSED_BANDS
 
 
 def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
-    """NDVI and NDVI_SIGMA of a chunk, float32 (t, bands, y, x), t = the context's grid whatever dates the chunk has.
+    """NDVI and NDVI_SIGMA of a chunk, float32 (t, bands, y, x), on the grid of dates given by the context alone.
 
     Raises
     ------
@@ -27,7 +27,7 @@ def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
     options = check_context(context)
     if options["start"] is None or options["end"] is None:
         raise ContractError(
-            "the context lacks start and end; set both (YYYY-MM-DD), so that every chunk answers with the same dates"
+            "the context lacks start and end; set both (YYYY-MM-DD), so that every chunk returns the same dates"
         )
     grid = TimeGrid(np.datetime64(options["start"]), np.datetime64(options["end"]), options["step_days"])
     obs = by_role(by_day(in_order(cube)), options)
@@ -45,10 +45,10 @@ def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
 
 
 def _inside_frame(obs: xr.DataArray) -> tuple[slice, slice]:
-    """Rows and columns without the frame of no data that back-ends put around the border of a cube.
+    """Rows and columns without the frame of no data that back-ends add around the border of a cube.
 
-    The border of the data then is an image border to the network, as it is when the whole cube is fused at once. A
-    chunk without any data is kept whole.
+    The network then treats the border of the data as an image border, as when the whole cube is fused at once. A chunk
+    without any data is kept whole.
     """
     seen = np.isfinite(obs.values).any(axis=(0, 1))
     if not seen.any():
@@ -68,7 +68,6 @@ def _without_few_obs(fused: xr.DataArray, obs: xr.DataArray, options: dict) -> x
     if options["insufficient"] == "error":
         raise ContractError(
             f"{int(few.sum())} of {few.size} pixels have fewer than {options['min_observations']} clear Sentinel-2 "
-            "observations; widen "
-            "the period, or set insufficient to 'nan' or 'keep'"
+            "observations; widen the period, or set insufficient to 'nan' or 'keep'"
         )
     return fused.where(xr.DataArray(~few, dims=("y", "x")))

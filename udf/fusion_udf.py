@@ -1,7 +1,7 @@
 """The fusion UDF: chunk of the merged cube in, NDVI and NDVI_SIGMA on the context's grid of dates out.
 
-For ``apply_neighborhood`` with a size in x and y only. The shell: what it calls is tested in the package, and
-``udf/dist/fusion_udf.py`` is this file with the modules that it needs.
+For ``apply_neighborhood`` with a size in x and y only. This is the entry shell; ``udf/dist/fusion_udf.py`` is this file
+with the modules that it imports.
 """
 
 from typing import cast
@@ -11,7 +11,7 @@ from openeo.metadata import CollectionMetadata
 
 
 def apply_metadata(metadata: CollectionMetadata, context: dict) -> CollectionMetadata:
-    """Band labels of the answer."""
+    """Band labels of the result."""
     from udf.fuse_chunk import fused_bands
 
     bands = fused_bands(context)

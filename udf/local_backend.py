@@ -1,7 +1,7 @@
-"""The openEO client-side back-end of this machine, with the processes that it lacks registered.
+"""The openEO client-side back-end of this machine, with the missing processes registered.
 
 ``connect()`` gives the client's own ``LocalConnection``; ``execute_graph`` runs a process graph through it, lazily on
-Dask (a ``dask.distributed`` client is used when one is active), and writes what ``save_result`` asks for.
+Dask (a ``dask.distributed`` client is used when one is active), and writes the output of ``save_result``.
 """
 
 import logging
@@ -53,22 +53,22 @@ def register_processes() -> None:
 
 
 class LocalBackend(LocalConnection):
-    """The client's local connection, completed so that a cube's ``save_result`` and ``download`` work as remotely."""
+    """The client's local connection, with ``save_result`` and ``download`` of a cube as on a back-end."""
 
     def list_output_formats(self) -> dict[str, dict]:
         """Formats of ``save_result``, as a back-end lists them."""
         return {name: {"gis_data_types": ["raster"], "parameters": {}} for name in saving.FORMATS.values()}
 
     def download(self, graph: Any, outputfile: str | Path | None = None, **options: Any) -> None:
-        """Run a graph that ends in ``save_result`` and put its one file at ``outputfile``.
+        """Run a graph that ends in ``save_result`` and move its one file to ``outputfile``.
 
         Raises
         ------
         ValueError
-            No file name; the graph saves nothing, or several files (one GeoTIFF a date).
+            No file name; the graph saves nothing, or several files (one GeoTIFF per date).
         """
         if outputfile is None:
-            raise ValueError("download to memory is not offered here; give a file name, or call execute()")
+            raise ValueError("download to memory is not supported here; give a file name, or call execute()")
         target = Path(outputfile)
         with (
             whole_file(target) as partial,
@@ -100,7 +100,7 @@ def execute_graph(graph: Any, folder: str | Path | None = None) -> xr.DataArray 
     Returns
     -------
     xarray.DataArray or SavedResult
-        A lazy cube, or what was written when the graph ends in ``save_result``.
+        A lazy cube, or the files written when the graph ends in ``save_result``.
     """
     register_processes()
     flat = as_flat_graph(graph)

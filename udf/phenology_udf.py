@@ -1,7 +1,7 @@
 """The phenology UDF: chunk of an NDVI series in, season maps or the smoothed series out.
 
-For ``apply_dimension`` over t. The shell: what it calls is tested in the package, and ``udf/dist/phenology_udf.py`` is
-this file with the modules that it needs.
+For ``apply_dimension`` over t. This is the entry shell; ``udf/dist/phenology_udf.py`` is this file with the modules
+that it imports.
 """
 
 from typing import cast
@@ -11,7 +11,7 @@ from openeo.metadata import CollectionMetadata
 
 
 def apply_metadata(metadata: CollectionMetadata, context: dict) -> CollectionMetadata:
-    """Band labels of the answer; the smoothed series keeps the labels that it has."""
+    """Band labels of the result; the smoothed series keeps its labels."""
     from udf.season_chunk import season_bands
 
     bands = season_bands(context)
@@ -21,7 +21,7 @@ def apply_metadata(metadata: CollectionMetadata, context: dict) -> CollectionMet
 
 
 def apply_datacube(cube: xr.DataArray, context: dict) -> xr.DataArray:
-    """Season maps, one t label a year, or the smoothed series."""
+    """Season maps, one t label per year, or the smoothed series."""
     from udf.season_chunk import season_chunk
 
     return season_chunk(cube, context)

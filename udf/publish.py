@@ -23,12 +23,12 @@ from udf.workflow import WorkflowOptions, build_workflow
 
 _log = logging.getLogger(__name__)
 PROCESS_ID = "ndvi_fusion"
-SUMMARY = "Season maps, or a dense NDVI series with uncertainty, out of cloudy Sentinel-2, Sentinel-1 and coarse NDVI"
+SUMMARY = "Season maps, or a dense NDVI series with uncertainty, from cloudy Sentinel-2, Sentinel-1 and coarse NDVI"
 DESCRIPTION = (
     "Cloud-masks Sentinel-2 NDVI, fuses it with Sentinel-1 backscatter and a coarse NDVI series by a neural network "
-    "(ONNX, run in a UDF) into a gap-free NDVI series with one standard deviation, and reads season dates from it. "
+    "(ONNX, run in a UDF) into a gap-free NDVI series with its standard deviation, and derives season dates from it. "
     "The coarse series is CGLS NDVI 300 m (from July 2020 on); `ndvi_fusion_probav` takes PROBA-V (to June 2020). "
-    "NDVI is physical (-0.2..1). Dates of season maps are named in the band's documentation."
+    "NDVI is physical (-0.2..1). The bands of season maps are described in the documentation."
 )
 
 
@@ -52,7 +52,7 @@ def process_parameters() -> list[Parameter]:
             schema={"type": "integer", "minimum": 1, "maximum": 366},
         ),
         Parameter(
-            "method", description="How season dates are read; 'reference' is the original workflow's (bands sos, eos).",
+            "method", description="Method of the season dates; 'reference': the original workflow's (bands sos, eos).",
             default=KEYS["method"][1], optional=True, schema={"type": "string"},
         ),
         Parameter(
@@ -60,8 +60,8 @@ def process_parameters() -> list[Parameter]:
             optional=True, schema={"type": "string", "enum": ["seasons", "smoothed"]},
         ),
         Parameter(
-            "latitude", description="Degrees north of the area: tells the network the season. Without it, it does "
-            "without.", default=None, optional=True, schema={"type": ["number", "null"], "minimum": -90, "maximum": 90},
+            "latitude", description="Degrees north of the area: gives the network the season. Null: season "
+            "unknown.", default=None, optional=True, schema={"type": ["number", "null"], "minimum": -90, "maximum": 90},
         ),
     ]  # fmt: skip
 
@@ -69,10 +69,10 @@ def process_parameters() -> list[Parameter]:
 def build_process(
     target: TargetSettings, archives_url: str | None, *, era: str = "cgls", options: WorkflowOptions | None = None
 ) -> PublishedProcess:
-    """The user-defined process for a back-end: the workflow's graph with its parameters left open.
+    """The user-defined process for a back-end: the graph of the workflow with open parameters.
 
-    ``era`` picks the coarse collection, because a load without a single scene fails on the back-ends: "cgls" from July
-    2020 on, "probav" until June 2020.
+    ``era`` selects the coarse collection, because loading a period without scenes fails on the back-ends: "cgls" from
+    July 2020 on, "probav" until June 2020.
     """
     parameters = {p.name: p for p in process_parameters()}
     coarse = tuple(s for s in target.coarse if (s.last is None) == (era == "cgls"))
@@ -98,7 +98,7 @@ def build_process(
 
 
 def job_options(target: TargetSettings, archives_url: str | None) -> dict[str, Any]:
-    """Job options of a target, with the archives when their address is known."""
+    """Job options of a target, with the archives when their URL is given."""
     options = dict(target.job_options)
     if archives_url:
         base = archives_url.rstrip("/")
@@ -110,9 +110,11 @@ def job_options(target: TargetSettings, archives_url: str | None) -> dict[str, A
 
 
 def connect_back_end(target: TargetSettings) -> openeo.Connection:
-    """A connection to the target's back-end; credentials are whatever the openEO client finds (OIDC)."""
+    """An authenticated connection to the back-end of the target (OIDC login of the openEO client)."""
     if target.connection is None:
-        raise ValueError(f"target {target.name} runs on this machine; there is nothing to connect to")
+        raise ValueError(
+            f"target {target.name} runs on this machine and has no connection; use target=terrascope or target=cdse"
+        )
     return openeo.connect(target.connection).authenticate_oidc()
 
 
@@ -140,8 +142,8 @@ def call_process(
     Raises
     ------
     ValueError
-        A parameter that the process does not have (back-ends ignore those), one that is missing, or a value that the
-        UDFs would refuse (back-ends pass it on, and the job fails after it waited and loaded).
+        An unknown parameter (back-ends ignore it), a missing one, or a value that the UDFs refuse (on a back-end the
+        job fails only after it has queued and loaded data).
     """
     known = {p["name"]: p for p in process.definition["parameters"]}
     for name in arguments:
@@ -149,7 +151,7 @@ def call_process(
             raise ValueError(unknown_word(f"parameter {name!r}", name, tuple(known)))
     missing = [n for n, p in known.items() if not p.get("optional") and n not in arguments]
     if missing:
-        raise ValueError(f"the call of {process.id} lacks {missing}")
+        raise ValueError(f"the call of {process.id} lacks {missing}; add them to the arguments")
     season_bands({name: value for name, value in arguments.items() if name in KEYS})
     geometry_of(arguments["area"])
     return openeo.DataCube(graph=PGNode(process.id, arguments=arguments, namespace=namespace), connection=connection)
@@ -170,7 +172,7 @@ def write_service(
 ) -> list[Path]:
     """APEx-style service folder ``<id>/{records,openeo_udp,benchmark_scenarios}/<id>.json``.
 
-    ``base_url`` is the raw address of the repository at a commit; ``example`` are arguments of the benchmark scenario.
+    ``base_url`` is the raw URL of the repository at a commit; ``example`` are the arguments of the benchmark scenario.
     """
     name, root = process.id, folder / process.id
     address = f"{base_url.rstrip('/')}/{name}/openeo_udp/{name}.json"
@@ -225,7 +227,7 @@ def service_record(process: PublishedProcess, target: TargetSettings, address: s
 def benchmark_scenario(
     process: PublishedProcess, target: TargetSettings, address: str, example: dict[str, Any]
 ) -> dict[str, Any]:
-    """A call of the published process by its address, with save_result."""
+    """A call of the published process by its URL, with save_result."""
     name = process.id
     return {
         "id": name,

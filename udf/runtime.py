@@ -1,4 +1,4 @@
-"""Where a UDF finds onnxruntime and the model on a back-end. Bundled into the fusion UDF."""
+"""Locates onnxruntime and the model on a back-end. Bundled into the fusion UDF."""
 
 import importlib.util
 import sys
@@ -16,21 +16,20 @@ def model_session(context: dict) -> ModelSession:
     Raises
     ------
     ModelFileError
-        Archive missing, damaged or not the one asked for, onnxruntime missing or of another Python.
+        The archive is missing, damaged or not the requested one; onnxruntime is missing or built for another Python.
     """
     _add_dependencies(context["deps_dir"])
     folder = Path(context["model_dir"])
     if not folder.exists():
         raise ModelFileError(
             f"model folder {str(folder)!r} does not exist (working directory: {Path.cwd().name}); add "
-            f"'https://.../ndvi_fusion_model.zip#{folder.name}' {ARCHIVES_HINT}, or set model_dir in "
-            "the context"
+            f"'https://.../ndvi_fusion_model.zip#{folder.name}' {ARCHIVES_HINT}, or set model_dir in the context"
         )
     return load_session(folder, threads=context["threads"], expected_sha256=context["model_sha256"])
 
 
 def _add_dependencies(folder: str | None) -> None:
-    """Make the unpacked dependency archive importable, once; a folder that is not needed may be absent."""
+    """Make the unpacked dependency archive importable, once; it may be absent where onnxruntime is installed."""
     if folder is None or folder in sys.path:
         return
     if Path(folder).is_dir():

@@ -1,4 +1,4 @@
-"""Smoothing and phenology of one chunk as a back-end hands it over. Bundled into the phenology UDF."""
+"""Smoothing and phenology of one chunk of a back-end. Bundled into the phenology UDF."""
 
 from dataclasses import fields, replace
 
@@ -14,18 +14,18 @@ from fusion.phenology.whittaker import DAILY_LAMBDA, whittaker
 from udf.chunk import by_day, in_order
 from udf.context import check_context, unknown_word
 
-NOT_IN_UDF = ("phenolopy",)  # metrics of another kind; they are in the package only
-# the smoother of the UDF is Whittaker; the others are in the package (fusion.smooth): a UDF has to stay small
+NOT_IN_UDF = ("phenolopy",)  # other metrics, available in the package only
+# the UDF has the Whittaker smoother only, to stay small; the others are in the package (fusion.smooth)
 SMOOTHING = {"lam": DAILY_LAMBDA, "envelope_iterations": 0, "step_days": 1}
 OBS_SIGMA = 0.03  # NDVI; an observation of this error has weight 1
-# A UDF is compiled anew in every process (source from a string has no file to cache beside): about 6 s, against 15 to
-# 27 us a pixel that numba saves. After about this many pixels without numba the compilation pays.
+# numba compiles a UDF anew in every process (code from a string has no cache file), about 6 s, and saves 15 to 27 us
+# per pixel. It is therefore used only after this many pixels.
 NUMBA_PIXELS = 225_000
-PIXELS_SEEN = {"season maps": 0}  # of this process
+PIXELS_SEEN = {"season maps": 0}  # pixels processed so far in this process
 
 
 def season_bands(context: dict | None) -> tuple[str, ...] | None:
-    """Band labels of the answer, None where they stay those of the input."""
+    """Band labels of the result; None where they are those of the input."""
     options = check_context(context)
     if options["output"] == "smoothed":
         return None if options["method"] == "reference" else (NDVI,)
@@ -53,32 +53,30 @@ def season_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
         smoothed = reference_smoothing(series)
         return smoothed.astype(np.float32) if options["output"] == "smoothed" else reference_phenology(smoothed)
     if options["output"] == "smoothed":
-        answer = _smoothed(series, options["smoothing"])
+        result = _smoothed(series, options["smoothing"])
     else:
         settings, variables, year = _options(options)
         settings = replace(settings, use_numba=takes_numba(series.sizes["y"] * series.sizes["x"], settings.use_numba))
         layers, years = season_layers(series, settings, year=year)
-        answer = season_cube(layers, years, variables)
-    answer = answer.transpose("t", "bands", "y", "x")
-    kept = {name: answer[name].values for name in answer.dims if name in answer.coords}
-    return xr.DataArray(np.asarray(answer.values, np.float32), dims=answer.dims, coords=kept)
+        result = season_cube(layers, years, variables)
+    result = result.transpose("t", "bands", "y", "x")
+    kept = {name: result[name].values for name in result.dims if name in result.coords}
+    return xr.DataArray(np.asarray(result.values, np.float32), dims=result.dims, coords=kept)
 
 
-def takes_numba(pixels: int, asked: bool | None) -> bool | None:
-    """Whether numba is taken for the next ``pixels``: as asked, else once this process has seen enough of them.
+def takes_numba(pixels: int, requested: bool | None) -> bool | None:
+    """Whether to use numba for the next ``pixels``: as requested, else once this process has had NUMBA_PIXELS.
 
-    Both ways give equal results.
+    Both implementations give equal results.
     """
-    if asked is not None:
-        return asked
+    if requested is not None:
+        return requested
     PIXELS_SEEN["season maps"] += pixels
     return None if PIXELS_SEEN["season maps"] > NUMBA_PIXELS else False
 
 
 def _smoothed(series: xr.DataArray, smoothing: dict) -> xr.DataArray:
-    """Whittaker's curve of NDVI between the first and last date, weighed by NDVI_SIGMA where there is one; NaN =
-    no observation.
-    """
+    """Whittaker-smoothed NDVI between first and last date, weighted by NDVI_SIGMA if present; NaN = no observation."""
     chosen = {**SMOOTHING, **_checked(smoothing, tuple(SMOOTHING), "smoothing")}
     bands = [str(b) for b in series.bands.values]
     values = series.isel(bands=bands.index(NDVI) if NDVI in bands else 0).values
@@ -97,7 +95,7 @@ def _smoothed(series: xr.DataArray, smoothing: dict) -> xr.DataArray:
 
 
 def _named(series: xr.DataArray) -> xr.DataArray:
-    """The series with its bands named: the labels that it has, NDVI and NDVI_SIGMA where it came without."""
+    """The series with its bands named: its own labels, or NDVI and NDVI_SIGMA where it has none."""
     if "bands" in series.coords:
         return series
     count = series.sizes["bands"]
@@ -107,7 +105,7 @@ def _named(series: xr.DataArray) -> xr.DataArray:
 
 
 def _options(options: dict) -> tuple[SeasonSettings, tuple[str, ...], int | None]:
-    """Settings, variables and year out of the context; unknown options name the near miss."""
+    """Settings, variables and year from the context; an error for an unknown option names the nearest one."""
     known = tuple(f.name for f in fields(SeasonSettings) if f.name != "method")
     given = _checked(options["phenology"], (*known, "variables", "year"), "phenology")
     if options["method"] in NOT_IN_UDF:

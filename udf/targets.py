@@ -1,4 +1,4 @@
-"""What differs between the places where the workflow runs: collections, band names, units, job options."""
+"""Targets of the workflow: collections, band names, units and job options of each back-end."""
 
 import datetime
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from fusion.config_folder import config_folder
 
 
 class CoarseSource(BaseModel):
-    """One collection that plays the coarse role, and the dates that it covers: facts, so nothing has a default."""
+    """A collection of the coarse role and the dates that it covers; no setting has a default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -24,11 +24,11 @@ class CoarseSource(BaseModel):
 
 
 class TargetSettings(BaseModel):
-    """A back-end, or this machine. Facts about it have no default; each ``configs/target`` file says all of them."""
+    """A back-end, or this machine; each file in ``configs/target`` gives all settings that have no default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["local", "terrascope", "cdse"] = Field(description="which place this is")
+    name: Literal["local", "terrascope", "cdse"] = Field(description="name of the target")
     s2_collection: str = Field(description="Sentinel-2 L2A collection, or a file relative to the source folder")
     red_band: str = Field(description="its red band, 10 m")
     nir_band: str = Field(description="its near-infrared band, 10 m")
@@ -39,14 +39,16 @@ class TargetSettings(BaseModel):
     vv_band: str = Field(description="its VV band")
     vh_band: str = Field(description="its VH band")
     s1_units: Literal["dB", "linear"] = Field(description="units of VV and VH as the collection delivers them")
-    s1_coefficient: str = Field(description="backscatter coefficient that is served or asked for")
-    s1_process: Literal["sar_backscatter"] | None = Field(description="process that makes the coefficient")
+    s1_coefficient: str = Field(description="backscatter coefficient that is delivered or requested")
+    s1_process: Literal["sar_backscatter"] | None = Field(
+        description="process that computes the coefficient; null: delivered as it is"
+    )
     coarse: tuple[CoarseSource, ...] = Field(description="collections of the coarse role, by date")
     cloud_mask: Literal["apply_kernel", "to_scl_dilation_mask"] = Field(
         "apply_kernel", description="portable dilation by two gaussian kernels, or Terrascope's own process"
     )
-    s1_resampling: str = Field("bilinear", description="radar to the Sentinel-2 grid")
-    coarse_resampling: str = Field("bilinear", description="coarse NDVI to the Sentinel-2 grid")
+    s1_resampling: str = Field("bilinear", description="resampling of radar to the Sentinel-2 grid")
+    coarse_resampling: str = Field("bilinear", description="resampling of coarse NDVI to the Sentinel-2 grid")
     connection: str | None = Field(description="URL of the back-end; null: this machine")
     job_options: dict[str, Any] = Field(default_factory=dict, description="job options other than the archives")
 
@@ -73,7 +75,7 @@ def load_target(name: str) -> TargetSettings:
     Raises
     ------
     ValueError
-        No such target; names those that exist.
+        No such target; the message lists the existing ones.
     """
     folder = config_folder() / "target"
     known = sorted(file.stem for file in folder.glob("*.yaml"))

@@ -25,19 +25,21 @@ from udf.area import Area
 from udf.targets import CoarseSource, TargetSettings
 
 UDF_RUNTIME, UDF_RUNTIME_VERSION = "Python", "3.11"
-CONTEXT_PARAMETER = {"from_parameter": "context"}  # a UDF sees the parent's context only through this reference
-OVERLAP_PX = 16  # what the shipped model's manifest asks for
-MARGIN_DAYS = 60  # observations before and after the period, so that its ends are not blind
-MASK_REACH_M = WIDE.reach_m + SCL_PIXEL_M  # of the wide dilation kernel, and one pixel to be safe
+CONTEXT_PARAMETER = {
+    "from_parameter": "context"
+}  # only this reference passes the context of the parent process to a UDF
+OVERLAP_PX = 16  # required by the manifest of the shipped model
+MARGIN_DAYS = 60  # observations loaded before and after the period, so that its ends have some on both sides
+MASK_REACH_M = WIDE.reach_m + SCL_PIXEL_M  # radius of the wide dilation kernel, and one pixel as margin
 
 
 @dataclass(frozen=True)
 class WorkflowOptions:
-    """What a user chooses; the rest stands in the target.
+    """Options of the graph that do not depend on the target.
 
-    ``start`` and ``end`` are dates, or parameters of a published process. ``area`` is None for everything that local
-    files hold; ``latitude`` is that of its middle when not given. ``outputs``: "fused" (NDVI and sigma), "smoothed"
-    (daily series), "seasons" (season maps).
+    ``start`` and ``end`` are dates, or parameters of a published process. ``area`` is None for the whole
+    extent of local files; ``latitude`` is that of its centre when not given. ``output``: "fused" (NDVI and sigma),
+    "smoothed" (daily series), "seasons" (season maps).
     """
 
     start: datetime.date | Parameter
@@ -53,7 +55,9 @@ class WorkflowOptions:
     margin_days: int = MARGIN_DAYS
     latitude: float | Parameter | None = None
     context: dict[str, Any] = field(default_factory=dict)
-    shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # nodes that several loads use
+    shared: dict[str, Any] = field(
+        default_factory=dict, repr=False, compare=False
+    )  # graph nodes shared by several loads
 
     def __post_init__(self) -> None:
         start, end = self.start, self.end
@@ -128,7 +132,7 @@ def cloud_masks(scl: DataCube, target: TargetSettings) -> list[DataCube]:
 
 
 def _short(weights: np.ndarray) -> list[list[float]]:
-    """Seven digits are float32's precision and halve the size of the graph."""
+    """The kernel as nested lists with seven digits: float32 precision at half the size of the graph."""
     return [[float(f"{w:.7g}") for w in row] for row in weights]
 
 
@@ -170,17 +174,17 @@ def radar(target: TargetSettings, options: WorkflowOptions, grid: DataCube) -> D
 
 
 def coarse_ndvi(target: TargetSettings, options: WorkflowOptions, grid: DataCube) -> DataCube | None:
-    """The coarse role on the Sentinel-2 grid, out of one collection or of two that follow one another.
+    """The coarse role on the Sentinel-2 grid, from one collection or two consecutive ones; None without one.
 
-    With a polygon it is masked by it, as the original masks its PROBA-V series. Sentinel-2 and -1 are not: pixels at a
-    field's border keep what surrounds them, and what lies outside is dropped by the crop after the fusion.
+    It is masked with the polygon, if given, as PROBA-V in the original workflow. Sentinel-2 and -1 are not masked, so
+    that pixels at the border of a field keep their surroundings; the crop after the fusion removes pixels outside.
     """
     parts = [_coarse_part(source, target, options, grid) for source in target.coarse if not _outside(source, options)]
     if not parts:
         return None
     cube = parts[0]
     for part in parts[1:]:
-        cube = cube.merge_cubes(part, overlap_resolver="max")  # their dates do not overlap: nothing is resolved
+        cube = cube.merge_cubes(part, overlap_resolver="max")  # never called: their dates do not overlap
     polygon = _polygon(options)
     return cube if polygon is None else cube.mask_polygon(mask=polygon)
 
@@ -227,7 +231,7 @@ def fused_cube(cube: DataCube, target: TargetSettings, options: WorkflowOptions,
 
 
 def _latitude(options: WorkflowOptions) -> float | Parameter | None:
-    """Told, or that of the area's middle."""
+    """The given latitude, else that of the centre of the area."""
     if options.latitude is not None or not isinstance(options.area, Area):
         return options.latitude
     return round(options.area.latitude, 1)
@@ -250,7 +254,7 @@ def phenology_cube(cube: DataCube, options: WorkflowOptions, code: str) -> DataC
 
 
 def cropped(cube: DataCube, options: WorkflowOptions) -> DataCube:
-    """Without the margin that was loaded for mask and overlap, and without what lies outside the polygon."""
+    """The cube without the margin loaded for mask and overlap, and without pixels outside the polygon."""
     area, polygon = options.area, _polygon(options)
     if polygon is not None:
         return cube.filter_spatial(geometries=polygon)
@@ -278,7 +282,7 @@ def _load_extent(options: WorkflowOptions) -> Any:
 
 
 def _load_period(options: WorkflowOptions, first: datetime.date | None, last: datetime.date | None) -> list:
-    """Left-closed interval: period, margin, and what the collection covers."""
+    """Left-closed interval to load: the period with its margin, cut to the dates that the collection covers."""
     if isinstance(options.start, Parameter) or isinstance(options.end, Parameter):
         ends = [_shifted(options.start, -options.margin_days), _shifted(options.end, options.margin_days + 1)]
         return options.shared.setdefault("period", ends)
@@ -300,5 +304,5 @@ def _date_text(date: datetime.date | Parameter) -> Any:
 
 
 def _plain(context: dict[str, Any]) -> dict[str, Any]:
-    """Parameters become references, so that the context is plain JSON."""
+    """The context as plain JSON, with parameters as references."""
     return {k: {"from_parameter": v.name} if isinstance(v, Parameter) else v for k, v in context.items()}

@@ -1,1 +1,1 @@
-"""Acceptance of a trained network: the product's evaluation, further scores, and all of them beside their limits."""
+"""Acceptance of a trained network: the scores of ``ndvi-fusion evaluate``, further scores, and limits for both."""

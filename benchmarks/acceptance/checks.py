@@ -1,4 +1,4 @@
-"""What a generator has to show, as figures beside their limits: one row a check, computed from the tables of a run."""
+"""Requirements of a generator with their limits: one row per check, computed from the tables of an evaluation run."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,10 @@ import pandas as pd
 from benchmarks.realism.difficulty import GAPS_D, REAL_LINEAR_MAE
 from fusion.evaluation.metrics import MAE, SUMS
 
-GATE_SPECTRUM_RATIO, GATE_MAE_RATIO = 0.8, 1.02  # the adversarial part: sharper by a fifth at 2 % cost, or it stays out
+GATE_SPECTRUM_RATIO, GATE_MAE_RATIO = (
+    0.8,
+    1.02,
+)  # adversarial stage: spectrum error 20 % smaller, MAE at most 2 % larger
 MAE_TO_LINEAR, FAR_TO_BEST, ABLATION_GAIN = 0.55, 0.5, 1.15
 COVERAGE_LIMITS = {"simulated": (88.0, 92.0), "real": (85.0, 93.0)}
 COARSE_RMSE, LAG_RATIO, OBS_TOLERANCE = 0.02, 1.35, 0.15
@@ -21,12 +24,12 @@ Row = dict[str, object]
 
 
 def check(name: str, value: float, limit: str, passed: bool) -> Row:
-    """One line of the list; a value that is NaN has not passed."""
+    """One row of the table of checks; a NaN value does not pass."""
     return {"check": name, "value": float(value), "limit": limit, "passed": bool(passed and np.isfinite(value))}
 
 
 def gate_table(by_overall: pd.DataFrame, images: pd.DataFrame, with_it: str, without: str) -> pd.DataFrame:
-    """The adversarial gate: spectrum error and MAE of the net with the adversarial part over those without it."""
+    """The adversarial gate: spectrum error and MAE of the network with adversarial stage / without."""
     spectrum = images.set_index("predictor").spectrum_error
     mae = by_overall.set_index("predictor").mae
     sharper, cost = spectrum[with_it] / spectrum[without], mae[with_it] / mae[without]
@@ -49,7 +52,7 @@ def simulated_checks(
     model: str,
     baselines: list[str],
 ) -> pd.DataFrame:
-    """Every requirement on simulated truth that the run's tables can answer."""
+    """Every requirement on simulated truth whose table exists."""
     found: list[Row] = []
     overall, bins = tables["overall"].set_index("predictor").mae, mae_by(tables["by_bin"], "bin")
     if "linear" in overall:
@@ -124,7 +127,7 @@ def coverage_checks(table: pd.DataFrame, group: str, model: str, kind: str) -> l
 
 
 def real_checks(tables: Mapping[str, pd.DataFrame], model: str, baselines: list[str]) -> pd.DataFrame:
-    """Every requirement on real observations that the run's tables can answer."""
+    """Every requirement on real observations whose table exists."""
     found: list[Row] = []
     gaps = mae_by(tables["by_gap"], "gap_days")
     simple = [name for name in baselines if name.startswith(("linear", "whittaker"))]
@@ -143,7 +146,7 @@ def real_checks(tables: Mapping[str, pd.DataFrame], model: str, baselines: list[
 
 
 def seed_table(table: pd.DataFrame, by: str, models: Sequence[str]) -> pd.DataFrame:
-    """Mean, sample standard deviation and range of the MAE over models trained alike from different seeds."""
+    """Mean, sample standard deviation and range of the MAE over models that differ in the training seed only."""
     rows = table[table.predictor.isin(models)]
     spread = rows.groupby(by, sort=False).mae.agg(["size", "mean", "std", "min", "max"])
     names = {"size": "models", "mean": "mae_mean", "std": "mae_std", "min": "mae_min", "max": "mae_max"}

@@ -1,4 +1,4 @@
-"""Does the fused series, seen by the coarse sensor, look like the truth seen by it?"""
+"""Coarse consistency: the fused series, aggregated to the coarse sensor, against the truth aggregated likewise."""
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ def coarse_centres(size: int) -> np.ndarray:
 
 
 def composite(days: np.ndarray, images: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Images (n, y, x) as 300 m, 10-day maxima, (m, h, w); coarse pixels that stick out of the scene are NaN."""
+    """Images (n, y, x) as 300 m, 10-day maxima, (m, h, w); coarse pixels that extend beyond the scene are NaN."""
     axes = [FINE_PIXEL_M * (np.arange(size) + 0.5) for size in images.shape[1:]]
     centres = [coarse_centres(size) for size in images.shape[1:]]
     row_weights, column_weights, inside = coarse_psf_weights(axes[0], axes[1], centres[0], centres[1])
@@ -37,8 +37,8 @@ def composite(days: np.ndarray, images: np.ndarray, starts: np.ndarray) -> np.nd
 def coarse_errors(scene: TruthScene, withheld: WithheldScene, ndvi: np.ndarray, predictor: str) -> pd.DataFrame:
     """Sums of squared differences between the aggregated prediction and the aggregated truth, over whole dekads.
 
-    The prediction is interpolated to days before compositing, as the truth is daily. Scenes under 30 px a side hold no
-    coarse pixel and give no row.
+    The prediction is interpolated to days before compositing, as the truth is daily. Scenes under 30 px per side hold
+    no coarse pixel and give no row.
     """
     if min(withheld.reference.shape[1:]) * FINE_PIXEL_M < COARSE_PIXEL_M:
         return pd.DataFrame()

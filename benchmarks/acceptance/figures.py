@@ -1,4 +1,4 @@
-"""Figures that only acceptance needs: the same gap filled by several methods, and mean spectra of the gradient."""
+"""Figures of acceptance: the same gap filled by several methods, and mean spectra of the NDVI gradient."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +10,11 @@ from fusion.evaluation.plots import colour_of, new_figure, shown_predictors
 from fusion.evaluation.predictor import LINEAR, MODEL
 
 WITHOUT_ADVERSARIAL = "without adversarial"
-SIDE_BY_SIDE = (LINEAR, WITHOUT_ADVERSARIAL, MODEL)  # what a picture shows beside the truth, from left to right
+SIDE_BY_SIDE = (LINEAR, WITHOUT_ADVERSARIAL, MODEL)  # predictors shown beside the truth, from left to right
 
 
 def plot_gaps(examples: Sequence[GapExample]) -> Any:
-    """A date in the middle of a 60-day gap, one scene a row: truth, linear, without and with the adversarial part."""
+    """A date in the middle of a 60-day gap, one scene per row: truth, linear, without and with adversarial stage."""
     names = ["truth", *[name for name in SIDE_BY_SIDE if name in examples[0].frames]]
     width, height = 1.9 * len(names) + 0.7, 2.15 * len(examples) + 0.2
     figure, axes = new_figure(columns=len(names), rows=len(examples), width=width, height=height)
@@ -44,6 +44,6 @@ def plot_spectra(spectra: dict[str, tuple[np.ndarray, int]], predictors: Sequenc
         style = {"color": "0.15", "lw": 1.8} if name == "truth" else {"color": colour_of(predictors)[name], "lw": 1.2}
         axis.plot(frequency, 10 ** (total / count), label=name, **style)
     axis.axvspan(0.25, 0.5, color="0.95", zorder=0)
-    axis.set(xlabel="cycles a pixel of 10 m", ylabel="power of the NDVI gradient", yscale="log", xlim=(0, 0.5))
+    axis.set(xlabel="cycles per pixel of 10 m", ylabel="power of the NDVI gradient", yscale="log", xlim=(0, 0.5))
     axis.legend(frameon=False, fontsize=7, ncol=2)
     return figure

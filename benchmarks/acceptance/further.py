@@ -1,4 +1,4 @@
-"""What acceptance scores beside the product's protocol, from the same predictions on scenes with truth."""
+"""Scores beyond the evaluation protocol, from the same predictions on scenes with truth."""
 
 import logging
 from collections import defaultdict
@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class FurtherScores:
-    """Watches :func:`fusion.evaluation.simulated.score_scenes` and keeps rows of the further parts.
+    """Called by :func:`fusion.evaluation.simulated.score_scenes` for every prediction; collects rows of further scores.
 
-    ``coarse`` and ``spectrum`` are scored on every scene. The others need further predictions, so they take the middle
-    of as many scenes as their number says: ``radar_level`` and ``suspects`` with the model only, ``observations``
-    (leave-gap-out against the scenes' own noisy observations, which says how hard they are beside real ones) without
+    ``coarse`` and ``spectrum`` are scored on every scene. The others need further predictions, so they use the middle
+    of a limited number of scenes: ``radar_level`` and ``suspects`` with the model only, ``observations``
+    (leave-gap-out against the scenes' own noisy observations, to compare their difficulty with real ones) without
     ablations.
     """
 
@@ -46,7 +46,7 @@ class FurtherScores:
     _seen: str = ""
 
     def __call__(self, scored: Scored) -> None:
-        """Score one prediction further."""
+        """Add the scores of one prediction."""
         scene, withheld, name, ndvi = scored.scene, scored.withheld, scored.predictor.name, scored.prediction.ndvi
         self.rows["coarse"].append(coarse_errors(scene, withheld, ndvi, name))
         self.rows["spectrum"].append(spectrum_rows(withheld, name, ndvi, self.holdout.frames))
@@ -62,7 +62,7 @@ class FurtherScores:
             self._add_observations(middle, scored.predictor)
 
     def _add_gap(self, scene: TruthScene, predictor: Predictor) -> None:
-        """Fill the middle of a 60-day gap of the first scenes that have a place for it."""
+        """Fill the middle of a 60-day gap of the first scenes that allow one."""
         if self._seen != scene.key:
             self._seen = scene.key
             found = gap_example(scene) if len(self.gaps) < EXAMPLES else None
@@ -93,7 +93,7 @@ class FurtherScores:
             tables["against_observations"] = over_dates(rows["observations"], by, bootstrap=bootstrap)
 
     def draw(self, folder: Path, names: list[str], figure_format: str) -> None:
-        """The figures ``gap_60_days`` and ``gradient_spectrum``, where there is anything to show."""
+        """The figures ``gap_60_days`` and ``gradient_spectrum``, where there are data."""
         if self.gaps:
             save(figures.plot_gaps(self.gaps), folder, "gap_60_days", figure_format)
         if self.spectra.sums:

@@ -1,4 +1,4 @@
-"""One date in the middle of a 60-day gap, as several methods fill it: the picture behind the scores."""
+"""One date in the middle of a 60-day gap, filled by several methods, for a figure."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from fusion.evaluation.scenes import TruthScene
 from fusion.evaluation.withholding import withhold_s2
 
 GAP_DAYS = 60
-SLACK_DAYS = 10  # the observations on either side of the gap lie at most so much further away
+SLACK_DAYS = 10  # the observations on either side of the gap are at most this much further away
 CLEAR_SHARE = 0.5  # of a date's pixels that count as an observation of the scene
 EXAMPLES = 3  # scenes shown
 
@@ -34,10 +34,9 @@ class GapExample:
 
 
 def middle_of_gap(scene: TruthScene) -> tuple[int, int] | None:
-    """The day of most texture in the truth around which 60 days can be withheld between two observations, and the gap's
-    length.
+    """Day around which 60 days can be withheld between two observations, with most texture in the truth; gap length.
 
-    None where clouds leave no such place.
+    None where clouds leave no such day.
     """
     days, observations = s2_obs(scene.cube)
     seen = days[np.isfinite(observations).mean(axis=(1, 2)) >= CLEAR_SHARE]
@@ -55,7 +54,7 @@ def middle_of_gap(scene: TruthScene) -> tuple[int, int] | None:
 
 
 def gap_example(scene: TruthScene) -> GapExample | None:
-    """Withhold the gap; None where the scene has no place for it."""
+    """A scene with a withheld gap of 60 days; None where the scene allows none."""
     found = middle_of_gap(scene)
     if found is None:
         return None

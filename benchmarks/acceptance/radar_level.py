@@ -1,4 +1,4 @@
-"""Does the level of the radar matter? Calibration, sigma0 or gamma0, and incidence shift VV and VH by a constant."""
+"""Sensitivity to the radar level: calibration, sigma0 or gamma0, and incidence shift VV and VH by a constant."""
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ def shifts(size_db: float) -> dict[str, dict[str, float]]:
 
 
 def shift_radar(cube: xr.DataArray, by_db: dict[str, float]) -> xr.DataArray:
-    """A copy of a cube with radar in dB, its bands moved by so many decibels; bands it lacks are passed over."""
+    """A copy of a cube with radar in dB, its bands shifted by the given decibels; bands that it lacks are ignored."""
     moved = cube.copy(deep=True)
     for band, decibel in by_db.items():
         if band in cube.bands.values:
@@ -34,7 +34,7 @@ def shift_radar(cube: xr.DataArray, by_db: dict[str, float]) -> xr.DataArray:
 
 
 def score_radar_level(withheld: WithheldScene, predictor: Predictor, shift_db: float = SHIFT_DB) -> pd.DataFrame:
-    """Sums over the unseen pixels of a scene, one row a shift: errors with and without it, and how far it moves NDVI.
+    """Sums over the unseen pixels of a scene, one row per shift: errors with and without it, and the change of NDVI.
 
     Withheld windows are predicted again with all radar of the scene shifted by a constant number of decibels. A
     scene without radar gives no row.

@@ -1,4 +1,4 @@
-"""Texture of NDVI images: power spectrum of the gradient, which the adversarial part has to bring nearer to truth."""
+"""Texture of NDVI images: power spectrum of the gradient, which the adversarial stage should improve."""
 
 import numpy as np
 import pandas as pd
@@ -50,7 +50,7 @@ def gradient_spectrum_error(prediction: np.ndarray, reference: np.ndarray) -> fl
 def gradient_spectrum_bias(prediction: np.ndarray, reference: np.ndarray) -> float:
     """The same without the absolute value: negative is too smooth, positive too rough.
 
-    Near 0 beside a large :func:`gradient_spectrum_error`: contrasts between fields are wrong, not the texture.
+    If near 0 with a large :func:`gradient_spectrum_error`, contrasts between fields are wrong, not the texture.
     """
     return float(_upper_spectrum_difference(prediction, reference).mean())
 
@@ -63,7 +63,7 @@ def _upper_spectrum_difference(prediction: np.ndarray, reference: np.ndarray) ->
 
 
 def spectrum_rows(withheld: WithheldScene, predictor: str, ndvi: np.ndarray, frames: int) -> pd.DataFrame:
-    """Both differences of the frames that the hold-out compares as images."""
+    """Spectrum error and bias of the frames that the hold-out compares as images."""
     rows = scored_frames(withheld, frames)
     errors = [gradient_spectrum_error(ndvi[row], withheld.reference[row]) for row in rows]
     biases = [gradient_spectrum_bias(ndvi[row], withheld.reference[row]) for row in rows]
@@ -86,7 +86,7 @@ class MeanSpectra:
         self._truth_of = ""
 
     def add(self, withheld: WithheldScene, predictor: str, ndvi: np.ndarray, frames: int) -> None:
-        """Add the frames that the hold-out compares as images; the truth once a scene."""
+        """Add the frames that the hold-out compares as images; the truth once per scene."""
         rows = scored_frames(withheld, frames)
         self._add(predictor, ndvi[rows])
         if self._truth_of != withheld.key:

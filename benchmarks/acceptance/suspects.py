@@ -1,4 +1,4 @@
-"""How well the flag of suspect observations finds those that lie far too low although the mask kept them."""
+"""Precision and recall of the suspect flag for unmasked observations that are far too low."""
 
 from collections.abc import Sequence
 
@@ -12,17 +12,19 @@ from fusion.evaluation.predictor import Predictor, s2_obs, to_days
 from fusion.evaluation.scenes import TruthScene
 from fusion.inference.suspect import THRESHOLD, suspect_observations
 
-HARM_NDVI = 0.1  # an observation this far below the clean NDVI does harm, be it by cloud, shadow, snow, haze or the sun
+HARM_NDVI = (
+    0.1  # an observation this far below the clean NDVI is harmful, whatever the cause (cloud, shadow, snow, haze)
+)
 
 
 THRESHOLDS = (1.5, 2.0, THRESHOLD, 3.0, 4.0)  # standard deviations
 
 
 def score_suspects(scene: TruthScene, predictor: Predictor, thresholds: Sequence[float] = THRESHOLDS) -> pd.DataFrame:
-    """Counts of observations by what was flagged and what was touched, one row a threshold.
+    """Counts of flagged, touched (by cloud, shadow or snow) and harmful observations, one row per threshold.
 
-    Observations of whole scenes, nothing withheld, are flagged as a user would, and compared with the truth.
-    No row where the scene does not know which observations were touched, or the predictor gives no sigma.
+    Whole scenes are flagged as by a user, nothing withheld, and compared with the truth. No row where the touched
+    observations are unknown or the predictor gives no sigma.
     """
     days, observations = s2_obs(scene.cube)
     if scene.suspect is None or days.size < 2:

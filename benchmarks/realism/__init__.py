@@ -1,1 +1,1 @@
-"""Does a simulated scene look like a real cube, and is it as hard to fill?"""
+"""Realism of the simulator: statistics and difficulty of simulated scenes against real cubes."""

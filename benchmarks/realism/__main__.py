@@ -1,4 +1,4 @@
-"""Do simulated scenes look like a real cube? Statistics of both, and how far apart they are.
+"""Statistics of simulated scenes and of a real cube, and their distances.
 
 ``python -m benchmarks.realism real=CUBE [start=2018-08-01 end=2018-12-31 count=60 out=FOLDER scene.KEY=VALUE ...]``.
 """
@@ -30,23 +30,23 @@ from fusion.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 
-_MIN_OBS = 4  # a scene with fewer S2 dates says nothing about change
+_MIN_OBS = 4  # S2 dates; fewer give no statistics of change
 # simulated scenes are mostly masked by a square dilation of 2 to 7 px, so raw files are by default
 LIKE_SCENES = {"prepare": {"optical": {"mask": "square"}}}
 
 
 class RealismSettings(BaseModel):
-    """Simulated scenes beside a real cube."""
+    """``python -m benchmarks.realism``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     real: Path = Field(description="merged cube (.nc, .zarr) or folder of raw files")
-    start: str | None = Field(None, description="first date of the real cube that is looked at, YYYY-MM-DD; null: all")
-    end: str | None = Field(None, description="last date of the real cube that is looked at, YYYY-MM-DD; null: all")
+    start: str | None = Field(None, description="first date used of the real cube, YYYY-MM-DD; null: all")
+    end: str | None = Field(None, description="last date used of the real cube, YYYY-MM-DD; null: all")
     count: int = Field(60, ge=2, description="number of simulated scenes")
     seed: int = Field(500_000, ge=0, description="seed of the first scene")
     match: bool = Field(True, description="give the scenes the place, period, revisit and size of the real cube")
-    out: Path | None = Field(None, description="folder for realism.json and realism.md; null: only shown")
+    out: Path | None = Field(None, description="folder for realism.json and realism.md; null: print only")
     scene: SceneSettings = Field(SceneSettings(), description="size, period and every randomised range of a scene")
     prepare: PrepareSettings = Field(
         PrepareSettings.model_validate(LIKE_SCENES["prepare"]), description="how raw files become a cube, as in `cube`"
@@ -54,7 +54,7 @@ class RealismSettings(BaseModel):
 
 
 def run(settings: RealismSettings) -> Table:
-    """Compare; write the files where a folder is named; give the table to show."""
+    """Compare, write the files if ``out`` is set; returns the table to print."""
     cube = open_cube(settings.real, settings.prepare)
     cube = cube.sel(t=slice(settings.start, settings.end))
     dates = int(cube.sel(bands=S2NDVI).notnull().any(("y", "x")).sum()) if cube.sizes["t"] else 0
@@ -78,7 +78,7 @@ def matched(scene: SceneSettings, cube: xr.DataArray, real: Observations) -> Sce
     of_year = int((first - first.astype("datetime64[Y]")).astype(int))
     latitude = real.latitude
     if latitude is None:
-        log.warning("nothing says where the cube lies; its latitude is taken as 50 degrees north")
+        log.warning("the latitude of the cube is unknown; 50 degrees north is assumed")
         latitude = 50.0
     s2_gaps, s1_gaps = np.diff(real.s2_days), np.diff(real.s1_days)
     orbits = 2 if len(s2_gaps) and (s2_gaps % 5 != 0).mean() > 0.2 else 1
@@ -117,7 +117,7 @@ def compare(real: Observations, scene: SceneSettings, seed: int, count: int) -> 
 
 
 def difficulty_rows(simulated: SeriesStatistics, real: SeriesStatistics) -> list[dict]:
-    """Mean absolute error of linear interpolation on both sides, pooled over scored dates."""
+    """Mean absolute error of linear interpolation, simulated and real, pooled over scored dates."""
     mine, yours = (np.concatenate(s.linear) for s in (simulated, real))
     rows = []
     for k, gap in enumerate(GAPS_D):

@@ -1,6 +1,6 @@
-"""How hard a series is: linear interpolation scored by leave-gap-out against observations, not truth.
+"""Difficulty of a series: linear interpolation scored by leave-gap-out against observations, not truth.
 
-``python -m benchmarks.realism.difficulty [--scenes 80] [--out FILE]`` scores simulated scenes beside real ones.
+``python -m benchmarks.realism.difficulty [--scenes 80] [--out FILE]`` compares simulated scenes with real ones.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def linear_difficulty(
 
 
 def scene_difficulty(scene: SceneSettings, seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Linear interpolation on ``count`` simulated scenes: errors of all scored dates (dates, gaps), dates a scene.
+    """Linear interpolation on ``count`` simulated scenes: errors of all scored dates (dates, gaps), dates per scene.
 
     Its mean over dates is to be compared with :data:`REAL_LINEAR_MAE`.
     """
@@ -79,7 +79,7 @@ def scene_difficulty(scene: SceneSettings, seed: int, count: int) -> tuple[np.nd
 
 
 def beside_real(scenes: int) -> dict:
-    """Errors on simulated scenes beside those on real observations."""
+    """Errors on simulated scenes and on real observations, and their ratio."""
     errors, dates = scene_difficulty(SceneSettings(), seed=1_000, count=scenes)
     mine = np.nanmean(errors, axis=0)
     return {

@@ -1,4 +1,4 @@
-"""Statistics of observations that show whether simulated scenes resemble real ones: one function for both sides."""
+"""Statistics of observations that show whether simulated scenes resemble real ones: the same functions for both."""
 
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 @dataclass
 class SeriesStatistics:
-    """Pools of numbers gathered over scenes; :meth:`summary` makes them comparable."""
+    """Values pooled over scenes; :meth:`distances` compares two pools."""
 
     month_ndvi: dict[int, list] = field(default_factory=dict)
     lag_change: dict[str, list] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class SeriesStatistics:
     linear: list = field(default_factory=list)
 
     def add(self, obs: Observations, rng: np.random.Generator, pixels: int = 200) -> None:
-        """Gather from one scene; temporal statistics use ``pixels`` random pixels."""
+        """Add the values of one scene; temporal statistics use ``pixels`` random pixels."""
         self._optical(obs, rng, pixels)
         if len(obs.s1_days):
             self._radar(obs)
@@ -79,7 +79,7 @@ class SeriesStatistics:
 
     def _together(self, obs: Observations, rng: np.random.Generator, pixels: int) -> None:
         """Correlation of NDVI with smoothed radar over space (each clear date) and over time (each pixel), and that of
-        their changes within about a month from field to field, which is what the network sees of radar.
+        their changes within about a month between fields, the radar signal that the network uses.
         """
         flat = obs.s2_ndvi.reshape(len(obs.s2_days), -1)
         clear = np.flatnonzero(np.isfinite(flat).mean(axis=1) > 0.6)
@@ -100,7 +100,7 @@ class SeriesStatistics:
                 _append(self.correlation, f"{name}, change in a month", changes)
 
     def distances(self, other: "SeriesStatistics") -> list[dict]:
-        """One row a statistic: this value, the other's, and their distance (Wasserstein for distributions)."""
+        """One row per statistic: this value, the other's, and their distance (Wasserstein for distributions)."""
         rows = []
         for month in sorted(set(self.month_ndvi) & set(other.month_ndvi)):
             rows.append(_distribution(f"NDVI in month {month}", self.month_ndvi[month], other.month_ndvi[month]))
@@ -115,7 +115,7 @@ class SeriesStatistics:
         ):
             for name in [key for key in mine if key in yours]:
                 rows.append(_scalars(f"{title} {name}", mine[name], yours[name]))
-        rows.append(_scalars("clear observations a 5 days", self.clear_share, other.clear_share))
+        rows.append(_scalars("clear observations per 5 days", self.clear_share, other.clear_share))
         return rows
 
 

@@ -1,10 +1,10 @@
-"""The command line ``ndvi-fusion <command> [key=value ...]``: one way to run any row of the table of commands.
+"""The command line ``ndvi-fusion <command> [key=value ...]``: runs any command of :mod:`fusion.cli.table`.
 
-Each command is a module somewhere else with ``run(settings)`` and a pydantic settings class, which holds the defaults;
-``configs/<command>.yaml`` says what must be given. Nothing heavy is imported before the command is known and its
-settings are valid.
-A run function may return something to show (text or a rich table); it goes to standard output, all else to standard
-error. Exit codes: 0 done, 1 the work failed, 2 bad settings or usage, 130 interrupted.
+Each command is a module with a function ``run(settings)`` and a pydantic settings class, which holds the defaults;
+``configs/<command>.yaml`` lists the required settings. Heavy libraries are imported only after the command is known and
+its settings are valid.
+A run function may return text or a rich table, which is printed to standard output; everything else goes to standard
+error. Exit codes: 0 success, 1 failure, 2 invalid settings or usage, 130 interrupted.
 """
 
 import errno
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     if name not in COMMANDS:
         from fusion.cli.settings import near_miss
 
-        return _complain(f"{name!r} is no command{near_miss(name, list(COMMANDS))}", USAGE)
+        return _complain(f"{name!r} is not a command{near_miss(name, list(COMMANDS))}", USAGE)
     with _reporting(debug) as outcome:
         if wants_help:
             print_command_help(name, COMMANDS[name])
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def execute(name: str, overrides: list[str]) -> Any:
-    """Validate the settings, do the work, save the settings beside its outputs; returns what the command shows."""
+    """Validate the settings, run the command, save the settings beside its outputs; returns what the command prints."""
     from fusion.cli.settings import load_settings, save_settings, settings_file
 
     command = COMMANDS[name]
@@ -106,7 +106,7 @@ def _run(name: str, overrides: list[str], *, only_show: bool) -> None:
 
 @contextmanager
 def _clock(name: str) -> Iterator[None]:
-    """A spinner and the time gone by, on a terminal, while a command runs."""
+    """A spinner and the elapsed time, on a terminal, while a command runs."""
     from rich import get_console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -117,7 +117,7 @@ def _clock(name: str) -> Iterator[None]:
 
 
 class _reporting:
-    """Turns whatever goes wrong inside the block into one readable message and an exit code."""
+    """Turns any error inside the block into one readable message and an exit code."""
 
     def __init__(self, debug: bool) -> None:
         self.debug, self.code = debug, OK
@@ -132,7 +132,7 @@ class _reporting:
             self.code = error.code if isinstance(error.code, int) else FAILED
             return True
         if isinstance(error, BrokenPipeError):
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (so that the flush at exit does not complain again)
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (so that the flush at exit does not fail again)
             return True
         if self.debug and not isinstance(error, KeyboardInterrupt):
             import traceback
@@ -143,7 +143,7 @@ class _reporting:
 
 
 def describe(error: BaseException) -> tuple[str, int]:
-    """What to say about an error, and the exit code."""
+    """The message for an error, and the exit code."""
     from fusion.cli.settings import SettingsError
 
     if isinstance(error, KeyboardInterrupt):
@@ -153,7 +153,7 @@ def describe(error: BaseException) -> tuple[str, int]:
     if type(error).__name__ == "InstantiationException" and error.__cause__ is not None:
         return describe(error.__cause__)  # Hydra's wrapper around what a _target_ raised
     text = str(error).strip()
-    if "Traceback (most recent call last)" in text:  # an error of a worker process: its last line says what happened
+    if "Traceback (most recent call last)" in text:  # an error of a worker process: its last line is the message
         return text.splitlines()[-1].partition(": ")[2] or text.splitlines()[-1], FAILED
     if isinstance(error, ModuleNotFoundError) and error.name:
         owner = error.name.split(".")[0]
@@ -163,7 +163,7 @@ def describe(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno is not None:
         where = f": {error.filename}" if error.filename else ""
         hint = {
-            errno.ENOSPC: "; free some space, nothing half-written keeps its final name",
+            errno.ENOSPC: "; free some space; incomplete files do not keep their final name",
             errno.EACCES: "; choose an output folder that you may write to",
             errno.EROFS: "; choose an output folder that you may write to",
         }.get(error.errno, "")
@@ -183,7 +183,7 @@ def _complain(message: str, code: int) -> int:
 
 
 def _set_up(verbose: bool, quiet: bool) -> None:
-    """Log lines and progress bars share one console on standard error; libraries stay quiet and make no calls home."""
+    """Log lines and progress bars share one console on standard error; libraries log warnings, without telemetry."""
     import rich
     from rich.logging import RichHandler
 
@@ -199,9 +199,8 @@ def _set_up(verbose: bool, quiet: bool) -> None:
         handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.split(".")[0] in _OURS)
         warnings.filterwarnings("ignore", module=rf"(?!({'|'.join(_OURS)})\b)")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        logging.getLogger("openeo_processes_dask").setLevel(
-            logging.ERROR
-        )  # it misses machine learning, which we do not use
+        # it warns of missing machine-learning packages, which this project does not use
+        logging.getLogger("openeo_processes_dask").setLevel(logging.ERROR)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Help of the command line: every command, every setting with its value, and what it means."""
+"""Help of the command line: every command, and every setting with its value and meaning."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fusion.cli.table import Command
 
-PURPOSE = "Dense NDVI with uncertainty and season dates out of cloudy Sentinel-2, Sentinel-1 and coarse NDVI."
+PURPOSE = "Dense NDVI with uncertainty and season dates from cloudy Sentinel-2, Sentinel-1 and coarse NDVI."
 
 REQUIRED = "[red]required[/]"
 
@@ -48,7 +48,7 @@ def print_command_help(name: str, command: "Command") -> None:
     console.print(Padding(table, (0, 0, 1, 0)))
     for group, options in group_options(composed).items():
         chosen = composed.groups.get(group)
-        console.print(f"[green]{group}[/]=NAME  a set of values: {', '.join(options)}  (now: {chosen or 'none'})\n")
+        console.print(f"[green]{group}[/]=NAME  a set of values: {', '.join(options)}  (default: {chosen or 'none'})\n")
     console.print("examples:", highlight=False)
     for example in command.examples:
         console.print(f"  ndvi-fusion {name} {example}".rstrip(), highlight=False)
@@ -83,7 +83,7 @@ def group_options(composed: Composed) -> dict[str, list[str]]:
 
 
 def choices(annotation: Any) -> list[str]:
-    """What a setting may be where only certain words are allowed: ``Literal``, also in ``tuple`` and ``| None``."""
+    """The allowed words of a setting: ``Literal``, also inside ``tuple`` and ``| None``; empty for other types."""
     if get_origin(annotation) is Literal:
         return [str(word) for word in get_args(annotation)]
     return [word for inner in get_args(annotation) for word in choices(inner)]
@@ -115,9 +115,9 @@ def _table(*headers: str) -> Table:
 def _print_options(console: Console) -> None:
     table = _table()
     table.add_row("-h, --help", "this text")
-    table.add_row("--settings", "show the settings of the run as YAML, validated, and do nothing")
-    table.add_row("-v, -q", "more or fewer messages")
-    table.add_row("--debug", "show where an error came from")
+    table.add_row("--settings", "print the validated settings as YAML and exit")
+    table.add_row("-v, -q", "more, or fewer, messages")
+    table.add_row("--debug", "print the traceback of an error")
     table.add_row("--version", "the version")
     console.print("\noptions:")
     console.print(Padding(table, (0, 0, 0, 2)))

@@ -1,4 +1,4 @@
-"""What the pydantic classes say about settings: names, defaults, which class a value belongs to."""
+"""Names, defaults and nested classes of the settings, read from the pydantic classes."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ def nested_model(annotation: Any, value: Any = None) -> type[BaseModel] | None:
 
 
 def is_tag(annotation: Any) -> bool:
-    """Whether only one word is allowed: the field tells the models of a union apart."""
+    """Whether only one word is allowed: such a field distinguishes the models of a union."""
     return get_origin(annotation) is Literal and len(get_args(annotation)) == 1
 
 
@@ -45,7 +45,7 @@ def field_names(model: type[BaseModel], prefix: str = "") -> list[str]:
 def default_values(model: type[BaseModel], chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Every setting of a model with its default as plain values, nested models opened; ``???`` where there is none.
 
-    ``chosen`` are the values known so far: they say which model of a union is meant, and that an optional one is used.
+    ``chosen`` are the values known so far: they select the model of a union, and state that an optional one is used.
     """
     values: dict[str, Any] = {}
     for name, field in model.model_fields.items():

@@ -1,8 +1,8 @@
 """Settings of a command: composed by Hydra, validated by pydantic before any work, saved beside the outputs.
 
-The command's pydantic class says what settings mean, what is allowed and what their defaults are;
-``configs/<command>.yaml`` says which must be given and which groups of values there are. A mistake is answered with the
-key, the value seen, the reason, and the nearest key that exists.
+The command's pydantic class defines the meaning, the allowed values and the defaults of its settings;
+``configs/<command>.yaml`` lists the required settings and the groups of values. An error message names the key, the
+value seen, the reason, and the nearest key that exists.
 """
 
 import difflib
@@ -58,11 +58,11 @@ def compose_config(command: str, settings_class: type[BaseModel], overrides: lis
             config = _compose(command, {}, [])
             groups = config.hydra.runtime.choices
             choices = [text for text in readable if _key(text) in groups]
-            told = _plain_values(_compose(command, {}, choices) if choices else config)
-            defaults = default_values(settings_class, told)
+            given = _plain_values(_compose(command, {}, choices) if choices else config)
+            defaults = default_values(settings_class, given)
             known = [*_flat(defaults), *(str(group) for group in groups if not str(group).startswith("hydra/"))]
             plain_keys = [text for text in readable if _is_plain(text, groups)]
-            values = _plain_values(OmegaConf.merge(OmegaConf.create(defaults), told))
+            values = _plain_values(OmegaConf.merge(OmegaConf.create(defaults), given))
             others = [text for text in readable if text not in choices and text not in plain_keys]
             marked = [_into_free_mapping(text, settings_class, values) for text in others]
             config = _compose(command, defaults, [*choices, *marked])
@@ -108,7 +108,7 @@ def load_settings(command: str, settings_class: type[SettingsT], overrides: list
     Raises
     ------
     SettingsError
-        One line a mistake: key, value seen, reason, and the fix where it is known.
+        One line per error: key, value seen, reason, and the fix where it is known.
     """
     composed = compose_config(command, settings_class, overrides)
     if composed.missing:
@@ -137,11 +137,13 @@ def _check_targets(values: Mapping[str, Any]) -> None:
             key, known = error.args
             raise SettingsError(f"{key}: unknown setting{near_miss(key, known)}") from error
         except ImportError as error:
-            raise SettingsError(f"{name}._target_: {_one_line(error)}; name what can be imported") from error
+            raise SettingsError(
+                f"{name}._target_: {_one_line(error)}; give the dotted path of something that can be imported"
+            ) from error
 
 
 def validation_message(error: ValidationError, settings_class: type[BaseModel], *, prefix: str = "") -> str:
-    """What pydantic refused, one line a mistake, in words for the command line."""
+    """The errors that pydantic found, one line each, phrased for the command line."""
     known = field_names(settings_class, prefix)
     lines = []
     for item in error.errors():
@@ -160,14 +162,14 @@ def validation_message(error: ValidationError, settings_class: type[BaseModel], 
 
 
 def near_miss(key: str, known: list[str]) -> str:
-    """``"; did you mean 'x'?"`` where something known is close, else the list of what is known."""
+    """``"; did you mean 'x'?"`` where a known name is close, else the list of known names."""
     last = {name.rsplit(".", 1)[-1]: name for name in known}
     close = difflib.get_close_matches(key, known, n=1) or [
         last[name] for name in difflib.get_close_matches(key.rsplit(".", 1)[-1], list(last), n=1)
     ]
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; known are {', '.join(name for name in known if '.' not in name)}"
+    return f"; known: {', '.join(name for name in known if '.' not in name)}"
 
 
 def save_settings(settings: BaseModel, file: Path, *, command: str, version: str) -> Path:
@@ -179,7 +181,7 @@ def save_settings(settings: BaseModel, file: Path, *, command: str, version: str
 
 
 def settings_file(settings: BaseModel) -> Path | None:
-    """Where the settings of a run belong: in its output folder, or beside its output file or store."""
+    """Path for the settings of a run: in its output folder, or beside its output file; None without ``out``."""
     out = getattr(settings, "out", None)
     if not isinstance(out, str | Path) or not str(out):
         return None
@@ -196,7 +198,7 @@ def _readable(text: str) -> str:
 
     key, equals, value = text.partition("=")
     if not equals:
-        raise SettingsError(f"{text!r} is no setting; write key=value")
+        raise SettingsError(f"{text!r} is not a setting; write key=value")
     parser = OverridesParser.create()
     try:
         if not parser.parse_overrides([text])[0].is_sweep_override():
@@ -217,7 +219,7 @@ def _key(text: str) -> str:
 
 
 def _into_free_mapping(text: str, settings_class: type[BaseModel], values: Mapping[str, Any]) -> str:
-    """The override, marked as an addition where it goes into a mapping that takes names of one's own."""
+    """The override, marked as an addition where it goes into a mapping with free names."""
     free = text[0] not in "+~" and in_free_mapping(_key(text).split("."), settings_class, values)
     return f"++{text}" if free else text
 
@@ -228,7 +230,7 @@ def _is_plain(text: str, groups: DictConfig) -> bool:
 
 
 def _set_plain(config: DictConfig, text: str) -> None:
-    """Set a value that Hydra would take for the choice of a group."""
+    """Set a value that Hydra would read as the choice of a config group."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     override = OverridesParser.create().parse_override(text)

@@ -1,4 +1,7 @@
-"""The table of commands: what each does, where it lives, how it is called. Imports nothing of what it names."""
+"""The table of commands: summary, module, settings class and examples. The modules are imported on use only.
+
+Run in this order, the examples build on each other: ``simulate`` writes the scene that ``cube`` reads, and so on.
+"""
 
 import importlib
 from collections.abc import Callable
@@ -11,9 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Command:
-    """A row of the table: what it does, where it lives, how it is called.
+    """A row of the table: summary, module, name of the settings class, examples.
 
-    ``own_progress`` says that the command shows by itself how far it is; the others get a clock while they run.
+    ``own_progress``: the command shows its own progress; the others get a spinner while they run.
     """
 
     summary: str
@@ -27,7 +30,7 @@ class Command:
         return getattr(self._load(), self.settings)
 
     def run(self) -> Callable[[Any], Any]:
-        """The function that does the work."""
+        """The ``run`` function of the command; imports its module."""
         return self._load().run
 
     def _load(self) -> Any:
@@ -42,12 +45,12 @@ COMMANDS: dict[str, Command] = {
         ("out=outputs/scene seed=7", "out=outputs/scenes count=10 scene.height=128 scene.width=128"),
     ),
     "cube": Command(
-        "Make the merged cube (t, bands, y, x) out of raw Sentinel-2, Sentinel-1 and coarse NDVI files",
+        "Make the merged cube (t, bands, y, x) from raw Sentinel-2, Sentinel-1 and coarse NDVI files",
         "data_prep.commands.cube",
         "CubeSettings",
         (
             "input=outputs/scene out=outputs/cube.nc",
-            "source=files source.s2=[s2.nc] source.s1=[s1.nc] optical.mask=disk out=outputs/cube.zarr",
+            "source.s2=[outputs/scene/s2.nc] source.s1=[outputs/scene/s1.nc] optical.mask=disk out=outputs/cube.zarr",
         ),
     ),
     "patches": Command(
@@ -58,10 +61,10 @@ COMMANDS: dict[str, Command] = {
         own_progress=True,
     ),
     "inspect": Command(
-        "Validate a patch store or a cube, and print what a person wants to know about it",
+        "Validate a patch store or a cube, and print its contents and statistics",
         "data_prep.commands.inspect",
         "InspectSettings",
-        ("store=outputs/patches.zarr",),
+        ("store=outputs/patches.zarr", "store=outputs/cube.nc"),
     ),
     "train": Command(
         "Train the generator; records the run with MLflow",
@@ -69,13 +72,13 @@ COMMANDS: dict[str, Command] = {
         "TrainSettings",
         (
             "experiment=shipped_cpu out=outputs/training",
-            "store=outputs/patches.zarr out=outputs/training",
+            "store=outputs/patches.zarr out=outputs/training_store",
             "debug=tiny out=outputs/tiny",
         ),
         own_progress=True,
     ),
     "evaluate": Command(
-        "Score a model beside linear interpolation and Whittaker, on simulated truth or on withheld real observations",
+        "Score a model against linear interpolation and Whittaker, on simulated truth or on withheld real observations",
         "fusion.commands.evaluate",
         "EvaluateSettings",
         (
@@ -86,13 +89,13 @@ COMMANDS: dict[str, Command] = {
         own_progress=True,
     ),
     "export": Command(
-        "Checkpoint -> one ONNX file with manifest; parity with torch is asserted",
+        "Checkpoint -> one ONNX file with manifest; parity with torch is checked",
         "fusion.commands.export",
         "ExportSettings",
         ("checkpoint=outputs/training/generator.pt out=outputs/model",),
     ),
     "package": Command(
-        "Write what an openEO back-end needs: the UDF files, the model archive and the dependency archive",
+        "Write the files for an openEO back-end: the UDFs, the model archive and the dependency archive",
         "udf.commands.package",
         "PackageSettings",
         ("out=outputs/package", "model=ndvi-fusion@newest dependencies=false out=outputs/package"),
@@ -102,8 +105,8 @@ COMMANDS: dict[str, Command] = {
         "fusion.commands.predict",
         "PredictSettings",
         (
-            "cube=outputs/cube.nc out=outputs/ndvi.nc start=2019-03-01 end=2019-10-31",
-            "cube=path/to/folder out=outputs/ndvi.tif step_days=10 model=ndvi-fusion@newest",
+            "cube=outputs/cube.nc out=outputs/ndvi.nc start=2022-10-01 end=2023-11-15",
+            "cube=outputs/scene out=outputs/ndvi.tif step_days=10 model=ndvi-fusion@newest",
         ),
         own_progress=True,
     ),
@@ -111,7 +114,7 @@ COMMANDS: dict[str, Command] = {
         "Rescale a model's uncertainty with withheld observations of your own area",
         "fusion.commands.adapt",
         "AdaptSettings",
-        ("cube=outputs/cube.zarr out=outputs/adapted",),
+        ("cube=outputs/cube.nc out=outputs/adapted",),
     ),
     "phenology": Command(
         "NDVI series -> smoothed series and season dates",
@@ -119,17 +122,20 @@ COMMANDS: dict[str, Command] = {
         "PhenologySettings",
         (
             "cube=outputs/ndvi.nc out=outputs/seasons",
-            "cube=outputs/cube.nc out=outputs/seasons method=first_derivative smoother=whittaker year=2019",
+            "cube=outputs/cube.nc out=outputs/seasons_s2 method=first_derivative smoother=whittaker year=2023",
         ),
     ),
     "workflow": Command(
         "Build the openEO process graph; run it on this machine, or write it for a back-end",
         "udf.commands.workflow",
         "WorkflowSettings",
-        ("target=local source=outputs/scene out=outputs/workflow", "target=cdse out=outputs/workflow"),
+        (
+            "target=local source=outputs/scene start=2023-03-01 end=2023-10-31 out=outputs/workflow",
+            "target=cdse out=outputs/workflow_cdse",
+        ),
     ),
     "demo": Command(
-        "From nothing to season maps out of clouds, with a report; or the same on a real cube",
+        "The whole chain from simulated images to season maps, with a report; or fusion and season maps of a real cube",
         "fusion.commands.demo",
         "DemoSettings",
         ("", "cube=path/to/folder out=outputs/demo_real", "model=run:1a2b out=outputs/demo_run"),

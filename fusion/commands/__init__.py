@@ -1,1 +1,1 @@
-"""One module a command: its settings and its `run`; `fusion.cli` imports them when they are requested."""
+"""One module per command, with its settings class and its `run`; `fusion.cli` imports a module when it is used."""

@@ -1,7 +1,7 @@
-"""``ndvi-fusion adapt``: rescale a model's uncertainty with the observations of a user's own area.
+"""``ndvi-fusion adapt``: rescale a model's uncertainty with the observations of an area.
 
-Observations are withheld, predicted, and compared: one factor on sigma makes the 90 % interval cover 90 % of them. The
-NDVI itself is unchanged. To move the NDVI too, fine-tune with ``ndvi-fusion train experiment=fine_tune``.
+Observations are withheld and predicted; one factor on sigma makes the 90 % interval cover 90 % of them. The NDVI itself
+is unchanged. To change the NDVI too, fine-tune with ``ndvi-fusion train experiment=fine_tune``.
 """
 
 import os
@@ -22,7 +22,7 @@ from fusion.inference.session import ModelSession, load_session
 from fusion.place import latitude_of
 from fusion.training.model_folder import whole_model_folder
 
-ENOUGH_OBS = 500  # pixel-observations below which a factor would be chance
+ENOUGH_OBS = 500  # pixel-observations; with fewer the factor is too uncertain
 
 
 class AdaptSettings(BaseModel):
@@ -32,10 +32,14 @@ class AdaptSettings(BaseModel):
     cube: Path = Field(description="merged cube (.nc or .zarr) of the area, or a folder of raw files")
     out: Path = Field(description="model folder to write; use it as model=FOLDER")
     model: str | None = Field(None, description="model to adapt; the shipped one when empty")
-    s1_units: Literal["dB", "linear"] | None = Field(None, description="radar units, where the cube does not say them")
+    s1_units: Literal["dB", "linear"] | None = Field(
+        None, description="radar units, where the cube does not state them"
+    )
     withheld_days: tuple[int, ...] = Field((5, 20, 40), description="lengths of the windows withheld in turn, days")
-    folds: int = Field(4, ge=1, description="withheld dates a window length, spread over the cube's observations")
-    side_px: int = Field(96, ge=1, description="at most this many pixels a side are used, from the middle")
+    folds: int = Field(4, ge=1, description="withheld dates per window length, spread over the cube's observations")
+    side_px: int = Field(
+        96, ge=1, description="at most this many pixels per side are used, from the middle of the cube"
+    )
 
 
 def run(settings: AdaptSettings) -> str:
@@ -66,8 +70,20 @@ def sigma_factor(
     side_px: int = 96,
     s1_units: str | None = None,
 ) -> tuple[float, int]:
-    """Factor on ``NDVI_SIGMA`` (of an observation) so that 90 % intervals cover 90 % of withheld observations; and
-    their number.
+    """Factor on ``NDVI_SIGMA`` by which 90 % intervals cover 90 % of withheld observations, and their number.
+
+    Parameters
+    ----------
+    cube : xarray.DataArray
+        Merged cube, dims (t, bands, y, x); its middle ``side_px`` x ``side_px`` pixels are used.
+    session : ModelSession
+        The model to rescale; its sigma is that of one observation.
+    withheld_days : tuple of int
+        Lengths of the windows withheld around a date, in turn, days.
+    folds : int
+        Withheld dates per window length.
+    s1_units : {"dB", "linear"}, optional
+        Radar units, where the cube does not state them.
 
     Raises
     ------

@@ -7,7 +7,7 @@ __all__ = ["DemoSettings", "run"]
 
 
 def run(settings: DemoSettings) -> str:
-    """Do every step that is not done yet; returns where the report lies."""
+    """Run every step that is not done yet; returns a line with the path of the report."""
     from fusion.demo.real import run_real
     from fusion.demo.simulated import run_simulated
 

@@ -1,4 +1,4 @@
-"""The command ``ndvi-fusion evaluate``: any model beside the baselines, on simulated truth or on a real cube."""
+"""The command ``ndvi-fusion evaluate``: any model against the baselines, on simulated truth or on a real cube."""
 
 import logging
 import os
@@ -37,9 +37,9 @@ class EvaluateSettings(BaseModel):
 
     out: Path = Field(description="folder for scores.json, tables, rows and figures")
     model: str = Field(SHIPPED, description="shipped, none, a model file or folder, run:ID, or a registered name")
-    others: dict[str, str] = Field({}, description="further nets to score beside it, name -> reference")
+    others: dict[str, str] = Field({}, description="further models to score, name -> reference")
     ablations: tuple[Literal["s1", "coarse", "s2_only"], ...] = Field(
-        ("s1", "coarse", "s2_only"), description="what the model loses"
+        ("s1", "coarse", "s2_only"), description="inputs removed from the model, one ablation each"
     )
     baselines: tuple[str, ...] = Field(
         ("linear", "whittaker", "savitzky_golay", "efast_like"), description="methods to compare with"
@@ -50,13 +50,13 @@ class EvaluateSettings(BaseModel):
     reader: dict[str, Any] = Field({}, description="how a cube is opened, a Hydra _target_ called with the path")
     leave_gap_out: LeaveGapOut = Field(LeaveGapOut(), description="protocol on real observations")
 
-    store: Path | None = Field(None, description="patch store with truth, instead of scenes made here")
+    store: Path | None = Field(None, description="patch store with truth, instead of scenes simulated for this run")
     split: str = Field("test", description="split of the store that is scored")
     open_store: dict[str, Any] = Field(
         {"_target_": "fusion.data.store.PatchStore.open"},
         description="how a store is opened, a Hydra _target_ called with the path",
     )
-    truth: dict[str, Any] = Field({}, description="where scenes with truth come from, a Hydra _target_")
+    truth: dict[str, Any] = Field({}, description="source of scenes with truth, a Hydra _target_")
     scenes: int = Field(24, ge=1, description="scenes scored, at most")
     holdout: Holdout = Field(Holdout(), description="withheld windows against the truth")
     near_real_time: NearRealTime = Field(NearRealTime(), description="error by lag")
@@ -73,7 +73,7 @@ class EvaluateSettings(BaseModel):
         if self.cube is not None and self.store is not None:
             raise ValueError("give either cube=PATH (real observations) or store=PATH (simulated truth), not both")
         if self.model == NO_MODEL and (self.others or not self.baselines):
-            raise ValueError("model=none leaves nothing to compare; give a model, or baselines only")
+            raise ValueError("model=none leaves nothing to compare; give a model, or baselines without others")
         known = [baseline.name for baseline in make_baselines(list(self.baselines), list(self.whittaker_lambdas))]
         taken = {MODEL, *known} & set(self.others)
         if taken:
@@ -84,7 +84,7 @@ class EvaluateSettings(BaseModel):
 def run(settings: EvaluateSettings) -> Any:
     """Score, write every output into ``settings.out``, record the run; returns the tables to show."""
     cube_paths(settings)  # before a model is loaded
-    evaluation = evaluate(settings, make_nets(settings))
+    evaluation = evaluate(settings, load_models(settings))
     keep(evaluation, settings)
     return show(evaluation)
 
@@ -96,29 +96,32 @@ def keep(evaluation: Evaluation, settings: EvaluateSettings) -> None:
     log.info("%d files in %s", len(files), settings.out)
 
 
-def make_nets(settings: EvaluateSettings) -> list[Predictor]:
-    """The model, its ablations, then the further nets."""
-    nets: list[Predictor] = []
+def load_models(settings: EvaluateSettings) -> list[Predictor]:
+    """The model, its ablations, then the further models."""
+    models: list[Predictor] = []
     threads = settings.threads or os.cpu_count() or 1
     if settings.model != NO_MODEL:
         model = ModelPredictor.load(None if settings.model == SHIPPED else settings.model, threads=threads)
-        nets += [model, *ablations(model, settings.ablations)]
+        models += [model, *ablations(model, settings.ablations)]
     others = settings.others.items()
-    return nets + [ModelPredictor.load(reference, name=name, threads=threads) for name, reference in others]
+    return models + [ModelPredictor.load(reference, name=name, threads=threads) for name, reference in others]
 
 
 def evaluate(
-    settings: EvaluateSettings, nets: Sequence[Predictor], *, watch: Callable[[Scored], None] = lambda _: None
+    settings: EvaluateSettings, models: Sequence[Predictor], *, watch: Callable[[Scored], None] = lambda _: None
 ) -> Evaluation:
-    """Score the nets and the baselines on real cubes, or on scenes with truth; ``watch`` sees every hold-out there."""
-    predictors = [*nets, *make_baselines(list(settings.baselines), list(settings.whittaker_lambdas))]
+    """Score the models and the baselines on real cubes, or on scenes with truth.
+
+    ``watch`` is called with the result of every predictor on every scene with truth.
+    """
+    predictors = [*models, *make_baselines(list(settings.baselines), list(settings.whittaker_lambdas))]
     if settings.cube is not None:
         return evaluate_cubes(settings, predictors)
     return evaluate_truth(settings, predictors, watch)
 
 
 def facts(predictors: Sequence[Predictor]) -> dict[str, Any]:
-    """What a reader of ``scores.json`` has to know beside the tables."""
+    """Hashes of the models, and unit and source of every metric, for ``scores.json``."""
     return {
         "models_sha256": {p.name: p.session.manifest.sha256 for p in predictors if isinstance(p, ModelPredictor)},
         "metrics": {metric.name: {"unit": metric.unit, "source": metric.source} for metric in METRICS},
@@ -126,7 +129,7 @@ def facts(predictors: Sequence[Predictor]) -> dict[str, Any]:
 
 
 def evaluate_cubes(settings: EvaluateSettings, predictors: Sequence[Predictor]) -> Evaluation:
-    """Leave-gap-out on every cube named."""
+    """Leave-gap-out on every cube of the settings."""
     count = len(cube_paths(settings))
     log.info("%d real cube(s)", count)
     with progress(count) as step:
@@ -178,7 +181,7 @@ def open_cubes(settings: EvaluateSettings) -> Iterator[tuple[str, xr.DataArray]]
 
 
 def open_scenes(settings: EvaluateSettings) -> Iterator[TruthScene]:
-    """Scenes with truth: of the store's split, or made by the configured source."""
+    """Scenes with truth: from the split of the store, or from the configured source."""
     from hydra.utils import instantiate
 
     source: Iterable[Any]
@@ -192,7 +195,7 @@ def open_scenes(settings: EvaluateSettings) -> Iterator[TruthScene]:
 
 @contextmanager
 def progress(total: int) -> Iterator[Any]:
-    """A progress bar on the shared console; yields a function that takes what is being done now."""
+    """A progress bar on the shared console; yields a function that advances it by one and shows the given text."""
     from rich import get_console
     from rich.progress import Progress
 

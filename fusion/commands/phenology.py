@@ -32,10 +32,10 @@ class PhenologySettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     cube: Path = Field(description="NDVI series (.nc or .zarr), fused (NDVI, NDVI_SIGMA) or a merged cube (S2NDVI)")
-    out: Path = Field(description="folder for seasons.nc, one GeoTIFF a year and season, and maps")
+    out: Path = Field(description="folder for seasons.nc, one GeoTIFF per year and season, and maps")
     method: Method = Field(
         SeasonSettings.method,  # type: ignore[arg-type]
-        description="how start and end are read from the curve",
+        description="method that derives start and end of season from the curve",
     )
     start: float = Field(
         SeasonSettings.start, description="threshold of the start: share of the amplitude, or NDVI for absolute"
@@ -43,18 +43,20 @@ class PhenologySettings(BaseModel):
     end: float = Field(SeasonSettings.end, description="threshold of the end")
     curve: Curve = Field(
         SeasonSettings.curve,  # type: ignore[arg-type]
-        description="what is fitted to the observations",
+        description="curve fitted to the observations",
     )
-    year: int | list[int] | None = Field(None, description="year(s) of the season's maximum; by the dates when empty")
+    year: int | list[int] | None = Field(
+        None, description="year(s) of the season's maximum; derived from the dates when empty"
+    )
     max_seasons: int = Field(
         SeasonSettings.max_seasons, ge=1, le=10, description="seasons kept per year, the largest ones"
     )
     min_amplitude: float = Field(
-        SeasonSettings.min_amplitude, gt=0, lt=1, description="NDVI; a smaller swing is no season"
+        SeasonSettings.min_amplitude, gt=0, lt=1, description="NDVI; a smaller amplitude is not a season"
     )
     yydoy: bool = Field(False, description="add the dates as YYDOY, as HR-VPP writes them")
     sigma: float | None = Field(
-        None, gt=0, description="NDVI error where the cube has no NDVI_SIGMA; by residuals when empty"
+        None, gt=0, description="NDVI error where the cube has no NDVI_SIGMA; estimated from residuals when empty"
     )
     smoother: Curve | None = Field(None, description="also write the smoothed series by this smoother")
     smooth_step_days: int = Field(STEP_DAYS, ge=1, le=366, description="days between the dates of the smoothed series")
@@ -67,7 +69,7 @@ class PhenologySettings(BaseModel):
         return self
 
     def season_settings(self) -> SeasonSettings:
-        """The same, checked by the library."""
+        """The settings of the season extraction, validated."""
         return SeasonSettings(
             method=self.method, start=self.start, end=self.end, curve=self.curve, max_seasons=self.max_seasons,
             min_amplitude=self.min_amplitude,
@@ -102,7 +104,7 @@ def run(settings: PhenologySettings) -> str:
 
 
 def season_summary(data: xr.Dataset) -> str:
-    """What was found, in a line."""
+    """Share of pixels with a season and median dates, one line for the terminal."""
     if "SOSD" not in data:
         return f"{len(data.data_vars)} metrics"
     first = data.SOSD.isel(season=0)
@@ -128,7 +130,7 @@ def write_seasons(data: xr.Dataset, file: Path) -> Path:
 
 
 def write_season_geotiffs(data: xr.Dataset, folder: Path) -> list[Path]:
-    """One float32 GeoTIFF a year and season, ``seasons_2019_s1.tif``; band descriptions are the parameters' names."""
+    """One float32 GeoTIFF per year and season, ``seasons_2019_s1.tif``; band descriptions are the parameters' names."""
     if data.rio.crs is None:
         log.warning("the cube has no CRS, so no GeoTIFF is written; call cube.rio.write_crs(...)")
         return []

@@ -20,19 +20,21 @@ class PredictSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     cube: Path = Field(description="merged cube (.nc or .zarr), or a folder of raw S2, S1 and coarse files")
-    out: Path = Field(description="file to write: .nc, .zarr or .tif (one band a date, sigma in a second file)")
-    start: date | None = Field(None, description="first date of the answer; the cube's first date when empty")
-    end: date | None = Field(None, description="last date of the answer; the cube's last date when empty")
-    step_days: int = Field(STEP_DAYS, ge=1, le=366, description="days between the dates of the answer")
+    out: Path = Field(description="file to write: .nc, .zarr or .tif (one band per date, sigma in a second file)")
+    start: date | None = Field(None, description="first date of the output; the cube's first date when empty")
+    end: date | None = Field(None, description="last date of the output; the cube's last date when empty")
+    step_days: int = Field(STEP_DAYS, ge=1, le=366, description="days between the dates of the output")
     model: str | None = Field(None, description="model folder, archive, run:ID or registered name; shipped when empty")
-    s1_units: Literal["dB", "linear"] | None = Field(None, description="radar units, where the cube does not say them")
+    s1_units: Literal["dB", "linear"] | None = Field(
+        None, description="radar units, where the cube does not state them"
+    )
     latitude: float | None = Field(
-        None, ge=-90, le=90, description="degrees north, where neither the cube nor its CRS says it; tells the season"
+        None, ge=-90, le=90, description="degrees north, where neither the cube nor its CRS gives it; sets the season"
     )
     sigma: Literal["observation", "ndvi"] = Field(
-        "observation", description="NDVI_SIGMA of a single observation, or of clean NDVI"
+        "observation", description="NDVI_SIGMA: standard deviation of one observation, or of the NDVI itself"
     )
-    tile: int | None = Field(None, ge=8, description="tile side in pixels; by memory when empty")
+    tile: int | None = Field(None, ge=8, description="tile side in pixels; chosen by available memory when empty")
     threads: int | None = Field(None, ge=1, description="CPU threads; all cores when empty")
 
     @field_validator("out")
@@ -82,7 +84,7 @@ def run(settings: PredictSettings) -> str:
 
 
 def summary(fused: xr.DataArray) -> str:
-    """What was made, in a line."""
+    """Dates, size, filled share and mean NDVI of a fused cube, one line for the terminal."""
     ndvi = fused.sel(bands="NDVI")
     share = float(np.isfinite(ndvi.values).mean())
     dates = fused.t.values.astype("datetime64[D]")

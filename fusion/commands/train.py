@@ -1,4 +1,4 @@
-"""``ndvi-fusion train``: learn, calibrate, export, record."""
+"""``ndvi-fusion train``: train, calibrate, export and record a generator."""
 
 import logging
 import os
@@ -39,7 +39,7 @@ def run(settings: TrainSettings) -> Path:
     """Train; returns the folder with ``model.onnx`` and its manifest.
 
     The output folder gets ``last.ckpt`` (to resume), ``generator.pt`` (tensors and plain settings), ``curve.csv``,
-    ``model/`` and ``figures/``. Interrupted, the same command goes on where it stopped.
+    ``model/`` and ``figures/``. After an interruption the same command resumes from the last checkpoint.
     """
     settings.out.mkdir(parents=True, exist_ok=True)
     torch.set_flush_denormal(True)
@@ -49,7 +49,7 @@ def run(settings: TrainSettings) -> Path:
     resumed = last if settings.resume and last.is_file() else None
     module = FusionModule(settings)
     if resumed is not None:
-        _take_up(module, resumed)
+        _load_checkpoint(module, resumed)
     if settings.start_from is not None and resumed is None:
         module.generator.load_state_dict(mean_weights(settings.start_from, settings.generator))
         module.averaged_generator().load_state_dict(module.generator.state_dict())
@@ -73,7 +73,7 @@ def run(settings: TrainSettings) -> Path:
             raise KeyboardInterrupt
         trainer.save_checkpoint(last)  # the last step, too, when the run ends between two checkpoints
     if not trainer.is_global_zero:
-        return settings.out / "model"  # the first of several devices does the rest
+        return settings.out / "model"  # only the first of several devices calibrates and exports
     trained = _finish(module, settings, trainer.world_size)
     folder = export_generator(trained, settings.out / "model")
     scenes = islice(scene_source(settings, "validation")(settings.seed), EXAMPLE_SCENES)
@@ -85,30 +85,30 @@ def run(settings: TrainSettings) -> Path:
 
 
 def mean_weights(files: Path | tuple[Path, ...], shape: GeneratorSettings) -> dict[str, torch.Tensor]:
-    """Weights of one checkpoint, or the mean of several that went on from the same one.
+    """Weights of one checkpoint, or the mean of several that were fine-tuned from the same one.
 
-    Such a mean often does better than each, and more so on data unlike the training's (Wortsman et al. 2022,
-    arXiv:2203.05482).
+    Such a mean often has a lower error than each, in particular on data that differ from the training data (Wortsman et
+    al. 2022, arXiv:2203.05482).
 
     Raises
     ------
     WeightsError
-        A checkpoint has another shape than the run, or cannot be used (see :func:`load_weights`).
+        A checkpoint has another architecture than the run, or cannot be used (see :func:`load_weights`).
     """
     states = []
     for file in (files,) if isinstance(files, Path) else files:
         start = load_weights(file)
         if start.settings != shape:
             raise WeightsError(
-                f"{file} has the shape {start.settings}, the run {shape}; a start needs the same shape: set "
+                f"{file} has the architecture {start.settings}, the run {shape}; both must agree: set "
                 "generator.width, generator.dilations and generator.spatial_every to the checkpoint's"
             )
         states.append(start.generator.state_dict())
     return {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
 
 
-def _take_up(module: FusionModule, checkpoint: Path) -> None:
-    """Weights and counters of a checkpoint; a run that is over by them is not trained again, only finished again."""
+def _load_checkpoint(module: FusionModule, checkpoint: Path) -> None:
+    """Load weights and counters of a checkpoint; a finished run is then not trained further, only exported again."""
     try:
         content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
         module.load_state_dict(content["state_dict"])
@@ -116,8 +116,8 @@ def _take_up(module: FusionModule, checkpoint: Path) -> None:
     except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).strip().splitlines()[0]
         raise WeightsError(
-            f"{checkpoint} cannot be resumed with these settings ({reason}); name another out=FOLDER, or start anew "
-            "with resume=false"
+            f"{checkpoint} cannot be resumed with these settings ({reason}); give another out=FOLDER, or start a new "
+            "training run with resume=false"
         ) from error
 
 
@@ -139,7 +139,7 @@ def _trainer(settings: TrainSettings, logger: MLFlowLogger | None) -> pl.Trainer
         accelerator=settings.accelerator,
         devices=settings.devices,
         strategy="ddp_find_unused_parameters_true" if _several_devices(settings) else "auto",
-        use_distributed_sampler=False,  # every rank draws its own crops, and validates on the same few
+        use_distributed_sampler=False,  # every rank draws its own crops, and validates on the same ones
         precision=settings.precision,
         max_steps=-1,  # the module stops itself: Lightning's counter counts both optimisers
         max_epochs=-1,
@@ -162,7 +162,7 @@ def _several_devices(settings: TrainSettings) -> bool:
 
 
 def _finish(module: FusionModule, settings: TrainSettings, devices: int) -> TrainedGenerator:
-    """Averaged weights, calibrated on scenes of their own split, written as plain tensors."""
+    """Calibrate the averaged weights on scenes of the calibration split and write them as plain tensors."""
     generator = module.averaged_generator().to("cpu").eval()
     scenes = scene_source(settings, "calibration")(settings.seed)
     visits = settings.calibration_batches

@@ -1,7 +1,7 @@
-"""Merged and fused cubes on disk: NetCDF or Zarr with CF attributes and a CRS, one variable a band.
+"""Merged and fused cubes on disk: NetCDF or Zarr with CF attributes and a CRS, one variable per band.
 
-One variable a band, dims (t, y, x), is what QGIS, GDAL and the openEO back-ends read; in memory a cube is one array
-with dims (t, bands, y, x). Files are written under a temporary name and renamed, so a final name means a whole file.
+QGIS, GDAL and the openEO back-ends read one variable per band, dims (t, y, x); in memory a cube is one array with dims
+(t, bands, y, x). Files are written under a temporary name and renamed, so a file with its final name is complete.
 """
 
 import contextlib
@@ -77,7 +77,7 @@ def open_dataset(path: str | Path, chunks: dict[str, int] | None = None) -> xr.D
     """
     path = Path(path)
     if not path.exists():
-        raise CubeFileError(f"{path} does not exist; name a NetCDF or Zarr file")
+        raise CubeFileError(f"{path} does not exist; give a NetCDF or Zarr file")
     if path.is_dir() and not is_zarr(path):
         raise CubeFileError(f"{path} is a folder without Zarr metadata; expected a NetCDF or Zarr file")
     try:
@@ -88,7 +88,7 @@ def open_dataset(path: str | Path, chunks: dict[str, int] | None = None) -> xr.D
     except Exception as error:
         raise CubeFileError(
             f"{path} cannot be read as NetCDF or Zarr ({type(error).__name__}: {error}); "
-            "it may be incomplete, fetch it again"
+            "it may be incomplete, download it again"
         ) from error
 
 
@@ -98,9 +98,9 @@ def read_cube(path: str | Path, *, lazy: bool = False) -> xr.DataArray:
     Parameters
     ----------
     path : path
-        NetCDF or Zarr with one variable a band (as :func:`write_cube` writes), or one 4-D variable with band labels.
+        NetCDF or Zarr with one variable per band (as :func:`write_cube` writes), or one 4-D variable with band labels.
     lazy : bool
-        Keep the data in the file, as Dask chunks, until they are asked for.
+        Return a Dask-backed cube, whose data are read on demand.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def read_cube(path: str | Path, *, lazy: bool = False) -> xr.DataArray:
         return cube if lazy else cube.load()
     except (OSError, RuntimeError) as error:
         raise CubeFileError(
-            f"{path} breaks off while it is read ({error}); it may be incomplete, fetch it again"
+            f"{path} cannot be read to its end ({error}); it may be incomplete, download it again"
         ) from error
     finally:
         if not lazy:
@@ -122,10 +122,10 @@ def read_cube(path: str | Path, *, lazy: bool = False) -> xr.DataArray:
 
 @contextlib.contextmanager
 def opened_cube(path: str | Path) -> Iterator[xr.DataArray]:
-    """The cube of a file, lazily, while the block runs; then the file and the buffers behind it are let go at once.
+    """The cube of a file, lazily, inside the block; at its end the file is closed and its buffers are freed.
 
-    Reading many parts of large files needs this: a file that is only forgotten keeps its buffers (HDF5 holds up to
-    16 MiB a band) until Python happens to collect it.
+    Needed for reading many parts of large files: a file that is not closed keeps its buffers (up to 16 MiB per band in
+    HDF5) until Python collects it.
     """
     dataset = open_dataset(path, chunks={})
     try:
@@ -164,9 +164,9 @@ def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
 
 
 def write_cube(cube: xr.DataArray, path: str | Path, *, title: str = "NDVI cube", overwrite: bool = True) -> Path:
-    """Write a cube (t, bands, y, x) as NetCDF (``.nc``) or Zarr (``.zarr``), whole or not at all.
+    """Write a cube (t, bands, y, x) as NetCDF (``.nc``) or Zarr (``.zarr``); on an error no partial file is left.
 
-    Dask-backed cubes are streamed. Values are float32 as they are, NaN = no data; scale is 1 and offset 0, and said so.
+    Dask-backed cubes are streamed. Values are unpacked float32, NaN = no data.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def write_cube(cube: xr.DataArray, path: str | Path, *, title: str = "NDVI cube"
     if path.suffix not in (".nc", ".zarr"):
         raise CubeFileError(f"{path} ends in {path.suffix!r}; expected .nc (NetCDF) or .zarr (Zarr)")
     if path.exists() and not overwrite:
-        raise CubeFileError(f"{path} exists; name another file or allow overwriting")
+        raise CubeFileError(f"{path} exists; give another file or set overwrite=True")
     dataset = to_dataset(cube, title)
     try:
         with whole_file(path) as partial:
@@ -194,7 +194,7 @@ def write_cube(cube: xr.DataArray, path: str | Path, *, title: str = "NDVI cube"
 
 
 def to_dataset(cube: xr.DataArray, title: str = "NDVI cube") -> xr.Dataset:
-    """The cube as a CF data set: one variable a band, units, grid mapping, axes described."""
+    """The cube as a CF data set: one variable per band, with units, grid mapping and described axes."""
     import rioxarray  # noqa: F401  (the .rio accessor)
 
     crs = cube.rio.crs
@@ -227,7 +227,7 @@ def to_dataset(cube: xr.DataArray, title: str = "NDVI cube") -> xr.Dataset:
 
 
 def _plain(value: object) -> str | int | float | list | tuple | None:
-    """An attribute as both formats hold it, numpy's numbers as Python's; None for what neither can hold."""
+    """An attribute in a type that both formats store, NumPy numbers as Python's; None for other types."""
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "iufU":
         value = value.item() if value.size == 1 else value.tolist()
     return value if isinstance(value, str | int | float | list | tuple) else None

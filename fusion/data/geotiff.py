@@ -1,4 +1,4 @@
-"""A fused series as GeoTIFF: one band a date, named by it, packed to int16 with scale and offset."""
+"""A fused series as GeoTIFF: one band per date, with the date as description, packed to int16 with scale and offset."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def write_series_geotiff(fused: xr.DataArray, path: Path) -> list[Path]:
     """Write ``NDVI`` to ``path`` and ``NDVI_SIGMA`` beside it as ``<stem>_sigma.tif``.
 
     Values are int16 digital numbers, NDVI = DN * 1e-4 (stored as the band's scale and offset), nodata -32768; each
-    band's description is its date. Written under a temporary name and renamed.
+    band's description is its date. Files are written under a temporary name and renamed.
 
     Raises
     ------
@@ -24,7 +24,9 @@ def write_series_geotiff(fused: xr.DataArray, path: Path) -> list[Path]:
 
     path = Path(path)
     if fused.rio.crs is None:
-        raise ContractError(f"the cube has no CRS, so {path.name} could not be placed; call cube.rio.write_crs(...)")
+        raise ContractError(
+            f"the cube has no CRS, so {path.name} cannot be georeferenced; call cube.rio.write_crs(...)"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     files = []
     for band, file in ((NDVI, path), (NDVI_SIGMA, path.with_name(f"{path.stem}_sigma{path.suffix}"))):

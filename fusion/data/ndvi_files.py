@@ -1,4 +1,4 @@
-"""NDVI that others computed, as S2-only cubes: an NDVI variable in a NetCDF file, or a table of dates and values."""
+"""NDVI from other sources, as S2-only cubes: an NDVI variable in a NetCDF file, or a table of dates and values."""
 
 from pathlib import Path
 
@@ -23,13 +23,13 @@ def open_ndvi(path: str | Path, *, variable: str = "NDVI", latitude: float | Non
     variable : str
         Name of the NDVI variable of a NetCDF file.
     latitude : float, optional
-        Degrees north, for tables and for files without a CRS; it tells the network the season.
+        Degrees north, for tables and for files without a CRS; the network derives the season from it.
 
     Returns
     -------
     xarray.DataArray
-        Dims (t, bands, y, x), float32. Infinite values and values outside the contract's NDVI range are no observations
-        (NaN); observations of one day are averaged.
+        Dims (t, bands, y, x), float32. Infinite values and values outside the contract's NDVI range become NaN;
+        observations of one day are averaged.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def open_ndvi(path: str | Path, *, variable: str = "NDVI", latitude: float | Non
 
 
 def _table(path: Path) -> xr.DataArray:
-    """One pixel out of a table of dates and values."""
+    """A single-pixel series (t, y, x) from a table of dates and values."""
     table = pd.read_csv(path)
     if not set(TABLE_COLUMNS) <= set(table.columns):
         raise ContractError(f"{path} has columns {list(table.columns)}; expected {TABLE_COLUMNS}")

@@ -11,7 +11,7 @@ import numpy as np
 from fusion.contract import PACK_NODATA, PACK_SCALE
 from fusion.features.observations import Observations
 
-RADAR_PACK_SCALE = 0.002  # dB a digital number: +-65 dB in int16, far finer than the noise of any radar acquisition
+RADAR_PACK_SCALE = 0.002  # dB per digital number: +-65 dB in int16, far finer than the noise of any radar acquisition
 SPLITS = ("train", "calibration", "test")
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,180}")
 # name of a layer -> scale of its digital numbers (0: whole numbers, kept as they are)
@@ -28,7 +28,7 @@ _LAYERS = {
 
 
 class StoreError(ValueError):
-    """The store or one of its patches cannot be used; the message names it, what was seen, and the fix."""
+    """The store or one of its patches cannot be used; the message names it, the value seen, and the fix."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _layers(patch: Patch) -> dict[str, np.ndarray]:
 
 
 def pack(patch: Patch) -> tuple[np.ndarray, dict[str, Any]]:
-    """Frames int16 (n, H, W) and JSON attributes that say what they are; the attributes carry the content hash."""
+    """Frames int16 (n, H, W) and JSON attributes that describe them and hold the content hash."""
     layers = _layers(patch)
     frames = np.concatenate([_encode(values, name, patch.key) for name, values in layers.items()])
     observations = patch.observations
@@ -108,7 +108,7 @@ def _encode(values: np.ndarray, name: str, key: str) -> np.ndarray:
         return values.astype(np.int16)
     scaled = np.rint(values / np.float32(scale))
     finite = np.isfinite(scaled)
-    if name in ("vv_db", "vh_db"):  # below -65 dB there is only numerical noise of a power near zero
+    if name in ("vv_db", "vh_db"):  # below -65 dB is only numerical noise of a power near zero
         scaled = np.clip(scaled, -32767, 32767)
     if finite.any() and np.abs(scaled[finite]).max() > 32767:
         seen, limit = np.nanmax(np.abs(values)), 32767 * scale
@@ -126,7 +126,7 @@ def _decode(numbers: np.ndarray, name: str) -> np.ndarray:
 
 
 def unpack(frames: np.ndarray, attributes: dict[str, Any]) -> Patch:
-    """The inverse of :func:`pack`, within the packing step."""
+    """The inverse of :func:`pack`, up to the packing precision."""
     found: dict[str, np.ndarray] = {}
     start = 0
     for name, count in attributes["layers"]:
@@ -152,6 +152,6 @@ def unpack(frames: np.ndarray, attributes: dict[str, Any]) -> Patch:
 def content_hash(frames: np.ndarray, attributes: dict[str, Any]) -> str:
     """SHA-256 of the frames and of every attribute but the hash itself."""
     digest = hashlib.sha256(np.ascontiguousarray(frames).tobytes())
-    told = {name: value for name, value in attributes.items() if name != "sha256"}
-    digest.update(json.dumps(told, sort_keys=True).encode())
+    hashed = {name: value for name, value in attributes.items() if name != "sha256"}
+    digest.update(json.dumps(hashed, sort_keys=True).encode())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Which code made some data."""
+"""Provenance of simulated data: a hash of the code that made them."""
 
 import hashlib
 import importlib.util
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def code_hash(module: str) -> str | None:
-    """SHA-256 over the Python files beside a module, in the order of their names; None where it has no file."""
+    """SHA-256 over the Python files in the folder of a module, sorted by name; None where the module has no file."""
     found = importlib.util.find_spec(module)
     if found is None or found.origin is None:
         return None

@@ -14,7 +14,7 @@ from fusion.features.truth import nearest_truth_day, truth_on_days
 
 
 class Scene(Protocol):
-    """What training needs of a scene, simulated or read from a patch store."""
+    """The attributes of a scene used in training; the scene is simulated or read from a patch store."""
 
     @property
     def observations(self) -> Observations:
@@ -33,28 +33,32 @@ class Scene(Protocol):
 
     @property
     def suspect(self) -> np.ndarray | None:
-        """Observations that cloud, shadow or snow touches unseen, bool (n_s2, H, W); None where nobody knows."""
+        """Observations under undetected cloud, shadow or snow, bool (n_s2, H, W); None where this is unknown."""
         ...
 
 
 class WithholdingSettings(BaseModel):
-    """How observations and sensors are taken away so that the network learns to do without them."""
+    """Random withholding of observations and sensors, so that the network learns to work without them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    windows: tuple[int, int] = Field((1, 6), description="number of withheld windows a sample, inclusive range")
-    window_days: tuple[int, int] = Field((5, 65), description="length of a withheld window, days")
-    long_share: float = Field(0.2, ge=0, le=1, description="share of samples with one long blackout")
-    long_days: tuple[int, int] = Field((60, 140), description="length of a long blackout, days")
+    windows: tuple[int, int] = Field((1, 6), description="number of withheld windows per sample, inclusive range")
+    window_days: tuple[int, int] = Field((5, 65), description="length of a withheld window, days, inclusive range")
+    long_share: float = Field(0.2, ge=0, le=1, description="share of samples with one long gap")
+    long_days: tuple[int, int] = Field((60, 140), description="length of a long gap, days, inclusive range")
     trailing_share: float = Field(0.2, ge=0, le=1, description="share of samples whose last 5-90 days are withheld")
     thinning_share: float = Field(
         0.3, ge=0, le=1, description="share of samples that lose observations at random dates"
     )
-    borrowed_share: float = Field(0.25, ge=0, le=1, description="share of samples under another scene's clouds too")
+    borrowed_share: float = Field(
+        0.25, ge=0, le=1, description="share of samples to which the clouds of another scene are added"
+    )
     no_radar_share: float = Field(0.2, ge=0, le=1, description="share of samples without any radar")
     no_coarse_share: float = Field(0.5, ge=0, le=1, description="share of samples without the coarse series")
-    no_latitude_share: float = Field(0.15, ge=0, le=1, description="share of samples that are not told the season")
-    wrong_season_share: float = Field(0.1, ge=0, le=1, description="share of samples told a random season")
-    season_shift_days: float = Field(40.0, ge=0, description="the season told to the others is off by up to this")
+    no_latitude_share: float = Field(
+        0.15, ge=0, le=1, description="share of samples without latitude, hence without season"
+    )
+    wrong_season_share: float = Field(0.1, ge=0, le=1, description="share of samples with a random season")
+    season_shift_days: float = Field(40.0, ge=0, description="largest error of the season in the other samples, days")
 
 
 class SampleSettings(BaseModel):
@@ -63,10 +67,10 @@ class SampleSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     steps: int = Field(96, ge=8, description="dates of a sample, STEP_DAYS apart")
     crop_px: int = Field(8, ge=4, description="side of a crop")
-    crops_a_side: int = Field(3, ge=1, description="crops cut side by side from one scene visit, along each axis")
+    crops_a_side: int = Field(3, ge=1, description="adjacent crops cut per scene visit, along each axis")
     visits: int = Field(6, ge=1, description="times a scene is used, each time with other withheld observations")
-    scenes_in_memory: int = Field(16, ge=1, description="scenes kept at once")
-    crops_in_memory: int = Field(192, ge=1, description="crops mixed before they are handed out")
+    scenes_in_memory: int = Field(16, ge=1, description="scenes kept in memory at a time")
+    crops_in_memory: int = Field(192, ge=1, description="crops mixed before they are returned")
     observation_target_share: float = Field(
         0.3, ge=0, le=1, description="share of samples scored against withheld noisy observations"
     )
@@ -84,7 +88,7 @@ class Sample(NamedTuple):
 
 
 def withheld_dates(days: np.ndarray, settings: WithholdingSettings, rng: np.random.Generator) -> np.ndarray:
-    """Which S2 dates a sample loses, bool (n,); at least two observations stay."""
+    """The S2 dates withheld from a sample, bool (n,); at least two dates stay."""
     withheld = np.zeros(len(days), bool)
     if len(days) < 3:
         return withheld
@@ -108,7 +112,7 @@ def withheld_dates(days: np.ndarray, settings: WithholdingSettings, rng: np.rand
 
 
 def borrow_clouds(obs: Observations, other: Observations, rng: np.random.Generator) -> np.ndarray:
-    """Another scene's missing pixels laid over this one's dates, bool (n, H, W)."""
+    """The missing pixels of another scene, assigned to the dates of this one, bool (n, H, W)."""
     n = len(obs.s2_days)
     height, width = obs.shape
     if len(other.s2_days) == 0 or other.shape[0] < height or other.shape[1] < width:
@@ -120,7 +124,7 @@ def borrow_clouds(obs: Observations, other: Observations, rng: np.random.Generat
 def withhold(
     obs: Observations, other: Observations, settings: WithholdingSettings, rng: np.random.Generator
 ) -> Observations:
-    """A copy of the observations with dates, pixels and sensors taken away."""
+    """A copy of the observations with dates, pixels and sensors withheld at random."""
     gone = np.broadcast_to(withheld_dates(obs.s2_days, settings, rng)[:, None, None], obs.s2_ndvi.shape)
     if rng.random() < settings.borrowed_share:
         gone = gone | borrow_clouds(obs, other, rng)
@@ -131,10 +135,11 @@ def withhold(
 
 
 def season_shift(settings: WithholdingSettings, rng: np.random.Generator) -> float:
-    """How far off the calendar of a sample is, days.
+    """Error of the day of year given to the network for a sample, days.
 
-    Crops keep other dates from place to place: spring comes about 4 days later with each degree of latitude (Hopkins
-    1918, Periodical events and natural law as guides to agricultural research and practice). Some keep none at all.
+    Season dates differ between places: spring comes about 4 days later with each degree of latitude (Hopkins 1918,
+    Periodical events and natural law as guides to agricultural research and practice). A share of the samples gets a
+    random season.
     """
     reach = YEAR_DAYS / 2 if rng.random() < settings.wrong_season_share else settings.season_shift_days
     return float(rng.uniform(-reach, reach))
@@ -143,11 +148,11 @@ def season_shift(settings: WithholdingSettings, rng: np.random.Generator) -> flo
 def target_on_grid(
     scene: Scene, obs: Observations, visible: Observations, grid_days: np.ndarray, *, use_obs: bool
 ) -> np.ndarray:
-    """What a sample is scored against, float32 (T, H, W), NaN where unknown.
+    """The training target of a sample, float32 (T, H, W), NaN where unknown.
 
-    The clean truth of the same date where the scene has it. With ``use_obs``, or without truth, those of ``obs`` that
-    ``visible`` lacks take its place, within a day of a grid date: real archives know nothing better, and it teaches the
-    level of a typical observation.
+    The clean truth of the same date where the scene has it. With ``use_obs``, or without truth, the observations of
+    ``obs`` that ``visible`` lacks replace it, within a day of a grid date: real archives hold no better target, and the
+    network learns the level of a typical observation.
     """
     if scene.truth is not None and scene.truth_days is not None:
         target = truth_on_days(scene.truth_days, scene.truth, grid_days)
@@ -173,23 +178,23 @@ def withheld_on_grid(obs: Observations, visible: Observations, grid_days: np.nda
 
 
 def meet(start: int, truth_days: np.ndarray | None, observed: int | None = None) -> int:
-    """The first day of a grid, moved back by less than STEP_DAYS so that its dates meet days with something to score.
+    """The first day of a grid, moved back by less than STEP_DAYS so that its dates fall on days with a target.
 
     Parameters
     ----------
     start : int
-        First day asked for. Where truth is daily and no observation is to be met, it stays.
+        Requested first day. It stays where truth is daily and no ``observed`` is given.
     truth_days : int64 (n,), optional
         Days with truth, which may have gaps.
     observed : int, optional
-        A day with an observation for the grid to meet. Truth within a day of it is met instead, since an observation
-        counts on the grid date within a day of its own.
+        A day with an observation that becomes a grid date. Truth within a day of it is taken instead, since an
+        observation counts on the grid date within a day of its own.
     """
     if truth_days is None:
         day = start if observed is None else observed
     elif observed is None:
         early = max(0, int(truth_days[0]) - start)
-        inside = start + early + (-early) % STEP_DAYS  # the grid's first date that truth has begun by
+        inside = start + early + (-early) % STEP_DAYS  # the first grid date on or after the first day with truth
         day = int(truth_days[np.searchsorted(truth_days, inside, side="right") - 1])
     else:
         near = nearest_truth_day(truth_days, observed)
@@ -198,9 +203,9 @@ def meet(start: int, truth_days: np.ndarray | None, observed: int | None = None)
 
 
 def visit_scene(scene: Scene, other: Scene, settings: SampleSettings, rng: np.random.Generator) -> list[Sample]:
-    """Withhold observations of a scene once and cut crops from a random place of it."""
+    """Withhold observations of a scene once and cut ``crops_a_side`` x ``crops_a_side`` crops at a random position."""
     obs = scene.observations
-    if scene.suspect is not None and rng.random() < settings.screened_share:  # as archives that somebody cleaned
+    if scene.suspect is not None and rng.random() < settings.screened_share:  # as in a screened archive
         obs = obs.withhold(s2=scene.suspect)
     visible = withhold(obs, other.observations, settings.withholding, rng)
     shift = season_shift(settings.withholding, rng)
@@ -208,13 +213,13 @@ def visit_scene(scene: Scene, other: Scene, settings: SampleSettings, rng: np.ra
     slack = int(days[-1] - days[0]) - (settings.steps - 1) * STEP_DAYS
     start = int(days[0]) + (int(rng.integers(0, slack + 1)) if slack > 0 else int(rng.integers(-STEP_DAYS, 1)))
     use_obs = scene.truth is None or bool(rng.random() < settings.observation_target_share)
-    # with observations as targets the grid meets those of an orbit, which come STEP_DAYS apart
+    # with observations as targets the grid falls on those of one orbit, which are STEP_DAYS apart
     met = int(rng.choice(obs.s2_days)) if use_obs else None
     grid_days = meet(start, scene.truth_days, met) + STEP_DAYS * np.arange(settings.steps)
     side = settings.crop_px * settings.crops_a_side
     height, width = obs.shape
     if min(height, width) < side:
-        raise ValueError(f"a scene of {height} x {width} px is smaller than the crops asked for ({side} px a side)")
+        raise ValueError(f"a scene of {height} x {width} px is smaller than the requested crops ({side} px per side)")
     top, left = int(rng.integers(0, height - side + 1)), int(rng.integers(0, width - side + 1))
     rows, columns = slice(top, top + side), slice(left, left + side)
     target = target_on_grid(scene, obs, visible, grid_days, use_obs=use_obs)[:, rows, columns]
@@ -240,9 +245,9 @@ def _lone_samples(
     shift: float,
     rng: np.random.Generator,
 ) -> list[Sample]:
-    """Crops of an area of 1 to ``crop_px`` pixels a side about which nothing else is known, as of one tower or garden.
+    """Crops of isolated areas of 1 to ``crop_px`` pixels per side, such as a single flux-tower pixel.
 
-    Their border is repeated up to the size of a crop, as ``fuse`` repeats it.
+    Border pixels are repeated up to the size of a crop, as in ``fuse``.
     """
     sizes = 2 ** np.arange(int(np.log2(settings.crop_px)) + 1)
     samples = []
@@ -255,8 +260,8 @@ def _lone_samples(
             known = np.where(np.isfinite(features.linear), target[:, *area], np.float32(np.nan))
             wider = [(0, 0), *[(0, settings.crop_px - side)] * 2]
             stack = np.pad(np.moveaxis(features.stack, 0, -1), [*wider, (0, 0)], mode="edge")  # (T, H, W, C)
-            answers = (np.pad(a, wider, mode="edge") for a in (known, features.gap_days))
-            samples.append(Sample(np.moveaxis(stack, -1, 0), *answers))
+            padded = (np.pad(a, wider, mode="edge") for a in (known, features.gap_days))
+            samples.append(Sample(np.moveaxis(stack, -1, 0), *padded))
     return samples
 
 
@@ -265,7 +270,7 @@ def mix_samples(scenes: Iterable[Scene], settings: SampleSettings, seed: int) ->
     rng = np.random.default_rng(seed)
     source = iter(scenes)
     pool: list[tuple[Scene, int]] = []
-    shelf: list[Sample] = []
+    crops: list[Sample] = []
     exhausted = False
     while True:
         while not exhausted and len(pool) < settings.scenes_in_memory:
@@ -273,24 +278,24 @@ def mix_samples(scenes: Iterable[Scene], settings: SampleSettings, seed: int) ->
             if scene is None:
                 exhausted = True
                 break
-            # the first fill is staggered, so that scenes do not all leave at once
-            visits = settings.visits if len(shelf) else int(rng.integers(1, settings.visits + 1))
+            # the first visits are staggered, so that scenes are not all replaced at once
+            visits = settings.visits if len(crops) else int(rng.integers(1, settings.visits + 1))
             pool.append((scene, visits))
-            if not shelf and len(pool) >= 2:
+            if not crops and len(pool) >= 2:
                 break
         if not pool:
             break
         index = int(rng.integers(len(pool)))
         scene, visits = pool[index]
         other = pool[int(rng.integers(len(pool)))][0]
-        shelf += visit_scene(scene, other, settings, rng)
+        crops += visit_scene(scene, other, settings, rng)
         if visits > 1:
             pool[index] = (scene, visits - 1)
         else:
             pool.pop(index)
-        crops_a_visit = settings.crops_a_side**2
-        if len(shelf) >= settings.crops_in_memory:
-            for _ in range(crops_a_visit):
-                yield shelf.pop(int(rng.integers(len(shelf))))
-    while shelf:
-        yield shelf.pop(int(rng.integers(len(shelf))))
+        crops_per_visit = settings.crops_a_side**2
+        if len(crops) >= settings.crops_in_memory:
+            for _ in range(crops_per_visit):
+                yield crops.pop(int(rng.integers(len(crops))))
+    while crops:
+        yield crops.pop(int(rng.integers(len(crops))))

@@ -1,13 +1,13 @@
-"""The patch store: windows of a merged cube, one Zarr v3 array and one chunk a patch, int16-packed.
+"""The patch store: windows of a merged cube, one Zarr v3 array with one chunk per patch, int16-packed.
 
 Layout of ``patches.zarr`` (a Zarr v3 group)::
 
     zarr.json             schema version and packing
     manifest.json         sources, extents, dates, counts, statistics, versions (written last)
-    patch/<key>           int16 array (frames, y, x), one chunk; its attributes say which frames are what
+    patch/<key>           int16 array (frames, y, x), one chunk; its attributes describe the frames
 
-A patch is written under a temporary name and renamed, so a patch that has its name is whole: writers need no lock, and
-a run that was killed resumes by asking which keys exist. Dates differ from patch to patch, so nothing is padded.
+A patch is written under a temporary name and renamed, so a patch with its final name is complete: writers need no lock,
+and an interrupted run resumes from the existing keys. Dates differ between patches, so nothing is padded.
 """
 
 import hashlib
@@ -57,9 +57,9 @@ def create_store(path: str | Path, description: dict[str, Any] | None = None) ->
             return path
         leftovers = {p.name for p in path.iterdir()} if path.is_dir() else {"a file"}
         foreign = {n for n in leftovers if n not in ("patch", _PARTIAL) and not n.startswith(".zarr.json-")}
-        if foreign:  # the others are what a kill during the first moments may leave
+        if foreign:  # the others may be left by an interrupted first call
             seen = sorted(foreign)[:3]
-            raise StoreError(f"{path} exists and is no patch store (it holds {seen}); name another path")
+            raise StoreError(f"{path} exists and is not a patch store (it holds {seen}); give another path")
     (path / _PARTIAL).mkdir(parents=True, exist_ok=True)
     if not (path / "patch" / "zarr.json").exists():
         zarr.create_group(str(path / "patch"), zarr_format=3)
@@ -70,9 +70,9 @@ def create_store(path: str | Path, description: dict[str, Any] | None = None) ->
 
 
 def write_patch(path: str | Path, patch: Patch) -> str:
-    """Write one patch whole or not at all; returns the hash of its content.
+    """Write one patch; returns the hash of its content. On an error no partial patch is left.
 
-    A patch of the same key that is there already is kept, and its own hash is returned.
+    An existing patch of the same key is kept, and its hash is returned.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def write_patch(path: str | Path, patch: Patch) -> str:
 class PatchStore:
     """Read access to a store: ``len(store)``, ``store[i] -> Patch``, in the fixed order of the sorted keys.
 
-    Safe to share with forked or spawned data-loading workers: it holds names only and opens a patch at each access.
+    Can be shared with forked or spawned data-loading workers: it holds keys only and opens a patch at each access.
     """
 
     def __init__(self, path: Path, keys: tuple[str, ...], facts: tuple[dict[str, Any], ...]) -> None:
@@ -129,7 +129,7 @@ class PatchStore:
 
     @classmethod
     def open(cls, path: str | Path) -> "PatchStore":
-        """Open a store, also one that is still being written: it shows the patches that are whole.
+        """Open a store; of one that is still being written, the complete patches.
 
         Raises
         ------
@@ -138,7 +138,7 @@ class PatchStore:
         """
         path = Path(path)
         if not (path / "zarr.json").is_file():
-            raise StoreError(f"{path} is no patch store (no zarr.json in it); make one with `ndvi-fusion patches`")
+            raise StoreError(f"{path} is not a patch store (it has no zarr.json); make one with `ndvi-fusion patches`")
         _check_version(path)
         keys = tuple(sorted(entry.name for entry in os.scandir(path / "patch") if entry.is_dir()))
         facts = tuple(_short_facts(_attributes(path / "patch" / key)) for key in keys)
@@ -165,7 +165,7 @@ class PatchStore:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What ``ndvi-fusion patches`` wrote about the store; empty while it is being written."""
+        """Content of ``manifest.json``, written by ``ndvi-fusion patches`` at the end; empty before that."""
         file = self.path / "manifest.json"
         return json.loads(file.read_text()) if file.is_file() else {}
 
@@ -205,9 +205,9 @@ def _check_version(path: Path) -> None:
     try:
         version = json.loads((path / "zarr.json").read_text())["attributes"].get("store_version")
     except (ValueError, KeyError) as error:
-        raise StoreError(f"{path}/zarr.json is unreadable ({error}); the store is damaged, build it again") from error
+        raise StoreError(f"{path}/zarr.json is unreadable ({error}); the store is damaged, make it again") from error
     if version != STORE_VERSION:
-        raise StoreError(f"{path} has store version {version!r}; this program reads {STORE_VERSION}; build it again")
+        raise StoreError(f"{path} has store version {version!r}; this package reads {STORE_VERSION}; make it again")
 
 
 def _attributes(folder: Path) -> dict[str, Any]:
@@ -225,7 +225,7 @@ def _rename(partial: Path, final: Path) -> None:
     try:
         os.rename(partial, final)
     except OSError:
-        if not final.exists():  # another worker that finished the same patch first is no error
+        if not final.exists():  # if another worker wrote the same patch first, that is no error
             raise
 
 

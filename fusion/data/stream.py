@@ -1,4 +1,4 @@
-"""The training stream as a Lightning data module: scenes from anywhere in, batches of crops out."""
+"""The training stream as a Lightning data module: batches of crops from any source of scenes."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -18,7 +18,7 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 
 class CropStream(IterableDataset):
-    """Endless crops; every worker and every resumed run draws its own seeds."""
+    """Endless crops; every worker and every resumed run has its own seed."""
 
     def __init__(self, source: SceneSource, settings: SampleSettings, seed: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class CropStream(IterableDataset):
 
 
 def collate_channels_last(samples: list[Sample]) -> Batch:
-    """Stack crops; features stay channels-last in memory, which the 2-D convolutions want."""
+    """Stack crops; features stay channels-last in memory, the fastest layout for the 2-D convolutions."""
     last = np.stack([np.moveaxis(s.features, 0, -1) for s in samples])
     features = torch.from_numpy(last).permute(0, 4, 1, 2, 3)
     return (
@@ -44,7 +44,7 @@ def collate_channels_last(samples: list[Sample]) -> Batch:
 
 
 class SceneDataModule(pl.LightningDataModule):
-    """Training batches without end and a fixed set of validation batches.
+    """Endless training batches and a fixed set of validation batches.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ class SceneDataModule(pl.LightningDataModule):
     validation_batches : int
         Batches drawn once and kept in memory.
     seed : int
-        Of the training stream; a resumed run takes another one, to see new scenes.
+        Seed of the training stream; a resumed run uses another one, to draw new scenes.
     validation_seed : int
-        Of the validation set; a resumed run keeps it, so that its curve goes on with the same batches.
+        Seed of the validation set; a resumed run keeps it, so that its curve is based on the same batches.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class SceneDataModule(pl.LightningDataModule):
         self._validation: list[Batch] | None = None
 
     def train_dataloader(self) -> DataLoader:
-        rank = self.trainer.global_rank if self.trainer is not None else 0  # each device draws crops of its own
+        rank = self.trainer.global_rank if self.trainer is not None else 0  # each device draws its own crops
         return DataLoader(
             CropStream(self.train_source, self.samples, self.seed + 15_485_863 * rank),
             batch_size=self.batch_size,
@@ -99,7 +99,7 @@ class SceneDataModule(pl.LightningDataModule):
             stream = mix_samples(self.validation_source(self.validation_seed), settings, self.validation_seed)
             samples = [s for s, _ in zip(stream, range(self.batch_size * self.validation_batches), strict=False)]
             if not samples:
-                raise ValueError("the validation source gave no scene; check the split of the store")
+                raise ValueError("the validation source returned no scene; check the split of the store")
             self._validation = [
                 collate_channels_last(samples[i : i + self.batch_size]) for i in range(0, len(samples), self.batch_size)
             ]

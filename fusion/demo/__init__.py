@@ -1,1 +1,1 @@
-"""The demo: the whole chain in one command, and a report that explains it."""
+"""The demo: the whole processing chain in one command, with a report of the results."""

@@ -1,4 +1,4 @@
-"""Calling the commands from the demo, exactly as a user would type them."""
+"""Runs commands from the demo exactly as the command line does."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,14 +6,14 @@ from typing import Any
 
 
 def call(command: str, settings: Mapping[str, Any]) -> Any:
-    """Run a command with settings given as ``{dotted key: value}``, exactly as the command line does."""
+    """Run a command with settings ``{dotted key: value}``; returns what the command prints."""
     from fusion.cli.app import execute
 
     return execute(command, as_overrides(settings))
 
 
 def as_overrides(settings: Mapping[str, Any]) -> list[str]:
-    """``key=value`` words; None is null, lists and truth values as Hydra writes them."""
+    """``key=value`` overrides in Hydra's notation: null, true, false, lists in brackets."""
     return [f"{key}={_word(value)}" for key, value in settings.items()]
 
 

@@ -34,7 +34,7 @@ _STYLE: Any = {
 
 
 def ndvi_colours() -> Any:
-    """Sand to dark green; no data is the grey of clouds."""
+    """Colour map of NDVI, from sand to dark green; no data is grey."""
     anchors = ["#b58b5a", "#dcc48e", "#eee8b5", "#b9d67a", "#6fb04a", "#2f8a3b", "#0f5a2c"]
     return matplotlib.colors.LinearSegmentedColormap.from_list("ndvi", anchors).with_extremes(bad=CLOUD)
 
@@ -45,7 +45,7 @@ def date_text(date: Any) -> str:
 
 
 def strip_dates(cube: xr.DataArray, start: str, end: str, n: int = 6) -> list[np.datetime64]:
-    """Dates for a strip of pictures: spread over the period, the cloudy ones included, each with some observation."""
+    """Up to ``n`` dates spread over the period, partly cloudy ones included, each with more than 2 % clear pixels."""
     obs = cube.sel(bands=S2NDVI)
     share = np.isfinite(obs.values).mean(axis=(1, 2))
     inside = (cube.t.values >= np.datetime64(start)) & (cube.t.values <= np.datetime64(end))
@@ -57,7 +57,7 @@ def strip_dates(cube: xr.DataArray, start: str, end: str, n: int = 6) -> list[np
 
 
 def sensor_strip(cube: xr.DataArray, fused: xr.DataArray, dates: Sequence[np.datetime64], truth: Any = None) -> bytes:
-    """Rows: what each sensor saw, the fused NDVI, its sigma, and the truth where it is known; columns: dates."""
+    """Images of each sensor, the fused NDVI, its sigma and, if given, the truth (rows) on several dates (columns)."""
     rows: list[tuple[str, xr.DataArray, dict[str, Any]]] = [
         ("Sentinel-2 NDVI", cube.sel(bands=S2NDVI), _ndvi_scale()),
     ]
@@ -156,7 +156,7 @@ def map_row(maps: Sequence[tuple[str, np.ndarray, dict[str, Any]]]) -> bytes:
 
 
 def availability(cube: xr.DataArray, start: str, end: str) -> bytes:
-    """Which sensor looked when, and how much of the area Sentinel-2 saw."""
+    """Dates of each sensor, and the share of the area with data on each date."""
     share = {
         str(band): np.isfinite(cube.sel(bands=band).values).mean(axis=(1, 2))
         for band in cube.bands.values
@@ -180,7 +180,7 @@ def availability(cube: xr.DataArray, start: str, end: str) -> bytes:
 
 
 def film(cube: xr.DataArray, fused: xr.DataArray, *, every: int = 1, pixels: int = 240) -> bytes:
-    """An animation (GIF): the latest Sentinel-2 image as it came, clouds grey, beside the fused NDVI."""
+    """An animation (GIF): the latest Sentinel-2 image, clouds grey, beside the fused NDVI."""
     from PIL import Image, ImageDraw
 
     colours = ndvi_colours()
@@ -210,7 +210,7 @@ def film(cube: xr.DataArray, fused: xr.DataArray, *, every: int = 1, pixels: int
 
 
 def gap_curves(rows: Sequence[Mapping[str, Any]], bins: Sequence[str], title: str) -> bytes:
-    """Mean absolute error by gap length, a line a method; ``rows`` hold ``method`` and one value a bin."""
+    """Mean absolute error by gap length, one line per method; ``rows`` hold ``method`` and one value per bin."""
     palette = {"linear": BASELINE, "whittaker": "#c28f2c"}
     spare = iter([FUSED, "#3d6b99", "#7b4fa0", OBS])
     with plt.rc_context(_STYLE):
@@ -239,7 +239,7 @@ def _ndvi_scale() -> dict[str, Any]:
 
 
 def season_scale(values: np.ndarray) -> dict[str, Any]:
-    """Colours of a day-of-year map; no season is grey."""
+    """Colour scale of a day-of-year map, 2nd to 98th percentile; pixels without season are grey."""
     finite = values[np.isfinite(values)]
     low, high = np.percentile(finite, (2, 98)) if finite.size else (0.0, 365.0)
     colours = matplotlib.colormaps["viridis"].with_extremes(bad=CLOUD)

@@ -1,4 +1,4 @@
-"""Season maps of the demo: the main season of each pixel, and the original method's dates, as arrays and GeoTIFF."""
+"""Season maps of the demo: main season per pixel, and dates of the original method, as arrays and GeoTIFF."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from fusion.whole_file import refuse_cut_off, whole_file
 
 
 def season_maps(ndvi: xr.DataArray) -> xr.DataArray:
-    """Start and end of season, dims (bands, y, x), float32 day of the year, NaN where there is none.
+    """Start and end of season by the original method, dims (bands, y, x), float32 day of the year, NaN = none.
 
     ``ndvi`` has dims (t, y, x), or (t, bands, y, x) with a band ``NDVI``.
     """
@@ -21,9 +21,9 @@ def season_maps(ndvi: xr.DataArray) -> xr.DataArray:
 
 
 def main_season(data: xr.Dataset) -> xr.DataArray:
-    """Start and end of each pixel's largest season, dims (bands, y, x), float32 day of the year, NaN where none is.
+    """Start and end of each pixel's largest season, dims (bands, y, x), float32 day of the year, NaN = none.
 
-    ``data`` is what :func:`fusion.seasons` gives for one year: dims (season, y, x), dates as days since 1 January.
+    ``data`` is the result of :func:`fusion.seasons` for one year: dims (season, y, x), dates as days since 1 January.
     """
     ranked = data.AMPL.where(data.SOSD.notnull() & data.EOSD.notnull()).fillna(-1.0)
     largest = ranked.argmax("season")
@@ -33,14 +33,14 @@ def main_season(data: xr.Dataset) -> xr.DataArray:
 
 
 def as_maps(dates: xr.DataArray) -> xr.DataArray:
-    """Season dates (t, bands, y, x) or (bands, y, x) as float maps with NaN for 0, which means none."""
+    """Season dates (t, bands, y, x) or (bands, y, x) as float32 maps; 0 (no season) becomes NaN."""
     maps = dates.isel(t=0, drop=True) if "t" in dates.dims else dates
     maps = maps.transpose("bands", "y", "x").astype(np.float32)
     return maps.where(maps > 0)
 
 
 def write_maps(maps: xr.DataArray, folder: Path, crs: object) -> list[Path]:
-    """One GeoTIFF a band (``sos.tif``, ``eos.tif``), int16 day of the year, 0 = no season."""
+    """Write one GeoTIFF per band (``sos.tif``, ``eos.tif``), int16 day of the year, 0 = no season."""
     files = []
     for band in maps.bands.values:
         values = maps.sel(bands=band, drop=True).fillna(0).astype(np.int16)

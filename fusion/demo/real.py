@@ -1,4 +1,4 @@
-"""The demo on a real cube: fusion, smoothing, season dates and the report; nothing is trained."""
+"""The demo on a real cube: fusion, smoothing, season dates and the report, without training."""
 
 from pathlib import Path
 from typing import Any
@@ -8,26 +8,26 @@ import xarray as xr
 
 from fusion.data.cube_files import open_dataset, read_cube, write_cube
 from fusion.demo.chain import call
+from fusion.demo.content import ReportContent, build_report, clear_share
 from fusion.demo.maps import main_season, write_maps
 from fusion.demo.settings import DemoSettings
 from fusion.demo.steps import StepRunner
-from fusion.demo.story import Story, clear_share, tell
 
 FILES = (
     ("ndvi.nc", "dense NDVI and its standard deviation"),
     ("seasons/", "season dates and parameters as NetCDF, GeoTIFF and maps; smoothed.nc"),
     ("maps/sos.tif, maps/eos.tif", "start and end of each pixel's main season, day of the year, 0 = none"),
-    ("cube.nc", "the merged cube that went in"),
+    ("cube.nc", "the merged cube (input of the fusion)"),
 )
 
 
 def run_real(settings: DemoSettings, runner: StepRunner) -> Path:
-    """The demo on ``settings.cube``; returns the report."""
+    """The demo on ``settings.cube``; returns the path of the report."""
     return RealDemo(settings, runner).run()
 
 
 class RealDemo:
-    """The steps in order; each method is one step and returns its facts."""
+    """The steps in order; each method is one step and returns figures for the report."""
 
     def __init__(self, settings: DemoSettings, runner: StepRunner) -> None:
         assert settings.cube is not None
@@ -37,18 +37,18 @@ class RealDemo:
         self.maps = (out / "maps" / "sos.tif", out / "maps" / "eos.tif")
 
     def run(self) -> Path:
-        """Every step; returns the report."""
+        """Run every step; returns the path of the report."""
         do, s = self.runner.do, self.settings
         given = {"cube": str(self.source.resolve()), "s1_units": s.s1_units}
         do("cube", "Make the merged cube", self.make_cube, settings=given, products=(self.cube,))
         fusing = {"step_days": s.step_days, "model": s.model}
         do("predict", "Fuse", self.predict, settings=fusing, products=(self.fused,))
         products = (self.seasons, *self.maps)
-        do("phenology", "Smooth and date the season", self.phenology, settings=None, products=products)
+        do("phenology", "Smooth, and extract season dates", self.phenology, settings=None, products=products)
         return self.report()
 
     def make_cube(self) -> dict[str, Any]:
-        """Raw files to the merged cube; a merged cube is taken as it is."""
+        """Merged cube from raw files; a merged cube is copied."""
         from data_prep.cube import open_cube
 
         cube = open_cube(self.source)
@@ -77,23 +77,23 @@ class RealDemo:
         }
 
     def report(self) -> Path:
-        """Read everything again and write the page."""
+        """Read all results and write the report."""
         cube, fused = read_cube(self.cube), read_cube(self.fused)
         with open_dataset(self.seasons) as data:
             seasons = main_season(one_year(data.load()))
-        story = Story(
+        content = ReportContent(
             cube=cube,
             fused=fused,
             simulated=False,
             source=str(cube.attrs.get("source") or self.source.name),
-            model=self.settings.model or "the one that ships with the package",
+            model=self.settings.model or "the shipped one",
             seasons=seasons,
             steps=self.runner.records,
             files=FILES,
         )
-        return tell(story).write(self.settings.out / "report.html", footer="Made by ndvi-fusion demo.")
+        return build_report(content).write(self.settings.out / "report.html", footer="Made by ndvi-fusion demo.")
 
 
 def one_year(data: xr.Dataset) -> xr.Dataset:
-    """The middle year of a data set that holds several."""
+    """The middle year of a data set with several years."""
     return data.isel(year=data.sizes["year"] // 2) if "year" in data.dims else data

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: text, tables, and pictures as data URIs; nothing is loaded from elsewhere."""
+"""One self-contained HTML page: text, tables, and pictures as data URIs; no external resources."""
 
 import base64
 import html
@@ -14,7 +14,7 @@ Cell = str | int | float | None
 
 @dataclass
 class Report:
-    """A page that grows section by section; every text is escaped, ``code`` in backquotes is set as code."""
+    """A page built section by section; all text is escaped, and text in backquotes is set as code."""
 
     title: str
     summary: str
@@ -23,22 +23,22 @@ class Report:
     _sections: int = 0
 
     def section(self, title: str, *paragraphs: str) -> None:
-        """A numbered heading and its text."""
+        """Add a numbered heading and its paragraphs."""
         self._sections += 1
         self._parts.append(f'<h2><span class="number">{self._sections}</span>{_text(title)}</h2>')
         self.text(*paragraphs)
 
     def text(self, *paragraphs: str) -> None:
-        """Paragraphs."""
+        """Add paragraphs."""
         self._parts += [f"<p>{_text(p)}</p>" for p in paragraphs]
 
     def cards(self, facts: Sequence[tuple[str, str]]) -> None:
-        """The figures that matter, large: ``(figure, what it is)``."""
+        """Add the key figures in large type: ``(figure, label)``."""
         items = "".join(f"<li><b>{_text(value)}</b><span>{_text(label)}</span></li>" for value, label in facts)
         self._parts.append(f'<ul class="cards">{items}</ul>')
 
     def picture(self, data: bytes, alt: str, caption: str) -> None:
-        """A PNG or GIF with its caption."""
+        """Add a PNG or GIF with its caption."""
         kind = "gif" if data[:3] == b"GIF" else "png"
         source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
         self._parts.append(
@@ -50,7 +50,7 @@ class Report:
         self, header: Sequence[str], rows: Sequence[Sequence[Cell]], *, caption: str = "", digits: int = 3,
         best: str | None = None,
     ) -> None:  # fmt: skip
-        """A table; ``best="min"`` marks the least number of every column."""
+        """Add a table; ``best="min"`` marks the smallest number of every column."""
         least: dict[int, float] = {}
         if best == "min":
             for column in range(1, len(header)):
@@ -70,7 +70,7 @@ class Report:
         )
 
     def html(self, footer: str = "") -> str:
-        """The whole page."""
+        """HTML of the whole page."""
         style = resources.files("fusion.demo").joinpath("report.css").read_text(encoding="utf-8")
         note = f'<div class="note">{_text(self.note)}</div>' if self.note else ""
         return (
@@ -83,7 +83,7 @@ class Report:
         )
 
     def write(self, path: Path, footer: str = "") -> Path:
-        """Write the page, whole or not at all."""
+        """Write the page; on an error no partial file is left."""
         with whole_file(path) as partial:
             partial.write_text(self.html(footer), encoding="utf-8")
         return path
@@ -100,6 +100,6 @@ def _cell(value: Cell, digits: int, best: bool) -> str:
 
 def _text(text: str) -> str:
     parts = html.escape(text, quote=False).split("`")
-    if len(parts) % 2 == 0:  # an unpaired backquote is an ordinary sign
+    if len(parts) % 2 == 0:  # an unpaired backquote is an ordinary character
         return "`".join(parts)
     return "".join(f"<code>{p}</code>" if k % 2 else p for k, p in enumerate(parts))

@@ -1,4 +1,4 @@
-"""The demo on a simulated scene: every room of the chain, and the result against the truth."""
+"""The demo on a simulated scene: every step of the processing chain, and the result against the truth."""
 
 import json
 from pathlib import Path
@@ -10,23 +10,22 @@ import fusion
 from fusion.contract import NDVI
 from fusion.data.cube_files import open_dataset, read_cube
 from fusion.demo.chain import call
+from fusion.demo.content import ReportContent, build_report, clear_share, sigma_share
 from fusion.demo.maps import as_maps, main_season, season_maps, write_maps
 from fusion.demo.settings import DemoSettings
 from fusion.demo.steps import StepRunner
-from fusion.demo.story import Story, clear_share, sigma_share, tell
 from fusion.inference.locate import SHIPPED
 
 BINS = ("<15", "15-30", "30-60", "60-100", ">100")
-FIRST_DAY = 273  # of the year before: the season's winter is seen, too
+FIRST_DAY = 273  # day of the previous year, so that the winter before the season is covered
 N_DAYS = 520
-MARGIN_DAYS = (
-    120  # observations before and after the year: all that the scene has, for the graph and for the direct call
-)
-TRUTH_SIGMA = 0.01  # of the clean NDVI: next to nothing, so that its curve is followed
+# observations before and after the year: all that the scene has, so that graph and direct call get the same input
+MARGIN_DAYS = 120
+TRUTH_SIGMA = 0.01  # sigma of the true NDVI, small so that the fitted curve follows it
 
 
 class SimulatedDemo:
-    """The steps in order; each method is one step and returns its facts."""
+    """The steps in order; each method is one step and returns figures for the report."""
 
     def __init__(self, settings: DemoSettings, runner: StepRunner) -> None:
         self.settings, self.runner, out = settings, runner, settings.out
@@ -38,11 +37,11 @@ class SimulatedDemo:
 
     @property
     def model_reference(self) -> str:
-        """The model of this run: the one named in the settings, or the one trained here."""
+        """The model of this run: that of the settings, or the one trained here."""
         return self.settings.model or str(self.model)
 
     def run(self) -> Path:
-        """Every step; returns the report."""
+        """Run every step; returns the path of the report."""
         do, s = self.runner.do, self.settings
         size = {"seed": s.seed, "year": s.year, "size_px": s.size_px}
         do("simulate", "Simulate a scene", self.simulate, settings=size, products=(self.scene / "truth.nc",))
@@ -55,13 +54,13 @@ class SimulatedDemo:
         do("evaluate", "Evaluate", self.evaluate, settings=scoring, products=(self.evaluation / "scores.json",))
         do("package", "Package for openEO", self.make_package, settings=None, products=(self.package / "SHA256SUMS",))
         do("predict", "Fuse the scene", self.predict, settings=s.step_days, products=(self.fused,))
-        do("phenology", "Date the seasons", self.phenology, settings=None, products=(self.seasons,))
-        openeo = do("workflow", "Run the openEO workflow here", self.run_workflow, settings=None,
+        do("phenology", "Extract season dates", self.phenology, settings=None, products=(self.seasons,))
+        openeo = do("workflow", "Run the openEO workflow on this machine", self.run_workflow, settings=None,
                     products=(s.out / "maps" / "sos.tif", s.out / "maps" / "eos.tif"))  # fmt: skip
         return self.report(openeo)
 
     def simulate(self) -> dict[str, Any]:
-        """A scene of the northern mid-latitudes, other than any that training sees."""
+        """A scene of the northern mid-latitudes, with a seed that training does not use."""
         s = self.settings
         call(
             "simulate",
@@ -85,7 +84,7 @@ class SimulatedDemo:
         return {"parcels": parcels, "days": days}
 
     def make_cube(self) -> dict[str, Any]:
-        """Raw files to the merged cube. Orbits are not levelled: the openEO graph, which has to agree, cannot do it."""
+        """Merged cube from raw files, without correction of offsets between orbits, which the openEO graph lacks."""
         settings = {"input": self.scene, "out": self.cube, "overwrite": True, "radar.orbit_offset": "none"}
         call("cube", settings)
         cube = read_cube(self.cube)
@@ -100,7 +99,7 @@ class SimulatedDemo:
         return {"patches": manifest["patches"]}
 
     def train(self) -> dict[str, Any]:
-        """A few minutes more for the shipped weights, on this demo's patches: enough to see training work."""
+        """Fine-tune the shipped weights for a few minutes on the patches of this demo."""
         s = self.settings
         database = (s.out / "mlflow.db").resolve()
         call(
@@ -119,12 +118,12 @@ class SimulatedDemo:
         return {"minutes": s.train_minutes}
 
     def export(self) -> dict[str, Any]:
-        """Checkpoint to ONNX; parity with torch is asserted."""
+        """Checkpoint to ONNX; parity with torch is checked."""
         call("export", {"checkpoint": self.training / "generator.pt", "out": self.model})
         return {"KiB": (self.model / "model.onnx").stat().st_size // 1024}
 
     def evaluate(self) -> dict[str, Any]:
-        """Scores by gap length on further simulated scenes, beside the baselines."""
+        """Scores by gap length on further simulated scenes, for the model and the baselines."""
         call(
             "evaluate",
             {
@@ -143,7 +142,7 @@ class SimulatedDemo:
         return {"rows": rows}
 
     def make_package(self) -> dict[str, Any]:
-        """UDF files and the model archive; the onnxruntime archive needs a download and is left to the user."""
+        """UDF files and the model archive; the onnxruntime archive, which needs a download, is left out."""
         call("package", {"out": self.package, "model": self.model_reference, "dependencies": False})
         return {"files": len(list(self.package.iterdir()))}
 
@@ -163,7 +162,7 @@ class SimulatedDemo:
             return {"pixels with a dated season": f"{100 * float(data.SOSD.notnull().any('season').mean()):.0f} %"}
 
     def run_workflow(self) -> dict[str, Any]:
-        """The openEO graph on this machine, twice: fused NDVI and season maps; against the direct calls."""
+        """Run the openEO graph for fused NDVI and for season maps, and compare both with the direct calls."""
         common = {
             "target": "local", "source": self.scene, "start": self.start, "end": self.end,
             "model": self.model_reference, "step_days": self.settings.step_days,
@@ -186,13 +185,13 @@ class SimulatedDemo:
         }
 
     def report(self, openeo: dict[str, Any]) -> Path:
-        """Read everything again and write the page."""
+        """Read all results and write the report."""
         cube, fused = read_cube(self.cube), read_cube(self.fused)
         with open_dataset(self.scene / "truth.nc") as opened:
             truth = opened[NDVI].sel(t=slice(self.start, self.end)).load()
         with open_dataset(self.seasons) as data:
             seasons = main_season(data.load())
-        story = Story(
+        content = ReportContent(
             cube=cube.sel(t=slice(self.start, self.end)),
             fused=fused,
             simulated=True,
@@ -204,35 +203,38 @@ class SimulatedDemo:
             scores=score_rows(self.evaluation),
             bins=BINS,
             score_note=(
-                f"On {self.settings.evaluation_scenes} further simulated scenes, which the model has not seen, all "
+                f"On {self.settings.evaluation_scenes} further simulated scenes, outside the training data, all "
                 "observations inside long windows were withheld, and each method was compared with the clean NDVI. "
                 f"On the scene of this page {100 * sigma_share(fused, truth):.0f} % of the true values lie within the "
-                "90 % band, which is meant for single observations with their own error, so more than 90 % is expected."
+                "90 % band, which is that of single observations with their noise, so more than 90 % is expected."
             ),
             openeo=openeo,
             steps=self.runner.records,
             files=FILES,
         )
-        return tell(story).write(self.settings.out / "report.html", footer="Made by ndvi-fusion demo.")
+        return build_report(content).write(self.settings.out / "report.html", footer="Made by ndvi-fusion demo.")
 
 
 FILES = (
     ("ndvi.nc", "dense NDVI and its standard deviation"),
     ("seasons/", "season dates and parameters as NetCDF, GeoTIFF and maps"),
-    ("maps/sos.tif, maps/eos.tif", "start and end of season out of the openEO graph (the original's method), 0 = none"),
-    ("cube.nc", "the merged cube that went in"),
+    (
+        "maps/sos.tif, maps/eos.tif",
+        "start and end of season from the openEO graph (method of the original workflow), 0 = none",
+    ),
+    ("cube.nc", "the merged cube (input of the fusion)"),
     ("scene/", "the raw simulated images and the truth"),
     ("model/", "model.onnx and its manifest"),
     ("training/", "checkpoint, learning curve"),
     ("evaluation/", "scores as JSON and CSV"),
-    ("workflow/", "the openEO process graphs and what they gave"),
-    ("package/", "what an openEO back-end needs"),
+    ("workflow/", "the openEO process graphs and their results"),
+    ("package/", "files for an openEO back-end"),
     ("mlflow.db", "the training run, for `mlflow ui --backend-store-uri sqlite:///mlflow.db`"),
 )
 
 
 def score_rows(folder: Path) -> list[dict[str, Any]]:
-    """Mean absolute error by gap bin, a row a method."""
+    """Mean absolute error by gap bin, one row per method."""
     tables = json.loads((folder / "scores.json").read_text(encoding="utf-8"))["tables"]["by_bin"]
     methods = list(dict.fromkeys(row["predictor"] for row in tables))
     found = {(row["predictor"], row["bin"]): row["mae"] for row in tables}
@@ -240,5 +242,5 @@ def score_rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def run_simulated(settings: DemoSettings, runner: StepRunner) -> Path:
-    """The demo on a simulated scene; returns the report."""
+    """The demo on a simulated scene; returns the path of the report."""
     return SimulatedDemo(settings, runner).run()

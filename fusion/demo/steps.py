@@ -1,4 +1,4 @@
-"""Steps that are done once: a step that finished with the same settings is not done again."""
+"""Resumable steps: a step that finished with the same settings is not run again."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ _log = logging.getLogger("fusion.demo")
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What a step did: shown in the report and kept on disk."""
+    """Result of a step, shown in the report and kept on disk."""
 
     name: str
     title: str
@@ -28,8 +28,8 @@ class StepRecord:
 class StepRunner:
     """Runs named steps in order and remembers each that finished.
 
-    A step is done again when its own settings or any step before it changed, when one of its products is gone, or when
-    ``resume`` is off. The record of a step is written after its work, so a kill leaves no half-done step marked done.
+    A step is run again when its settings or those of an earlier step changed, when one of its products is missing, or
+    when ``resume`` is off. The record of a step is written after its work, so an interrupted step is not marked done.
     """
 
     def __init__(self, folder: Path, *, resume: bool) -> None:
@@ -47,14 +47,14 @@ class StepRunner:
         settings: Any,
         products: tuple[Path, ...] = (),
     ) -> dict[str, Any]:
-        """Do a step, or take what it gave last time; returns its facts (JSON values only)."""
+        """Run a step, or read its record; returns its facts (JSON values only)."""
         self._chain = hashlib.sha256(
             json.dumps([self._chain, name, settings], sort_keys=True, default=str).encode()
         ).hexdigest()
         number = len(self.records) + 1
         known = self._known(name)
         if known is not None and known.fingerprint == self._chain and all(p.exists() for p in products):
-            _log.info("%d. %s: done before (%.0f s), kept", number, title, known.seconds)
+            _log.info("%d. %s: finished earlier (%.0f s), kept", number, title, known.seconds)
             self.records.append(known)
             return known.facts
         _log.info("%d. %s ...", number, title)

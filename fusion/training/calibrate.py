@@ -1,4 +1,4 @@
-"""Fits the calibration tables on scenes that training never saw."""
+"""Fits the calibration tables of the uncertainty on scenes outside the training split."""
 
 import logging
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from fusion.features.features import compute_features
 from fusion.model.generator import Generator
 
 log = logging.getLogger(__name__)
-ENOUGH = 500  # pixel-dates that a bin needs for a table entry of its own
+ENOUGH = 500  # pixel-dates needed for a separate table entry of a bin
 
 
 def calibrate(
@@ -21,8 +21,9 @@ def calibrate(
 ) -> Calibration:
     """Predict withheld dates of unseen scenes and scale the uncertainty so that 90 % intervals cover 90 %.
 
-    Every visit predicts one random window of ``crop_px * crops_a_side`` pixels a side. Bins with fewer than
-    ``ENOUGH`` pixel-dates take the nearest bin's value.
+    Every visit predicts one random window of ``crop_px * crops_a_side`` pixels per side. A bin with
+    fewer than ``ENOUGH`` pixel-dates of both kinds of error gets no entry; one without enough errors against truth has
+    factor 1, one without enough errors against observations takes its noise from the neighbouring bins.
     """
     rng = np.random.default_rng(seed)
     rows: list[tuple[np.ndarray, ...]] = []
@@ -37,11 +38,11 @@ def calibrate(
     nodes, factors, noises = [], [], []
     for low, high in zip(CALIBRATION_EDGES, (*CALIBRATION_EDGES[1:], np.inf), strict=True):
         inside = (gap >= low) & (gap < high)
-        known, looked = inside & np.isfinite(error), inside & np.isfinite(obs_error)
-        if known.sum() < ENOUGH and looked.sum() < ENOUGH:
+        known, observed = inside & np.isfinite(error), inside & np.isfinite(obs_error)
+        if known.sum() < ENOUGH and observed.sum() < ENOUGH:
             continue
         factor = covering_factor(error[known], sigma[known]) if known.sum() >= ENOUGH else 1.0
-        noise = covering_noise(obs_error[looked], factor * sigma[looked]) if looked.sum() >= ENOUGH else np.nan
+        noise = covering_noise(obs_error[observed], factor * sigma[observed]) if observed.sum() >= ENOUGH else np.nan
         nodes.append(float(np.median(gap[inside])))
         factors.append(round(factor, 4))
         noises.append(noise)
@@ -58,7 +59,7 @@ def _fill_gaps(values: np.ndarray) -> np.ndarray:
 
 
 def _errors_of_visit(generator, scene: Scene, settings: SampleSettings, rng) -> tuple[np.ndarray, ...]:
-    """Gap, error against truth, error against withheld observations, and scale, flat over the scored pixel-dates."""
+    """Gap, error against truth, error against withheld observations, and scale: flat arrays over scored pixel-dates."""
     obs = scene.observations
     visible = withhold(obs, obs, settings.withholding.model_copy(update={"borrowed_share": 0.0}), rng)
     first, last = (scene.truth_days if scene.truth_days is not None else obs.s2_days)[[0, -1]]
@@ -78,6 +79,6 @@ def _errors_of_visit(generator, scene: Scene, settings: SampleSettings, rng) -> 
         truth = target_on_grid(scene, obs, visible, grid_days, use_obs=False)[:, *window]
     withheld = withheld_on_grid(obs, visible, grid_days)[:, *window]
     known = np.isfinite(features.linear)
-    if scene.truth is None:  # real scenes know no clean signal: an observation stands in for it
+    if scene.truth is None:  # real scenes have no clean NDVI: the withheld observation replaces it
         truth = withheld
     return tuple(a[known] for a in (features.gap_days, ndvi - truth, ndvi - withheld, scale))

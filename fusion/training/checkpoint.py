@@ -15,12 +15,12 @@ WEIGHTS_FORMAT = 1
 
 
 class GeneratorSettings(BaseModel):
-    """Shape of the generator; stored in the checkpoint and in the manifest."""
+    """Architecture of the generator; stored in the checkpoint and in the manifest."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    width: int = Field(32, ge=4, description="channels of the trunk")
+    width: int = Field(32, ge=4, description="channels of the residual blocks")
     dilations: tuple[int, ...] = Field((1, 2, 4, 8, 4, 1), description="one residual block each, in time steps")
-    spatial_every: int = Field(2, ge=1, description="every n-th block looks at the 3 x 3 neighbours")
+    spatial_every: int = Field(2, ge=1, description="every n-th block also convolves over the 3 x 3 neighbours")
 
 
 def build_generator(settings: GeneratorSettings) -> Generator:
@@ -29,12 +29,12 @@ def build_generator(settings: GeneratorSettings) -> Generator:
 
 
 class WeightsError(ValueError):
-    """A checkpoint cannot be used; the message says why and what to do."""
+    """A checkpoint cannot be used; the message gives the reason and the fix."""
 
 
 @dataclass(frozen=True)
 class TrainedGenerator:
-    """Averaged weights with what is needed to use them."""
+    """Averaged weights with architecture, calibration tables (None if uncalibrated) and the record of the run."""
 
     generator: Generator
     settings: GeneratorSettings
@@ -43,7 +43,7 @@ class TrainedGenerator:
 
 
 def save_weights(file: Path, trained: TrainedGenerator) -> Path:
-    """Write the weights, whole or not at all."""
+    """Write the weights; on an error no partial file is left."""
     content = {
         "format": WEIGHTS_FORMAT,
         "feature_version": FEATURE_VERSION,
@@ -59,12 +59,12 @@ def save_weights(file: Path, trained: TrainedGenerator) -> Path:
 
 
 def load_weights(file: Path) -> TrainedGenerator:
-    """Read weights; refuses anything but tensors and plain settings.
+    """Read weights; only tensors and plain settings are accepted.
 
     Raises
     ------
     WeightsError
-        Missing, corrupted, another format, or made for other features.
+        The file is missing, corrupted, of another format, or was trained on other features.
     """
     if not file.is_file():
         raise WeightsError(f"there is no checkpoint {file}; give the generator.pt of a training run")
@@ -74,7 +74,7 @@ def load_weights(file: Path) -> TrainedGenerator:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(
             f"{file} cannot be read as tensors and plain settings ({reason}); it is damaged or not a generator.pt; "
-            "train again or fetch it again"
+            "train again or download it again"
         ) from error
     if not isinstance(content, dict) or content.get("format") != WEIGHTS_FORMAT:
         seen = content.get("format") if isinstance(content, dict) else type(content).__name__

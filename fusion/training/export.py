@@ -1,4 +1,4 @@
-"""A trained generator as one ONNX file with its manifest; parity with torch is asserted."""
+"""Export of a trained generator as one ONNX file with its manifest; parity with torch is checked."""
 
 import logging
 import warnings
@@ -27,20 +27,21 @@ log = logging.getLogger(__name__)
 
 
 class ExportError(RuntimeError):
-    """The exported model is not what it should be; nothing was written under the final name."""
+    """The exported model failed a check; nothing was written under the final name."""
 
 
 def export_generator(trained: TrainedGenerator, out: Path) -> Path:
-    """Make ``out`` a folder with ``model.onnx`` and ``manifest.json``, both of this model.
+    """Write ``model.onnx`` and ``manifest.json`` of a generator into the folder ``out``.
 
     The folder is replaced as a whole (:func:`fusion.training.model_folder.whole_model_folder`).
 
     Raises
     ------
     ExportError
-        onnxruntime's answer differs from torch's by more than 1e-4 on any of several sizes, or the file is too large.
+        The output of onnxruntime differs from torch's by more than 1e-4 at any of several sizes, or the file is too
+        large.
     ModelFileError
-        ``out`` is a file or holds other things than a model.
+        ``out`` is a file or holds other files than those of a model.
     """
     out = Path(out)
     with whole_model_folder(out) as folder:
@@ -55,7 +56,7 @@ def _write_onnx(generator: Generator, file: Path) -> None:
     axes |= {name: {0: "B", 1: "T", 2: "H", 3: "W"} for name in ("ndvi", "scale")}
     example = torch.zeros(2, len(FEATURE_NAMES), 12, 8, 10)
     with warnings.catch_warnings():
-        # the tracing exporter is deprecated, but it is the one whose dynamic axes proved right at this opset
+        # the tracing exporter is deprecated, but only its dynamic axes are correct at this opset
         warnings.simplefilter("ignore")
         torch.onnx.export(
             generator.eval(),
@@ -68,7 +69,9 @@ def _write_onnx(generator: Generator, file: Path) -> None:
             dynamo=False,
         )
     if file.stat().st_size > SIZE_LIMIT:
-        raise ExportError(f"the model takes {file.stat().st_size} bytes; the limit is {SIZE_LIMIT}; make it narrower")
+        raise ExportError(
+            f"the model takes {file.stat().st_size} bytes; the limit is {SIZE_LIMIT}; reduce generator.width"
+        )
 
 
 def _manifest(trained: TrainedGenerator, file: Path) -> Manifest:
@@ -78,7 +81,7 @@ def _manifest(trained: TrainedGenerator, file: Path) -> Manifest:
     if generator.spatial_radius_px > NETWORK_RADIUS_PX:
         raise ExportError(
             f"the network reaches {generator.spatial_radius_px} px, tiles leave {NETWORK_RADIUS_PX} px around them; "
-            "take fewer spatial blocks (generator.spatial_every)"
+            "use fewer spatial blocks (a larger generator.spatial_every)"
         )
     calibration = UNCALIBRATED
     if trained.calibration is not None:

@@ -1,4 +1,4 @@
-"""What a trained model makes of a scene it never saw: example series and maps, for MLflow and the run's own folder."""
+"""Example series and maps of a trained model on a validation scene, for MLflow and the output folder."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -21,15 +21,15 @@ from fusion.inference.session import open_session
 
 log = logging.getLogger(__name__)
 
-WINDOW_DAYS = 60  # the gap that is laid over the example
-SIDE_PX = 64  # of the scene's middle that is shown
-FEW_OBS = 5  # dates with an observation below which a scene shows nothing
+WINDOW_DAYS = 60  # length of the gap withheld in the example
+SIDE_PX = 64  # side of the part shown, from the middle of the scene
+FEW_OBS = 5  # dates with an observation that a scene needs to be drawn
 MODEL, LINEAR, TRUTH, SHOWN, WITHHELD = "#0b6e4f", "#d1495b", "0.15", "0.35", "#30638e"
 
 
 @dataclass(frozen=True)
 class Example:
-    """A scene under a withheld window, and two answers to it; images are (n, y, x) on ``days``, NaN = unknown.
+    """A scene with a withheld window, and two predictions of it; images are (n, y, x) on ``days``, NaN = unknown.
 
     ``shown`` and ``withheld`` are the observations as (days, ndvi (n, y, x)); ``reference`` is the clean truth of every
     day, or without truth the withheld observation of ``days[row]``; ``row`` is the date of the maps, inside the window.
@@ -51,8 +51,7 @@ def write_examples(model_folder: Path, scenes: Iterable[Scene], out: Path, *, th
     """Draw ``example_series.png`` and ``example_maps.png`` into ``out``, for the first scene that has enough
     observations.
 
-    The exported model answers through the call that serves users. Returns the files; none where no scene has enough
-    observations.
+    The exported model is run as for users. Returns the files; an empty list where no scene has enough observations.
     """
     predictor = ModelPredictor(open_session(model_folder, threads))
     for scene in scenes:
@@ -65,7 +64,7 @@ def write_examples(model_folder: Path, scenes: Iterable[Scene], out: Path, *, th
 
 
 def make_example(scene: Scene, predictor: Predictor) -> Example | None:
-    """Withhold the window with most clear observations of a scene's middle and predict it; None with too few."""
+    """Withhold the window with most clear observations in the middle of a scene and predict it; None with too few."""
     cube = cube_from_observations(scene.observations)
     rows, columns = (_middle(cube.sizes[axis]) for axis in ("y", "x"))
     cube = cube.isel(y=rows, x=columns)
@@ -76,7 +75,7 @@ def make_example(scene: Scene, predictor: Predictor) -> Example | None:
     inside = (obs_days >= first) & (obs_days <= last)
     shown, withheld = (obs_days[~inside], obs[~inside]), (obs_days[inside], obs[inside])
     day = map_day(*withheld)
-    if scene.truth_days is not None:  # the maps show a date that has truth
+    if scene.truth_days is not None:  # the maps need a date with truth
         known = scene.truth_days[(scene.truth_days >= obs_days[0]) & (scene.truth_days <= obs_days[-1])]
         day = nearest_truth_day(known, day) if len(known) else day
     days = np.arange(obs_days[0] + (day - obs_days[0]) % STEP_DAYS, obs_days[-1] + 1, STEP_DAYS)
@@ -108,14 +107,14 @@ def fullest_window(days: np.ndarray, clear: np.ndarray) -> tuple[int, int]:
 
 
 def map_day(days: np.ndarray, obs: np.ndarray) -> int:
-    """The withheld observation to draw as a map: clear, and near the middle of the window."""
+    """Day of the withheld observation to draw as a map: clear, and near the middle of the window."""
     middle = (days[0] + days[-1]) / 2
     nearness = 1 - np.abs(days - middle) / (days[-1] - days[0] + 1)
     return int(days[(np.isfinite(obs).mean(axis=(1, 2)) * nearness).argmax()])
 
 
 def draw_series(example: Example) -> Any:
-    """Four pixels: truth, observations, linear interpolation, model and 90 % band."""
+    """Time series of four pixels: truth, observations, linear interpolation, model and 90 % band."""
     figure, axes = new_figure(rows=4, width=7.0, height=7.6)
     height, width = example.ndvi.shape[1:]
     dates = example.days.astype("datetime64[D]")
@@ -142,7 +141,7 @@ def draw_series(example: Example) -> Any:
 
 
 def draw_maps(example: Example) -> Any:
-    """A date inside the withheld window: reference, linear, model, the model's error and its sigma."""
+    """Maps of a date inside the withheld window: reference, linear, model, the model's error and its sigma."""
     row = example.row
     reference, ndvi = example.reference[row], example.ndvi[row]
     known = reference[np.isfinite(reference)]

@@ -1,4 +1,4 @@
-"""A model folder is replaced as a whole: the network and its manifest belong together."""
+"""Replaces a model folder as a whole, so that network and manifest always belong together."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,16 +10,16 @@ from fusion.whole_file import whole_file
 
 @contextmanager
 def whole_model_folder(out: Path) -> Iterator[Path]:
-    """Give an empty folder to write ``model.onnx`` and ``manifest.json`` into; it takes the name ``out`` at the end.
+    """Yield an empty folder for ``model.onnx`` and ``manifest.json``, which is renamed to ``out`` at the end.
 
-    It lies beside ``out``. An earlier model folder is moved aside first and removed afterwards, so a reader finds the
-    old pair, the new pair, or for an instant no folder, and never one file of each. When the block fails, the earlier
-    folder stays.
+    It is created beside ``out``. An earlier model folder is moved aside first and removed afterwards, so a reader finds
+    the old pair, the new pair, or for an instant no folder, and never one file of each. When the block fails, the
+    earlier folder stays.
 
     Raises
     ------
     ModelFileError
-        ``out`` is a file, or holds other things than a model, which would be lost.
+        ``out`` is a file, or holds other files than those of a model, which would be lost.
     """
     names = set()
     if out.exists():
@@ -27,7 +27,7 @@ def whole_model_folder(out: Path) -> Iterator[Path]:
     if foreign := sorted(names - {MODEL_FILE, MANIFEST_FILE}):
         raise ModelFileError(
             f"out={out} holds {', '.join(foreign[:3])}; expected a new, an empty or a model folder ({MODEL_FILE}, "
-            f"{MANIFEST_FILE}), since the whole folder is replaced; name another one"
+            f"{MANIFEST_FILE}), since the whole folder is replaced; give another one"
         )
     with whole_file(out.resolve()) as folder:
         folder.mkdir()

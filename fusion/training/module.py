@@ -1,4 +1,4 @@
-"""The Lightning module: generator, optional discriminator, averaged weights, one schedule for both."""
+"""The Lightning module: generator, optional discriminator, averaged weights, one learning-rate schedule for both."""
 
 import math
 import time
@@ -37,11 +37,11 @@ CONDITION_NAMES = (
     "mid_before",
 )
 CONDITIONS = [FEATURE_NAMES.index(name) for name in CONDITION_NAMES]
-JUDGED_GAP_DAYS = 7.0  # nearer to an observation, prediction and truth are too alike to tell apart
+JUDGED_GAP_DAYS = 7.0  # days; nearer to an observation, prediction and truth hardly differ
 
 
 def linear_ndvi(features: Tensor) -> Tensor:
-    """Linear interpolation in NDVI, (B, ...), out of channel 0 of the features (B, C, ...)."""
+    """Linear interpolation in NDVI, (B, ...), from channel 0 of the features (B, C, ...)."""
     return features[:, 0] * NDVI_UNIT + NDVI_CENTRE
 
 
@@ -49,7 +49,7 @@ class FusionModule(pl.LightningModule):
     """Trains the generator, with a discriminator where ``loss.adversarial`` is above 0.
 
     Optimisation is manual. ``generator_steps`` counts the generator's updates (Lightning's own counter counts every
-    optimiser's). ``seconds`` carries the time spent, so that a resumed run keeps its budget.
+    optimiser's). ``seconds`` is the training time so far, restored when a run is resumed.
     """
 
     def __init__(self, settings: TrainSettings) -> None:
@@ -70,7 +70,7 @@ class FusionModule(pl.LightningModule):
         self._sums: dict[str, Tensor] = {}
 
     def averaged_generator(self) -> Generator:
-        """The generator that carries the averaged weights; it is what gets exported."""
+        """The generator with the averaged weights, which is exported."""
         inner = self.averaged.module
         assert isinstance(inner, Generator)
         return inner
@@ -103,7 +103,7 @@ class FusionModule(pl.LightningModule):
         return warm * (0.5 * (1 + math.cos(math.pi * self.progress())) + 1e-3)
 
     def adversarial_weight(self) -> float:
-        """Weight of the adversarial loss now: 0 in the warm-up, then a linear ramp."""
+        """Current weight of the adversarial loss: 0 in the warm-up, then a linear ramp."""
         loss = self.settings.loss
         done = self.generator_steps - loss.adversarial_warmup
         return loss.adversarial * min(max(done / loss.adversarial_ramp, 0.0), 1.0)
@@ -130,7 +130,7 @@ class FusionModule(pl.LightningModule):
         total = torch.stack(list(losses.values())).sum()
         optimisers[0].zero_grad(set_to_none=True)
         self.manual_backward(total)
-        self.clip_gradients(  # Lightning's own wrapper is taken, too, though its annotation does not say so
+        self.clip_gradients(  # also accepts Lightning's wrapper, although its annotation omits it
             optimisers[0],  # type: ignore[arg-type]
             gradient_clip_val=o.clip,
             gradient_clip_algorithm="norm",
@@ -164,7 +164,7 @@ class FusionModule(pl.LightningModule):
         return self.discriminator(ndvi, linear_ndvi(features), features[:, CONDITIONS])
 
     def _discriminator_step(self, optimiser, features, fake, target, known, judged) -> None:
-        # real and fake go through the same mask: where there is no target, both show the same values
+        # real and fake get the same mask: where there is no target, both hold the same values
         fake = torch.where(known, fake, target)
         penalised = self.settings.loss.r1 > 0 and self.generator_steps % self.settings.loss.r1_every == 0
         real = target.clone().requires_grad_(penalised)

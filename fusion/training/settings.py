@@ -30,17 +30,19 @@ class OptimiserSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     learning_rate: float = Field(2e-3, gt=0, description="peak learning rate of the generator (AdamW)")
-    discriminator_ratio: float = Field(2.0, gt=0, description="learning rate of the discriminator over the generator's")
+    discriminator_ratio: float = Field(
+        2.0, gt=0, description="learning rate of the discriminator / that of the generator"
+    )
     weight_decay: float = Field(1e-4, ge=0, description="AdamW weight decay")
     warmup_steps: int = Field(200, ge=0, description="linear warm-up")
-    max_steps: int = Field(20_000, ge=1, description="steps of the generator; the rate falls to 0 as a cosine")
-    max_minutes: float | None = Field(None, gt=0, description="stop by then at the latest; the cosine ends there too")
+    max_steps: int = Field(20_000, ge=1, description="generator steps; the rate decays to 0 as a cosine")
+    max_minutes: float | None = Field(None, gt=0, description="time limit, minutes; the cosine ends there too")
     clip: float = Field(1.0, gt=0, description="gradient norm is clipped to this")
     average_decay: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights, which are exported")
 
 
 class TrackingSettings(BaseModel):
-    """Where the run is recorded."""
+    """Recording of the run with MLflow."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     enabled: bool = Field(True, description="record the run with MLflow")
@@ -57,11 +59,11 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     out: Path = Field(description="output folder; an interrupted run found there is resumed")
-    store: Path | None = Field(None, description="patch store to learn from (its splits are honoured)")
+    store: Path | None = Field(None, description="patch store to train on (its splits are kept)")
     scenes: dict[str, Any] | None = Field(None, description="simulated scenes instead: a _target_ with its settings")
     seed: int = Field(20240, ge=0, description="seed of scenes, withholding and weights")
     samples: SampleSettings = Field(default_factory=lambda: SampleSettings(), description="crops and withholding")
-    batch_size: int = Field(12, ge=1, description="crops a step")
+    batch_size: int = Field(12, ge=1, description="crops per step")
     workers: int = Field(1, ge=0, description="processes that prepare samples; 0 = in the training process")
     threads: int | None = Field(None, ge=1, description="CPU threads of the training process; all cores when empty")
     generator: GeneratorSettings = Field(default_factory=lambda: GeneratorSettings())
@@ -71,7 +73,7 @@ class TrainSettings(BaseModel):
     start_from: Path | Annotated[tuple[Path, ...], Field(min_length=1)] | None = Field(
         None, description="generator.pt whose weights start this run; of several, their mean (arXiv:2203.05482)"
     )
-    resume: bool = Field(True, description="go on from the checkpoint in the output folder, if there is one")
+    resume: bool = Field(True, description="resume from the checkpoint in the output folder, if there is one")
     validate_every: int = Field(1000, ge=1, description="steps between validations")
     checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints")
     validation_batches: int = Field(24, ge=1, description="batches of the fixed validation set")
@@ -86,7 +88,7 @@ class TrainSettings(BaseModel):
     def _one_source(self) -> "TrainSettings":
         if (self.store is None) == (self.scenes is None):
             raise ValueError(
-                f"exactly one of 'store' and 'scenes' says what to learn from (seen: store={self.store}, "
+                f"exactly one of 'store' and 'scenes' must be given (seen: store={self.store}, "
                 f"scenes={'given' if self.scenes else None}); add store=PATH or experiment=shipped_cpu"
             )
         if self.loss.adversarial > 0 and self.samples.crop_px < 8:

@@ -1,4 +1,4 @@
-"""Where training scenes come from: a patch store, or a simulator named by a Hydra ``_target_``."""
+"""Sources of training scenes: a patch store, or a simulator given by a Hydra ``_target_``."""
 
 import hashlib
 import json
@@ -14,13 +14,13 @@ from fusion.data.samples import Scene
 from fusion.data.store import PatchStore
 from fusion.training.settings import TrainSettings
 
-# seeds of the three splits of simulated scenes lie so far apart that no run reaches the next one's
+# seed offsets of the splits of simulated scenes, so far apart that no run reaches those of the next split
 SPLIT_SEEDS = {"train": 0, "validation": 1_000_000_000, "calibration": 1_400_000_000}
 
 
 @dataclass(frozen=True)
 class SimulatedSource:
-    """Endless simulated scenes; the split moves the seeds."""
+    """Endless simulated scenes; each split has its own range of seeds."""
 
     spec: dict[str, Any]
     split: str
@@ -33,7 +33,7 @@ class SimulatedSource:
 
 @dataclass(frozen=True)
 class StoreSource:
-    """Patches of one split, shuffled; the training split goes round for ever."""
+    """Patches of one split, shuffled; the training split is repeated endlessly."""
 
     store: Path
     split: str
@@ -63,10 +63,10 @@ def scene_source(settings: TrainSettings, split: str) -> SimulatedSource | Store
 
 
 def data_manifest(settings: TrainSettings) -> dict[str, Any]:
-    """What a run learns from, so that another can be told to learn from the same.
+    """Description of the training data, with which a run can be repeated.
 
-    A patch store gives its own manifest; a simulator its settings, the first seed of every split and a hash of the
-    source files of its package. ``sha256`` is over all of it, paths left out.
+    For a patch store, its manifest; for a simulator, its settings, the first seed of every split and a hash of the
+    source files of its package. ``sha256`` is the hash of this description, which contains no paths.
     """
     facts: dict[str, Any]
     if settings.store is not None:

@@ -1,4 +1,4 @@
-"""What a training run leaves in MLflow: settings, curves, figures, the ONNX model and its place in the registry."""
+"""Record of a training run in MLflow: settings, curves, figures, the ONNX model and its registry entry."""
 
 import logging
 from pathlib import Path
@@ -23,10 +23,10 @@ def tracking_uri(settings: TrainSettings) -> str:
 
 
 def open_logger(settings: TrainSettings) -> MLFlowLogger | None:
-    """A Lightning logger on the run's store, or None when tracking is off.
+    """A Lightning logger on the MLflow store of the run, or None when tracking is off.
 
-    A resumed run goes on in its MLflow run. The parameters of that run say how it began and stay as they are; settings
-    that have changed since are recorded as its tags ``resumed_with.<setting>``.
+    A resumed run continues its MLflow run. The parameters logged at its start stay as they are; settings changed since
+    then are recorded as tags ``resumed_with.<setting>``.
     """
     if not settings.tracking.enabled:
         return None
@@ -46,7 +46,7 @@ def open_logger(settings: TrainSettings) -> MLFlowLogger | None:
 
 
 def _known_run(run_file: Path, uri: str) -> str | None:
-    """The MLflow run that the folder's earlier training was recorded in; None where its store has no such run."""
+    """Id of the MLflow run of the earlier training in this folder; None where the store has no such run."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -59,18 +59,18 @@ def _known_run(run_file: Path, uri: str) -> str | None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-    log.warning("%s has no run %s, which this training was recorded in; it is recorded in a new run", uri, run_id)
+    log.warning("%s has no run %s, in which this training was recorded; a new run is opened", uri, run_id)
     return None
 
 
-@rank_zero_only  # the others find the run's file, too, but only the first may write
-def _record_settings(logger: MLFlowLogger, told: dict[str, str]) -> None:
-    """Log what the run does not say yet as parameters, what it says otherwise as tags."""
+@rank_zero_only  # all devices find the run's file, but only the first may write
+def _record_settings(logger: MLFlowLogger, settings: dict[str, str]) -> None:
+    """Log new settings as parameters, and those whose logged value differs as tags."""
     run_id = logger.run_id
     assert run_id is not None
     known = logger.experiment.get_run(run_id).data.params
-    logger.log_hyperparams({name: value for name, value in told.items() if name not in known})
-    for name, value in told.items():
+    logger.log_hyperparams({name: value for name, value in settings.items() if name not in known})
+    for name, value in settings.items():
         if name in known and known[name] != value[: len(known[name])]:
             logger.experiment.set_tag(run_id, f"resumed_with.{name}", value)
 
@@ -112,7 +112,7 @@ def record_model(logger: MLFlowLogger, settings: TrainSettings, model_folder: Pa
 
 
 class CurveFile(pl.Callback):
-    """Keeps the validation curve as a CSV beside the checkpoint, for those without MLflow."""
+    """Writes the validation curve as CSV beside the checkpoint, also without MLflow."""
 
     def __init__(self, file: Path) -> None:
         self.file = file

@@ -1,4 +1,4 @@
-"""``ndvi-fusion package``: everything an openEO back-end needs, in one folder."""
+"""``ndvi-fusion package``: all files for an openEO back-end, in one folder."""
 
 import logging
 import shutil
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 class PackageSettings(BaseModel):
-    """What to put into the package."""
+    """``ndvi-fusion package``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

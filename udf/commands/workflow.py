@@ -1,6 +1,4 @@
-"""``ndvi-fusion workflow``: the process graph for a target; run here for ``local``, written or submitted for a
-back-end.
-"""
+"""``ndvi-fusion workflow``: the openEO process graph for a target, run locally, written to a file or submitted."""
 
 import datetime
 import json
@@ -29,32 +27,38 @@ _log = logging.getLogger(__name__)
 
 
 class WorkflowSettings(BaseModel):
-    """What to compute, where, and what to do with the graph."""
+    """``ndvi-fusion workflow``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    target: TargetSettings = Field(description="where it runs: target=local, terrascope or cdse")
-    out: Path = Field(description="folder for the graph and what it gives")
+    target: TargetSettings = Field(description="back-end: target=local (this machine), terrascope or cdse")
+    out: Path = Field(description="folder for the graph and its results")
     source: Path | None = Field(Path("outputs/scene"), description="local: folder with s2.nc, s1.nc and coarse.nc")
     start: datetime.date = Field(datetime.date(2019, 1, 1), description="first date")
     end: datetime.date = Field(datetime.date(2019, 12, 31), description="last date")
     area: dict[str, Any] | Path | None = Field(
-        None, description="west, south, east, north and crs, or a GeoJSON file; null: all of the local files"
+        None, description="west, south, east, north and crs, or a GeoJSON file; null: whole extent of the local files"
     )
     step_days: int = Field(STEP_DAYS, ge=1, le=366, description="days between two dates of the fused series")
-    output: Literal["fused", "smoothed", "seasons"] = Field("seasons", description="what to save")
-    method: str = Field(SEASON_METHOD, description="how season dates are read; reference: the original workflow's")
+    output: Literal["fused", "smoothed", "seasons"] = Field("seasons", description="result to save")
+    method: str = Field(
+        SEASON_METHOD, description="method of the season dates; reference: that of the original workflow"
+    )
     format: Literal["GTiff", "NetCDF", "Zarr"] = Field("NetCDF", description="file format")
     model: str | None = Field(
         None, description="local: model folder, .zip, run:ID or registry name; null: the shipped one"
     )
     window_px: int = Field(WINDOW_PX, ge=4, le=2048, description="window of apply_neighborhood, pixels of 10 m")
     overlap_px: int = Field(OVERLAP_PX, ge=0, le=512, description="overlap on every side of a window")
-    margin_days: int = Field(MARGIN_DAYS, ge=0, le=400, description="observations loaded before start and after end")
-    context: dict[str, Any] = Field(default_factory=dict, description="more keys of the UDFs' context")
+    margin_days: int = Field(
+        MARGIN_DAYS, ge=0, le=400, description="days of observations loaded before start and after end"
+    )
+    context: dict[str, Any] = Field(default_factory=dict, description="further keys of the context of the UDFs")
     execute: bool = Field(True, description="local: also run the graph")
-    archives_url: str | None = Field(None, description="back-ends: address of the folder that holds the archives")
-    service_url: str | None = Field(None, description="back-ends: raw address under which the service folder will lie")
+    archives_url: str | None = Field(None, description="back-ends: URL of the folder that holds the archives")
+    service_url: str | None = Field(
+        None, description="back-ends: raw URL under which the service folder will be published"
+    )
     submit: bool = Field(False, description="back-ends: start a batch job and wait for it")
     publish: bool = Field(False, description="back-ends: save the process under your account, public")
 
@@ -65,14 +69,14 @@ class WorkflowSettings(BaseModel):
         if self.overlap_px > self.window_px:
             raise ValueError(f"overlap_px {self.overlap_px} exceeds window_px {self.window_px}; use a larger window")
         if self.submit and (self.area is None or self.archives_url is None):
-            raise ValueError("submit needs area (what to compute) and archives_url (where the archives lie)")
+            raise ValueError("submit needs area and archives_url; set both")
         if (self.submit or self.publish) and not self.target.remote:
             raise ValueError(f"submit and publish need a back-end; target is {self.target.name}")
         return self
 
 
 def run(settings: WorkflowSettings) -> str:
-    """Write the graph, and run or submit it when asked; returns a line for the terminal."""
+    """Write the graph, and run or submit it as set; returns a line for the terminal."""
     return _run_remote(settings) if settings.target.remote else _run_local(settings)
 
 
@@ -98,13 +102,13 @@ def _run_local(settings: WorkflowSettings) -> str:
     need = read_model_files(locate_model(settings.model))[1].overlap_px
     if settings.overlap_px < need:
         raise ValueError(
-            f"overlap_px is {settings.overlap_px}, this model needs {need}; with less, windows leave seams"
+            f"overlap_px is {settings.overlap_px}, this model needs {need}; with less, seams appear between windows"
         )
     target = settings.target.model_copy(update=_present(settings.target, settings.source))
     graph = build_workflow(target, options_of(settings))
     path = _write_graph(settings.out / "process_graph.json", graph)
     if not settings.execute:
-        return f"{path}: the graph"
+        return f"{path}: process graph"
     saved = execute_graph(graph, settings.out)
     assert isinstance(saved, SavedResult)
     names = ", ".join(f.name for f in saved.files[:3]) + (" ..." if len(saved.files) > 3 else "")
@@ -112,11 +116,13 @@ def _run_local(settings: WorkflowSettings) -> str:
 
 
 def _present(target: TargetSettings, source: Path) -> dict[str, Any]:
-    """Radar and coarse series only where their files are."""
+    """Changes of the target that leave out radar and coarse series whose files are missing."""
     if not source.is_dir():
-        raise FileNotFoundError(f"source {source} is no folder; `ndvi-fusion simulate out={source}` makes one")
+        raise FileNotFoundError(f"source {source} is not a folder; make one with `ndvi-fusion simulate out={source}`")
     if not (source / target.s2_collection).exists():
-        raise FileNotFoundError(f"{source} holds no {target.s2_collection}; Sentinel-2 is needed")
+        raise FileNotFoundError(
+            f"{source} holds no {target.s2_collection}; Sentinel-2 is required, give another source"
+        )
     changes: dict[str, Any] = {}
     if target.s1_collection is not None and not (source / target.s1_collection).exists():
         _log.warning("%s holds no %s: fusion without radar", source, target.s1_collection)
@@ -141,7 +147,7 @@ def _run_remote(settings: WorkflowSettings) -> str:
         written.append(_write_graph(settings.out / "process_graph.json", graph))
         written.append(write_json(settings.out / "job_options.json", job_options(target, settings.archives_url)))
     else:
-        _log.warning("no area given: only the process with open parameters is written; set area for a graph to submit")
+        _log.warning("no area given: only the process with open parameters is written; set area to write a graph, too")
     if settings.publish:
         save_process(connect_back_end(target), process)
     if settings.submit:
@@ -156,7 +162,7 @@ def _run_remote(settings: WorkflowSettings) -> str:
 
 
 def _polygon(settings: WorkflowSettings) -> dict[str, Any]:
-    """The area as GeoJSON; a field near Mol, Belgium, when none is given."""
+    """The area as GeoJSON polygon; a field near Mol, Belgium, when none is given."""
     area = area_from(settings.area) or area_from({"west": 5.07, "south": 51.215, "east": 5.08, "north": 51.222})
     assert area is not None
     if area.geometry is not None:
@@ -167,5 +173,5 @@ def _polygon(settings: WorkflowSettings) -> dict[str, Any]:
 
 
 def _write_graph(path: Path, graph: Any) -> Path:
-    """The graph as JSON (through text, as it goes over the wire)."""
+    """The graph as JSON (through text, as it is sent to a back-end)."""
     return write_json(path, {"process_graph": json.loads(json.dumps(graph.flat_graph()))})

@@ -1,1 +1,1 @@
-"""openEO processes that client-side processing lacks or gets wrong, one topic a file, lazy on Dask."""
+"""openEO processes missing from or wrong in client-side processing, one topic per file, lazy on Dask."""

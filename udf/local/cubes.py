@@ -20,21 +20,21 @@ from udf.local.grid import crop, crs_of, geometry_of, inside_polygon, keep_crs, 
 from udf.local.loading import CHUNK_PX
 
 _BORDERS = {"replicate": "nearest", "reflect": "reflect", "reflect_pixel": "mirror", "wrap": "wrap"}
-_RANK_ONE = 1e-6  # a kernel written with seven digits is still the outer product that it was
-_AXIS_TOLERANCE_PX = 0.01  # grids closer than this are one grid
+_RANK_ONE = 1e-6  # relative; a kernel rounded to seven digits still counts as an outer product
+_AXIS_TOLERANCE_PX = 0.01  # grids closer than this are treated as equal
 
 
 def merge_cubes(
     cube1: xr.DataArray, cube2: xr.DataArray, overlap_resolver: Callable | None = None, context: dict | None = None
 ) -> xr.DataArray:
-    """openEO ``merge_cubes``; cubes of different bands and different dates give the union of the dates, NaN between.
+    """openEO ``merge_cubes``; cubes of different bands get the union of their dates, NaN where one has none.
 
-    Overlapping bands go to the library's implementation, which needs an overlap resolver.
+    Overlapping bands are merged by the library, which needs an overlap resolver.
 
     Raises
     ------
     ValueError
-        The cubes lie on different grids or in different CRS.
+        The cubes have different grids or CRS.
     """
     cube2 = _same_grid(cube1, cube2)
     joinable = set(cube1.dims) == set(cube2.dims) and "bands" in cube1.dims
@@ -61,13 +61,13 @@ def merge_cubes(
 def resample_cube_spatial(
     data: xr.DataArray, target: xr.DataArray, method: str = "near", options: Any = None
 ) -> xr.DataArray:
-    """openEO ``resample_cube_spatial``; a cube that already lies on the target's grid is passed on untouched."""
+    """openEO ``resample_cube_spatial``; a cube that is already on the target's grid is returned unchanged."""
     crs, wanted = crs_of(data), crs_of(target)
     if crs is None or wanted is None:
         raise ValueError("resample_cube_spatial needs the CRS of both cubes; write it with rioxarray's write_crs")
     if crs == wanted and all(_same_axis(data[a].values, target[a].values) for a in ("y", "x")):
         return data.assign_coords(y=target.y.values, x=target.x.values)
-    if min(data.sizes["y"], data.sizes["x"]) < 2:  # too few cells to tell a resolution
+    if min(data.sizes["y"], data.sizes["x"]) < 2:  # too few cells to derive a resolution
         if crs != wanted:
             raise ValueError(f"the source has {data.sizes['y']} x {data.sizes['x']} cells; load a wider extent of it")
         picked = data.sel(y=target.y.values, x=target.x.values, method="nearest")
@@ -77,10 +77,10 @@ def resample_cube_spatial(
 
 
 def _reproject(data: xr.DataArray, target: xr.DataArray, method: str) -> xr.DataArray:
-    """Onto the target's grid in chunks of a size of our own.
+    """Reproject to the target's grid in chunks of CHUNK_PX pixels.
 
-    The library's implementation gives the result the chunk size of the source, and 300 m pixels that cover the whole
-    area in a few dozen values turn into chunks of a few dozen pixels of 10 m, by the ten thousand.
+    The library gives the result the chunk size of the source: an area of a few dozen 300 m pixels would become tens of
+    thousands of chunks of a few dozen 10 m pixels.
     """
     if method not in resample_methods_list:
         raise ValueError(f"method is {method!r}; expected one of {sorted(resample_methods_list)}")
@@ -136,7 +136,10 @@ def mask_polygon(data: xr.DataArray, mask: dict, replacement: Any = None, inside
     """openEO ``mask_polygon``: pixels whose centre lies outside every polygon (lon/lat GeoJSON) are replaced."""
     crs = crs_of(data)
     if crs is None:
-        raise ValueError("the cube carries no CRS, so a polygon in longitude and latitude cannot be laid on it")
+        raise ValueError(
+            "the cube carries no CRS, so a polygon in longitude and latitude cannot be applied; write one with "
+            "rioxarray's write_crs"
+        )
     polygon = _polygon_on(mask, crs)
     hit = xr.DataArray(inside_polygon(data, polygon), dims=("y", "x"), coords={"y": data.y, "x": data.x})
     keep = ~hit if inside else hit
@@ -150,7 +153,10 @@ def filter_spatial(data: xr.DataArray, geometries: Any) -> xr.DataArray:
     """openEO ``filter_spatial``: the bounding box of the polygons (lon/lat GeoJSON), no data outside them."""
     crs = crs_of(data)
     if crs is None:
-        raise ValueError("the cube carries no CRS, so polygons in longitude and latitude cannot be laid on it")
+        raise ValueError(
+            "the cube carries no CRS, so polygons in longitude and latitude cannot be applied; write one with "
+            "rioxarray's write_crs"
+        )
     return mask_polygon(crop(data, _polygon_on(geometries, crs).bounds), geometries)
 
 
@@ -177,7 +183,7 @@ def apply_kernel(
     reach = {values.ndim - 2: kernel.shape[0] // 2, values.ndim - 1: kernel.shape[1] // 2}
     boundary = {"constant": cval, "nearest": "nearest", "reflect": "reflect"}.get(mode)
     small = any(values.shape[axis] <= 2 * depth for axis, depth in reach.items())
-    if boundary is None or small:  # mirror and wrap observation far across the image: keep it whole
+    if boundary is None or small:  # mirror and wrap read pixels far across the image: keep it in one chunk
         values = values.rechunk({axis: -1 for axis in reach})
         out = values.map_blocks(convolve_plane, kernel=kernel, mode=mode, cval=cval, dtype="float32")
     else:
@@ -191,7 +197,7 @@ def apply_kernel(
 
 
 def convolve_plane(values: np.ndarray, kernel: np.ndarray, mode: str, cval: float) -> np.ndarray:
-    """Each last-two-axes plane convolved with ``kernel``, as the client-side library does; float32."""
+    """Each plane of the last two axes convolved with ``kernel``, as in the client-side library; float32."""
     planes = values.reshape(-1, *values.shape[-2:])
     parts = separate(kernel)
     out = np.empty_like(planes, dtype=np.float32)
@@ -225,10 +231,10 @@ def to_scl_dilation_mask(
     """Terrascope's ``to_scl_dilation_mask`` on a cube that holds the scene classification alone; 1 = remove.
 
     ``mask1_values`` are the classes that are *kept* by the narrow kernel, ``mask2_values`` those that the wide one
-    dilates, as on Terrascope. Erosion is not offered.
+    dilates, as on Terrascope. Erosion is not supported.
     """
     if erosion_kernel_size:
-        raise ValueError(f"erosion_kernel_size is {erosion_kernel_size}; only 0 (no erosion) is offered here")
+        raise ValueError(f"erosion_kernel_size is {erosion_kernel_size}; only 0 (no erosion) is supported here")
     clear, cloud = mask1_values or [2, 4, 5, 6, 7], mask2_values or [3, 8, 9, 10, 11]
     if data.sizes.get("bands", 1) != 1:
         raise ValueError(f"to_scl_dilation_mask got bands {data.bands.values.tolist()}; filter the SCL band first")
@@ -240,15 +246,15 @@ def to_scl_dilation_mask(
 
 
 def sar_backscatter(data: xr.DataArray, coefficient: str | None = "gamma0-terrain", **options: Any) -> xr.DataArray:
-    """openEO ``sar_backscatter`` where the file already holds that coefficient; anything else is refused.
+    """openEO ``sar_backscatter`` of a file that already holds that coefficient; any other request is an error.
 
-    The file says what it holds by its attribute ``s1_coefficient``; without it the values are taken as they are.
+    The attribute ``s1_coefficient`` of the file names its coefficient; without it the values are returned unchanged.
     """
     held = data.attrs.get("s1_coefficient")
     if held is not None and coefficient is not None and held != coefficient:
         raise ValueError(
-            f"the file holds {held} and sar_backscatter asks for {coefficient}; calibration needs the original scenes, "
-            f"so ask for {held!r} or load another file"
+            f"the file holds {held} and sar_backscatter requests {coefficient}; calibration needs the original scenes, "
+            f"so request {held!r} or load another file"
         )
     extra = [
         k for k in ("mask", "contributing_area", "local_incidence_angle", "ellipsoid_incidence_angle") if options.get(k)

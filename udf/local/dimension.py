@@ -1,4 +1,4 @@
-"""openEO ``apply_dimension`` and ``reduce_dimension`` over t with a UDF; other callbacks go to the library."""
+"""openEO ``apply_dimension`` and ``reduce_dimension`` over t with a UDF; other callbacks are run by the library."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ CHUNK_PX = 128  # tile size of the back-ends
 def apply_dimension(
     data: xr.DataArray, process: Callable, dimension: str, target_dimension: str | None = None, context: Any = None
 ) -> xr.DataArray:
-    """openEO ``apply_dimension``; a UDF over ``t`` sees chunks (t, bands, y, x) and may return other t labels."""
+    """openEO ``apply_dimension``; a UDF over ``t`` gets chunks (t, bands, y, x) and may return other t labels."""
     call = udf_of(process, context)
     if call is None:
         return library_apply_dimension(data, process, dimension, target_dimension, context)
@@ -28,7 +28,7 @@ def apply_dimension(
 
 
 def reduce_dimension(data: xr.DataArray, reducer: Callable, dimension: str, context: Any = None) -> xr.DataArray:
-    """openEO ``reduce_dimension``; a UDF over ``t`` sees chunks (t, bands, y, x) and returns (bands, y, x)."""
+    """openEO ``reduce_dimension``; a UDF over ``t`` gets chunks (t, bands, y, x) and returns (bands, y, x)."""
     call = udf_of(reducer, context)
     if call is None:
         reduced = library_reduce_dimension(data, reducer, dimension, context)
@@ -41,7 +41,7 @@ def reduce_dimension(data: xr.DataArray, reducer: Callable, dimension: str, cont
 
 def _over_time(data: xr.DataArray, call, keep_time: bool) -> xr.DataArray:
     if "t" not in data.dims:
-        raise UdfError(f"the cube has dims {tuple(data.dims)} and no t to run over")
+        raise UdfError(f"the cube has dims {tuple(data.dims)} without t; the UDF runs over t")
     cube = data.transpose(*[d for d in ("t", "bands", "y", "x") if d in data.dims])
     windows = Windows(*(max(4, min(CHUNK_PX, cube.sizes[d])) for d in ("y", "x")))
     out = apply_windows(cube, call, windows)
@@ -50,6 +50,6 @@ def _over_time(data: xr.DataArray, call, keep_time: bool) -> xr.DataArray:
             raise UdfError(f"a reducing UDF returned {out.sizes['t']} dates; expected one, or no t dimension")
         out = out.isel(t=0, drop=True)
     if "t" not in out.dims and keep_time:
-        stamp = np.array(["2020-01-01"], "datetime64[ns]")  # what GeoPySpark writes on a result without t
+        stamp = np.array(["2020-01-01"], "datetime64[ns]")  # the date that GeoPySpark assigns to a result without t
         out = out.expand_dims(t=stamp).transpose("t", ...)
     return keep_crs(out, data)

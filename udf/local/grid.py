@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 
 def crs_of(cube: xr.DataArray) -> CRS | None:
-    """The cube's CRS, or None when it carries none."""
+    """The CRS of the cube, or None when it has none."""
     crs = cube.rio.crs
     return None if crs is None else CRS.from_user_input(crs.to_wkt())
 

@@ -1,4 +1,4 @@
-"""openEO ``load_collection`` on local NetCDF, Zarr and GeoTIFF files, honouring bands and extents, lazy on Dask."""
+"""openEO ``load_collection`` on local NetCDF, Zarr and GeoTIFF files, with bands and extents applied, lazy on Dask."""
 
 import logging
 from pathlib import Path
@@ -14,7 +14,7 @@ from udf.local.grid import crop, crs_of, geometry_of, inside_polygon, keep_crs, 
 from udf.local.udf_call import plain
 
 _log = logging.getLogger(__name__)
-CHUNK_PX = 256  # a year of four bands on 170 dates is 180 MB a chunk
+CHUNK_PX = 256  # a year of four bands on 170 dates is 180 MB per chunk
 _TIME_NAMES = ("time", "timestamp", "temporal", "date", "DATE")
 _X_NAMES = ("X", "lon", "longitude")
 _Y_NAMES = ("Y", "lat", "latitude")
@@ -31,12 +31,12 @@ def load_collection(
 
     ``t`` is floored to days and observations of one day are merged (:mod:`fusion.same_day`), y runs downwards,
     CRS is kept. ``temporal_extent`` is left-closed; a pixel is loaded when its centre lies in the extent; with a
-    polygon, pixels outside it are no data.
+    polygon, pixels outside become no data.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        No such file; a band that the file lacks; nothing within an extent.
+        No such file; a band that the file lacks; no data within an extent.
     """
     if properties:
         _log.warning("load_collection ignores properties %s: a local file has no scene metadata", sorted(properties))
@@ -59,7 +59,7 @@ def open_raster(path: Path) -> xr.Dataset:
         data = open_netcdf(path)
     elif suffixes & {".tif", ".tiff"}:
         data = rioxarray.open_rasterio(path, chunks={}, band_as_variable=True, masked=True)
-        assert isinstance(data, xr.Dataset)  # that is what band_as_variable asks for
+        assert isinstance(data, xr.Dataset)  # guaranteed by band_as_variable
         data = data.rename({v: data[v].attrs.get("long_name") or v for v in data.data_vars})
     else:
         raise ValueError(f"local collection {path.name!r} has an unknown format; expected .nc, .zarr or .tif")
@@ -77,20 +77,20 @@ def open_raster(path: Path) -> xr.Dataset:
 def open_netcdf(path: Path) -> xr.Dataset:
     """NetCDF decoded by its attributes, except for integer bands with a fill value and an integer scale.
 
-    xarray gives these an integer type and then fails to write NaN into them; they are taken as stored (a scene
-    classification has 0 for no data anyway).
+    xarray gives these an integer type and then fails to write NaN into them; they are read as stored (a scene
+    classification uses 0 for no data).
     """
     data = xr.open_dataset(path, chunks={}, decode_coords="all")
     odd = [v for v in data.data_vars if data[v].dtype.kind in "iu" and "_FillValue" in data[v].encoding]
     if odd:
-        _log.info("%s: %s taken as stored", path.name, odd)
+        _log.info("%s: %s read as stored", path.name, odd)
         stored = xr.open_dataset(path, chunks={}, decode_coords="all", mask_and_scale=False)
         data = data.assign({v: stored[v] for v in odd})
     return data
 
 
 def to_cube(data: xr.Dataset, path: Path, bands: list[str] | None) -> xr.DataArray:
-    """Bands of a Dataset, in the order asked for, as one cube (t, bands, y, x)."""
+    """Bands of a Dataset, in the requested order, as one cube (t, bands, y, x)."""
     known = [str(v) for v in data.data_vars if {"y", "x"} <= set(data[v].dims)]
     wanted = list(bands) if bands else known
     missing = [b for b in wanted if b not in known]
@@ -98,7 +98,7 @@ def to_cube(data: xr.Dataset, path: Path, bands: list[str] | None) -> xr.DataArr
         raise ValueError(f"{path.name} has no band {missing}; it holds {known}")
     attrs = {k: v for k, v in {**data.attrs, **data[wanted[0]].attrs}.items() if k in ("s1_units", "units")}
     cube = data[wanted].to_array("bands")
-    if cube.dtype == np.float64:  # back-ends hand over float32
+    if cube.dtype == np.float64:  # back-ends pass float32
         cube = cube.astype(np.float32)
     cube = cube.drop_vars([c for c in cube.coords if c not in (*cube.dims, "spatial_ref")])
     if cube.y.size > 1 and cube.y.values[0] < cube.y.values[-1]:
@@ -113,7 +113,7 @@ def to_cube(data: xr.Dataset, path: Path, bands: list[str] | None) -> xr.DataArr
 
 
 def select_time(cube: xr.DataArray, extent: Any) -> xr.DataArray:
-    """Dates within the left-closed interval, floored to days, one image a day."""
+    """Dates within the left-closed interval, floored to days, one image per day."""
     if "t" not in cube.dims:
         return cube
     cube = cube.sortby("t")

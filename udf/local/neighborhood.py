@@ -41,7 +41,7 @@ def parse_windows(size: Any, overlap: Any, shape: tuple[int, int]) -> Windows:
     """Windows from the process arguments ``size`` and ``overlap`` (unit px; dims x and y; t only as a whole)."""
     sizes, overlaps = _chunk_sizes(size, "size"), _chunk_sizes(overlap, "overlap")
     if overlap is None:
-        raise UdfError("overlap is null; pass an empty list, which every back-end understands")
+        raise UdfError("overlap is null; pass an empty list, which every back-end accepts")
     return Windows(
         int(sizes.get("y") or shape[0]), int(sizes.get("x") or shape[1]), int(overlaps.get("y") or 0),
         int(overlaps.get("x") or 0),
@@ -66,14 +66,14 @@ def apply_neighborhood(
 ) -> xr.DataArray:
     """openEO ``apply_neighborhood`` with a UDF as its child process.
 
-    The cube is cut into windows of ``size``; the UDF sees each with ``overlap`` pixels around it, no data beyond the
-    cube's border (right and bottom windows are filled up to full size, as GeoPySpark does), and the overlap of its
-    answer is cut off. Nothing is computed before the result is asked for.
+    The cube is cut into windows of ``size``; the UDF gets each with ``overlap`` pixels around it, no data beyond the
+    cube's border (right and bottom windows are filled up to full size, as in GeoPySpark), and the overlap of its result
+    is cut off. The result is lazy.
 
     Raises
     ------
     UdfError
-        The child process is no UDF, sizes are not pixels, or the UDF's answer breaks the contract.
+        The child process is not a UDF, sizes are not in pixels, or the result of the UDF breaks the contract.
     """
     call = udf_of(process, context)
     if call is None:
@@ -145,7 +145,7 @@ def run_window(
     y: np.ndarray,
     x: np.ndarray,
 ) -> np.ndarray:
-    """One window through the UDF, overlap cut off; a Dask task."""
+    """The UDF on one window, overlap cut off; a Dask task."""
     out = checked_values(call, _labelled(values, frame, y, x), answer)
     oy, ox = windows.overlap_y, windows.overlap_x
     return np.ascontiguousarray(out[..., oy : oy + windows.size_y, ox : ox + windows.size_x])

@@ -1,6 +1,4 @@
-"""openEO ``save_result`` to GeoTIFF, NetCDF and Zarr, written region by region so that memory does not grow with
-area.
-"""
+"""openEO ``save_result`` to GeoTIFF, NetCDF and Zarr, region by region: memory does not grow with the area."""
 
 import json
 import logging
@@ -22,7 +20,7 @@ from udf.local.udf_call import plain
 
 _log = logging.getLogger(__name__)
 REGION_PX = 512  # written at once; a multiple of the GeoTIFF block
-GDAL_CACHE_MB = 64  # left alone, GDAL keeps what it wrote up to a twentieth of the machine's memory
+GDAL_CACHE_MB = 64  # by default GDAL caches up to 5 % of the memory
 _OUTPUT: ContextVar[Path | None] = ContextVar("ndvi_fusion_output_folder", default=None)
 FORMATS = {"gtiff": "GTiff", "netcdf": "NetCDF", "zarr": "Zarr"}
 _NODATA = {"i2": -32768, "i4": -2147483648, "u1": 255, "u2": 65535}
@@ -30,14 +28,14 @@ _NODATA = {"i2": -32768, "i4": -2147483648, "u1": 255, "u2": 65535}
 
 @dataclass(frozen=True)
 class SavedResult:
-    """What ``save_result`` wrote."""
+    """The files that ``save_result`` wrote."""
 
     files: tuple[Path, ...]
 
 
 @contextmanager
 def output_folder(folder: Path) -> Iterator[Path]:
-    """Where ``save_result`` writes within this block."""
+    """Set the folder to which ``save_result`` writes within this block."""
     token = _OUTPUT.set(Path(folder))
     try:
         yield Path(folder)
@@ -46,7 +44,7 @@ def output_folder(folder: Path) -> Iterator[Path]:
 
 
 def save_result(data: xr.DataArray, format: str, options: dict | None = None) -> SavedResult:
-    """openEO ``save_result``: one GeoTIFF a date (``openEO_YYYY-MM-DDZ.tif``), or ``openEO.nc``, or ``openEO.zarr``.
+    """openEO ``save_result``: one GeoTIFF per date (``openEO_YYYY-MM-DDZ.tif``), or ``openEO.nc``, or ``openEO.zarr``.
 
     Options: ``filename_prefix`` (default "openEO"). Files appear under their final name only when complete.
     """
@@ -54,7 +52,7 @@ def save_result(data: xr.DataArray, format: str, options: dict | None = None) ->
     if kind is None:
         raise ValueError(f"output format is {format!r}; expected one of {sorted(FORMATS.values())}")
     if 0 in data.shape:
-        raise ValueError(f"the cube is empty (shape {data.shape}); nothing to save as {kind}")
+        raise ValueError(f"the cube is empty (shape {data.shape}); there is nothing to save as {kind}")
     folder = _OUTPUT.get() or Path.cwd()
     prefix = str((plain(options) or {}).get("filename_prefix", "openEO"))
     write = {"GTiff": _write_geotiffs, "NetCDF": _write_netcdf, "Zarr": _write_zarr}[kind]
@@ -112,7 +110,7 @@ def _write_geotiffs(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]
 
 
 def _dataset(cube: xr.DataArray) -> xr.Dataset:
-    """One variable a band, CRS in ``spatial_ref``."""
+    """One variable per band, CRS in ``spatial_ref``."""
     if "bands" in cube.dims:
         data = cube.to_dataset("bands")
         data = data.rename({v: str(v) for v in data.data_vars})

@@ -1,4 +1,4 @@
-"""Calling a UDF as a back-end does: labelled float32 chunks in, a checked labelled cube out."""
+"""Calls a UDF as a back-end does: labelled float32 chunks in, a checked labelled cube out."""
 
 import logging
 import threading
@@ -17,11 +17,11 @@ _LOAD_LOCK = threading.Lock()
 
 
 class UdfError(RuntimeError):
-    """A UDF cannot be run here, or its answer breaks the UDF contract of the back-ends."""
+    """A UDF cannot be run here, or its result breaks the UDF contract of the back-ends."""
 
 
 class _UdfProbe:
-    """Stands in for the data when a callback is asked which UDF it runs."""
+    """Placeholder for the data, used to find the UDF of a callback."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class UdfCall:
     context: dict
 
     def __call__(self, chunk: xr.DataArray) -> xr.DataArray:
-        """Run the UDF on ``chunk`` (any of the dims t, bands, y, x; float32, as a back-end hands it over)."""
-        with _LOAD_LOCK:  # the module is cached by source: load it once, not once a thread
+        """Run the UDF on ``chunk`` (any of the dims t, bands, y, x; float32, as on a back-end)."""
+        with _LOAD_LOCK:  # the module is cached by source: load it once, not once per thread
             load_module_from_string(self.code)
         data = UdfData(datacube_list=[XarrayDataCube(chunk)], user_context=dict(self.context))
         cubes = run_udf_code(self.code, data).get_datacube_list() or []
@@ -86,7 +86,7 @@ def udf_of(process: Callable, context: dict | None) -> UdfCall | None:
     """The UDF that a callback runs, with its context resolved, or None when the callback runs something else.
 
     The graph parser caches the result of every node, so a callback may be called once only: it is called with a
-    stand-in for the data and answers with the call to make on every chunk.
+    placeholder for the data and returns the call for every chunk.
     """
     if callback_process_id(process) != "run_udf":
         return None
@@ -106,7 +106,7 @@ def plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Answer:
-    """Labels and type of a UDF's answer: dims in order, ``t`` labels (None without t), band labels, dtype."""
+    """Labels and type of the result of a UDF: dims in order, ``t`` labels (None without t), band labels, dtype."""
 
     dims: tuple[str, ...]
     t: np.ndarray | None
@@ -121,7 +121,7 @@ class Answer:
 
 
 def answer_of(result: xr.DataArray, chunk: xr.DataArray) -> Answer:
-    """Check one answer against the UDF contract and describe it.
+    """Check one result against the UDF contract and return its labels and type.
 
     Raises
     ------
@@ -147,25 +147,25 @@ def answer_of(result: xr.DataArray, chunk: xr.DataArray) -> Answer:
 
 
 def probe_answer(call: UdfCall, chunk_of: Callable[[int], xr.DataArray], real: Callable[[], xr.DataArray]) -> Answer:
-    """Labels of a UDF's answer, asked with a small no-data chunk; with the first real chunk when that fails."""
+    """Labels of the result of a UDF, from a call on a small no-data chunk, or on the first real chunk if that fails."""
     empty = chunk_of(8)
     try:
         return answer_of(call(empty), empty)
     except UdfError:
         raise
     except Exception as error:
-        _log.info("the UDF refuses an empty chunk (%s); asking with the first real one", error)
+        _log.info("the UDF fails on an empty chunk (%s); trying the first real one", error)
     chunk = real()
     return answer_of(call(chunk), chunk)
 
 
 def checked_values(call: UdfCall, chunk: xr.DataArray, answer: Answer) -> np.ndarray:
-    """Values of the UDF on ``chunk``, after checking that it answers with the labels that it announced."""
+    """Values of the UDF on ``chunk``; its labels must equal those of the first call."""
     result = call(chunk)
     got = answer_of(result, chunk)
     if got.dims != answer.dims or not _same(got.t, answer.t) or not _same(got.bands, answer.bands):
         raise UdfError(
-            f"the UDF answers chunk by chunk with different labels: dims {got.dims} against {answer.dims}, dates "
+            f"the UDF returns different labels for different chunks: dims {got.dims} against {answer.dims}, dates "
             f"{_span(got.t)} against {_span(answer.t)}, bands {got.bands} against {answer.bands}; fix the labels "
             "through the context (start, end, step_days)"
         )

@@ -29,16 +29,16 @@ def test_simulated_scenes_with_the_gate_the_seeds_and_the_s2_only_net(nets, tmp_
     given = [f"out={out}", f"model={nets['untrained']}", "ablations=[s1]", "baselines=[linear]", *SMALL]
     main([*options, *given])
     scores = json.loads((out / "scores.json").read_text())
-    others = ["seed 2", "without adversarial", "S2-only net"]
+    others = ["seed 2", "without adversarial", "S2-only network"]
     assert scores["predictors"] == ["model", "model, minus S1", *others, "linear"]
     hashes = scores["models_sha256"]
     assert set(hashes) == {"model", *others}
-    assert hashes["seed 2"] == hashes["S2-only net"] == hashes["without adversarial"] != hashes["model"]
+    assert hashes["seed 2"] == hashes["S2-only network"] == hashes["without adversarial"] != hashes["model"]
     tables = scores["tables"]
     wanted = {"coarse_consistency", "radar_level", "suspect_observations", "against_observations"}
     assert wanted | {"seeds", "gate", "checks", "images", "lags"} <= set(tables)
     mae = {row["predictor"]: row["mae"] for row in tables["overall"]}
-    assert mae["S2-only net"] != mae["seed 2"]  # the same weights, but not shown radar and coarse
+    assert mae["S2-only network"] != mae["seed 2"]  # the same weights, but not shown radar and coarse
     spread = {row["bin"]: row for row in tables["seeds"]}
     assert spread["all"]["mae_mean"] == pytest.approx((mae["model"] + mae["seed 2"]) / 2, rel=1e-5)
     level = [row for row in tables["radar_level"] if row["shift"] == "both +1 dB"]

@@ -72,7 +72,7 @@ def test_incomplete_wheels(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match=r"lacks wheels of \['protobuf'\]"):
         write_dependency_archive(tmp_path, "1.0", wheels(tmp_path / "w", leave_out="protobuf"))
     (tmp_path / "w" / "protobuf-1-py3-none-any.whl").write_bytes(b"cut off")
-    with pytest.raises(ArchiveError, match=r"protobuf-1-py3-none-any.whl is no whole wheel"):
+    with pytest.raises(ArchiveError, match=r"protobuf-1-py3-none-any.whl is not a complete wheel"):
         write_dependency_archive(tmp_path, "1.0", tmp_path / "w")
     assert not list(tmp_path.glob("*.zip"))
     assert not list(tmp_path.glob(".*partial*"))

@@ -525,7 +525,7 @@ def test_dilation_mask_removes_around_cloud() -> None:
 def test_backscatter_is_passed_on_or_refused() -> None:
     radar = cube(bands=("VV", "VH")).assign_attrs(s1_coefficient="sigma0-ellipsoid")
     assert cubes.sar_backscatter(radar, coefficient="sigma0-ellipsoid") is radar
-    with pytest.raises(ValueError, match=r"holds sigma0-ellipsoid and sar_backscatter asks for gamma0-terrain"):
+    with pytest.raises(ValueError, match=r"holds sigma0-ellipsoid and sar_backscatter requests gamma0-terrain"):
         cubes.sar_backscatter(radar)
     with pytest.raises(ValueError, match=r"cannot add \['mask'\]"):
         cubes.sar_backscatter(radar, coefficient="sigma0-ellipsoid", mask=True)

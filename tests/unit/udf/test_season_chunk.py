@@ -25,9 +25,9 @@ def test_numba_only_when_a_process_has_seen_many_pixels(seen: dict) -> None:
     assert seen["season maps"] == 300_000
 
 
-@pytest.mark.parametrize("asked", [True, False])
-def test_what_is_asked_for_is_done(asked: bool, seen: dict) -> None:
-    assert season_chunk.takes_numba(1, asked) is asked
+@pytest.mark.parametrize("requested", [True, False])
+def test_what_is_asked_for_is_done(requested: bool, seen: dict) -> None:
+    assert season_chunk.takes_numba(1, requested) is requested
     assert seen["season maps"] == 0
 
 

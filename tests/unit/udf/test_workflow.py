@@ -420,7 +420,7 @@ def test_local_needs_its_files(tmp_path: Path, model: Path) -> None:
     with pytest.raises(ValueError, match="set source to the folder"):
         run(settings(tmp_path, "local", model=str(model), source=None))
     out = tmp_path / "out"
-    with pytest.raises(FileNotFoundError, match="is no folder"):
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
         run(settings(out, "local", model=str(model), source=tmp_path / "no"))
     assert not out.exists()  # nothing is left of a run that could not begin
     with pytest.raises(FileNotFoundError, match=r"holds no s2.nc"):

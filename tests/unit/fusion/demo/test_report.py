@@ -1,4 +1,4 @@
-"""The report: self-contained, escaped, and telling what the arrays say."""
+"""The report: self-contained, escaped, with the figures of its input."""
 
 import re
 from pathlib import Path
@@ -8,8 +8,15 @@ import pytest
 import xarray as xr
 
 from fusion.contract import NDVI, NDVI_SIGMA, S2NDVI
+from fusion.demo.content import (
+    ReportContent,
+    build_report,
+    clear_share,
+    example_pixels,
+    longest_gap_days,
+    sigma_share,
+)
 from fusion.demo.report import Report
-from fusion.demo.story import Story, clear_share, example_pixels, longest_gap_days, sigma_share, tell
 from tests.factory import mock_cube, mock_truth
 
 DAYS = np.arange(np.datetime64("2019-03-01"), np.datetime64("2019-12-20"), 5)
@@ -27,13 +34,13 @@ def fused_of(truth: xr.DataArray, error: float = 0.02, sigma: float = 0.05) -> x
 
 
 @pytest.fixture(scope="module")
-def story() -> Story:
+def content() -> ReportContent:
     cube = mock_cube(t=58, y=12, x=12)
     truth = truth_of(cube)
     dates = np.stack([np.full((12, 12), 110.0), np.full((12, 12), 250.0)])
     dates[0, 0, 0] = np.nan
     seasons = xr.DataArray(dates, dims=("bands", "y", "x"), coords={"bands": ["sos", "eos"], "y": cube.y, "x": cube.x})
-    return Story(
+    return ReportContent(
         cube=cube,
         fused=fused_of(truth),
         simulated=True,
@@ -50,8 +57,8 @@ def story() -> Story:
 
 
 @pytest.fixture(scope="module")
-def page(story: Story) -> str:
-    return tell(story).html("made for a test")
+def page(content: ReportContent) -> str:
+    return build_report(content).html("made for a test")
 
 
 def test_page_is_self_contained(page: str) -> None:
@@ -76,9 +83,11 @@ def test_page_says_what_is_simulated_and_the_figures(page: str) -> None:
     assert "0.00000" in page  # 1.25e-6 with five digits
 
 
-def test_real_input_claims_no_truth(story: Story) -> None:
-    real = Story(story.cube, story.fused, simulated=False, source="A real cube", model="m", seasons=story.seasons)
-    page = tell(real).html()
+def test_real_input_claims_no_truth(content: ReportContent) -> None:
+    real = ReportContent(
+        content.cube, content.fused, simulated=False, source="A real cube", model="m", seasons=content.seasons
+    )
+    page = build_report(real).html()
     assert "SIMULATED" not in page and "truth of this scene" not in page and "no truth" in page
 
 
