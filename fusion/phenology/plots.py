@@ -21,7 +21,7 @@ def plot_seasons(
     cube: xr.DataArray,
     data: xr.Dataset,
     *,
-    obs: xr.DataArray | None = None,
+    observations: xr.DataArray | None = None,
     curve: str = "double_logistic",
     ax: "Axes | None" = None,
 ) -> "Axes":
@@ -33,7 +33,7 @@ def plot_seasons(
         The series of one pixel (only ``t`` and ``bands`` left, or y and x of size 1), as given to ``seasons``.
     data : xarray.Dataset
         The seasons of that pixel.
-    obs : DataArray, optional
+    observations : DataArray, optional
         Original observations to draw beside a fused series.
     curve : str
         Smoother of the line, a ``method`` of :func:`fusion.phenology.smoothing.smooth`.
@@ -57,8 +57,8 @@ def plot_seasons(
             dates, ndvi - sigma, ndvi + sigma, color=CURVE_COLOUR, alpha=0.18, lw=0, label="± 1 standard deviation"
         )
     ax.plot(dates, ndvi, ".", color=OBS_COLOUR, ms=4, label="series" if sigma is not None else "observations")
-    if obs is not None:
-        real, _ = ndvi_and_sigma(_one_pixel(obs), None)
+    if observations is not None:
+        real, _ = ndvi_and_sigma(_one_pixel(observations), None)
         ax.plot(real.t.values, real, "o", mfc="none", color=OBS_COLOUR, ms=5, label="observations")
     ax.plot(line.t.values, line, color=CURVE_COLOUR, lw=1.5, label="curve")
     years = data if "year" in data.dims else data.expand_dims("year")

@@ -45,7 +45,7 @@ def seasons(
     cube: xr.DataArray,
     *,
     sigma: xr.DataArray | float | None = None,
-    obs: xr.DataArray | None = None,
+    observations: xr.DataArray | None = None,
     method: str = SeasonSettings.method,
     start: float = SeasonSettings.start,
     end: float = SeasonSettings.end,
@@ -68,7 +68,7 @@ def seasons(
     sigma : DataArray or float, optional
         Standard deviation of the values, by default the band ``NDVI_SIGMA``. Without one, observations are assumed
         independent and their error is estimated robustly from the residuals (undetected clouds).
-    obs : DataArray, optional
+    observations : DataArray, optional
         Original observations (same pixels, own dates) for the counts, gaps and QFLAG of a fused series.
     method, start, end, curve, max_seasons, min_amplitude, error_days, use_numba
         See :class:`fusion.phenology.settings.SeasonSettings`. ``method="reference"`` and ``"phenolopy"`` give the
@@ -97,9 +97,9 @@ def seasons(
     if method in COMPATIBLE:
         return COMPATIBLE[method](ndvi_and_sigma(cube, sigma)[0], year)
     if curve in PRESMOOTHED:
-        obs = ndvi_and_sigma(cube, None)[0] if obs is None else obs
+        observations = ndvi_and_sigma(cube, None)[0] if observations is None else observations
         cube, sigma = smooth(cube, method=curve, sigma=sigma, step_days=5, use_numba=use_numba), None
-    data = _dataset(*season_layers(cube, settings, sigma=sigma, obs=obs, year=year), settings)
+    data = _dataset(*season_layers(cube, settings, sigma=sigma, obs=observations, year=year), settings)
     return data.assign({f"{n}_YYDOY": _yydoy(data[n], data.year) for n in DATES}) if yydoy else data
 
 

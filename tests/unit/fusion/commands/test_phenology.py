@@ -61,8 +61,8 @@ def test_plots(fused):
 
     data = seasons(fused)
     pixel, dates = fused.isel(y=0, x=0), data.isel(y=0, x=0)
-    axes = plot_seasons(pixel, dates, obs=pixel.isel(t=slice(None, None, 4)))
-    wanted = {"curve", "observations", "series", "± sigma", "start", "end", "maximum"}
+    axes = plot_seasons(pixel, dates, observations=pixel.isel(t=slice(None, None, 4)))
+    wanted = {"curve", "observations", "series", "± 1 standard deviation", "start", "end", "maximum"}
     assert {t.get_text() for t in axes.get_legend().get_texts()} == wanted
     drawn = {line.get_label(): line for line in axes.lines}
     assert len(drawn["curve"].get_xdata()) == int((pixel.t[-1] - pixel.t[0]) / np.timedelta64(1, "D")) + 1

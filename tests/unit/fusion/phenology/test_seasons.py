@@ -229,7 +229,7 @@ def test_observations_statistics_come_from_the_real_observations():
     fused = cube(curve(YEAR))
     obs = cube(curve(YEAR))
     obs[(obs.t.dt.month >= 6) & (obs.t.dt.month <= 8)] = np.nan
-    data = seasons(fused, sigma=0.02, obs=obs)
+    data = seasons(fused, sigma=0.02, observations=obs)
     assert one(data, "OBS_UP") > 2 and one(data, "OBS_PEAK") < 10
     assert one(data, "LONGEST_GAP") == pytest.approx(95, abs=1)
     assert one(seasons(fused, sigma=0.02), "LONGEST_GAP") == 5
