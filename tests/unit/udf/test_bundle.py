@@ -207,12 +207,12 @@ def test_nothing_is_loaded_before_the_first_call(tmp_path: Path) -> None:
         ({"fusion__a": "from .b import x\n\n\ndef one():\n    pass\n"}, r"relative import"),
         ({"fusion__a": "from fusion.b import *\n\n\ndef one():\n    pass\n", "fusion__b": "x = 1\n"}, r"import of all of fusion.b; write 'from fusion.b import name'"),
         ({"fusion__a": "import fusion.b\n\n\ndef one():\n    pass\n", "fusion__b": "x = 1\n"}, r"import of all of fusion.b"),
-        ({"udf__entry": "from fusion.a import one\n\n\ndef go():\n    return one()\n", "fusion__a": "def one():\n    pass\n"}, r"udf.entry, line 1: import fusion.a in one line inside a function"),
+        ({"udf__entry": "from fusion.a import one\n\n\ndef go():\n    return one()\n", "fusion__a": "def one():\n    pass\n"}, r"udf.entry, line 1: write the import of fusion.a in one line inside a function"),
         ({"fusion__a": "def one():\n    return \"\"\"x'''y\"\"\"\n"}, r"ends the text of a module"),
         ({"fusion__a": "class Table:\n    def apply_metadata(self):\n        pass\n\n\ndef one():\n    pass\n"}, r"apply_metadata is a name that the UDF dispatcher"),
         ({"fusion__a": "from fusion.missing import x\n\n\ndef one():\n    pass\n"}, r"fusion.missing is imported but missing.py does not exist"),
         ({"fusion__a": "TEXT = '" + "x" * MAX_BYTES + "'\n\n\ndef one():\n    return TEXT\n"}, r"bytes; at most 120000"),
-        ({"fusion__a": "def one():\n    return \"\"\"a\n    b\"\"\"\n"}, r"string literal over several indented lines"),
+        ({"fusion__a": "def one():\n    return \"\"\"a\n    b\"\"\"\n"}, r"string literal spans several indented lines"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_bundled(modules: dict, message: str, tmp_path: Path) -> None:
