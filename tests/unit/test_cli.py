@@ -194,7 +194,7 @@ def test_settings_option_runs_nothing(fake: Any, capsys: pytest.CaptureFixture[s
         (["out=a", "step_days=0"], "step_days: Input should be greater than or equal to 1 (seen: 0)"),
         (["out=a", "step_days=often"], "step_days: Input should be a valid integer"),
         (["out=a", "start=2020-01-01", "end=2019-01-01"], "end 2019-01-01 is before start 2020-01-01; swap them"),
-        (["out"], "'out' is no setting; write key=value"),
+        (["out"], "'out' is not a setting; write key=value"),
     ],
 )
 def test_bad_settings_are_refused_before_work(

@@ -173,7 +173,7 @@ def test_through_the_client_with_context_and_new_labels(stored: Path) -> None:
         ("    return cube.isel(t=[0, 0])\n", r"returned a date twice"),
         (
             "    return cube.isel(t=slice(0, 1 + int(np.isfinite(cube.values).any())))\n",
-            r"chunk by chunk with different labels",
+            r"different labels for different chunks",
         ),
     ],
 )
