@@ -150,7 +150,7 @@ def test_workflow_equals_the_direct_calls(chain: Path) -> None:
         (("predict", "cube=cube.nc", "out=x.nc", "model=nowhere.onnx"), 1, "there is no model"),
         (("train", "out=t"), 2, "store"),
         (("cube", "input=scene", "out=cube.nc"), 1, "exists"),
-        (("workflow", "target=local", "source=nowhere", "out=g"), 1, "is no folder"),
+        (("workflow", "target=local", "source=nowhere", "out=g"), 1, "is not a folder"),
         (("demo", "cube=nowhere"), 2, "does not exist"),
     ],
 )

@@ -68,5 +68,5 @@ def test_a_cube_is_checked_too(tmp_path):
     write_cube(cube, tmp_path / "bad.nc")
     with pytest.raises(ContractError, match="S2NDVI"):
         run(InspectSettings(store=tmp_path / "bad.nc"))
-    with pytest.raises(StoreError, match="no patch store"):
+    with pytest.raises(StoreError, match="not a patch store"):
         run(InspectSettings(store=tmp_path / "nothing"))

@@ -59,5 +59,5 @@ def test_the_compiled_path_runs_in_a_udf_and_agrees() -> None:
     assert np.isfinite(answers[0].sel(bands="SOSD_s1")).all()
     np.testing.assert_allclose(answers[0].values, answers[1].values, atol=1e-3)
     kernels = load_module_from_string(udf_source("phenology_udf"))["bundled"]("fusion.phenology.compiled").KERNELS
-    assert {name for _, name in kernels} == {"_detect_kernel", "_guess_kernel", "fit_kernel", "_analytic_kernel"}
+    assert {name for _, name in kernels} >= {"_detect_kernel", "_guess_kernel", "fit_kernel", "_analytic_kernel"}
     assert all(kernel.signatures for kernel in kernels.values())  # each was compiled
