@@ -20,7 +20,8 @@ from data_prep.raw.bands import RawBand
 from data_prep.raw.cubes import RawCubes, SourceError
 from data_prep.raw.roles import role_of
 from fusion.cloud_mask import SCL_PIXEL_M
-from fusion.place import LONLAT, Bounds, on_s2_grid, project_bounds, utm_of_bounds
+from fusion.date_settings import FirstDate, LastDate
+from fusion.place import LONLAT, Bounds, check_lonlat, on_s2_grid, project_bounds, utm_of_bounds
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +36,8 @@ class StacSource(BaseModel):
     kind: Literal["stac"] = "stac"
     catalog: str = Field(description="URL of a STAC API, or path of a local catalog.json or item collection")
     bbox: Bounds = Field(description="west, south, east, north of the area, degrees (WGS 84)")
-    start: str = Field(description="first date, YYYY-MM-DD")
-    end: str = Field(description="last date, YYYY-MM-DD")
+    start: FirstDate = Field(description="first date")
+    end: LastDate = Field(description="last date")
     s2_collection: str = Field("sentinel-2-l2a", description="collection with red, near infrared and SCL")
     s1_collection: str | None = Field(None, description="collection with VV and VH, terrain corrected; null: none")
     s1_units: Literal["dB", "linear"] | None = Field(
@@ -52,10 +53,8 @@ class StacSource(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "StacSource":
-        west, south, east, north = self.bbox
-        if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
-            raise ValueError(f"bbox={self.bbox}; expected west < east and south < north, in degrees")
-        if np.datetime64(self.end) < np.datetime64(self.start):
+        check_lonlat(self.bbox, "bbox")
+        if self.end < self.start:
             raise ValueError(f"end={self.end} lies before start={self.start}; swap them")
         if self.s1_collection and self.s1_units is None:
             raise ValueError(

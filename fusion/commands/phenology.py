@@ -1,12 +1,13 @@
 """``ndvi-fusion phenology``: NDVI series -> season dates and parameters as NetCDF, GeoTIFF and maps."""
 
 import logging
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fusion.contract import NDVI, STEP_DAYS, ContractError
 from fusion.data.cube_files import read_cube, write_cube
@@ -62,6 +63,14 @@ class PhenologySettings(BaseModel):
     smooth_step_days: int = Field(STEP_DAYS, ge=1, le=366, description="days between the dates of the smoothed series")
     geotiff: bool = Field(True, description="write GeoTIFFs")
     maps: bool = Field(True, description="write maps of SOSD, EOSD, LENGTH and MAXV as PNG")
+
+    @field_validator("year", mode="before")
+    @classmethod
+    def _calendar_years(cls, year: Any) -> Any:
+        given = year if isinstance(year, list | tuple) else [year]
+        if year is not None and not all(re.fullmatch(r"\d{4}", str(one)) for one in given):
+            raise ValueError("expected a calendar year such as 2019, or a list [2018,2019]")
+        return year
 
     @model_validator(mode="after")
     def _valid_options(self) -> "PhenologySettings":

@@ -9,6 +9,7 @@ import xarray as xr
 from pydantic import Field, field_validator
 
 from fusion.contract import S2NDVI, ContractError, check_cube
+from fusion.date_settings import OneDate
 from fusion.evaluation.images import gradient_error, ssim
 from fusion.evaluation.metrics import tally
 from fusion.evaluation.predictor import Predictor, to_days
@@ -29,7 +30,7 @@ class LeaveGapOut(Rules):
     gaps_days: tuple[int, ...] = Field((2, 10, 20, 30), min_length=1, description="withheld days on each side")
     min_clear: float = Field(0.8, ge=0, le=1, description="smallest clear share of the pixels that are ever observed")
     edge_days: int = Field(45, ge=0, description="smallest distance of a scored date to the first and last date")
-    dates: tuple[str, ...] | None = Field(None, description="score exactly these dates (YYYY-MM-DD) instead")
+    dates: tuple[OneDate, ...] | None = Field(None, description="score exactly these dates (YYYY-MM-DD) instead")
     max_dates: int | None = Field(None, ge=1, description="largest number of scored dates, evenly spread")
 
     @field_validator("gaps_days")
