@@ -1,5 +1,6 @@
 """A cached onnxruntime session with its manifest; cheap to ask for again, chunk after chunk."""
 
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,11 @@ def open_session(path: Path, threads: int) -> ModelSession:
 
 
 def _import_onnxruntime() -> Any:
-    """onnxruntime, or one sentence on why it cannot be used."""
+    """onnxruntime without its telemetry, or one sentence on why it cannot be used.
+
+    From 1.32 on it writes an identifier below the home folder and reports its use, unless this stands before its import.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:
