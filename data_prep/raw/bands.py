@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -20,6 +20,8 @@ class RawBand:
     ``values`` has dims (t, y, x), y descending, CRS written, ``t`` still with hours. ``dtype`` is the type on disk
     after the unsigned rule; ``scaled`` is True if the file said a scale or an offset and it was applied. ``orbit`` (t,)
     names the pass of each image where the file says so (see :func:`data_prep.raw.reading.orbit_labels`), else None.
+    ``dated`` tells where the dates stand: on the time axis, in the band's name, or in the file's name or tags, then one
+    for all its bands. ``remark`` says where that evidence is weak or contradicts itself.
     """
 
     name: str
@@ -29,6 +31,8 @@ class RawBand:
     scaled: bool
     attrs: dict[str, Any]
     orbit: np.ndarray | None = None
+    dated: Literal["axis", "band", "file"] = "axis"
+    remark: str | None = None
 
     @property
     def pixel_m(self) -> float:

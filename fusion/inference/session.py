@@ -93,7 +93,7 @@ def open_session(path: Path, threads: int) -> ModelSession:
 def _import_onnxruntime() -> Any:
     """onnxruntime without its telemetry, or one sentence on why it cannot be used.
 
-    From 1.32 on it writes an identifier below the home folder and reports its use, unless this stands before its import.
+    From 1.32 on it keeps an identifier below the home folder and reports its use, unless told before its import.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:

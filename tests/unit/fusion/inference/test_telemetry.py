@@ -27,7 +27,10 @@ WAYS = {
         "fusion.fuse(cube, start='2019-03-01', end='2019-06-24', model=r'{model}', threads=1)",
     ],
     "udf": ["-c", UDF],
-    "mlflow": ["-c", "import fusion, mlflow; from mlflow.telemetry.utils import is_telemetry_disabled as off; assert off()"],
+    "mlflow": [
+        "-c",
+        "import fusion, mlflow; from mlflow.telemetry.utils import is_telemetry_disabled as off; assert off()",
+    ],
 }  # fmt: skip
 
 
@@ -39,7 +42,7 @@ def places(tmp_path_factory):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_fresh_home_folder_stays_empty(way, places, tmp_path):
-    """onnxruntime 1.32 keeps a device id and a store of events to send below the home folder unless it is told not to."""
+    """onnxruntime 1.32 keeps a device id and a store of events to send below the home folder unless told not to."""
     kept = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "SYSTEMROOT", "LD_LIBRARY_PATH")
     environment = {key: os.environ[key] for key in kept if key in os.environ}
     environment |= {"HOME": str(tmp_path), "MPLCONFIGDIR": str(places["cube"].parent / "mpl"), "OMP_NUM_THREADS": "1"}
