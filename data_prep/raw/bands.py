@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -20,7 +20,9 @@ class RawBand:
     ``values``: float32, dims (t, y, x), y descending, CRS written, times of day kept in ``t``, NaN = nodata.
     ``dtype``: stored type, with the ``_Unsigned`` attribute applied. ``scaled``: True if the file defines a scale or an
     offset, which has then been applied. ``orbit`` (t,): pass of each image if the file states it (see
-    :func:`data_prep.raw.reading.orbit_labels`), else None.
+    :func:`data_prep.raw.reading.orbit_labels`), else None. ``dated``: where the dates are stated: on the time axis, in the
+    band's name, or in the file's name or tags, then one date for all its bands. ``remark``: states where that evidence
+    is weak or contradicts itself.
     """
 
     name: str
@@ -30,6 +32,8 @@ class RawBand:
     scaled: bool
     attrs: dict[str, Any]
     orbit: np.ndarray | None = None
+    dated: Literal["axis", "band", "file"] = "axis"
+    remark: str | None = None
 
     @property
     def pixel_m(self) -> float:

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_prep.raw.bands import probe
 from data_prep.raw.cubes import RawCubes, SourceError
-from data_prep.raw.reading import find_files, read_bands
+from data_prep.raw.folders import find_files
+from data_prep.raw.reading import read_bands
 from data_prep.sources.files import FilesSource, S1Units, load_files
 from data_prep.sources.openeo_graphs import Sensor, download_graph
 from fusion.date_settings import FirstDate, LastDate

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from fusion.contract import NDVI, STEP_DAYS, ContractError
 from fusion.data.cube_files import read_cube, write_cube
+from fusion.data.provenance import MADE_BY
 from fusion.phenology.plots import plot_parameter
 from fusion.phenology.seasons import seasons
 from fusion.phenology.settings import VARIABLES, SeasonSettings
@@ -130,7 +131,7 @@ def write_seasons(data: xr.Dataset, file: Path) -> Path:
     encoding = {name: {"zlib": True, "complevel": 4} for name in data.data_vars if data[name].ndim > 1}
     try:
         with whole_file(file) as partial:
-            data.to_netcdf(partial, engine="netcdf4", encoding=encoding)
+            data.assign_attrs(MADE_BY).to_netcdf(partial, engine="netcdf4", encoding=encoding)
     except (OSError, RuntimeError) as error:
         raise ContractError(
             f"{file} could not be written ({error}); check the permission and the free space"
@@ -170,6 +171,7 @@ def _write_layers(layers: np.ndarray, names: list[str], units: list[str], data: 
         with rasterio.open(partial, "w", **profile) as out:
             out.write(layers)
             out.units = tuple(units)
+            out.update_tags(**MADE_BY)
             for i, name in enumerate(names, start=1):
                 out.set_band_description(i, name)
         refuse_cut_off(partial, file, layers)

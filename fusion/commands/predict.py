@@ -46,6 +46,8 @@ class PredictSettings(BaseModel):
 
     @model_validator(mode="after")
     def _ordered(self) -> "PredictSettings":
+        if self.out.resolve() == self.cube.resolve():
+            raise ValueError(f"out={self.out} would replace the input cube; name another file")
         if self.start and self.end and self.end < self.start:
             raise ValueError(f"the period ends ({self.end}) before it starts ({self.start}); swap start and end")
         return self

@@ -25,6 +25,7 @@ from fusion.contract import (
     VH,
     VV,
 )
+from fusion.data.provenance import MADE_BY
 from fusion.whole_file import whole_file
 
 _NDVI_CF = {
@@ -41,7 +42,7 @@ _BAND_CF: dict[str, dict[str, Any]] = {
     NDVI: {"long_name": "fused NDVI", **_NDVI_CF},
     NDVI_SIGMA: {"long_name": "one standard deviation of the fused NDVI", "units": "1"},
 }
-_ATTRS_OF_CF = {"Conventions", "title", "grid_mapping", "coordinates"}
+_ATTRS_OF_CF = {"Conventions", "title", "grid_mapping", "coordinates", *MADE_BY}
 
 
 class CubeFileError(ValueError):
@@ -209,7 +210,7 @@ def to_dataset(cube: xr.DataArray, title: str = "NDVI cube") -> xr.Dataset:
         band.encoding = {}
         variables[name] = band
     attrs = {k: plain for k, v in cube.attrs.items() if (plain := _plain(v)) is not None}
-    dataset = xr.Dataset(variables, attrs={"Conventions": "CF-1.10", "title": title, **attrs})
+    dataset = xr.Dataset(variables, attrs={"Conventions": "CF-1.10", "title": title, **attrs, **MADE_BY})
     dataset.t.attrs = {"standard_name": "time", "axis": "T"}
     for axis in ("x", "y"):
         dataset[axis].attrs = {"standard_name": f"projection_{axis}_coordinate", "axis": axis.upper(), "units": "m"}
