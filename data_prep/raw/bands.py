@@ -20,9 +20,9 @@ class RawBand:
     ``values``: float32, dims (t, y, x), y descending, CRS written, times of day kept in ``t``, NaN = nodata.
     ``dtype``: stored type, with the ``_Unsigned`` attribute applied. ``scaled``: True if the file defines a scale or an
     offset, which has then been applied. ``orbit`` (t,): pass of each image if the file states it (see
-    :func:`data_prep.raw.reading.orbit_labels`), else None. ``dated``: where the dates are stated: on the time axis, in the
-    band's name, or in the file's name or tags, then one date for all its bands. ``remark``: states where that evidence
-    is weak or contradicts itself.
+    :func:`data_prep.raw.reading.orbit_labels`), else None. ``dated``: where the dates are stated: on the time
+    axis, in the band's name, or in the file's name or tags, then one date for all its bands. ``remark``: states where
+    that evidence is weak or contradicts itself.
     """
 
     name: str
