@@ -8,6 +8,7 @@ import xarray as xr
 
 from data_prep.grid import to_grid
 from data_prep.raw.cubes import SourceError
+from fusion.cloud_mask import SCL_CLOUD
 
 # Processing baseline 04.00 (2022-01-25) and Collection-1 add 1000 to every digital number (BOA_ADD_OFFSET = -1000).
 BASELINE_OFFSET_DN = -1000
@@ -19,6 +20,7 @@ _VEGETATION = 4  # SCL
 _DARK_DN = 980.0  # red of vegetation is far below 0.1; with the offset in, its digital numbers start at about 1000
 _LEAFY_NDVI = 0.3  # of the numbers as they are; the offset lowers NDVI 0.6 to 0.33, bare soil lies below
 _CLOUD_DN = 20_000.0  # larger numbers are fill values
+_HAZY = 0.2  # share of cloud from which haze around it may lift red like the offset
 _MIN_PIXELS = 5
 _FEW = 0.1  # share of doubtful images that are left out; with more of them the series is refused
 _ALL_BYTES = 256 * 2**20
@@ -28,8 +30,8 @@ _MOST_IMAGES = 48
 def offset_evidence(red_dn: xr.DataArray, nir_dn: xr.DataArray | None, classes: xr.DataArray | None) -> np.ndarray:
     """What the numbers of each image say, int8 (t,): 1 the offset is in them, -1 it is not, 0 they do not tell.
 
-    Vegetation (by SCL and NDVI) whose red never falls below 0.1 holds the offset. An image whose vegetation, or without
-    SCL whose pixels, lie below 0.1 in the median does not: they would become negative.
+    Vegetation (by SCL and NDVI) of a clear image, whose red never falls below 0.1, holds the offset. An image whose
+    vegetation, or without SCL whose pixels, lie below 0.1 in the median does not: they would become negative.
     """
     count = red_dn.sizes["t"]
     picked = np.arange(count)
@@ -39,22 +41,25 @@ def offset_evidence(red_dn: xr.DataArray, nir_dn: xr.DataArray | None, classes: 
     thin = {"y": slice(None, None, step), "x": slice(None, None, step)}
     red = np.asarray(red_dn.isel(t=picked, **thin).values)
     seen = np.isfinite(red) & (red > 1) & (red < _CLOUD_DN)
-    leafy = np.zeros(red.shape, bool)
+    leafy, clear = np.zeros(red.shape, bool), np.zeros(len(picked), bool)
     if classes is not None:
         days = classes.t.values.astype("datetime64[D]").tolist()
         at = [days.index(d) if d in days else -1 for d in red_dn.t.values[picked].astype("datetime64[D]").tolist()]
         on_grid = to_grid(classes.isel(t=np.maximum(at, 0)), red_dn, "nearest", "SCL")
-        seen &= np.asarray(on_grid.isel(**thin).values) == _VEGETATION
+        found = np.asarray(on_grid.isel(**thin).values)
+        cloudy = (seen & np.isin(found, SCL_CLOUD)).sum(axis=(1, 2))
+        clear = cloudy < _HAZY * np.maximum(seen.sum(axis=(1, 2)), 1)
+        seen &= found == _VEGETATION
         seen[np.array(at) < 0] = False
         if nir_dn is not None:
             nir = np.asarray(nir_dn.isel(t=picked, **thin).values)
             with np.errstate(invalid="ignore", divide="ignore"):
                 leafy = seen & (nir < _CLOUD_DN) & ((nir - red) / (nir + red) >= _LEAFY_NDVI)
     verdict = np.zeros(count, np.int8)
-    for k, image, green, some in zip(picked, red, leafy, seen, strict=True):
+    for k, image, green, some, sharp in zip(picked, red, leafy, seen, clear, strict=True):
         if some.sum() < _MIN_PIXELS:
             continue
-        if green.sum() > some.sum() / 2 and np.percentile(image[some], 5) >= _DARK_DN:
+        if sharp and green.sum() > some.sum() / 2 and np.percentile(image[some], 5) >= _DARK_DN:
             verdict[k] = 1
         elif np.median(image[some]) < _DARK_DN:
             verdict[k] = -1

@@ -20,7 +20,7 @@ from fusion.contract import (
 
 log = logging.getLogger(__name__)
 
-MARK_APART = 0.3  # NDVI; exactly 0 or 1 this far from the pixel's own median is a fill value
+MARK_APART = 0.1  # NDVI; exactly 0 or 1 this far from the pixel's own median is a fill value
 
 
 def measured_cube(cube: xr.DataArray, s1_units: str | None = None) -> xr.DataArray:
