@@ -8,8 +8,10 @@ import numpy as np
 import xarray as xr
 
 from data_prep.raw.cubes import SourceError
+from fusion.contract import ContractError, ValidRange
 from fusion.place import pixel_size_m
 
+_COUNTED_BYTES = 256 * 2**20  # larger bands are not read once more to count; the sample tells the share
 _STATES = ("ascending", "descending")
 
 
@@ -72,3 +74,32 @@ def sample(values: xr.DataArray) -> np.ndarray:
     dates = np.unique(np.linspace(0, values.sizes["t"] - 1, 12).astype(int))
     step = max(1, max(values.sizes["y"], values.sizes["x"]) // 60)
     return np.asarray(values.isel(t=dates, y=slice(None, None, step), x=slice(None, None, step)).values)
+
+
+def measured(
+    values: xr.DataArray, limits: ValidRange, where: str, notes: list[str], *, fills: xr.DataArray | None = None
+) -> xr.DataArray:
+    """Values with NaN for what the sensor cannot have measured, counted in a note; lazy where they are lazy.
+
+    ``fills`` flags fill values where they are to be told before scaling; else ``limits`` finds them.
+
+    Raises
+    ------
+    SourceError
+        Most values that are no fill value lie outside the limits: they are something else.
+    """
+    fills = limits.fills(values) if fills is None else fills
+    wrong = limits.impossible(values) | fills
+    try:
+        limits.refuse_majority(sample(values.where(~fills)), where)
+    except ContractError as error:
+        raise SourceError(str(error)) from None
+    if values.nbytes <= _COUNTED_BYTES:
+        count, seen = int(wrong.sum()), int(values.notnull().sum())
+        text = f"{count} of {seen} values"
+    else:
+        found = sample(wrong)
+        count, text = int(found.sum()), f"{100 * found.mean():.2g} % of the values (of a sample)"
+    if count:
+        notes.append(f"{where}: {text} cannot be {limits.quantity} and count as missing")
+    return values.where(~wrong)

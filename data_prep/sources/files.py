@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data_prep.coarse import coarse_ndvi
 from data_prep.grid import nesting, overlap_share, to_grid
-from data_prep.optical import reflectance, scene_classes
+from data_prep.optical import digital_numbers, reflectance, said_offset, scene_classes
+from data_prep.optical_offset import OFFSET_HELP, OffsetSetting, decide_offsets, offset_evidence
 from data_prep.radar import backscatter, mean_power
 from data_prep.raw.bands import RawBand, probe
 from data_prep.raw.cubes import NotRawError, RawCubes, SourceError
@@ -44,9 +45,7 @@ class FilesSource(BaseModel):
     s2_scale: float | None = Field(
         None, gt=0, description="reflectance per digital number; null: scale of the file, else 1e-4"
     )
-    s2_offset_dn: Literal["auto"] | int = Field(
-        "auto", description="offset added to S2 digital numbers: 0, -1000 or auto"
-    )
+    s2_offset_dn: OffsetSetting = Field("auto", description=OFFSET_HELP)
     s1_units: S1Units = Field("auto", description="units of VV and VH; dn16: uint16 amplitudes of openeo-gfmap")
     coarse_encoding: Literal["auto", "dn", "physical"] = Field(
         "auto", description="encoding of the coarse NDVI: digital numbers or physical"
@@ -213,10 +212,11 @@ def _sentinel2(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
     if "SCL" in by_role:
         scl_raw = _join([(b, scene_classes(b)) for b in by_role["SCL"]], "nearest", notes)
         scl_pixel_m = by_role["SCL"][0].pixel_m if nesting(scl_raw, red) is not None else scl_pixel_m
+    offsets = _offsets(by_role["B04"], by_role["B08"], scl_raw, settings, notes)
     bands = {}
     for role in ("B04", "B08"):
         parts = [
-            (b, reflectance(b, scale=settings.s2_scale, offset_dn=settings.s2_offset_dn, notes=notes))
+            (b, reflectance(b, scale=settings.s2_scale, offset_dn=_of_band(b, offsets, settings), notes=notes))
             for b in by_role[role]
         ]
         values = to_grid(_join(parts, "bilinear", notes), red, "bilinear", role)
@@ -231,6 +231,40 @@ def _sentinel2(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
         s2["SCL"] = xr.full_like(s2.B04, 4, dtype=np.uint8).where(s2.B04.notnull(), 0).astype(np.uint8)
     s2.attrs = {"scl_pixel_m": float(scl_pixel_m)}
     return s2.rio.write_crs(red.rio.crs)
+
+
+def _offsets(
+    red: list[RawBand], nir: list[RawBand], classes: xr.DataArray | None, settings: FilesSource, notes: list[str]
+) -> dict[int, float]:
+    """What to add to the digital numbers of each image by its time, where images differ; else empty."""
+    if isinstance(settings.s2_offset_dn, int):
+        return {}
+    times = np.concatenate([b.values.t.values for b in red]).astype("datetime64[ns]")
+    said = [said_offset(b.attrs) for b in red for _ in range(b.values.sizes["t"])]
+    evidence = np.zeros(len(times), np.int8)
+    if settings.s2_offset_dn == "auto":
+        evidence = np.concatenate([offset_evidence(digital_numbers(b), _twin(b, nir), classes) for b in red])
+    where = f"{red[0].file.name}: {red[0].name}"
+    offsets = decide_offsets(times, evidence, said, settings.s2_offset_dn, where, notes)
+    plain = np.array([s or 0 for s in said], np.float32)
+    if settings.s2_offset_dn == "auto" and np.array_equal(offsets, plain):
+        return {}  # as the files say: the check of the whole series follows
+    return dict(zip(times.astype("datetime64[D]").astype("int64").tolist(), offsets.tolist(), strict=True))
+
+
+def _twin(band: RawBand, others: list[RawBand]) -> xr.DataArray | None:
+    """Digital numbers of the other band of the same images and pixels, if there is one."""
+    for other in others:
+        if other.values.shape == band.values.shape and np.array_equal(other.values.t.values, band.values.t.values):
+            return digital_numbers(other)
+    return None
+
+
+def _of_band(band: RawBand, offsets: dict[int, float], settings: FilesSource) -> int | str | np.ndarray:
+    if not offsets:
+        return settings.s2_offset_dn
+    days = band.values.t.values.astype("datetime64[D]").astype("int64")
+    return np.array([offsets.get(day, np.nan) for day in days.tolist()], np.float32)
 
 
 def _common_dates(bands: dict[str, xr.DataArray], notes: list[str]) -> xr.Dataset:
@@ -258,7 +292,7 @@ def _sentinel1(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
     for role in ("VV", "VH"):
         parts = []
         for band in by_role.get(role, []):
-            values, unit = backscatter(band, settings.s1_units)
+            values, unit = backscatter(band, settings.s1_units, notes)
             units.add(unit)
             parts.append((band, values))
             orbits |= dict(zip(values.t.values.tolist(), band.passes, strict=True))

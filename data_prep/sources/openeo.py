@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from data_prep.optical_offset import OFFSET_HELP, OffsetSetting
 from data_prep.raw.bands import probe
 from data_prep.raw.cubes import RawCubes, SourceError
 from data_prep.raw.folders import find_files
@@ -46,6 +47,7 @@ class OpenEOSource(BaseModel):
     end: LastDate = Field(description="last date")
     folder: Path = Field(description="downloads and job state; use the same folder to resume")
     sensors: tuple[Sensor, ...] = Field(("s2", "s1", "coarse"), description="sensors to download; s2 is required")
+    s2_offset_dn: OffsetSetting = Field("auto", description=OFFSET_HELP)
     parallel_jobs: int = Field(2, ge=1, le=20, description="largest number of jobs at the same time")
     poll_s: float = Field(60.0, gt=0, description="interval between two queries of the job states, seconds")
     on_error: Literal["stop", "skip"] = Field(
@@ -274,7 +276,11 @@ def read_area(settings: OpenEOSource, area: str) -> RawCubes:
     folders = {s: settings.folder / area / s for s in settings.sensors if (settings.folder / area / s).is_dir()}
     found = {sensor: tuple(find_files(folder)) for sensor, folder in folders.items()}
     source = FilesSource(
-        s2=found["s2"], s1=found.get("s1", ()), coarse=found.get("coarse", ()), s1_units=_units(found, units)
+        s2=found["s2"],
+        s1=found.get("s1", ()),
+        coarse=found.get("coarse", ()),
+        s1_units=_units(found, units),
+        s2_offset_dn=settings.s2_offset_dn,
     )
     raw = load_files(source)
     missing = [s for s in settings.sensors if s not in found]

@@ -14,7 +14,8 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data_prep.coarse import coarse_ndvi
-from data_prep.optical import BASELINE_OFFSET_DN, reflectance, scene_classes
+from data_prep.optical import reflectance, refuse_pending_offset, scene_classes
+from data_prep.optical_offset import OFFSET_HELP, OffsetSetting, decide_offsets, offset_evidence, pending_offset
 from data_prep.radar import backscatter
 from data_prep.raw.bands import RawBand
 from data_prep.raw.cubes import RawCubes, SourceError
@@ -39,6 +40,7 @@ class StacSource(BaseModel):
     start: FirstDate = Field(description="first date")
     end: LastDate = Field(description="last date")
     s2_collection: str = Field("sentinel-2-l2a", description="collection with red, near infrared and SCL")
+    s2_offset_dn: OffsetSetting = Field("auto", description=OFFSET_HELP)
     s1_collection: str | None = Field(None, description="collection with VV and VH, terrain corrected; null: none")
     s1_units: Literal["dB", "linear"] | None = Field(
         None, description="units of VV and VH; required with s1_collection"
@@ -86,11 +88,11 @@ def load_stac(settings: StacSource) -> RawCubes:
         raise SourceError(
             f"every item of {settings.s2_collection} has more than {settings.max_cloud} % cloud; increase max_cloud"
         )
-    s2 = _sentinel2(items, grid, notes)
+    s2 = _sentinel2(items, grid, settings, notes)
     s1 = coarse = None
     if settings.s1_collection:
         found = _readable(find_items(settings, settings.s1_collection), settings, ("VV",), notes)
-        s1 = _sentinel1(found, grid, str(settings.s1_units))
+        s1 = _sentinel1(found, grid, str(settings.s1_units), notes)
     if settings.coarse_collection:
         found = _readable(find_items(settings, settings.coarse_collection), settings, ("NDVI",), notes)
         coarse = _coarse(found, settings, notes)
@@ -182,28 +184,6 @@ def asset_of(item: Any, role: str) -> str | None:
     return sorted(keys, key=lambda k: (not k.upper().endswith("_10M"), len(k), k))[0] if keys else None
 
 
-def pending_offset(item: Any, asset: str) -> int:
-    """Offset in digital numbers that still has to be added to a Sentinel-2 band of an item.
-
-    0 if ``earthsearch:boa_offset_applied`` or ``s2:boa_offset_applied`` is true; else the offset of ``raster:bands``
-    divided by its scale; else -1000 for ``s2:processing_baseline`` (or ``processing:version``) 04.00 and later; else 0.
-    """
-    properties = item.properties
-    for key in ("earthsearch:boa_offset_applied", "s2:boa_offset_applied"):
-        if properties.get(key) is True:
-            return 0
-    bands = item.assets[asset].extra_fields.get("raster:bands") or [item.assets[asset].extra_fields]
-    if "offset" in bands[0] or "raster:offset" in bands[0]:
-        offset = float(bands[0].get("offset", bands[0].get("raster:offset")))
-        scale = float(bands[0].get("scale", bands[0].get("raster:scale", 1e-4)))
-        return round(offset / scale)
-    baseline = str(properties.get("s2:processing_baseline", properties.get("processing:version", "0")))
-    try:
-        return BASELINE_OFFSET_DN if float(baseline) >= 4.0 else 0
-    except ValueError:
-        return 0
-
-
 def _readable(items: list[Any], settings: StacSource, roles: tuple[str, ...], notes: list[str]) -> list[Any]:
     """Items whose assets can be read (last row); remote assets are checked only with ``on_error="skip"``."""
     import rasterio
@@ -270,26 +250,40 @@ def _band(name: str, values: xr.DataArray, dtype: str, scaled: bool = False) -> 
     return RawBand(name, Path("STAC"), values, np.dtype(dtype), scaled, {})
 
 
-def _sentinel2(items: list[Any], grid: Any, notes: list[str]) -> xr.Dataset:
+def _sentinel2(items: list[Any], grid: Any, settings: StacSource, notes: list[str]) -> xr.Dataset:
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for item in items:
         keys = tuple(asset_of(item, role) for role in ("B04", "B08", "SCL"))
         groups.setdefault((keys, pending_offset(item, str(keys[0]))), []).append(item)
-    parts = []
+    opened, said, evidence = [], [], []
     for (keys, offset), members in groups.items():
         bands = _open(members, dict(zip(("B04", "B08"), keys[:2], strict=True)), grid, "bilinear")
         classes = _open(members, {"SCL": keys[2]}, grid, "nearest")
-        if offset:
-            notes.append(f"{len(members)} items: {offset} added to the digital numbers (baseline 04.00 and later)")
+        bands["SCL"] = scene_classes(_band("SCL", classes.SCL, "uint8"))
+        opened.append(bands)
+        said += [offset] * bands.sizes["t"]
+        if settings.s2_offset_dn == "auto":
+            evidence.append(offset_evidence(bands.B04, bands.B08, bands.SCL))
+    times = np.concatenate([bands.t.values for bands in opened])
+    numbers = np.concatenate(evidence) if evidence else np.zeros(len(times), np.int8)
+    offsets = decide_offsets(times, numbers, said, settings.s2_offset_dn, settings.s2_collection, notes)
+    if removed := int((offsets < 0).sum()):
+        notes.append(f"{removed} images: -1000 added to the digital numbers (baseline 04.00 and later)")
+    parts, at = [], 0
+    for bands in opened:
+        own = offsets[at : at + bands.sizes["t"]]
+        if settings.s2_offset_dn == "auto" and said[at] is None and not own.any():
+            refuse_pending_offset(_band("B04", _zero_is_nodata(bands.B04), "uint16"))
+        at += bands.sizes["t"]
         part = xr.Dataset()
         for role in ("B04", "B08"):
             raw = _band(role, _zero_is_nodata(bands[role]), "uint16")
-            part[role] = reflectance(raw, scale=None, offset_dn=offset, notes=[])
-        part["SCL"] = scene_classes(_band("SCL", classes.SCL, "uint8")).astype(np.uint8)
+            part[role] = reflectance(raw, scale=None, offset_dn=own, notes=notes)
+        part["SCL"] = bands.SCL.astype(np.uint8)
         parts.append(part)
     s2 = xr.concat(parts, "t").sortby("t") if len(parts) > 1 else parts[0].sortby("t")
     s2.attrs = {"scl_pixel_m": SCL_PIXEL_M}
-    return s2.rio.write_crs(parts[0].rio.crs)
+    return s2.rio.write_crs(opened[0].rio.crs)
 
 
 def _orbit_of(item: Any) -> str:
@@ -298,7 +292,7 @@ def _orbit_of(item: Any) -> str:
     return state if number is None else f"{state} {number}"
 
 
-def _sentinel1(items: list[Any], grid: Any, units: str) -> xr.Dataset:
+def _sentinel1(items: list[Any], grid: Any, units: str, notes: list[str]) -> xr.Dataset:
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for item in items:
         groups.setdefault((_orbit_of(item), asset_of(item, "VV"), asset_of(item, "VH")), []).append(item)
@@ -309,7 +303,7 @@ def _sentinel1(items: list[Any], grid: Any, units: str) -> xr.Dataset:
             part["VH"] = xr.full_like(part.VV, np.nan)
         for role in ("VV", "VH"):
             values = _zero_is_nodata(part[role]) if units == "linear" else part[role]
-            part[role], _ = backscatter(_band(role, values, "float32"), units)
+            part[role], _ = backscatter(_band(role, values, "float32"), units, notes)
         parts.append(part.assign_coords(orbit=("t", [orbit] * part.sizes["t"])))
     s1 = (xr.concat(parts, "t") if len(parts) > 1 else parts[0]).sortby("t")
     s1.attrs = {"s1_units": units}

@@ -26,6 +26,7 @@ from fusion.contract import (
     VV,
 )
 from fusion.data.provenance import MADE_BY
+from fusion.features.measured import measured_cube
 from fusion.whole_file import whole_file
 
 _NDVI_CF = {
@@ -101,17 +102,20 @@ def read_cube(path: str | Path, *, lazy: bool = False) -> xr.DataArray:
     path : path
         NetCDF or Zarr with one variable per band (as :func:`write_cube` writes), or one 4-D variable with band labels.
     lazy : bool
-        Return a Dask-backed cube, whose data are read on demand.
+        Keep the data in the file, as Dask chunks, until they are asked for. What cannot be a measurement then is NaN
+        only where the cube is used (:func:`fusion.features.measured.measured_cube`).
 
     Raises
     ------
     CubeFileError
         Unreadable, or no variable has the dims (t, y, x) with or without ``bands``.
+    fusion.contract.ContractError
+        Most values of a band cannot be what its name says.
     """
     dataset = open_dataset(path, chunks={} if lazy else None)
     try:
         cube = _stack(dataset, Path(path))
-        return cube if lazy else cube.load()
+        return cube if lazy else measured_cube(cube.load())
     except (OSError, RuntimeError) as error:
         raise CubeFileError(
             f"{path} cannot be read to its end ({error}); it may be incomplete, download it again"

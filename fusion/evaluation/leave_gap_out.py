@@ -8,13 +8,14 @@ import pandas as pd
 import xarray as xr
 from pydantic import Field, field_validator
 
-from fusion.contract import S2NDVI, ContractError, check_cube
+from fusion.contract import S2NDVI, ContractError, check_layout
 from fusion.date_settings import OneDate
 from fusion.evaluation.images import gradient_error, ssim
 from fusion.evaluation.metrics import tally
 from fusion.evaluation.predictor import Predictor, to_days
 from fusion.evaluation.rules import Rules
 from fusion.evaluation.withholding import withhold_window
+from fusion.features.measured import measured_cube
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +98,8 @@ def leave_gap_out(
         (distance to the nearest date with visible observations), the sums of
         :func:`fusion.evaluation.metrics.tally`, ``mae``, ``ssim`` and ``gradient_error`` of the date's image.
     """
-    check_cube(cube)
-    cube = cube.transpose("t", "bands", "y", "x")
+    check_layout(cube)
+    cube = measured_cube(cube.transpose("t", "bands", "y", "x").compute())
     days = to_days(cube.t.values)
     rows = []
     for day in scorable_days(cube, rules):

@@ -45,13 +45,15 @@ ROOMS = {
     },
     "data_prep.raw": GROUND | {"fusion.data"},
     "data_prep.grid": GROUND | {"data_prep.raw"},
-    "data_prep.optical": GROUND | RAW_BANDS,
+    "data_prep.optical": GROUND | RAW_BANDS | {"data_prep.optical_offset"},
+    "data_prep.optical_offset": GROUND | RAW_BANDS,
     "data_prep.radar": GROUND | RAW_BANDS,
     "data_prep.coarse": GROUND | RAW_BANDS,
     "data_prep.coregistration": GROUND | RAW_BANDS,
     "data_prep.simulator": GROUND | RAW_BANDS | {"fusion.features", "fusion.data", "data_prep.optical"},
     "data_prep.sources": GROUND | RAW_BANDS | {
-        "fusion.data", "data_prep.optical", "data_prep.radar", "data_prep.coarse", "data_prep.simulator",
+        "fusion.data", "data_prep.optical", "data_prep.optical_offset", "data_prep.radar", "data_prep.coarse",
+        "data_prep.simulator",
         "udf.targets",
     },
     "data_prep": GROUND | {
