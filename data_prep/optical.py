@@ -137,8 +137,8 @@ def refuse_pending_offset(band: RawBand) -> None:
     if _BRIGHT_DN <= low < 2 * _BRIGHT_DN:
         raise SourceError(
             f"{band.file}: {band.name}: half a percent of the digital numbers from {BASELINE_DAY} to {last} lie below "
-            f"{low:.0f}; the offset of baseline 04.00 seems to be still in them; set source.s2_offset_dn=-1000 (or 0 if "
-            "the surface really is that bright)"
+            f"{low:.0f}; the offset of baseline 04.00 seems to be still in them; set source.s2_offset_dn=-1000 (or 0 "
+            "if the surface really is that bright)"
         )
 
 

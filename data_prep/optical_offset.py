@@ -38,7 +38,7 @@ def offset_evidence(red_dn: xr.DataArray, nir_dn: xr.DataArray | None, classes: 
     if red_dn.nbytes > _ALL_BYTES and count > _MOST_IMAGES:
         picked = np.unique(np.linspace(0, count - 1, _MOST_IMAGES).astype(int))
     step = max(1, max(red_dn.sizes["y"], red_dn.sizes["x"]) // 120)
-    thin = {"y": slice(None, None, step), "x": slice(None, None, step)}
+    thin: Any = {"y": slice(None, None, step), "x": slice(None, None, step)}
     red = np.asarray(red_dn.isel(t=picked, **thin).values)
     seen = np.isfinite(red) & (red > 1) & (red < _CLOUD_DN)
     leafy, clear = np.zeros(red.shape, bool), np.zeros(len(picked), bool)
