@@ -59,6 +59,14 @@ def pixel_size_m(grid: xr.DataArray | xr.Dataset) -> float:
     return METRES_PER_DEGREE * pixel_size(grid, "y" if grid.sizes["y"] > 1 else "x")
 
 
+def pixel_sides_m(grid: xr.DataArray | xr.Dataset) -> tuple[float, float]:
+    """Height and width of a pixel in metres; in degrees the width shrinks by the cosine of the middle latitude."""
+    if grid.rio.crs is None or not grid.rio.crs.is_geographic:
+        return pixel_size_m(grid), pixel_size_m(grid)
+    shrinks = math.cos(math.radians(float(grid.y.mean())))
+    return pixel_size_m(grid), METRES_PER_DEGREE * pixel_size(grid, "x") * shrinks
+
+
 def utm_epsg(longitude: float, latitude: float) -> int:
     """EPSG code of the UTM zone of a place, degrees (Norway's and Svalbard's exceptions left out).
 

@@ -78,7 +78,7 @@ def load_stac(settings: StacSource) -> RawCubes:
     notes: list[str] = []
     grid = area_grid(settings.bbox)
     items = _readable(find_items(settings, settings.s2_collection), settings, ("B04", "B08", "SCL"), notes)
-    items = [i for i in items if float(i.properties.get("eo:cloud_cover", 0)) <= settings.max_cloud]
+    items = [i for i in items if not _cloud_cover(i) > settings.max_cloud]
     if not items:
         raise SourceError(
             f"every item of {settings.s2_collection} is cloudier than {settings.max_cloud} %; raise max_cloud"
@@ -92,6 +92,17 @@ def load_stac(settings: StacSource) -> RawCubes:
         found = _readable(find_items(settings, settings.coarse_collection), settings, ("NDVI",), notes)
         coarse = _coarse(found, settings, notes)
     return RawCubes(s2=s2, s1=s1, coarse=coarse, origin=f"STAC {settings.catalog}", notes=tuple(notes))
+
+
+def _cloud_cover(item: Any) -> float:
+    """Percent; NaN where the catalogue does not know it, which leaves no item out."""
+    cover = item.properties.get("eo:cloud_cover")
+    try:
+        return float("nan") if cover is None else float(cover)
+    except (TypeError, ValueError) as error:
+        raise SourceError(
+            f"item {item.id} has eo:cloud_cover {cover!r}; expected percent or null; mend its metadata"
+        ) from error
 
 
 def area_grid(bbox: Bounds) -> Any:
@@ -127,9 +138,20 @@ def find_items(settings: StacSource, collection: str) -> list[Any]:
             "check the collection's name, the area (west, south, east, north) and the dates"
         )
     for item in found:
+        _resolve_addresses(item, settings.catalog)
         if item.geometry is None:
             item.geometry = {"type": "Polygon", "coordinates": [_outline(item.bbox or settings.bbox)]}
     return sorted(found, key=lambda item: (item.datetime or item.common_metadata.start_datetime, item.id))
+
+
+def _resolve_addresses(item: Any, catalog: str) -> None:
+    """Relative addresses of assets are meant from the item's own place, or without one from the catalogue's."""
+    from pystac.utils import is_absolute_href, make_absolute_href
+
+    start = item.get_self_href() or catalog.removeprefix("file://")
+    for asset in item.assets.values():
+        if not is_absolute_href(asset.href):
+            asset.href = make_absolute_href(asset.href, start)
 
 
 def _outline(box: Any) -> list[list[float]]:
@@ -291,7 +313,7 @@ def _sentinel2(items: list[Any], grid: Any, notes: list[str]) -> xr.Dataset:
 
 
 def _orbit_of(item: Any) -> str:
-    state = str(item.properties.get("sat:orbit_state", "unknown"))
+    state = str(item.properties.get("sat:orbit_state") or "unknown")
     number = item.properties.get("sat:relative_orbit")
     return state if number is None else f"{state} {number}"
 
