@@ -19,6 +19,7 @@ from data_prep.radar import backscatter
 from data_prep.raw.bands import RawBand
 from data_prep.raw.cubes import RawCubes, SourceError
 from data_prep.raw.roles import role_of
+from data_prep.sources.stac_items import find_items
 from fusion.cloud_mask import SCL_PIXEL_M
 from fusion.place import LONLAT, Bounds, on_s2_grid, project_bounds, utm_of_bounds
 
@@ -112,87 +113,6 @@ def area_grid(bbox: Bounds) -> Any:
 
     crs = f"EPSG:{utm_of_bounds(bbox)}"
     return GeoBox.from_bbox(BoundingBox(*on_s2_grid(project_bounds(bbox, LONLAT, crs)), crs), resolution=10)
-
-
-def find_items(settings: StacSource, collection: str) -> list[Any]:
-    """Items of a collection that touch the area and the period, in order of time and name.
-
-    Raises
-    ------
-    SourceError
-        Catalogue not reachable or not a catalogue, or no item.
-    """
-    try:
-        found = _search(settings, collection)
-    except SourceError:
-        raise
-    except Exception as error:
-        raise SourceError(
-            f"{settings.catalog} cannot be searched ({type(error).__name__}: {error}); "
-            "check the address and the network"
-        ) from error
-    if not found:
-        raise SourceError(
-            f"{settings.catalog} has no item of {collection} in {settings.bbox} from {settings.start} "
-            f"to {settings.end}; "
-            "check the collection's name, the area (west, south, east, north) and the dates"
-        )
-    for item in found:
-        _resolve_addresses(item, settings.catalog)
-        if item.geometry is None:
-            item.geometry = {"type": "Polygon", "coordinates": [_outline(item.bbox or settings.bbox)]}
-    return sorted(found, key=lambda item: (item.datetime or item.common_metadata.start_datetime, item.id))
-
-
-def _resolve_addresses(item: Any, catalog: str) -> None:
-    """Relative addresses of assets are meant from the item's own place, or without one from the catalogue's."""
-    from pystac.utils import is_absolute_href, make_absolute_href
-
-    start = item.get_self_href() or catalog.removeprefix("file://")
-    for asset in item.assets.values():
-        if not is_absolute_href(asset.href):
-            asset.href = make_absolute_href(asset.href, start)
-
-
-def _outline(box: Any) -> list[list[float]]:
-    west, south, east, north = box if len(box) == 4 else (box[0], box[1], box[3], box[4])
-    return [[west, south], [east, south], [east, north], [west, north], [west, south]]
-
-
-def _search(settings: StacSource, collection: str) -> list[Any]:
-    import pystac
-
-    if "://" in settings.catalog and not settings.catalog.startswith("file:"):
-        import pystac_client
-
-        modifier = None
-        if settings.sign == "planetary_computer":
-            import planetary_computer
-
-            modifier = planetary_computer.sign_inplace
-        client = pystac_client.Client.open(settings.catalog, modifier=modifier)
-        period = f"{settings.start}/{settings.end}"
-        return list(client.search(collections=[collection], bbox=settings.bbox, datetime=period).items())
-    path = Path(settings.catalog.removeprefix("file://"))
-    if not path.is_file():
-        raise SourceError(f"{path} does not exist; name a catalog.json or the address of a STAC API")
-    made = pystac.read_file(str(path)) if '"FeatureCollection"' not in path.read_text()[:2000] else None
-    if made is not None and not isinstance(made, pystac.Catalog):
-        raise SourceError(f"{path} is a {type(made).__name__}; name a catalog, a collection or an item collection")
-    items = pystac.ItemCollection.from_file(str(path)) if made is None else made.get_items(recursive=True)
-    west, south, east, north = settings.bbox
-    first, last = np.datetime64(settings.start), np.datetime64(settings.end)
-    kept = []
-    for item in items:
-        box = item.bbox
-        when = item.datetime or item.common_metadata.start_datetime
-        if when is None:
-            raise SourceError(f"item {item.id} has neither datetime nor start_datetime; mend its metadata")
-        day = np.datetime64(when.strftime("%Y-%m-%d"))
-        touches = box is None or (box[0] < east and box[2] > west and box[1] < north and box[3] > south)
-        if item.collection_id == collection and touches and first <= day <= last:
-            kept.append(item)
-    return kept
 
 
 def asset_of(item: Any, role: str) -> str | None:
