@@ -16,7 +16,7 @@ from data_prep.raw.cubes import SourceError
 from data_prep.raw.reading import read_bands
 from fusion.cloud_mask import MASK_KERNELS, SCL_CLOUD, SCL_INVALID, gaussian_weights
 from fusion.contract import NDVI_MAX, NDVI_MIN, REFLECTANCE_RANGE, SCL_RANGE
-from fusion.place import pixel_size_m
+from fusion.place import pixel_sides_m, pixel_size_m
 from fusion.same_day import one_image_per_day
 
 log = logging.getLogger(__name__)
@@ -172,7 +172,7 @@ def cloud_mask(s2: xr.Dataset, settings: OpticalSettings) -> xr.DataArray:
     removed = xr.apply_ufunc(
         _mask_images,
         s2.SCL.chunk({"t": 1, "y": -1, "x": -1}) if s2.SCL.chunks else s2.SCL,
-        kwargs={"method": method, "settings": settings, "step": step, "pixel_m": pixel_m},
+        kwargs={"method": method, "settings": settings, "step": step, "pixel_m": pixel_sides_m(s2)},
         input_core_dims=[["y", "x"]],
         output_core_dims=[["y", "x"]],
         dask="parallelized",
@@ -183,7 +183,9 @@ def cloud_mask(s2: xr.Dataset, settings: OpticalSettings) -> xr.DataArray:
     return removed
 
 
-def _mask_images(scl: np.ndarray, *, method: str, settings: OpticalSettings, step: int, pixel_m: float) -> np.ndarray:
+def _mask_images(
+    scl: np.ndarray, *, method: str, settings: OpticalSettings, step: int, pixel_m: tuple[float, float]
+) -> np.ndarray:
     images = scl.reshape(-1, *scl.shape[-2:])
     if method == "none":
         return (images == 0).reshape(scl.shape)
@@ -193,27 +195,30 @@ def _mask_images(scl: np.ndarray, *, method: str, settings: OpticalSettings, ste
     return np.stack(out).reshape(scl.shape)
 
 
-def gaussian_mask(scl: np.ndarray, *, step: int = 1, pixel_m: float = 10.0) -> np.ndarray:
-    """The mask of :mod:`fusion.cloud_mask` for one image of scene classes, bool (y, x), True = remove.
+def gaussian_mask(scl: np.ndarray, *, step: int = 1, pixel_m: float | tuple[float, float] = 10.0) -> np.ndarray:
+    """The mask of :mod:`fusion.cloud_mask` for one image of scene classes (y, x): True = remove.
 
-    ``step``: number of pixels per original SCL cell along an axis; the kernels then run on the original cells (9 and 81
-    cells of 20 m). SCL delivered at 10 m uses kernels of 17 and 161 px instead. Nodata is removed too.
+    ``step``: how many pixels one SCL cell was copied to along an axis; the kernels then run on the cells themselves
+    (9 and 81 cells of 20 m). SCL that comes at 10 m gets the kernels of 17 and 161 px instead. Nodata is removed too.
+    ``pixel_m``: side of a pixel, or its height and width where they differ (degrees).
     """
     cells = scl[::step, ::step]
-    cell_m = pixel_m * step
+    cell_m = [side * step for side in (pixel_m if isinstance(pixel_m, tuple) else (pixel_m, pixel_m))]
     removed = np.zeros(cells.shape, bool)
     for kernel in MASK_KERNELS:
-        share = _smooth(kernel.flagged(cells).astype(np.float32), kernel.size_px(cell_m))
+        share = _smooth(kernel.flagged(cells).astype(np.float32), [kernel.size_px(side) for side in cell_m])
         removed |= share > kernel.threshold
     removed |= cells == 0
     full = removed.repeat(step, axis=0).repeat(step, axis=1)
     return full[: scl.shape[0], : scl.shape[1]]
 
 
-def _smooth(image: np.ndarray, size: int) -> np.ndarray:
-    kernel = gaussian_weights(size).astype(np.float32)
-    rows = ndimage.convolve1d(image, kernel, axis=0, mode="constant", cval=0.0)
-    return ndimage.convolve1d(rows, kernel, axis=1, mode="constant", cval=0.0)
+def _smooth(image: np.ndarray, sizes: list[int]) -> np.ndarray:
+    for axis, size in enumerate(sizes):
+        image = ndimage.convolve1d(
+            image, gaussian_weights(size).astype(np.float32), axis=axis, mode="constant", cval=0.0
+        )
+    return image
 
 
 def _dilated(scl: np.ndarray, method: str, settings: OpticalSettings) -> np.ndarray:

@@ -4,6 +4,7 @@ Every module that names a band, a unit or a nodata value takes it from here. Imp
 """
 
 import logging
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -14,6 +15,12 @@ import xarray as xr
 log = logging.getLogger(__name__)
 
 DIMS = ("t", "bands", "y", "x")
+DIM_NAMES = {  # what files and other programs call them
+    "t": ("t", "time", "timestamp", "date", "dates", "valid_time"),
+    "y": ("y", "lat", "latitude", "northing"),
+    "x": ("x", "lon", "longitude", "easting"),
+    "bands": ("bands", "band", "variable"),
+}
 
 # Bands of the merged cube, by role.
 S2NDVI = "S2NDVI"  # Sentinel-2 L2A NDVI, cloud-masked, physical units
@@ -174,6 +181,27 @@ class TimeGrid:
         return self.days.astype("datetime64[D]").astype("datetime64[ns]")
 
 
+def dim_renaming(dims: Iterable[Hashable]) -> dict[Hashable, str]:
+    """How dimensions are to be renamed to those of the contract; those that need none, or are unknown, are left out.
+
+    >>> dim_renaming(("time", "lat", "lon"))
+    {'time': 't', 'lat': 'y', 'lon': 'x'}
+    """
+    given = list(dims)
+    found: dict[Hashable, str] = {}
+    for plain, known in DIM_NAMES.items():
+        same = [dim for dim in given if str(dim).lower() in known]
+        if same and plain not in given:
+            found[same[0]] = plain
+    return found
+
+
+def renaming_advice(dims: Iterable[Hashable]) -> str:
+    """The call that renames them, as the end of a message; empty where nothing is to be renamed."""
+    renaming = dim_renaming(dims)
+    return f"; call cube.rename({renaming})" if renaming else ""
+
+
 def check_cube(cube: xr.DataArray) -> None:
     """Refuse a merged cube that breaks the contract.
 
@@ -197,7 +225,8 @@ def check_layout(cube: xr.DataArray) -> None:
     missing = [d for d in DIMS if d not in cube.dims]
     extra = [d for d in cube.dims if d not in DIMS]
     if missing or extra:
-        raise ContractError(f"the cube has dims {tuple(cube.dims)}; expected {DIMS}; rename or add {missing or extra}")
+        advice = renaming_advice(cube.dims) or f"; rename or add {missing or extra}"
+        raise ContractError(f"the cube has dims {tuple(cube.dims)}; expected {DIMS}{advice}")
     if "bands" not in cube.coords:
         raise ContractError(f"the cube has no band labels; assign coords 'bands' from {CUBE_BANDS}")
     bands = [str(b) for b in cube.bands.values]

@@ -59,6 +59,16 @@ def pixel_size_m(grid: xr.DataArray | xr.Dataset) -> float:
     return METRES_PER_DEGREE * pixel_size(grid, "y" if grid.sizes["y"] > 1 else "x")
 
 
+def pixel_sides_m(grid: xr.DataArray | xr.Dataset) -> tuple[float, float]:
+    """Height and width of a pixel in metres; in degrees the width shrinks by the cosine of the middle latitude."""
+    import rioxarray  # noqa: F401  (the .rio accessor)
+
+    if grid.rio.crs is None or not grid.rio.crs.is_geographic:
+        return pixel_size_m(grid), pixel_size_m(grid)
+    shrinks = math.cos(math.radians(float(grid.y.mean())))
+    return pixel_size_m(grid), METRES_PER_DEGREE * pixel_size(grid, "x") * shrinks
+
+
 def check_lonlat(bounds: Bounds, what: str, advice: str = "") -> Bounds:
     """The bounds, once they are seen to be a place in degrees; ``advice`` is what else helps where they are no degrees.
 

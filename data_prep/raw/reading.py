@@ -5,6 +5,7 @@ numbers in signed types, or keep the CRS in a separate variable.
 """
 
 import logging
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,19 +18,14 @@ from data_prep.raw.cubes import NotRawError, SourceError
 from data_prep.raw.dates import DatesBy, contradiction, date_in_band, date_of_file
 from data_prep.raw.folders import GEOTIFF, NETCDF
 from data_prep.raw.roles import may_play
+from fusion.contract import dim_renaming
 from fusion.data.cube_files import is_zarr
 from fusion.data.provenance import is_own_output
 
 log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 64 * 2**20
-_DIM_NAMES = {
-    "t": ("t", "time", "timestamp", "date", "dates", "valid_time"),
-    "y": ("y", "lat", "latitude", "northing"),
-    "x": ("x", "lon", "longitude", "easting"),
-    "bands": ("bands", "band", "variable"),
-}
-_ORBIT_NAMES = {  # variable names of the pass in common products; this package writes "orbit"
+_ORBIT_NAMES = {  # what files call the pass of an image; "orbit" is what this program writes
     "orbit": "orbit",
     "orbit_state": "state",
     "orbit_direction": "state",
@@ -63,7 +59,7 @@ def read_bands(path: Path, *, roles_only: bool = False, dates_by: DatesBy = "nam
             "unsupported format; download it again or remove it"
         ) from error
     crs = _find_crs(dataset)
-    dataset = _plain_dims(dataset)
+    dataset = dataset.rename(dim_renaming(dataset.dims))
     orbit = orbit_labels(dataset)
     bands = []
     variables = _variables(dataset)
@@ -76,6 +72,9 @@ def read_bands(path: Path, *, roles_only: bool = False, dates_by: DatesBy = "nam
             continue
         if crs is None:
             raise SourceError(f"{path} names no CRS; write one into it (gdal_edit -a_srs, or rio.write_crs)")
+        for axis in ("y", "x"):
+            if axis not in variable.coords:
+                raise SourceError(_no_centres(name, axis, path, dataset, crs))
         bands.append(_band(name, variable, path, crs, dataset.attrs, orbit, dates_by))
     if not bands:
         raise SourceError(
@@ -102,7 +101,7 @@ def _refuse_unrelated_times(path: Path) -> None:
     except Exception:
         return  # it is unreadable as it was
     with dataset:
-        _with_roles(_variables(_plain_dims(dataset)), path)
+        _with_roles(_variables(dataset.rename(dim_renaming(dataset.dims))), path)
 
 
 def _plain_name(name: str, path: Path) -> str:
@@ -167,16 +166,6 @@ def _find_crs(dataset: xr.Dataset) -> Any:
     return None
 
 
-def _plain_dims(dataset: xr.Dataset) -> xr.Dataset:
-    names = {}
-    for plain, known in _DIM_NAMES.items():
-        for dim in dataset.dims:
-            if str(dim).lower() in known and plain not in dataset.dims:
-                names[dim] = plain
-                break
-    return dataset.rename(names)
-
-
 def _variables(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
     found = {}
     for name, variable in dataset.data_vars.items():
@@ -187,6 +176,24 @@ def _variables(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
         else:
             found[str(name)] = variable
     return found
+
+
+def _no_centres(name: str, axis: str, path: Path, dataset: xr.Dataset, crs: Any) -> str:
+    """Why a band has no pixel centres along an axis: rotated, curvilinear, or just not written."""
+    transforms = [v.attrs["GeoTransform"] for v in dataset.variables.values() if "GeoTransform" in v.attrs]
+    numbers = [float(number) for number in str(transforms[0]).split()] if transforms else []
+    if len(numbers) == 6 and (numbers[2] or numbers[4]):
+        degrees = math.degrees(math.atan2(numbers[4], numbers[1]))
+        fill = "float('nan')" if dataset[name].dtype.kind == "f" else "0"
+        return (
+            f"{path} is rotated by {degrees:.0f} degrees; expected a north-up grid; warp it to north-up: "
+            f'python -c "import rasterio as r, rasterio.shutil as s; from rasterio.vrt import WarpedVRT as W; '
+            f"s.copy(W(r.open('{path}'), crs='{crs.to_string()}', nodata={fill}), 'north_up.tif', driver='GTiff')\" "
+            "and use that file in its place"
+        )
+    if any(v.dims == ("y", "x") for v in dataset.coords.values()):
+        return f"{path} tells positions in two dimensions (a swath); expected a north-up grid; resample it to x and y"
+    return f"{path}: dimension {axis!r} of {name} has no coordinate; write pixel centres into it"
 
 
 def _unique(names: list[str]) -> list[str]:
@@ -226,9 +233,6 @@ def _band(
         raise SourceError(
             f"{path}: dates of {name} have type {variable.t.dtype}; expected CF times with units 'days since ...'"
         )
-    for axis in ("y", "x"):
-        if axis not in variable.coords:
-            raise SourceError(f"{path}: dimension {axis!r} of {name} has no coordinate; add the pixel centres")
     values, dtype, scaled = decode(_bounded(variable))
     if values.sizes["y"] > 1 and float(values.y[0]) < float(values.y[-1]):
         values = values.isel(y=slice(None, None, -1))

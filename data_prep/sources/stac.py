@@ -20,6 +20,7 @@ from data_prep.radar import backscatter
 from data_prep.raw.bands import RawBand
 from data_prep.raw.cubes import RawCubes, SourceError
 from data_prep.raw.roles import role_of
+from data_prep.sources.stac_items import find_items
 from fusion.cloud_mask import SCL_PIXEL_M
 from fusion.date_settings import FirstDate, LastDate
 from fusion.place import LONLAT, Bounds, check_lonlat, on_s2_grid, project_bounds, utm_of_bounds
@@ -83,7 +84,7 @@ def load_stac(settings: StacSource) -> RawCubes:
     notes: list[str] = []
     grid = area_grid(settings.bbox)
     items = _readable(find_items(settings, settings.s2_collection), settings, ("B04", "B08", "SCL"), notes)
-    items = [i for i in items if float(i.properties.get("eo:cloud_cover", 0)) <= settings.max_cloud]
+    items = [i for i in items if not _cloud_cover(i) > settings.max_cloud]
     if not items:
         raise SourceError(
             f"every item of {settings.s2_collection} has more than {settings.max_cloud} % cloud; increase max_cloud"
@@ -99,6 +100,17 @@ def load_stac(settings: StacSource) -> RawCubes:
     return RawCubes(s2=s2, s1=s1, coarse=coarse, origin=f"STAC {settings.catalog}", notes=tuple(notes))
 
 
+def _cloud_cover(item: Any) -> float:
+    """Percent; NaN where the catalogue does not know it, which leaves no item out."""
+    cover = item.properties.get("eo:cloud_cover")
+    try:
+        return float("nan") if cover is None else float(cover)
+    except (TypeError, ValueError) as error:
+        raise SourceError(
+            f"item {item.id} has eo:cloud_cover {cover!r}; expected percent or null; mend its metadata"
+        ) from error
+
+
 def area_grid(bbox: Bounds) -> Any:
     """10 m UTM grid (odc GeoBox) that covers a bounding box in degrees, edges on whole 20 m cells."""
     from odc.geo.geobox import GeoBox
@@ -106,75 +118,6 @@ def area_grid(bbox: Bounds) -> Any:
 
     crs = f"EPSG:{utm_of_bounds(bbox)}"
     return GeoBox.from_bbox(BoundingBox(*on_s2_grid(project_bounds(bbox, LONLAT, crs)), crs), resolution=10)
-
-
-def find_items(settings: StacSource, collection: str) -> list[Any]:
-    """Items of a collection that intersect the area and the period, sorted by time and id.
-
-    Raises
-    ------
-    SourceError
-        The catalogue is not reachable or not valid, or contains no matching item.
-    """
-    try:
-        found = _search(settings, collection)
-    except SourceError:
-        raise
-    except Exception as error:
-        raise SourceError(
-            f"{settings.catalog} cannot be searched ({type(error).__name__}: {error}); check the URL and the network"
-        ) from error
-    if not found:
-        raise SourceError(
-            f"{settings.catalog} has no item of {collection} in {settings.bbox} from {settings.start} "
-            f"to {settings.end}; "
-            "check collection, area (west, south, east, north) and dates"
-        )
-    for item in found:
-        if item.geometry is None:
-            item.geometry = {"type": "Polygon", "coordinates": [_outline(item.bbox or settings.bbox)]}
-    return sorted(found, key=lambda item: (item.datetime or item.common_metadata.start_datetime, item.id))
-
-
-def _outline(box: Any) -> list[list[float]]:
-    west, south, east, north = box if len(box) == 4 else (box[0], box[1], box[3], box[4])
-    return [[west, south], [east, south], [east, north], [west, north], [west, south]]
-
-
-def _search(settings: StacSource, collection: str) -> list[Any]:
-    import pystac
-
-    if "://" in settings.catalog and not settings.catalog.startswith("file:"):
-        import pystac_client
-
-        modifier = None
-        if settings.sign == "planetary_computer":
-            import planetary_computer
-
-            modifier = planetary_computer.sign_inplace
-        client = pystac_client.Client.open(settings.catalog, modifier=modifier)
-        period = f"{settings.start}/{settings.end}"
-        return list(client.search(collections=[collection], bbox=settings.bbox, datetime=period).items())
-    path = Path(settings.catalog.removeprefix("file://"))
-    if not path.is_file():
-        raise SourceError(f"{path} does not exist; give a catalog.json or the URL of a STAC API")
-    catalog = pystac.read_file(str(path)) if '"FeatureCollection"' not in path.read_text()[:2000] else None
-    if catalog is not None and not isinstance(catalog, pystac.Catalog):
-        raise SourceError(f"{path} is a {type(catalog).__name__}; give a catalog, a collection or an item collection")
-    items = pystac.ItemCollection.from_file(str(path)) if catalog is None else catalog.get_items(recursive=True)
-    west, south, east, north = settings.bbox
-    first, last = np.datetime64(settings.start), np.datetime64(settings.end)
-    kept = []
-    for item in items:
-        box = item.bbox
-        when = item.datetime or item.common_metadata.start_datetime
-        if when is None:
-            raise SourceError(f"item {item.id} has neither datetime nor start_datetime; fix its metadata")
-        day = np.datetime64(when.strftime("%Y-%m-%d"))
-        touches = box is None or (box[0] < east and box[2] > west and box[1] < north and box[3] > south)
-        if item.collection_id == collection and touches and first <= day <= last:
-            kept.append(item)
-    return kept
 
 
 def asset_of(item: Any, role: str) -> str | None:
@@ -287,7 +230,7 @@ def _sentinel2(items: list[Any], grid: Any, settings: StacSource, notes: list[st
 
 
 def _orbit_of(item: Any) -> str:
-    state = str(item.properties.get("sat:orbit_state", "unknown"))
+    state = str(item.properties.get("sat:orbit_state") or "unknown")
     number = item.properties.get("sat:relative_orbit")
     return state if number is None else f"{state} {number}"
 

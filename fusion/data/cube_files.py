@@ -24,9 +24,11 @@ from fusion.contract import (
     S2NDVI,
     VH,
     VV,
+    dim_renaming,
 )
 from fusion.data.provenance import MADE_BY
 from fusion.features.measured import measured_cube
+from fusion.place import LONLAT
 from fusion.whole_file import whole_file
 
 _NDVI_CF = {
@@ -59,7 +61,8 @@ def is_zarr(path: str | Path) -> bool:
 def is_cube_file(path: str | Path, band: str = S2NDVI) -> bool:
     """True if ``path`` is a NetCDF or Zarr file that holds ``band`` as a variable or a label of dimension ``bands``."""
     try:
-        with open_dataset(path) as dataset:
+        with open_dataset(path) as opened:
+            dataset = plain_dims(opened)
             return band in dataset.data_vars or any(
                 band in [str(b) for b in variable.bands.values]
                 for variable in dataset.data_vars.values()
@@ -139,7 +142,22 @@ def opened_cube(path: str | Path) -> Iterator[xr.DataArray]:
         dataset.close()
 
 
+def plain_dims(dataset: xr.Dataset) -> xr.Dataset:
+    """Dimensions as the contract names them; a grid of latitude and longitude gets its CRS and starts in the north."""
+    renaming = dim_renaming(dataset.dims)
+    dataset = dataset.rename(renaming)
+    degrees = any(str(dim).lower() in ("lat", "latitude") for dim in renaming)
+    if not degrees or not {"y", "x"} <= set(dataset.coords) or not bool((abs(dataset.y) <= 90).all()):
+        return dataset
+    import rioxarray  # noqa: F401  (the .rio accessor)
+
+    dataset = dataset.sortby("y", ascending=False)
+    return dataset if dataset.rio.crs is not None else dataset.rio.write_crs(LONLAT)
+
+
 def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
+    seen = tuple(dataset.dims)
+    dataset = plain_dims(dataset)
     labelled = [v for v in dataset.data_vars.values() if set(v.dims) == set(DIMS) and "bands" in v.coords]
     single = {str(n): v for n, v in dataset.data_vars.items() if set(v.dims) == {"t", "y", "x"}}
     if labelled:
@@ -158,8 +176,8 @@ def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
         attrs = dict(dataset.attrs)
     else:
         raise CubeFileError(
-            f"{path} has variables {sorted(map(str, dataset.data_vars))[:6]}; expected bands with dims (t, y, x); "
-            "make a cube with `ndvi-fusion cube`"
+            f"{path} has variables {sorted(map(str, dataset.data_vars))[:6]} with dims {seen}; expected bands with "
+            "dims (t, y, x); make a cube with `ndvi-fusion cube`"
         )
     crs = cube.rio.crs if hasattr(cube, "rio") else None
     cube = cube.transpose(*DIMS).astype(np.float32)

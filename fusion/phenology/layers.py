@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from fusion.contract import NDVI, NDVI_RANGE, NDVI_SIGMA, S2NDVI, ContractError
+from fusion.contract import NDVI, NDVI_RANGE, NDVI_SIGMA, S2NDVI, ContractError, renaming_advice
 from fusion.phenology.extraction import LAYERS, extract_seasons
 from fusion.phenology.settings import HRVPP_VARIABLES, SeasonSettings
 
@@ -37,6 +37,7 @@ def ndvi_and_sigma(cube: xr.DataArray, sigma) -> tuple[xr.DataArray, xr.DataArra
     if "t" not in cube.dims or "t" not in cube.coords:
         raise ContractError(
             f"the cube has dims {cube.dims} and coords {tuple(cube.coords)}; expected dim and coord 't'"
+            + renaming_advice(cube.dims)
         )
     if not np.issubdtype(cube.t.dtype, np.datetime64):
         raise ContractError(f"coordinate 't' has dtype {cube.t.dtype}; expected datetime64; decode the times first")
