@@ -144,7 +144,7 @@ def test_unrelated_rasters_of_a_folder_are_left_out_with_a_note(tmp_path):
     notes = "\n".join(note for note in raw.notes if "left out" in note)
     for name, band in (("station", "tp"), ("rain", "tp"), ("weather", "t2m")):
         assert f"{name}.nc has no band of a known role; it has ['{band}']" in notes
-    with pytest.raises(SourceError, match=r"rain\.nc has no time dimension and no date"):
+    with pytest.raises(SourceError, match=r"rain\.nc: dimension .y. of tp has no coordinate"):
         load_files(FilesSource(s2=(folder / "s2.nc",), coarse=(folder / "rain.nc",)))
 
 
