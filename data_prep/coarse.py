@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from data_prep.grid import to_grid
 from data_prep.raw.bands import RawBand, sample
 from data_prep.raw.cubes import SourceError
-from fusion.contract import COARSE_MAX_DN, COARSE_OFFSET, COARSE_SCALE, NDVI_MAX, NDVI_MIN
+from fusion.contract import COARSE_MAX_DN, COARSE_OFFSET, COARSE_SCALE, NDVI_MAX, NDVI_MIN, NDVI_RANGE
 
 # PROBA-V status map, as of SPOT-VEGETATION: bits 0-2 are 0 clear, 1 shadow, 2 undefined, 3 cloud, 4 ice; bit 3 land;
 # bits 4-7 good quality of SWIR, NIR, red, blue (later collections add coverage bits above, not used here)
@@ -44,12 +44,16 @@ def coarse_ndvi(
     if encoding == "auto":
         encoding = "dn" if _is_digital_numbers(band) else "physical"
     if encoding == "dn":
+        _refuse_other_numbers(band)
         values = values.where((values >= 0) & (values <= COARSE_MAX_DN)) * np.float32(COARSE_SCALE) + np.float32(
             COARSE_OFFSET
         )
     elif band.scaled:
         # the flags above DN 250 were scaled too: values above the NDVI of DN 250 are flags
         values = values.where(values <= COARSE_SCALE * COARSE_MAX_DN + COARSE_OFFSET + 1e-4)
+    else:  # someone else scaled them: exactly the NDVI of a flag
+        for flag in range(COARSE_MAX_DN + 1, 256):
+            values = values.where(abs(values - np.float32(COARSE_SCALE * flag + COARSE_OFFSET)) > 2e-6)
     values = values.where((values >= NDVI_MIN) & (values <= NDVI_MAX)).astype(np.float32)
     if status is not None:
         values = values.where(_clear(status, values))
@@ -63,9 +67,24 @@ def _is_digital_numbers(band: RawBand) -> bool:
         return False
     if band.dtype.kind in "ui":
         return True
-    found = sample(band.values)
-    found = found[np.isfinite(found)]
+    found = _sampled(band)
     return bool(found.size and np.percentile(found, 50) > 1.5)
+
+
+def _sampled(band: RawBand) -> np.ndarray:
+    """A sample without NaN and fill values."""
+    found = sample(band.values)
+    return found[np.isfinite(found) & ~NDVI_RANGE.fills(found)]
+
+
+def _refuse_other_numbers(band: RawBand) -> None:
+    """Digital numbers are one byte; NDVI times 10000 would pass where it is small."""
+    found = _sampled(band)
+    if found.size and ((found < 0) | (found > 255)).mean() > 0.1:
+        raise SourceError(
+            f"{band.file}: {band.name} ranges from {found.min():.4g} to {found.max():.4g}; expected digital numbers "
+            f"0..255 ({COARSE_SCALE} * DN {COARSE_OFFSET:+}); write scale_factor and add_offset into the file"
+        )
 
 
 def _clear(status: RawBand, values: xr.DataArray) -> xr.DataArray:

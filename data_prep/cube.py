@@ -18,6 +18,7 @@ from data_prep.raw.cubes import RawCubes, SourceError
 from data_prep.sources.files import FilesSource, load_files
 from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, VH, VV, check_time
 from fusion.data.cube_files import is_cube_file, is_zarr, read_cube
+from fusion.date_settings import FirstDate, LastDate
 from fusion.place import latitude_of
 from fusion.same_day import one_image_per_day
 
@@ -36,8 +37,8 @@ class PrepareSettings(BaseModel):
     radar: RadarSettings = Field(RadarSettings(), description="processing of Sentinel-1")
     coarse: CoarseSettings = Field(CoarseSettings(), description="processing of the coarse NDVI (PROBA-V, CGLS)")
     registration: RegistrationSettings = Field(RegistrationSettings(), description="check of the shift between sensors")
-    start: str | None = Field(None, description="first date kept, YYYY-MM-DD; null: all")
-    end: str | None = Field(None, description="last date kept, YYYY-MM-DD; null: all")
+    start: FirstDate | None = Field(None, description="first date kept; null: all")
+    end: LastDate | None = Field(None, description="last date kept; null: all")
 
 
 def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.DataArray:

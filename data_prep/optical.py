@@ -10,21 +10,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
 from data_prep.grid import to_grid
-from data_prep.raw.bands import RawBand, sample
+from data_prep.optical_offset import BASELINE_DAY
+from data_prep.raw.bands import RawBand, measured, sample
 from data_prep.raw.cubes import SourceError
 from data_prep.raw.reading import read_bands
 from fusion.cloud_mask import MASK_KERNELS, SCL_CLOUD, SCL_INVALID, gaussian_weights
-from fusion.contract import NDVI_MAX, NDVI_MIN
-from fusion.place import pixel_size_m
+from fusion.contract import NDVI_MAX, NDVI_MIN, REFLECTANCE_RANGE, SCL_RANGE
+from fusion.place import pixel_sides_m, pixel_size_m
 from fusion.same_day import one_image_per_day
 
 log = logging.getLogger(__name__)
 
 DN_SCALE = 1e-4  # Sentinel-2 L2A quantification value 10000 (Sentinel-2 Products Specification Document)
-# Processing baseline 04.00 (2022-01-25) and Collection-1 add 1000 to every digital number (BOA_ADD_OFFSET = -1000).
-BASELINE_OFFSET_DN = -1000
 _DN_NODATA = (0, 65535)
-_BRIGHT_DN = 1000.0  # lowest DN of any surface while the offset is included; clouds exceed twice this
+_CLOUD_DN = 20_000.0  # larger numbers are fill values
+_BRIGHT_DN = 1000.0  # with the offset still in, no surface is darker than this (cloud alone lies above twice that)
 
 
 class OpticalSettings(BaseModel):
@@ -51,41 +51,57 @@ class OpticalSettings(BaseModel):
     )
 
 
-def reflectance(band: RawBand, *, scale: float | None, offset_dn: int | str, notes: list[str]) -> xr.DataArray:
-    """Surface reflectance 0..1 of a red or near-infrared band, NaN = nodata.
+def reflectance(
+    band: RawBand, *, scale: float | None, offset_dn: int | str | np.ndarray, notes: list[str]
+) -> xr.DataArray:
+    """Surface reflectance 0..1 of a red or near-infrared band, NaN = nodata and what cannot be reflectance.
 
-    Bands with a scale in the file are reflectance already; other integers, and floats whose 99th percentile exceeds 2,
-    are digital numbers of 1e-4 (``scale`` overrides). DN 0 and 65535 are nodata. ``offset_dn`` is added to digital
-    numbers before scaling: "auto" takes BOA_ADD_OFFSET or ``radio_add_offset`` from the file's attributes, else 0,
-    because openEO back-ends, Earth Engine's harmonised collection and Terrascope have already applied it. ``notes``
-    receives one sentence if an offset was added to digital numbers.
-
-    Raises
-    ------
-    SourceError
-        ``offset_dn="auto"``, no offset in the attributes, and values that indicate an offset not yet applied.
+    Numbers that the file scaled are taken as they are; other integers, and floats beyond 2, are digital numbers of
+    1e-4 (``scale`` overrides). DN 0, 1 and 65535 are nodata. ``offset_dn`` is added to digital numbers before scaling:
+    a number, or one an image (NaN leaves the image out, see :func:`data_prep.optical_offset.decide_offsets`); "auto"
+    takes BOA_ADD_OFFSET or a pending offset from the file's attributes, else 0, because openEO back-ends, Earth
+    Engine's harmonised collection and Terrascope have removed it; it refuses when the numbers contradict that.
     """
-    values, attrs = band.values, band.attrs
-    found = sample(values)
-    is_dn = band.dtype.kind in "ui" and not band.scaled
-    if band.dtype.kind == "f" and not band.scaled and np.isfinite(found).any():
-        is_dn = float(np.nanpercentile(found, 99)) > 2.0
-    where = f"{band.file}: {band.name}"
-    if not is_dn:
-        factor = DN_SCALE if band.scaled else 1.0
-        offset = _declared_offset(attrs) if offset_dn == "auto" else int(offset_dn)
-        if offset == 0 and offset_dn == "auto":
-            _refuse_pending_offset(found / DN_SCALE, values, where, role=band.name)
-        shifted = values + np.float32(offset * DN_SCALE) if offset else values
-        return _physical(shifted if scale is None else shifted * np.float32(scale / factor))
-    for nodata in _DN_NODATA:
-        values = values.where(values != nodata)
-    offset = _declared_offset(attrs) if offset_dn == "auto" else int(offset_dn)
-    if offset == 0 and offset_dn == "auto":
-        _refuse_pending_offset(found, values, where, role=band.name)
-    if offset:
-        notes.append(f"{band.file.name}: {band.name} has {offset} added to its digital numbers (baseline 04.00)")
-    return _physical((values + np.float32(offset)) * np.float32(scale or DN_SCALE))
+    values = band.values
+    in_dn = holds_dn(band)
+    unit = DN_SCALE if band.scaled and not in_dn else 1.0
+    if in_dn:
+        for nodata in _DN_NODATA:
+            values = values.where(values != nodata)
+    else:
+        values = values.where(values != 0)
+    where = f"{band.file.name}: {band.name}"
+    offset = _each_image(said_offset(band.attrs) or 0 if isinstance(offset_dn, str) else offset_dn, values)
+    if isinstance(offset_dn, str) and not offset.any():
+        refuse_pending_offset(band)
+    if offset.any() and in_dn and not isinstance(offset_dn, np.ndarray):
+        notes.append(f"{where} has {int(offset[0])} added to its digital numbers (baseline 04.00)")
+    marks = REFLECTANCE_RANGE.fills(values) | (values == (1.0 if in_dn else np.float32(DN_SCALE)))
+    factor = np.float32(scale or DN_SCALE) if in_dn else np.float32(1.0 if scale is None else scale / unit)
+    shift = offset * np.float32(1.0 if in_dn else DN_SCALE)
+    physical = values + xr.DataArray(shift, dims="t", coords={"t": values.t}) if offset.any() else values
+    physical = physical * factor if in_dn or scale is not None else physical
+    return _physical(measured(physical, REFLECTANCE_RANGE, where, notes, fills=marks))
+
+
+def holds_dn(band: RawBand) -> bool:
+    """Whether a reflectance band holds digital numbers: integers without a scale, or floats mostly beyond 2."""
+    if band.dtype.kind in "ui":
+        return not band.scaled
+    if band.dtype.kind != "f" or band.scaled:
+        return False
+    found = sample(band.values)
+    found = found[np.isfinite(found) & ~REFLECTANCE_RANGE.fills(found)]
+    return bool(found.size and (found > REFLECTANCE_RANGE.high).mean() > 0.5)
+
+
+def digital_numbers(band: RawBand) -> xr.DataArray:
+    """The band in Sentinel-2's digital numbers, whatever it is stored as."""
+    return band.values if holds_dn(band) else band.values / np.float32(DN_SCALE)
+
+
+def _each_image(offset: int | np.ndarray, values: xr.DataArray) -> np.ndarray:
+    return np.broadcast_to(np.asarray(offset, np.float32), values.sizes["t"])
 
 
 def _physical(values: xr.DataArray) -> xr.DataArray:
@@ -93,24 +109,36 @@ def _physical(values: xr.DataArray) -> xr.DataArray:
     return values.clip(min=0.0).astype(np.float32)
 
 
-def _declared_offset(attrs: dict[str, object]) -> int:
+def said_offset(attrs: dict[str, object]) -> int | None:
+    """The offset that a file's attributes say is still to be added; None where they say nothing."""
     for key in ("BOA_ADD_OFFSET", "boa_add_offset", "radio_add_offset"):
         if key in attrs:
             return int(float(str(np.asarray(attrs[key]).ravel()[0])))
-    return 0
+    return None
 
 
-def _refuse_pending_offset(numbers: np.ndarray, values: xr.DataArray, where: str, role: str) -> None:
-    """Raise if the offset seems not applied: red of dark pixels is far below 0.1, i.e. below DN 1000."""
-    last = values.t.values[-1].astype("datetime64[D]")
-    found = numbers[np.isfinite(numbers) & (numbers > 0)]
-    if found.size < 50 or not any(mark in role.upper() for mark in ("4", "RED")):
+def refuse_pending_offset(band: RawBand) -> None:
+    """Red of a dark pixel (vegetation, water, shade) is far below 0.1: a minimum at 1000 is a pending offset.
+
+    Raises
+    ------
+    SourceError
+    """
+    late = band.values.t.values.astype("datetime64[D]") >= BASELINE_DAY
+    if not late.any():
+        return
+    numbers = digital_numbers(band).isel(t=np.flatnonzero(late))
+    last = numbers.t.values.max().astype("datetime64[D]")
+    found = sample(numbers)
+    found = found[np.isfinite(found) & (found > 1.5) & (found < _CLOUD_DN)]
+    if found.size < 50 or not any(mark in band.name.upper() for mark in ("4", "RED")):
         return
     low = float(np.percentile(found, 0.5))
-    if _BRIGHT_DN <= low < 2 * _BRIGHT_DN and last >= np.datetime64("2022-01-25"):
+    if _BRIGHT_DN <= low < 2 * _BRIGHT_DN:
         raise SourceError(
-            f"{where}: the 0.5 % quantile of the digital numbers up to {last} is {low:.0f}; the offset of baseline "
-            "04.00 seems not to be applied; set source.s2_offset_dn=-1000 (or 0 if the surface really is that bright)"
+            f"{band.file}: {band.name}: half a percent of the digital numbers from {BASELINE_DAY} to {last} lie below "
+            f"{low:.0f}; the offset of baseline 04.00 seems to be still in them; set source.s2_offset_dn=-1000 (or 0 "
+            "if the surface really is that bright)"
         )
 
 
@@ -123,7 +151,7 @@ def scene_classes(band: RawBand) -> xr.DataArray:
         Values that are not classes: fractions (interpolated SCL), or outside 0..11.
     """
     values = band.values.fillna(0)
-    values = values.where(values != 255, 0).where(values != 65535, 0)
+    values = values.where(~SCL_RANGE.fills(values), 0)
     found = sample(values)
     if np.abs(found - np.rint(found)).max(initial=0) > 1e-3:
         raise SourceError(f"{band.file}: {band.name} contains fractions; SCL was interpolated; resample it with 'near'")
@@ -132,7 +160,7 @@ def scene_classes(band: RawBand) -> xr.DataArray:
             f"{band.file}: {band.name} ranges from {found.min():.0f} to {found.max():.0f}; expected SCL classes "
             "0..11; provide other classifications as a custom mask (optical.user_mask)"
         )
-    return values
+    return values.where((values >= 0) & (values <= 11), 0)  # a few strange pixels that the sample did not meet
 
 
 def cloud_mask(s2: xr.Dataset, settings: OpticalSettings) -> xr.DataArray:
@@ -144,7 +172,7 @@ def cloud_mask(s2: xr.Dataset, settings: OpticalSettings) -> xr.DataArray:
     removed = xr.apply_ufunc(
         _mask_images,
         s2.SCL.chunk({"t": 1, "y": -1, "x": -1}) if s2.SCL.chunks else s2.SCL,
-        kwargs={"method": method, "settings": settings, "step": step, "pixel_m": pixel_m},
+        kwargs={"method": method, "settings": settings, "step": step, "pixel_m": pixel_sides_m(s2)},
         input_core_dims=[["y", "x"]],
         output_core_dims=[["y", "x"]],
         dask="parallelized",
@@ -155,7 +183,9 @@ def cloud_mask(s2: xr.Dataset, settings: OpticalSettings) -> xr.DataArray:
     return removed
 
 
-def _mask_images(scl: np.ndarray, *, method: str, settings: OpticalSettings, step: int, pixel_m: float) -> np.ndarray:
+def _mask_images(
+    scl: np.ndarray, *, method: str, settings: OpticalSettings, step: int, pixel_m: tuple[float, float]
+) -> np.ndarray:
     images = scl.reshape(-1, *scl.shape[-2:])
     if method == "none":
         return (images == 0).reshape(scl.shape)
@@ -165,27 +195,30 @@ def _mask_images(scl: np.ndarray, *, method: str, settings: OpticalSettings, ste
     return np.stack(out).reshape(scl.shape)
 
 
-def gaussian_mask(scl: np.ndarray, *, step: int = 1, pixel_m: float = 10.0) -> np.ndarray:
-    """The mask of :mod:`fusion.cloud_mask` for one image of scene classes, bool (y, x), True = remove.
+def gaussian_mask(scl: np.ndarray, *, step: int = 1, pixel_m: float | tuple[float, float] = 10.0) -> np.ndarray:
+    """The mask of :mod:`fusion.cloud_mask` for one image of scene classes (y, x): True = remove.
 
-    ``step``: number of pixels per original SCL cell along an axis; the kernels then run on the original cells (9 and 81
-    cells of 20 m). SCL delivered at 10 m uses kernels of 17 and 161 px instead. Nodata is removed too.
+    ``step``: how many pixels one SCL cell was copied to along an axis; the kernels then run on the cells themselves
+    (9 and 81 cells of 20 m). SCL that comes at 10 m gets the kernels of 17 and 161 px instead. Nodata is removed too.
+    ``pixel_m``: side of a pixel, or its height and width where they differ (degrees).
     """
     cells = scl[::step, ::step]
-    cell_m = pixel_m * step
+    cell_m = [side * step for side in (pixel_m if isinstance(pixel_m, tuple) else (pixel_m, pixel_m))]
     removed = np.zeros(cells.shape, bool)
     for kernel in MASK_KERNELS:
-        share = _smooth(kernel.flagged(cells).astype(np.float32), kernel.size_px(cell_m))
+        share = _smooth(kernel.flagged(cells).astype(np.float32), [kernel.size_px(side) for side in cell_m])
         removed |= share > kernel.threshold
     removed |= cells == 0
     full = removed.repeat(step, axis=0).repeat(step, axis=1)
     return full[: scl.shape[0], : scl.shape[1]]
 
 
-def _smooth(image: np.ndarray, size: int) -> np.ndarray:
-    kernel = gaussian_weights(size).astype(np.float32)
-    rows = ndimage.convolve1d(image, kernel, axis=0, mode="constant", cval=0.0)
-    return ndimage.convolve1d(rows, kernel, axis=1, mode="constant", cval=0.0)
+def _smooth(image: np.ndarray, sizes: list[int]) -> np.ndarray:
+    for axis, size in enumerate(sizes):
+        image = ndimage.convolve1d(
+            image, gaussian_weights(size).astype(np.float32), axis=axis, mode="constant", cval=0.0
+        )
+    return image
 
 
 def _dilated(scl: np.ndarray, method: str, settings: OpticalSettings) -> np.ndarray:

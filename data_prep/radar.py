@@ -9,9 +9,9 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
-from data_prep.raw.bands import RawBand, sample
+from data_prep.raw.bands import RawBand, measured, sample
 from data_prep.raw.cubes import SourceError
-from fusion.contract import S1_DB_MAX, S1_DB_MIN
+from fusion.contract import RADAR_ANY_RANGE, RADAR_DB_RANGE, RADAR_POWER_RANGE, S1_DB_MAX, S1_DB_MIN
 from fusion.same_day import merge_images, whole_days
 
 log = logging.getLogger(__name__)
@@ -44,8 +44,9 @@ class RadarSettings(BaseModel):
     )
 
 
-def backscatter(band: RawBand, units: str) -> tuple[xr.DataArray, str]:
-    """Decoded backscatter of one band, float32, and its units ("dB" or "linear"); NaN = no acquisition.
+def backscatter(band: RawBand, units: str, notes: list[str]) -> tuple[xr.DataArray, str]:
+    """Backscatter of one band as it is stored, decoded, with its units ("dB" or "linear"); NaN = no observation, and
+    what cannot be backscatter.
 
     ``units`` is "dB", "linear", "dn16" or "auto". "auto" detects the units and never assumes them: unsigned 16-bit
     integers without a scale are openeo-gfmap's encoding; then the units attribute is used; then negative values imply
@@ -57,22 +58,30 @@ def backscatter(band: RawBand, units: str) -> tuple[xr.DataArray, str]:
         "auto" cannot determine the units, or data declared linear contain negative values.
     """
     values = band.values
-    where = f"{band.file}: {band.name}"
+    where, short = f"{band.file}: {band.name}", f"{band.file.name}: {band.name}"
     if units == "auto":
         units = _evident_units(band, where)
     if units == "dn16":
         values = values.where(~values.isin(_DN16_NODATA))
-        return (20.0 * xr.apply_ufunc(np.log10, values, dask="allowed") + DN16_OFFSET_DB).astype(np.float32), "dB"
+        decibel = (20.0 * xr.apply_ufunc(np.log10, values, dask="allowed") + DN16_OFFSET_DB).astype(np.float32)
+        return measured(decibel, RADAR_DB_RANGE, short, notes), "dB"
     if units == "linear":
-        found = sample(values)
-        negative = float((found[np.isfinite(found)] < 0).mean()) if np.isfinite(found).any() else 0.0
+        found = _sampled(values)
+        negative = float((found < 0).mean()) if found.size else 0.0
         if negative > 0.01:
             raise SourceError(
                 f"{where}: declared linear, but {100 * negative:.0f} % of the values are negative; power cannot be; "
                 "set source.s1_units=dB"
             )
-        values = values.where(values > 0)
-    return values.astype(np.float32), units
+        values = values.where((values > 0) | (values < -1))  # noise around 0 is no observation, -9999 is a fill value
+    limits = RADAR_POWER_RANGE if units == "linear" else RADAR_DB_RANGE
+    return measured(values.astype(np.float32), limits, short, notes), units
+
+
+def _sampled(values: xr.DataArray) -> np.ndarray:
+    """A sample without NaN and fill values."""
+    found = sample(values)
+    return found[np.isfinite(found) & ~RADAR_ANY_RANGE.fills(found)]
 
 
 def _evident_units(band: RawBand, where: str) -> str:
@@ -83,8 +92,7 @@ def _evident_units(band: RawBand, where: str) -> str:
         return "dB"
     if declared in ("linear", "linear power"):
         return "linear"
-    found = sample(band.values)
-    found = found[np.isfinite(found)]
+    found = _sampled(band.values)
     if found.size == 0:
         return "dB"
     if np.percentile(found, 5) < -1.0:
@@ -139,6 +147,7 @@ def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, 
     bands = {name: s1[name] if units == "dB" else to_decibel(s1[name]) for name in ("VV", "VH")}
     for name, values in bands.items():
         _check_level(values, name, units)
+        bands[name] = measured(values, RADAR_DB_RANGE, f"Sentinel-1 {name}", notes)
     if settings.border_noise_db is not None:
         noise = border_noise(bands["VV"], settings.border_noise_db)
         bands = {name: values.where(~noise) for name, values in bands.items()}
@@ -167,12 +176,11 @@ def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, 
 
 
 def _check_level(values: xr.DataArray, name: str, units: str) -> None:
-    found = sample(values)
-    found = found[np.isfinite(found)]
+    found = _sampled(values)
     if found.size == 0:
         return
     low, high = np.percentile(found, (1, 99))
-    if low < S1_DB_MIN or high > S1_DB_MAX:
+    if RADAR_DB_RANGE.impossible(found).mean() > 0.5:
         raise SourceError(
             f"{name}, declared {units}, spans {low:.4g}..{high:.4g} dB; expected {S1_DB_MIN}..{S1_DB_MAX}; "
             "set source.s1_units to the actual units (dB, linear, dn16)"

@@ -1,7 +1,12 @@
 """ndvi-fusion: dense NDVI with uncertainty, and season dates, from cloudy Sentinel-2, Sentinel-1 and coarse NDVI."""
 
+import os
 from importlib import import_module
 from typing import Any
+
+# onnxruntime and MLflow report their use to their makers unless told before their import; what a user has set stays.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 _PUBLIC = {
     "fuse": "fusion.api",

@@ -1,5 +1,6 @@
 """The public function :func:`fuse`, for notebooks and scripts."""
 
+import datetime
 import os
 from collections.abc import Callable
 from typing import Literal
@@ -8,12 +9,13 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import STEP_DAYS, TimeGrid
+from fusion.dates import first_date, last_date
 from fusion.inference.fuse import fuse_cube
 from fusion.inference.locate import locate_model
 from fusion.inference.session import load_session
 from fusion.place import latitude_of
 
-DateLike = str | np.datetime64
+DateLike = str | datetime.date | np.datetime64
 
 
 def fuse(
@@ -38,7 +40,8 @@ def fuse(
         Merged cube, dims ``(t, bands, y, x)`` in any order, float, NaN = no observation. Band ``S2NDVI`` must exist;
         ``VV``, ``VH`` and ``COARSE_NDVI`` may be absent or all NaN. Any number of dates and any size.
     start, end : date
-        First and last date of the result; ``end`` is included where it lies on the time step.
+        First and last date of the result; ``end`` is included where it lies on the time step. A month ``2021-05`` or a
+        year ``2021`` counts as a whole.
     model : path or str, optional
         Model folder, archive, ``run:ID`` or registered name; the shipped model when not given.
     step_days : int
@@ -74,7 +77,7 @@ def fuse(
         The model is not found, damaged, or does not match this package.
     """
     session = load_session(locate_model(model), threads=threads or os.cpu_count() or 1)
-    grid = TimeGrid(np.datetime64(start), np.datetime64(end), step_days)
+    grid = TimeGrid(np.datetime64(first_date(start)), np.datetime64(last_date(end)), step_days)
     latitude = latitude_of(cube) if latitude is None else latitude
     return fuse_cube(
         cube, session, grid, s1_units=s1_units, latitude=latitude, sigma=sigma, tile=tile, progress=progress

@@ -3,13 +3,24 @@
 Every module that names a band, a unit or a nodata value takes it from here. Imports no other module of this project.
 """
 
+import logging
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
+log = logging.getLogger(__name__)
+
 DIMS = ("t", "bands", "y", "x")
+DIM_NAMES = {  # what files and other programs call them
+    "t": ("t", "time", "timestamp", "date", "dates", "valid_time"),
+    "y": ("y", "lat", "latitude", "northing"),
+    "x": ("x", "lon", "longitude", "easting"),
+    "bands": ("bands", "band", "variable"),
+}
 
 # Bands of the merged cube, by role.
 S2NDVI = "S2NDVI"  # Sentinel-2 L2A NDVI, cloud-masked, physical units
@@ -54,6 +65,93 @@ class ContractError(ValueError):
     """Input breaks the contract; the message names the value seen, the expectation and the fix."""
 
 
+# Numbers that files write for "no data" without saying so; infinite values and beyond 1e19 as well.
+FILL_VALUES = (-99999.0, -32768.0, -32767.0, -9999.0, -999.0, 32767.0, 65534.0, 65535.0)
+_FILL_BEYOND = 1e19
+
+
+@dataclass(frozen=True)
+class ValidRange:
+    """What a sensor can measure: the one place for its limits, used on every path by which data come in.
+
+    ``marks`` are numbers inside the limits that stand for no data. Comparisons work on numpy and on lazy xarray.
+    """
+
+    quantity: str
+    low: float
+    high: float
+    advice: str
+    marks: tuple[float, ...] = ()
+
+    def fills(self, values: Any) -> Any:
+        """True where a value is a known fill value; NaN is none."""
+        found = abs(values) > _FILL_BEYOND
+        for fill in (*FILL_VALUES, *self.marks):
+            found = found | (values == np.float32(fill))
+        return found
+
+    def impossible(self, values: Any) -> Any:
+        """True where a value is a fill value or outside the limits; NaN is neither."""
+        found = (values < self.low) | (values > self.high)
+        for mark in self.marks:
+            found = found | (values == np.float32(mark))
+        return found
+
+    def refuse_majority(self, values: np.ndarray, name: str) -> None:
+        """Refuse values of which more than half, fill values left aside, lie outside the limits.
+
+        Raises
+        ------
+        ContractError
+        """
+        real = values[np.isfinite(values) & ~self.fills(values)]
+        wrong = self.impossible(real)
+        if wrong.sum() * 2 > real.size:
+            raise ContractError(
+                f"{name} ranges from {real.min():.4g} to {real.max():.4g}; expected {self.quantity} within "
+                f"[{self.low:g}, {self.high:g}]; {self.advice}"
+            )
+
+    def keep(self, values: np.ndarray, name: str) -> np.ndarray:
+        """The values with NaN for what cannot be a measurement, counted in a warning; the input stays.
+
+        Raises
+        ------
+        ContractError
+            Most values are outside the limits and are no known fill value: these are other units.
+        """
+        wrong = np.asarray(self.impossible(values))
+        if not wrong.any():
+            return values
+        self.refuse_majority(values, name)
+        seen = np.isfinite(values) | wrong
+        told = np.unique(values[wrong])
+        log.warning(
+            "%s: %d of %d values cannot be %s (%.6g to %.6g) and count as missing",
+            name, wrong.sum(), seen.sum(), self.quantity, told[0], told[-1],
+        )  # fmt: skip
+        return np.where(wrong, np.float32(np.nan), values)
+
+
+NDVI_RANGE = ValidRange(
+    "NDVI",
+    -1.0 - NDVI_TOLERANCE,
+    NDVI_MAX + NDVI_TOLERANCE,
+    f"apply scale and offset first (PROBA-V: {COARSE_SCALE} * DN {COARSE_OFFSET:+}; packed files: decode with "
+    "mask_and_scale)",
+)
+RADAR_DB_RANGE = ValidRange(  # a border filled with zeros is no echo of exactly 0 dB, and DN 1 no power of exactly 1
+    "dB", S1_DB_MIN, S1_DB_MAX, "decode the file first, and say its units (s1_units)", marks=(0.0, 1.0)
+)
+RADAR_POWER_RANGE = ValidRange("linear power", 1e-5, 316.3, RADAR_DB_RANGE.advice, marks=(0.0, 1.0))
+RADAR_ANY_RANGE = ValidRange("backscatter", S1_DB_MIN, 316.3, RADAR_DB_RANGE.advice, marks=(0.0, 1.0))
+SCL_RANGE = ValidRange("scene classes", 0, 11, "give another encoding as optical.user_mask", marks=(255.0,))
+# Offset of baseline 04.00: digital numbers 0 and 1 are -0.1 and -0.0999. Snow and cloud reach about 1.6.
+REFLECTANCE_RANGE = ValidRange(
+    "reflectance", -0.09985, 2.0, "set source.s2_scale to the reflectance of one digital number", marks=(0.0, 1e-4)
+)
+
+
 @dataclass(frozen=True)
 class TimeGrid:
     """A regular grid of dates ``start + k * step_days``; ``end`` is included where it lies on the step."""
@@ -83,6 +181,27 @@ class TimeGrid:
         return self.days.astype("datetime64[D]").astype("datetime64[ns]")
 
 
+def dim_renaming(dims: Iterable[Hashable]) -> dict[Hashable, str]:
+    """How dimensions are to be renamed to those of the contract; those that need none, or are unknown, are left out.
+
+    >>> dim_renaming(("time", "lat", "lon"))
+    {'time': 't', 'lat': 'y', 'lon': 'x'}
+    """
+    given = list(dims)
+    found: dict[Hashable, str] = {}
+    for plain, known in DIM_NAMES.items():
+        same = [dim for dim in given if str(dim).lower() in known]
+        if same and plain not in given:
+            found[same[0]] = plain
+    return found
+
+
+def renaming_advice(dims: Iterable[Hashable]) -> str:
+    """The call that renames them, as the end of a message; empty where nothing is to be renamed."""
+    renaming = dim_renaming(dims)
+    return f"; call cube.rename({renaming})" if renaming else ""
+
+
 def check_cube(cube: xr.DataArray) -> None:
     """Refuse a merged cube that breaks the contract.
 
@@ -106,7 +225,8 @@ def check_layout(cube: xr.DataArray) -> None:
     missing = [d for d in DIMS if d not in cube.dims]
     extra = [d for d in cube.dims if d not in DIMS]
     if missing or extra:
-        raise ContractError(f"the cube has dims {tuple(cube.dims)}; expected {DIMS}; rename or add {missing or extra}")
+        advice = renaming_advice(cube.dims) or f"; rename or add {missing or extra}"
+        raise ContractError(f"the cube has dims {tuple(cube.dims)}; expected {DIMS}{advice}")
     if "bands" not in cube.coords:
         raise ContractError(f"the cube has no band labels; assign coords 'bands' from {CUBE_BANDS}")
     bands = [str(b) for b in cube.bands.values]
@@ -120,11 +240,11 @@ def check_layout(cube: xr.DataArray) -> None:
 
 
 def check_ranges(cube: xr.DataArray) -> None:
-    """Refuse NDVI bands outside their physical range. Reads their values."""
+    """Refuse NDVI bands that hold something else (digital numbers, percent); reads them."""
     bands = [str(b) for b in cube.bands.values]
     for band in (S2NDVI, COARSE_NDVI):
         if band in bands:
-            check_ndvi(cube.sel(bands=band), band)
+            NDVI_RANGE.refuse_majority(np.asarray(cube.sel(bands=band).values), band)
 
 
 def check_latitude(latitude: object) -> float:
@@ -169,19 +289,4 @@ def check_time(cube: xr.DataArray) -> None:
         raise ContractError(
             f"date {np.datetime64(int(days[first]), 'D')} occurs twice; merge the observations of one day, for example "
             "cube.groupby(cube.t.dt.floor('D')).first()"
-        )
-
-
-def check_ndvi(values: xr.DataArray, name: str) -> None:
-    """Refuse NDVI far outside its physical range (digital numbers, percent); NaN is allowed."""
-    array = np.asarray(values.values)
-    if array.size == 0 or not np.isfinite(array).any():
-        return
-    if np.isinf(array).any():
-        raise ContractError(f"{name} holds infinite values; replace them by NaN before merging")
-    low, high = float(np.nanmin(array)), float(np.nanmax(array))
-    if high > NDVI_MAX + NDVI_TOLERANCE or low < -1.0 - NDVI_TOLERANCE:
-        raise ContractError(
-            f"{name} ranges from {low:.4g} to {high:.4g}; expected NDVI within [-1, 1]; apply scale and offset first "
-            f"(PROBA-V: {COARSE_SCALE} * DN {COARSE_OFFSET:+}; packed files: decode with mask_and_scale)"
         )

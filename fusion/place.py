@@ -59,6 +59,43 @@ def pixel_size_m(grid: xr.DataArray | xr.Dataset) -> float:
     return METRES_PER_DEGREE * pixel_size(grid, "y" if grid.sizes["y"] > 1 else "x")
 
 
+def pixel_sides_m(grid: xr.DataArray | xr.Dataset) -> tuple[float, float]:
+    """Height and width of a pixel in metres; in degrees the width shrinks by the cosine of the middle latitude."""
+    import rioxarray  # noqa: F401  (the .rio accessor)
+
+    if grid.rio.crs is None or not grid.rio.crs.is_geographic:
+        return pixel_size_m(grid), pixel_size_m(grid)
+    shrinks = math.cos(math.radians(float(grid.y.mean())))
+    return pixel_size_m(grid), METRES_PER_DEGREE * pixel_size(grid, "x") * shrinks
+
+
+def check_lonlat(bounds: Bounds, what: str, advice: str = "") -> Bounds:
+    """The bounds, once they are seen to be a place in degrees; ``advice`` is what else helps where they are no degrees.
+
+    Raises
+    ------
+    ValueError
+        Not finite, not degrees (coordinates of a projection, out of range), empty, or across the antimeridian: says
+        what was seen and what to do.
+    """
+    west, south, east, north = bounds
+    seen = f"{what} runs from {west:.10g} to {east:.10g} in longitude and from {south:.10g} to {north:.10g} in latitude"
+    split = "split it at 180 degrees into two areas and run each"
+    if not all(math.isfinite(v) for v in bounds):
+        raise ValueError(f"{seen}; expected finite numbers, in degrees")
+    if abs(south) > 90 or abs(north) > 90 or max(abs(west), abs(east)) > 360:
+        raise ValueError(
+            f"{seen}; these are no degrees: give longitude (-180 to 180) before latitude (-90 to 90), WGS 84{advice}"
+        )
+    if max(abs(west), abs(east)) > 180 or east - west > 180:
+        raise ValueError(f"{seen}; expected longitudes from -180 to 180 on one side of the antimeridian; {split}")
+    if east < west and west - east > 180:
+        raise ValueError(f"{seen}: it crosses the antimeridian; {split}")
+    if east <= west or north <= south:
+        raise ValueError(f"{seen}; it is empty: expected west < east and south < north")
+    return bounds
+
+
 def utm_epsg(longitude: float, latitude: float) -> int:
     """EPSG code of the UTM zone at a position in degrees (without the exceptions for Norway and Svalbard).
 

@@ -1,16 +1,17 @@
 """The area of interest: a polygon or a bounding box, on the Sentinel-2 grid."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pyproj import CRS
+from pyproj.exceptions import CRSError
 from shapely.geometry import box, mapping
 
-from fusion.place import LONLAT, S2_GRID_M, on_s2_grid, project_bounds, utm_epsg
-from udf.local.grid import geometry_of, project
+from fusion.place import LONLAT, S2_GRID_M, Bounds, check_lonlat, on_s2_grid, project_bounds, utm_epsg
+from udf.local.grid import project
+from udf.polygon import polygon_of, read_geojson
 
 
 @dataclass(frozen=True)
@@ -44,33 +45,44 @@ def area_from(value: "dict[str, Any] | Area | str | Path | None") -> Area | None
     Raises
     ------
     ValueError
-        None of these, or an empty extent.
+        Neither of these, an empty extent, no degrees where degrees are due, or an area across the antimeridian.
     """
     if value is None or isinstance(value, Area):
         return value
-    content = value if isinstance(value, dict) else _read_geojson(Path(value))
+    content = value if isinstance(value, dict) else read_geojson(Path(value))
+    what = "area" if isinstance(value, dict) else f"area {value}"
     sides = ("west", "south", "east", "north")
     if "type" in content:
-        geometry = geometry_of(content)
-        lonlat = tuple(geometry.bounds)
-        return _area(lonlat, LONLAT, geometry, dict(mapping(geometry)))
+        geometry = polygon_of(content, what)
+        return _area(geometry.bounds, CRS.from_user_input(LONLAT), geometry, dict(mapping(geometry)))
     unknown = sorted(set(content) - {*sides, "crs"})
     if unknown or not set(sides) <= set(content):
-        raise ValueError(f"area has keys {sorted(content)}; expected {sides} and optionally crs, or GeoJSON")
-    bounds = tuple(float(content[s]) for s in sides)
-    if bounds[2] <= bounds[0] or bounds[3] <= bounds[1]:
-        raise ValueError(f"area {content} is empty; east must exceed west and north must exceed south")
-    return _area(bounds, content.get("crs") or LONLAT, None, None)
+        raise ValueError(f"{what} has keys {sorted(content)}; expected {sides} and optionally crs, or GeoJSON")
+    return _area(*_bounds_and_crs([content[s] for s in sides], content.get("crs") or LONLAT), None, None)
 
 
-def _read_geojson(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ValueError(f"area is {str(path)!r}, which is not a file; give a GeoJSON file or west, south, east, north")
-    return json.loads(path.read_text(encoding="utf-8"))
+def _bounds_and_crs(given: list[Any], crs: Any) -> tuple[Bounds, CRS]:
+    """West, south, east and north as numbers, and their CRS, once they are seen to be a place on the Earth."""
+    try:
+        west, south, east, north = (float(value) for value in given)
+    except (TypeError, ValueError):
+        raise ValueError(f"area has west, south, east, north {given}; expected four numbers") from None
+    try:
+        source = CRS.from_user_input(crs)
+    except CRSError:
+        raise ValueError(f"area has crs {crs!r}; expected an EPSG code such as 32631") from None
+    bounds = west, south, east, north
+    if source.is_geographic:
+        return check_lonlat(bounds, "area", ", or name the projection, for example crs: 32631"), source
+    if east <= west or north <= south:
+        raise ValueError(f"area {bounds} is empty; east must exceed west and north must exceed south")
+    if max(map(abs, bounds)) <= 360:
+        raise ValueError(f"area {bounds} looks like degrees, but crs is {crs}, in metres; leave crs out for degrees")
+    check_lonlat(project_bounds(bounds, source, LONLAT), f"area {bounds} of crs {crs}")
+    return bounds, source
 
 
-def _area(bounds: tuple, crs: Any, geometry: Any, geojson: dict | None) -> Area:
-    source = CRS.from_user_input(crs)
+def _area(bounds: Bounds, source: CRS, geometry: Any, geojson: dict | None) -> Area:
     epsg = source.to_epsg() or 0
     if not _is_utm(epsg):
         centre = project(box(*bounds).centroid, source, LONLAT)

@@ -4,10 +4,10 @@ The same context may be given to both UDFs; each reads its own keys. ``context_v
 JSON Schema of the table below.
 """
 
-import datetime
 import difflib
 
 from fusion.contract import COARSE_NDVI, S1_UNITS, S2NDVI, SEASON_METHOD, STEP_DAYS, VH, VV, ContractError
+from fusion.dates import first_date, last_date
 
 VERSION = 1
 ROLES = (S2NDVI, VV, VH, COARSE_NDVI)
@@ -74,10 +74,7 @@ def _checked_value(key: str, value, types: tuple, allowed):
     if value is None or allowed is None:
         return value
     if allowed == "date":
-        try:
-            return datetime.date.fromisoformat(value[:10]).isoformat()
-        except ValueError:
-            raise ContractError(f"context {key} is {value!r}; expected a date YYYY-MM-DD") from None
+        return (last_date if key == "end" else first_date)(value, f"context {key}").isoformat()
     if isinstance(value, str):
         if value not in allowed:
             raise ContractError(unknown_word(f"context {key} is {value!r}", value, allowed))

@@ -4,6 +4,7 @@ import json
 
 from udf.context import KEYS, ROLES
 
+DATE_PATTERN = r"^\d{4}(-\d{2}(-\d{2}([T ].*)?)?)?$"
 SCHEMA_FILE = "context_v1.schema.json"
 _TYPES = {str: "string", int: "integer", float: "number", dict: "object", list: "array", type(None): "null"}
 
@@ -14,8 +15,8 @@ DESCRIPTIONS = {
     "deps_dir": "folder with onnxruntime unpacked: the #name of the dependency archive; null: onnxruntime is installed",
     "bands": "role -> label of the cube's bands, for cubes with other labels than the roles",
     "band_order": "roles in the order of the cube's bands, for cubes that arrive without labels",
-    "start": "first date of the fused series, YYYY-MM-DD",
-    "end": "last date of the fused series, YYYY-MM-DD",
+    "start": "first date of the fused series: YYYY-MM-DD, or the first of a month YYYY-MM or year YYYY",
+    "end": "last date of the fused series: YYYY-MM-DD, or the last of a month YYYY-MM or year YYYY",
     "step_days": "days between two dates of the fused series",
     "s1_units": "units of VV and VH; needed when the cube holds radar",
     "latitude": "degrees north of the area: gives the network the season (from 45 degrees on); null: season unknown",
@@ -46,7 +47,7 @@ def context_schema() -> dict:
             "default": default,
         }
         if allowed == "date":
-            entry["format"] = "date"
+            entry["pattern"] = DATE_PATTERN
         elif isinstance(allowed, tuple) and isinstance(allowed[0], str):
             entry["enum"] = [*allowed, None] if type(None) in types else list(allowed)
         elif isinstance(allowed, tuple):

@@ -12,11 +12,12 @@ from openeo.api.process import Parameter
 from openeo.internal.graph_building import PGNode
 from openeo.rest.job import BatchJob
 from openeo.rest.udp import build_process_dict
+from shapely.geometry import mapping
 
 from fusion.whole_file import write_json
 from udf.archive import DEPS_ARCHIVE, MODEL_ARCHIVE
-from udf.context import KEYS, unknown_word
-from udf.local.grid import geometry_of
+from udf.context import KEYS, check_context, unknown_word
+from udf.polygon import polygon_of
 from udf.season_chunk import season_bands
 from udf.targets import TargetSettings
 from udf.workflow import WorkflowOptions, build_workflow
@@ -152,8 +153,13 @@ def call_process(
     missing = [n for n, p in known.items() if not p.get("optional") and n not in arguments]
     if missing:
         raise ValueError(f"the call of {process.id} lacks {missing}; add them to the arguments")
-    season_bands({name: value for name, value in arguments.items() if name in KEYS})
-    geometry_of(arguments["area"])
+    given = {name: value for name, value in arguments.items() if name in KEYS}
+    season_bands(given)
+    period = {name: value for name, value in check_context(given).items() if name in ("start", "end")}
+    arguments = arguments | period  # the back-end shifts them, which takes whole dates
+    polygon = polygon_of(arguments["area"])
+    if "crs" in arguments["area"]:  # back-ends take longitude and latitude
+        arguments = arguments | {"area": json.loads(json.dumps(mapping(polygon)))}
     return openeo.DataCube(graph=PGNode(process.id, arguments=arguments, namespace=namespace), connection=connection)
 
 

@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fusion.config_folder import config_folder
+from fusion.date_settings import FirstDate, LastDate
 
 
 class CoarseSource(BaseModel):
@@ -19,8 +20,8 @@ class CoarseSource(BaseModel):
     scale: float = Field(description="NDVI = scale * number + offset")
     offset: float = Field(description="NDVI = scale * number + offset")
     valid_max: float | None = Field(description="numbers above are flags, not NDVI; null: none")
-    first: datetime.date | None = Field(description="first date it covers; null: any")
-    last: datetime.date | None = Field(description="last date it covers; null: any")
+    first: FirstDate | None = Field(description="first date it covers; null: any")
+    last: LastDate | None = Field(description="last date it covers; null: any")
 
 
 class TargetSettings(BaseModel):

@@ -21,6 +21,7 @@ from openeo.rest.result import SaveResult
 
 from fusion.cloud_mask import MASK_KERNELS, NARROW, SCL_PIXEL_M, WIDE, gaussian_kernel
 from fusion.contract import COARSE_NDVI, S2NDVI, SEASON_METHOD, STEP_DAYS, VH, VV, WINDOW_PX
+from fusion.dates import first_date, last_date
 from udf.area import Area
 from udf.targets import CoarseSource, TargetSettings
 
@@ -60,6 +61,9 @@ class WorkflowOptions:
     )  # graph nodes shared by several loads
 
     def __post_init__(self) -> None:
+        for name, read in (("start", first_date), ("end", last_date)):
+            if not isinstance(getattr(self, name), Parameter):
+                object.__setattr__(self, name, read(getattr(self, name), name))
         start, end = self.start, self.end
         if isinstance(start, datetime.date) and isinstance(end, datetime.date) and end < start:
             raise ValueError(f"the period ends ({end}) before it starts ({start}); swap start and end")

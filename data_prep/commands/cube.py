@@ -8,7 +8,8 @@ import xarray as xr
 from pydantic import Field, field_validator
 
 from data_prep.cube import PrepareSettings, build_cube
-from data_prep.raw.cubes import RawCubes, SourceError
+from data_prep.raw.cubes import NotRawError, RawCubes, SourceError
+from data_prep.raw.reading import read_bands
 from data_prep.sources.files import FilesSource
 from data_prep.sources.openeo import OpenEOSource
 from data_prep.sources.simulated import SimulatedSource
@@ -45,6 +46,8 @@ def run(settings: CubeSettings) -> None:
         raise SourceError(f"out={settings.out} is one file for {len(areas)} areas; include {AREA} in its name")
     if AREA not in settings.out.name:
         _refuse_existing(settings.out, settings.overwrite)
+        if isinstance(settings.source, FilesSource) and settings.out.exists():
+            _refuse_input(settings.out, settings.source)
         make_cube(settings.source.load(), settings, settings.out)
         return
     if not isinstance(settings.source, OpenEOSource):
@@ -60,6 +63,24 @@ def run(settings: CubeSettings) -> None:
 def _refuse_existing(out: Path, overwrite: bool) -> None:
     if out.exists() and not overwrite:
         raise SourceError(f"{out} exists; choose another out or set overwrite=true")
+
+
+def _refuse_input(out: Path, source: FilesSource) -> None:
+    """An output in the input folder is right, one in the place of an input is not."""
+    place = out.resolve()
+    for file in source.files():
+        if place in (file.resolve(), *file.resolve().parents) and not _is_own(file):
+            raise SourceError(f"out={out} would replace the input {file}; name another file")
+
+
+def _is_own(file: Path) -> bool:
+    try:
+        read_bands(file)
+    except NotRawError:
+        return True
+    except SourceError:
+        return False
+    return False
 
 
 def make_cube(raw: RawCubes, settings: PrepareSettings, out: Path) -> None:

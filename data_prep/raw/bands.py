@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from data_prep.raw.cubes import SourceError
+from fusion.contract import ContractError, ValidRange
 from fusion.place import pixel_size_m
 
+_COUNTED_BYTES = 256 * 2**20  # larger bands are not read once more to count; the sample tells the share
 _STATES = ("ascending", "descending")
 
 
@@ -20,7 +22,9 @@ class RawBand:
     ``values``: float32, dims (t, y, x), y descending, CRS written, times of day kept in ``t``, NaN = nodata.
     ``dtype``: stored type, with the ``_Unsigned`` attribute applied. ``scaled``: True if the file defines a scale or an
     offset, which has then been applied. ``orbit`` (t,): pass of each image if the file states it (see
-    :func:`data_prep.raw.reading.orbit_labels`), else None.
+    :func:`data_prep.raw.reading.orbit_labels`), else None. ``dated``: where the dates are stated: on the time
+    axis, in the band's name, or in the file's name or tags, then one date for all its bands. ``remark``: states where
+    that evidence is weak or contradicts itself.
     """
 
     name: str
@@ -30,6 +34,8 @@ class RawBand:
     scaled: bool
     attrs: dict[str, Any]
     orbit: np.ndarray | None = None
+    dated: Literal["axis", "band", "file"] = "axis"
+    remark: str | None = None
 
     @property
     def pixel_m(self) -> float:
@@ -68,3 +74,32 @@ def sample(values: xr.DataArray) -> np.ndarray:
     dates = np.unique(np.linspace(0, values.sizes["t"] - 1, 12).astype(int))
     step = max(1, max(values.sizes["y"], values.sizes["x"]) // 60)
     return np.asarray(values.isel(t=dates, y=slice(None, None, step), x=slice(None, None, step)).values)
+
+
+def measured(
+    values: xr.DataArray, limits: ValidRange, where: str, notes: list[str], *, fills: xr.DataArray | None = None
+) -> xr.DataArray:
+    """Values with NaN for what the sensor cannot have measured, counted in a note; lazy where they are lazy.
+
+    ``fills`` flags fill values where they are to be told before scaling; else ``limits`` finds them.
+
+    Raises
+    ------
+    SourceError
+        Most values that are no fill value lie outside the limits: they are something else.
+    """
+    fills = limits.fills(values) if fills is None else fills
+    wrong = limits.impossible(values) | fills
+    try:
+        limits.refuse_majority(sample(values.where(~fills)), where)
+    except ContractError as error:
+        raise SourceError(str(error)) from None
+    if values.nbytes <= _COUNTED_BYTES:
+        count, seen = int(wrong.sum()), int(values.notnull().sum())
+        text = f"{count} of {seen} values"
+    else:
+        found = sample(wrong)
+        count, text = int(found.sum()), f"{100 * found.mean():.2g} % of the values (of a sample)"
+    if count:
+        notes.append(f"{where}: {text} cannot be {limits.quantity} and count as missing")
+    return values.where(~wrong)

@@ -9,6 +9,10 @@ class SourceError(ValueError):
     """The requested data cannot be provided; the message names item, value found, expected value and fix."""
 
 
+class NotRawError(SourceError):
+    """A file is readable and no raw data: an output of this program, or of no use to it. In a folder it is left out."""
+
+
 @dataclass(frozen=True)
 class RawCubes:
     """The raw series of one area, before masking and merging, each with its own dates and its own grid.

@@ -5,30 +5,27 @@ numbers in signed types, or keep the CRS in a separate variable.
 """
 
 import logging
-import re
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import rioxarray
 import xarray as xr
 
 from data_prep.raw.bands import RawBand
-from data_prep.raw.cubes import SourceError
+from data_prep.raw.cubes import NotRawError, SourceError
+from data_prep.raw.dates import DatesBy, contradiction, date_in_band, date_of_file
+from data_prep.raw.folders import GEOTIFF, NETCDF
+from data_prep.raw.roles import may_play
+from fusion.contract import dim_renaming
 from fusion.data.cube_files import is_zarr
+from fusion.data.provenance import is_own_output
 
 log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 64 * 2**20
-NETCDF = (".nc", ".nc4", ".h5", ".hdf5", ".cdf")
-GEOTIFF = (".tif", ".tiff")
-_DIM_NAMES = {
-    "t": ("t", "time", "timestamp", "date", "dates", "valid_time"),
-    "y": ("y", "lat", "latitude", "northing"),
-    "x": ("x", "lon", "longitude", "easting"),
-    "bands": ("bands", "band", "variable"),
-}
-_ORBIT_NAMES = {  # variable names of the pass in common products; this package writes "orbit"
+_ORBIT_NAMES = {  # what files call the pass of an image; "orbit" is what this program writes
     "orbit": "orbit",
     "orbit_state": "state",
     "orbit_direction": "state",
@@ -38,38 +35,15 @@ _ORBIT_NAMES = {  # variable names of the pass in common products; this package 
     "relative_orbit_number": "number",
     "relativeorbitnumber_start": "number",
 }
-_DATE = re.compile(r"(?<!\d)((?:19|20)\d{2})[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
-_DATE_BEFORE_TIME = re.compile(r"(?<!\d)((?:19|20)\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])T\d{6}")
 
 
-def find_files(folder: Path) -> list[Path]:
-    """Raster files of a folder and its sub-folders, sorted; a Zarr store counts as one file, hidden files are ignored.
+def read_bands(path: Path, *, roles_only: bool = False, dates_by: DatesBy = "name") -> list[RawBand]:
+    """All raster bands of one file; with ``roles_only`` those that play a role by their names.
 
     Raises
     ------
-    SourceError
-        The path is not a folder, or contains no raster file.
-    """
-    if not folder.is_dir():
-        raise SourceError(f"{folder} is not a folder; give a folder with NetCDF, Zarr or GeoTIFF files")
-    found: list[Path] = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if is_zarr(path) or path.suffix.lower() in (*NETCDF, *GEOTIFF, ".zarr"):
-            found.append(path)
-        elif path.is_dir():
-            found += find_files(path)
-    if not found:
-        raise SourceError(f"{folder} contains no NetCDF, Zarr or GeoTIFF file; check the path")
-    return found
-
-
-def read_bands(path: Path) -> list[RawBand]:
-    """All raster bands of one file.
-
-    Raises
-    ------
+    NotRawError
+        An output of this program; with ``roles_only`` also a file without such a band.
     SourceError
         The file is unreadable or incomplete, has no CRS, or contains no raster; the message names it.
     """
@@ -78,26 +52,61 @@ def read_bands(path: Path) -> list[RawBand]:
     except SourceError:
         raise
     except Exception as error:
+        if roles_only:
+            _refuse_unrelated_times(path)
         raise SourceError(
             f"{path} cannot be opened ({type(error).__name__}: {error}); it is damaged, incomplete or of an "
             "unsupported format; download it again or remove it"
         ) from error
     crs = _find_crs(dataset)
-    dataset = _plain_dims(dataset)
+    dataset = dataset.rename(dim_renaming(dataset.dims))
     orbit = orbit_labels(dataset)
     bands = []
-    for name, variable in _variables(dataset).items():
+    variables = _variables(dataset)
+    if is_own_output(dataset.attrs, variables):
+        raise NotRawError(f"{path} was made by ndvi-fusion and is no raw file; name the raw files")
+    if roles_only:
+        variables = _with_roles(variables, path)
+    for name, variable in variables.items():
         if not {"y", "x"} <= set(variable.dims) or variable.dtype.kind not in "fiub":
             continue
         if crs is None:
-            raise SourceError(f"{path} has no CRS; add one (gdal_edit -a_srs, or rio.write_crs)")
-        bands.append(_band(name, variable, path, crs, dataset.attrs, orbit))
+            raise SourceError(f"{path} names no CRS; write one into it (gdal_edit -a_srs, or rio.write_crs)")
+        for axis in ("y", "x"):
+            if axis not in variable.coords:
+                raise SourceError(_no_centres(name, axis, path, dataset, crs))
+        bands.append(_band(name, variable, path, crs, dataset.attrs, orbit, dates_by))
     if not bands:
         raise SourceError(
             f"{path} contains no raster with two spatial dimensions; "
             f"its variables are {sorted(map(str, dataset.variables))[:8]}"
         )
     return bands
+
+
+def _with_roles(variables: dict[str, xr.DataArray], path: Path) -> dict[str, xr.DataArray]:
+    kept = {name: variable for name, variable in variables.items() if may_play(_plain_name(name, path))}
+    if not kept:
+        seen = f"{list(variables)[:8]} of {len(variables)}" if len(variables) > 8 else list(variables)
+        raise NotRawError(f"{path} has no band of a known role; it has {seen}")
+    return kept
+
+
+def _refuse_unrelated_times(path: Path) -> None:
+    """A NetCDF whose dates cannot be decoded matters only if one of its variables plays a role."""
+    if path.suffix.lower() not in NETCDF:
+        return
+    try:
+        dataset = xr.open_dataset(path, decode_times=False, mask_and_scale=False)
+    except Exception:
+        return  # it is unreadable as it was
+    with dataset:
+        _with_roles(_variables(dataset.rename(dim_renaming(dataset.dims))), path)
+
+
+def _plain_name(name: str, path: Path) -> str:
+    """A band's name without dates; a band that is called by dates only is what its file is called."""
+    return date_in_band(name)[1] or date_in_band(path.stem)[1]
 
 
 def _open(path: Path) -> xr.Dataset:
@@ -121,6 +130,7 @@ def _open_geotiff(path: Path) -> xr.Dataset:
     if len(names) != image.sizes["band"]:
         count = image.sizes["band"]
         names = (path.stem,) if count == 1 else tuple(f"{path.stem}_{k + 1}" for k in range(count))
+    names = _unique([name or f"{path.stem}_{k + 1}" for k, name in enumerate(names)])
     attrs = {k: v for k, v in image.attrs.items() if k in ("_FillValue",)}
     scales = np.broadcast_to(np.asarray(image.attrs.get("scales", image.attrs.get("scale_factor", 1.0))), len(names))
     offsets = np.broadcast_to(np.asarray(image.attrs.get("offsets", image.attrs.get("add_offset", 0.0))), len(names))
@@ -156,26 +166,39 @@ def _find_crs(dataset: xr.Dataset) -> Any:
     return None
 
 
-def _plain_dims(dataset: xr.Dataset) -> xr.Dataset:
-    names = {}
-    for plain, known in _DIM_NAMES.items():
-        for dim in dataset.dims:
-            if str(dim).lower() in known and plain not in dataset.dims:
-                names[dim] = plain
-                break
-    return dataset.rename(names)
-
-
 def _variables(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
     found = {}
     for name, variable in dataset.data_vars.items():
         if "bands" in variable.dims:
-            labels = [str(b) for b in variable.bands.values] if "bands" in variable.coords else None
+            labels = _unique([str(b) for b in variable.bands.values]) if "bands" in variable.coords else None
             for k in range(variable.sizes["bands"]):
                 found[labels[k] if labels else f"{name}_{k + 1}"] = variable.isel(bands=k, drop=True)
         else:
             found[str(name)] = variable
     return found
+
+
+def _no_centres(name: str, axis: str, path: Path, dataset: xr.Dataset, crs: Any) -> str:
+    """Why a band has no pixel centres along an axis: rotated, curvilinear, or just not written."""
+    transforms = [v.attrs["GeoTransform"] for v in dataset.variables.values() if "GeoTransform" in v.attrs]
+    numbers = [float(number) for number in str(transforms[0]).split()] if transforms else []
+    if len(numbers) == 6 and (numbers[2] or numbers[4]):
+        degrees = math.degrees(math.atan2(numbers[4], numbers[1]))
+        fill = "float('nan')" if dataset[name].dtype.kind == "f" else "0"
+        return (
+            f"{path} is rotated by {degrees:.0f} degrees; expected a north-up grid; warp it to north-up: "
+            f'python -c "import rasterio as r, rasterio.shutil as s; from rasterio.vrt import WarpedVRT as W; '
+            f"s.copy(W(r.open('{path}'), crs='{crs.to_string()}', nodata={fill}), 'north_up.tif', driver='GTiff')\" "
+            "and use that file in its place"
+        )
+    if any(v.dims == ("y", "x") for v in dataset.coords.values()):
+        return f"{path} tells positions in two dimensions (a swath); expected a north-up grid; resample it to x and y"
+    return f"{path}: dimension {axis!r} of {name} has no coordinate; write pixel centres into it"
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Names that stand twice get their band's number before them, so that no band takes the place of another."""
+    return [f"{k + 1}_{name}" if names.count(name) > 1 else name for k, name in enumerate(names)]
 
 
 def orbit_labels(dataset: xr.Dataset) -> np.ndarray | None:
@@ -200,20 +223,16 @@ def orbit_labels(dataset: xr.Dataset) -> np.ndarray | None:
 
 
 def _band(
-    name: str, variable: xr.DataArray, path: Path, crs: Any, attrs: dict[str, Any], orbit: np.ndarray | None
-) -> RawBand:
-    if "t" not in variable.dims:
-        scalar = variable.coords.get("t")
-        date = np.asarray(scalar.values if scalar is not None else _date_of(path, attrs)).astype("datetime64[ns]")
-        variable = variable.drop_vars("t", errors="ignore").expand_dims(t=[date])
+    name: str, variable: xr.DataArray, path: Path, crs: Any, attrs: dict[str, Any], orbit: np.ndarray | None,
+    dates_by: DatesBy,
+) -> RawBand:  # fmt: skip
+    variable, dated, remark = _with_time(name, variable, path, attrs, dates_by)
+    name = _plain_name(name, path)
     variable = variable.transpose("t", "y", "x")
     if not np.issubdtype(variable.t.dtype, np.datetime64):
         raise SourceError(
             f"{path}: dates of {name} have type {variable.t.dtype}; expected CF times with units 'days since ...'"
         )
-    for axis in ("y", "x"):
-        if axis not in variable.coords:
-            raise SourceError(f"{path}: dimension {axis!r} of {name} has no coordinate; add the pixel centres")
     values, dtype, scaled = decode(_bounded(variable))
     if values.sizes["y"] > 1 and float(values.y[0]) < float(values.y[-1]):
         values = values.isel(y=slice(None, None, -1))
@@ -222,7 +241,24 @@ def _band(
     keep = values.reset_coords(drop=True)
     keep.attrs, keep.encoding, keep.name = {}, {}, name
     keep = keep.rio.write_crs(crs)
-    return RawBand(name, path, keep, dtype, scaled, {**attrs, **variable.attrs}, orbit)
+    return RawBand(name, path, keep, dtype, scaled, {**attrs, **variable.attrs}, orbit, dated, remark)
+
+
+def _with_time(
+    name: str, variable: xr.DataArray, path: Path, attrs: dict[str, Any], dates_by: DatesBy
+) -> tuple[xr.DataArray, Literal["axis", "band", "file"], str | None]:
+    """The band with a time axis, where its dates stand, and a remark on weak or contradicting evidence."""
+    known = variable.coords.get("t")
+    if "t" in variable.dims or known is not None:
+        variable = variable if "t" in variable.dims else variable.expand_dims("t")
+        if known is None or known.size != 1 or not np.issubdtype(known.dtype, np.datetime64):
+            return variable, "axis", None
+        return variable, "axis", contradiction(np.ravel(known.values)[0], path)
+    day = None if name.startswith(path.stem) else date_in_band(name)[0]  # else the file's name is the band's
+    if day is not None:
+        return variable.expand_dims(t=[day.astype("datetime64[ns]")]), "band", None
+    day, remark = date_of_file(path, attrs, dates_by)
+    return variable.expand_dims(t=[day.astype("datetime64[ns]")]), "file", remark
 
 
 def _bounded(variable: xr.DataArray) -> xr.DataArray:
@@ -258,16 +294,3 @@ def decode(variable: xr.DataArray) -> tuple[xr.DataArray, np.dtype, bool]:
     offset = float(np.ravel(attrs.get("add_offset", 0.0))[0])
     scaled = scale != 1.0 or offset != 0.0
     return (values * scale + offset if scaled else values).astype(np.float32), dtype, scaled
-
-
-def _date_of(path: Path, attrs: dict[str, Any]) -> np.datetime64:
-    """Acquisition date of a file without a time dimension: from its tags, else the first date in its name."""
-    for key in ("datetime", "TIFFTAG_DATETIME", "time_coverage_start", "date", "start_date"):
-        if key in attrs:
-            match = _DATE.search(str(attrs[key]).replace(":", "-"))
-            if match:
-                return np.datetime64("-".join(match.groups()))
-    match = _DATE_BEFORE_TIME.search(path.name) or _DATE.search(path.name)
-    if match is None:
-        raise SourceError(f"{path} has no time dimension and no date (YYYYMMDD or YYYY-MM-DD) in its name; rename it")
-    return np.datetime64("-".join(match.groups()))

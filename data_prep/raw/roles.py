@@ -11,7 +11,8 @@ _ROLES = {
     "SCL": r"SCL|SCENECLASSIFICATION|SCENE_CLASSIFICATION",
     "VV": r"VV",
     "VH": r"VH",
-    "NDVI": r"NDVI|NDVI_UNFILTERED",
+    # Copernicus Global Land names its GeoTIFFs c_gls_NDVI300-NDVI_<date>_GLOBE_OLCI_V3.0.1
+    "NDVI": r"NDVI(?:_+GLOBE_[A-Z0-9-]+_V\d[\d.]*)?|NDVI_UNFILTERED",
     "STATUS": r"SM|STATUS|STATUS_MAP",
 }
 _PATTERNS = {role: re.compile(rf"{_PREFIX}(?:{names}){_SUFFIX}") for role, names in _ROLES.items()}
@@ -31,3 +32,8 @@ def role_of(name: str, pixel_m: float) -> str | None:
                 return None
             return role
     return None
+
+
+def may_play(name: str) -> bool:
+    """Whether a band of this name has a role at some pixel size."""
+    return role_of(name, float("inf")) is not None

@@ -1,6 +1,7 @@
 """Local files as a source: NetCDF, Zarr and GeoTIFF, identified by their bands, not by file names."""
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -11,17 +12,21 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data_prep.coarse import coarse_ndvi
 from data_prep.grid import nesting, overlap_share, to_grid
-from data_prep.optical import reflectance, scene_classes
+from data_prep.optical import digital_numbers, reflectance, said_offset, scene_classes
+from data_prep.optical_offset import OFFSET_HELP, OffsetSetting, decide_offsets, offset_evidence
 from data_prep.radar import backscatter, mean_power
 from data_prep.raw.bands import RawBand, probe
-from data_prep.raw.cubes import RawCubes, SourceError
-from data_prep.raw.reading import find_files, read_bands
+from data_prep.raw.cubes import NotRawError, RawCubes, SourceError
+from data_prep.raw.dates import DatesBy
+from data_prep.raw.folders import find_files
+from data_prep.raw.reading import read_bands
 from data_prep.raw.roles import role_of
 from fusion.place import pixel_size
 from fusion.same_day import one_image_per_day, whole_days
 
 log = logging.getLogger(__name__)
 
+_PIXEL_SIZE = re.compile(r"[-_. ]\d+M$", re.IGNORECASE)
 S1Units = Literal["auto", "dB", "linear", "dn16"]
 
 
@@ -36,12 +41,11 @@ class FilesSource(BaseModel):
     s1: tuple[Path, ...] = Field((), description="files with VV and VH")
     coarse: tuple[Path, ...] = Field((), description="files with a coarse NDVI (PROBA-V, CGLS)")
     on_error: Literal["stop", "skip"] = Field("stop", description="stop at a file that cannot be read, or skip it")
+    dates_by: DatesBy = Field("name", description="date that counts where name and tags of a file differ")
     s2_scale: float | None = Field(
         None, gt=0, description="reflectance per digital number; null: scale of the file, else 1e-4"
     )
-    s2_offset_dn: Literal["auto"] | int = Field(
-        "auto", description="offset added to S2 digital numbers: 0, -1000 or auto"
-    )
+    s2_offset_dn: OffsetSetting = Field("auto", description=OFFSET_HELP)
     s1_units: S1Units = Field("auto", description="units of VV and VH; dn16: uint16 amplitudes of openeo-gfmap")
     coarse_encoding: Literal["auto", "dn", "physical"] = Field(
         "auto", description="encoding of the coarse NDVI: digital numbers or physical"
@@ -56,6 +60,11 @@ class FilesSource(BaseModel):
                 "folder=... includes S1 and the coarse series; remove s1 and coarse, or replace folder by s2=[...]"
             )
         return self
+
+    def files(self) -> list[Path]:
+        """All files, those of the folder found."""
+        found = find_files(self.folder) if self.folder is not None else []
+        return [*found, *self.s2, *self.s1, *self.coarse]
 
     def load(self) -> RawCubes:
         """Raw cubes of the files; see :func:`load_files`."""
@@ -75,9 +84,8 @@ def load_files(settings: FilesSource) -> RawCubes:
         Data are missing, unreadable or inconsistent; the message names file or band, value found and fix.
     """
     notes: list[str] = []
-    files = find_files(settings.folder) if settings.folder is not None else []
-    wanted = [*files, *settings.s2, *settings.s1, *settings.coarse]
-    bands = list(_read_all(wanted, settings.on_error, notes))
+    wanted = settings.files()
+    bands = list(_read_all(wanted, settings, notes))
     by_role = _by_role(bands)
     notes += describe(by_role)
     missing = [role for role in ("B04", "B08") if role not in by_role]
@@ -113,18 +121,37 @@ def describe(by_role: dict[str, list[RawBand]]) -> list[str]:
     return lines
 
 
-def _read_all(files: Sequence[Path], on_error: str, notes: list[str]) -> Iterable[RawBand]:
+def _read_all(files: Sequence[Path], settings: FilesSource, notes: list[str]) -> Iterable[RawBand]:
+    """The bands of all files; in a folder, files that are no raw data are left out and noted."""
+    in_folder = settings.folder is not None
+    remarks: dict[str, str] = {}
     for file in files:
         try:
-            bands = read_bands(file)
+            bands = read_bands(file, roles_only=in_folder, dates_by=settings.dates_by)
             for band in bands:
                 probe(band)
+            told = [band.remark for band in bands if band.remark is not None]
+            remarks |= {file.name: told[0]} if told else {}
             yield from bands
+        except NotRawError as error:
+            if not in_folder:
+                raise
+            notes.append(f"left out: {error}")
         except SourceError as error:
-            if on_error == "stop":
+            if settings.on_error == "stop":
                 raise
             log.warning("skipped: %s", error)
             notes.append(f"skipped: {error}")
+    notes += _summed(remarks)
+
+
+def _summed(remarks: dict[str, str]) -> list[str]:
+    """Remarks on the dates of files, in one line."""
+    if not remarks:
+        return []
+    name, remark = next(iter(remarks.items()))
+    more = f" (and {len(remarks) - 1} more files like it)" if len(remarks) > 1 else ""
+    return [f"{name}{more}: {remark}"]
 
 
 def _by_role(bands: list[RawBand]) -> dict[str, list[RawBand]]:
@@ -133,8 +160,24 @@ def _by_role(bands: list[RawBand]) -> dict[str, list[RawBand]]:
         role = role_of(band.name, band.pixel_m)
         if role is not None:
             found.setdefault(role, []).append(band)
+    for role in ("B04", "B08", "SCL", "VV", "VH"):
+        _refuse_undated(role, found.get(role, []))
     order = ("B04", "B08", "SCL", "VV", "VH", "NDVI", "STATUS")
     return {role: found[role] for role in order if role in found}
+
+
+def _refuse_undated(role: str, bands: list[RawBand]) -> None:
+    """Several images of one role in a file need dates of their own; B04_10M beside B04_20M is one image."""
+    images: dict[Path, set[str]] = {}
+    for band in bands:
+        if band.dated == "file":
+            images.setdefault(band.file, set()).add(_PIXEL_SIZE.sub("", band.name))
+    for file, names in images.items():
+        if len(names) > 1:
+            raise SourceError(
+                f"{file} has {len(names)} bands for {role} ({', '.join(sorted(names)[:3])}) and one date; expected a "
+                f"date in each band's name; describe the bands as {role}_20210401, or save a file a date"
+            )
 
 
 def _join(parts: list[tuple[RawBand, xr.DataArray]], resampling: str, notes: list[str]) -> xr.DataArray:
@@ -169,10 +212,11 @@ def _sentinel2(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
     if "SCL" in by_role:
         scl_raw = _join([(b, scene_classes(b)) for b in by_role["SCL"]], "nearest", notes)
         scl_pixel_m = by_role["SCL"][0].pixel_m if nesting(scl_raw, red) is not None else scl_pixel_m
+    offsets = _offsets(by_role["B04"], by_role["B08"], scl_raw, settings, notes)
     bands = {}
     for role in ("B04", "B08"):
         parts = [
-            (b, reflectance(b, scale=settings.s2_scale, offset_dn=settings.s2_offset_dn, notes=notes))
+            (b, reflectance(b, scale=settings.s2_scale, offset_dn=_of_band(b, offsets, settings), notes=notes))
             for b in by_role[role]
         ]
         values = to_grid(_join(parts, "bilinear", notes), red, "bilinear", role)
@@ -187,6 +231,40 @@ def _sentinel2(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
         s2["SCL"] = xr.full_like(s2.B04, 4, dtype=np.uint8).where(s2.B04.notnull(), 0).astype(np.uint8)
     s2.attrs = {"scl_pixel_m": float(scl_pixel_m)}
     return s2.rio.write_crs(red.rio.crs)
+
+
+def _offsets(
+    red: list[RawBand], nir: list[RawBand], classes: xr.DataArray | None, settings: FilesSource, notes: list[str]
+) -> dict[int, float]:
+    """What to add to the digital numbers of each image by its time, where images differ; else empty."""
+    if isinstance(settings.s2_offset_dn, int):
+        return {}
+    times = np.concatenate([b.values.t.values for b in red]).astype("datetime64[ns]")
+    said = [said_offset(b.attrs) for b in red for _ in range(b.values.sizes["t"])]
+    evidence = np.zeros(len(times), np.int8)
+    if settings.s2_offset_dn == "auto":
+        evidence = np.concatenate([offset_evidence(digital_numbers(b), _twin(b, nir), classes) for b in red])
+    where = f"{red[0].file.name}: {red[0].name}"
+    offsets = decide_offsets(times, evidence, said, settings.s2_offset_dn, where, notes)
+    plain = np.array([s or 0 for s in said], np.float32)
+    if settings.s2_offset_dn == "auto" and np.array_equal(offsets, plain):
+        return {}  # as the files say: the check of the whole series follows
+    return dict(zip(times.astype("datetime64[D]").astype("int64").tolist(), offsets.tolist(), strict=True))
+
+
+def _twin(band: RawBand, others: list[RawBand]) -> xr.DataArray | None:
+    """Digital numbers of the other band of the same images and pixels, if there is one."""
+    for other in others:
+        if other.values.shape == band.values.shape and np.array_equal(other.values.t.values, band.values.t.values):
+            return digital_numbers(other)
+    return None
+
+
+def _of_band(band: RawBand, offsets: dict[int, float], settings: FilesSource) -> int | str | np.ndarray:
+    if not offsets:
+        return settings.s2_offset_dn
+    days = band.values.t.values.astype("datetime64[D]").astype("int64")
+    return np.array([offsets.get(day, np.nan) for day in days.tolist()], np.float32)
 
 
 def _common_dates(bands: dict[str, xr.DataArray], notes: list[str]) -> xr.Dataset:
@@ -214,7 +292,7 @@ def _sentinel1(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
     for role in ("VV", "VH"):
         parts = []
         for band in by_role.get(role, []):
-            values, unit = backscatter(band, settings.s1_units)
+            values, unit = backscatter(band, settings.s1_units, notes)
             units.add(unit)
             parts.append((band, values))
             orbits |= dict(zip(values.t.values.tolist(), band.passes, strict=True))
@@ -245,7 +323,10 @@ def _coarse(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: lis
     status = {b.file.parent / b.file.stem: b for b in by_role.get("STATUS", [])}
     parts = []
     for band in by_role["NDVI"]:
-        own = next((s for s in by_role.get("STATUS", []) if s.file == band.file), status.get(band.file))
+        same = (
+            s for s in by_role.get("STATUS", []) if s.file == band.file and np.isin(s.values.t, band.values.t).any()
+        )
+        own = next(same, status.get(band.file))
         parts.append((band, coarse_ndvi(band, settings.coarse_encoding, status=own, notes=notes)))
     series = _once_a_day(_join(parts, "nearest", notes).rename("NDVI"), notes)
     return xr.Dataset({"NDVI": series}).rio.write_crs(series.rio.crs)

@@ -5,7 +5,6 @@ metadata, which appears only when complete. A repeated run resumes: downloads ar
 failed jobs are restarted. The openEO client handles the login; this module never handles credentials.
 """
 
-import datetime
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,12 +12,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from data_prep.optical_offset import OFFSET_HELP, OffsetSetting
 from data_prep.raw.bands import probe
 from data_prep.raw.cubes import RawCubes, SourceError
-from data_prep.raw.reading import find_files, read_bands
+from data_prep.raw.folders import find_files
+from data_prep.raw.reading import read_bands
 from data_prep.sources.files import FilesSource, S1Units, load_files
 from data_prep.sources.openeo_graphs import Sensor, download_graph
-from fusion.place import Bounds
+from fusion.date_settings import FirstDate, LastDate
+from fusion.place import Bounds, check_lonlat
 from fusion.whole_file import whole_file, write_json
 from udf.targets import load_target
 
@@ -41,10 +43,11 @@ class OpenEOSource(BaseModel):
         "oidc", description="oidc: login of the openEO client; none: back-end without login"
     )
     areas: dict[str, Bounds] = Field(min_length=1, description="name -> west, south, east, north, degrees")
-    start: datetime.date = Field(description="first date")
-    end: datetime.date = Field(description="last date")
+    start: FirstDate = Field(description="first date")
+    end: LastDate = Field(description="last date")
     folder: Path = Field(description="downloads and job state; use the same folder to resume")
     sensors: tuple[Sensor, ...] = Field(("s2", "s1", "coarse"), description="sensors to download; s2 is required")
+    s2_offset_dn: OffsetSetting = Field("auto", description=OFFSET_HELP)
     parallel_jobs: int = Field(2, ge=1, le=20, description="largest number of jobs at the same time")
     poll_s: float = Field(60.0, gt=0, description="interval between two queries of the job states, seconds")
     on_error: Literal["stop", "skip"] = Field(
@@ -54,11 +57,10 @@ class OpenEOSource(BaseModel):
     @field_validator("areas")
     @classmethod
     def _sound_areas(cls, areas: dict[str, Bounds]) -> dict[str, Bounds]:
-        for name, (west, south, east, north) in areas.items():
+        for name, bounds in areas.items():
             if not name.replace("-", "").replace("_", "").isalnum() or not name[0].isalpha():
                 raise ValueError(f"area name {name!r}; use letters, digits, '-' and '_', a letter first")
-            if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
-                raise ValueError(f"area {name} is {(west, south, east, north)}; expected west < east, south < north")
+            check_lonlat(bounds, f"area {name}")
         return areas
 
     @field_validator("sensors")
@@ -274,7 +276,11 @@ def read_area(settings: OpenEOSource, area: str) -> RawCubes:
     folders = {s: settings.folder / area / s for s in settings.sensors if (settings.folder / area / s).is_dir()}
     found = {sensor: tuple(find_files(folder)) for sensor, folder in folders.items()}
     source = FilesSource(
-        s2=found["s2"], s1=found.get("s1", ()), coarse=found.get("coarse", ()), s1_units=_units(found, units)
+        s2=found["s2"],
+        s1=found.get("s1", ()),
+        coarse=found.get("coarse", ()),
+        s1_units=_units(found, units),
+        s2_offset_dn=settings.s2_offset_dn,
     )
     raw = load_files(source)
     missing = [s for s in settings.sensors if s not in found]

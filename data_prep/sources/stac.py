@@ -14,13 +14,16 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data_prep.coarse import coarse_ndvi
-from data_prep.optical import BASELINE_OFFSET_DN, reflectance, scene_classes
+from data_prep.optical import reflectance, refuse_pending_offset, scene_classes
+from data_prep.optical_offset import OFFSET_HELP, OffsetSetting, decide_offsets, offset_evidence, pending_offset
 from data_prep.radar import backscatter
 from data_prep.raw.bands import RawBand
 from data_prep.raw.cubes import RawCubes, SourceError
 from data_prep.raw.roles import role_of
+from data_prep.sources.stac_items import find_items
 from fusion.cloud_mask import SCL_PIXEL_M
-from fusion.place import LONLAT, Bounds, on_s2_grid, project_bounds, utm_of_bounds
+from fusion.date_settings import FirstDate, LastDate
+from fusion.place import LONLAT, Bounds, check_lonlat, on_s2_grid, project_bounds, utm_of_bounds
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +38,10 @@ class StacSource(BaseModel):
     kind: Literal["stac"] = "stac"
     catalog: str = Field(description="URL of a STAC API, or path of a local catalog.json or item collection")
     bbox: Bounds = Field(description="west, south, east, north of the area, degrees (WGS 84)")
-    start: str = Field(description="first date, YYYY-MM-DD")
-    end: str = Field(description="last date, YYYY-MM-DD")
+    start: FirstDate = Field(description="first date")
+    end: LastDate = Field(description="last date")
     s2_collection: str = Field("sentinel-2-l2a", description="collection with red, near infrared and SCL")
+    s2_offset_dn: OffsetSetting = Field("auto", description=OFFSET_HELP)
     s1_collection: str | None = Field(None, description="collection with VV and VH, terrain corrected; null: none")
     s1_units: Literal["dB", "linear"] | None = Field(
         None, description="units of VV and VH; required with s1_collection"
@@ -52,10 +56,8 @@ class StacSource(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "StacSource":
-        west, south, east, north = self.bbox
-        if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
-            raise ValueError(f"bbox={self.bbox}; expected west < east and south < north, in degrees")
-        if np.datetime64(self.end) < np.datetime64(self.start):
+        check_lonlat(self.bbox, "bbox")
+        if self.end < self.start:
             raise ValueError(f"end={self.end} lies before start={self.start}; swap them")
         if self.s1_collection and self.s1_units is None:
             raise ValueError(
@@ -82,20 +84,31 @@ def load_stac(settings: StacSource) -> RawCubes:
     notes: list[str] = []
     grid = area_grid(settings.bbox)
     items = _readable(find_items(settings, settings.s2_collection), settings, ("B04", "B08", "SCL"), notes)
-    items = [i for i in items if float(i.properties.get("eo:cloud_cover", 0)) <= settings.max_cloud]
+    items = [i for i in items if not _cloud_cover(i) > settings.max_cloud]
     if not items:
         raise SourceError(
             f"every item of {settings.s2_collection} has more than {settings.max_cloud} % cloud; increase max_cloud"
         )
-    s2 = _sentinel2(items, grid, notes)
+    s2 = _sentinel2(items, grid, settings, notes)
     s1 = coarse = None
     if settings.s1_collection:
         found = _readable(find_items(settings, settings.s1_collection), settings, ("VV",), notes)
-        s1 = _sentinel1(found, grid, str(settings.s1_units))
+        s1 = _sentinel1(found, grid, str(settings.s1_units), notes)
     if settings.coarse_collection:
         found = _readable(find_items(settings, settings.coarse_collection), settings, ("NDVI",), notes)
         coarse = _coarse(found, settings, notes)
     return RawCubes(s2=s2, s1=s1, coarse=coarse, origin=f"STAC {settings.catalog}", notes=tuple(notes))
+
+
+def _cloud_cover(item: Any) -> float:
+    """Percent; NaN where the catalogue does not know it, which leaves no item out."""
+    cover = item.properties.get("eo:cloud_cover")
+    try:
+        return float("nan") if cover is None else float(cover)
+    except (TypeError, ValueError) as error:
+        raise SourceError(
+            f"item {item.id} has eo:cloud_cover {cover!r}; expected percent or null; mend its metadata"
+        ) from error
 
 
 def area_grid(bbox: Bounds) -> Any:
@@ -107,102 +120,11 @@ def area_grid(bbox: Bounds) -> Any:
     return GeoBox.from_bbox(BoundingBox(*on_s2_grid(project_bounds(bbox, LONLAT, crs)), crs), resolution=10)
 
 
-def find_items(settings: StacSource, collection: str) -> list[Any]:
-    """Items of a collection that intersect the area and the period, sorted by time and id.
-
-    Raises
-    ------
-    SourceError
-        The catalogue is not reachable or not valid, or contains no matching item.
-    """
-    try:
-        found = _search(settings, collection)
-    except SourceError:
-        raise
-    except Exception as error:
-        raise SourceError(
-            f"{settings.catalog} cannot be searched ({type(error).__name__}: {error}); check the URL and the network"
-        ) from error
-    if not found:
-        raise SourceError(
-            f"{settings.catalog} has no item of {collection} in {settings.bbox} from {settings.start} "
-            f"to {settings.end}; "
-            "check collection, area (west, south, east, north) and dates"
-        )
-    for item in found:
-        if item.geometry is None:
-            item.geometry = {"type": "Polygon", "coordinates": [_outline(item.bbox or settings.bbox)]}
-    return sorted(found, key=lambda item: (item.datetime or item.common_metadata.start_datetime, item.id))
-
-
-def _outline(box: Any) -> list[list[float]]:
-    west, south, east, north = box if len(box) == 4 else (box[0], box[1], box[3], box[4])
-    return [[west, south], [east, south], [east, north], [west, north], [west, south]]
-
-
-def _search(settings: StacSource, collection: str) -> list[Any]:
-    import pystac
-
-    if "://" in settings.catalog and not settings.catalog.startswith("file:"):
-        import pystac_client
-
-        modifier = None
-        if settings.sign == "planetary_computer":
-            import planetary_computer
-
-            modifier = planetary_computer.sign_inplace
-        client = pystac_client.Client.open(settings.catalog, modifier=modifier)
-        period = f"{settings.start}/{settings.end}"
-        return list(client.search(collections=[collection], bbox=settings.bbox, datetime=period).items())
-    path = Path(settings.catalog.removeprefix("file://"))
-    if not path.is_file():
-        raise SourceError(f"{path} does not exist; give a catalog.json or the URL of a STAC API")
-    catalog = pystac.read_file(str(path)) if '"FeatureCollection"' not in path.read_text()[:2000] else None
-    if catalog is not None and not isinstance(catalog, pystac.Catalog):
-        raise SourceError(f"{path} is a {type(catalog).__name__}; give a catalog, a collection or an item collection")
-    items = pystac.ItemCollection.from_file(str(path)) if catalog is None else catalog.get_items(recursive=True)
-    west, south, east, north = settings.bbox
-    first, last = np.datetime64(settings.start), np.datetime64(settings.end)
-    kept = []
-    for item in items:
-        box = item.bbox
-        when = item.datetime or item.common_metadata.start_datetime
-        if when is None:
-            raise SourceError(f"item {item.id} has neither datetime nor start_datetime; fix its metadata")
-        day = np.datetime64(when.strftime("%Y-%m-%d"))
-        touches = box is None or (box[0] < east and box[2] > west and box[1] < north and box[3] > south)
-        if item.collection_id == collection and touches and first <= day <= last:
-            kept.append(item)
-    return kept
-
-
 def asset_of(item: Any, role: str) -> str | None:
     """Key of the asset of a role (B04, B08, SCL, VV, VH, NDVI), 10 m assets first; None if the item has none."""
     pixel = 300.0 if role == "NDVI" else 10.0
     keys = [key for key in item.assets if role_of(key, pixel) == role]
     return sorted(keys, key=lambda k: (not k.upper().endswith("_10M"), len(k), k))[0] if keys else None
-
-
-def pending_offset(item: Any, asset: str) -> int:
-    """Offset in digital numbers that still has to be added to a Sentinel-2 band of an item.
-
-    0 if ``earthsearch:boa_offset_applied`` or ``s2:boa_offset_applied`` is true; else the offset of ``raster:bands``
-    divided by its scale; else -1000 for ``s2:processing_baseline`` (or ``processing:version``) 04.00 and later; else 0.
-    """
-    properties = item.properties
-    for key in ("earthsearch:boa_offset_applied", "s2:boa_offset_applied"):
-        if properties.get(key) is True:
-            return 0
-    bands = item.assets[asset].extra_fields.get("raster:bands") or [item.assets[asset].extra_fields]
-    if "offset" in bands[0] or "raster:offset" in bands[0]:
-        offset = float(bands[0].get("offset", bands[0].get("raster:offset")))
-        scale = float(bands[0].get("scale", bands[0].get("raster:scale", 1e-4)))
-        return round(offset / scale)
-    baseline = str(properties.get("s2:processing_baseline", properties.get("processing:version", "0")))
-    try:
-        return BASELINE_OFFSET_DN if float(baseline) >= 4.0 else 0
-    except ValueError:
-        return 0
 
 
 def _readable(items: list[Any], settings: StacSource, roles: tuple[str, ...], notes: list[str]) -> list[Any]:
@@ -271,35 +193,49 @@ def _band(name: str, values: xr.DataArray, dtype: str, scaled: bool = False) -> 
     return RawBand(name, Path("STAC"), values, np.dtype(dtype), scaled, {})
 
 
-def _sentinel2(items: list[Any], grid: Any, notes: list[str]) -> xr.Dataset:
+def _sentinel2(items: list[Any], grid: Any, settings: StacSource, notes: list[str]) -> xr.Dataset:
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for item in items:
         keys = tuple(asset_of(item, role) for role in ("B04", "B08", "SCL"))
         groups.setdefault((keys, pending_offset(item, str(keys[0]))), []).append(item)
-    parts = []
+    opened, said, evidence = [], [], []
     for (keys, offset), members in groups.items():
         bands = _open(members, dict(zip(("B04", "B08"), keys[:2], strict=True)), grid, "bilinear")
         classes = _open(members, {"SCL": keys[2]}, grid, "nearest")
-        if offset:
-            notes.append(f"{len(members)} items: {offset} added to the digital numbers (baseline 04.00 and later)")
+        bands["SCL"] = scene_classes(_band("SCL", classes.SCL, "uint8"))
+        opened.append(bands)
+        said += [offset] * bands.sizes["t"]
+        if settings.s2_offset_dn == "auto":
+            evidence.append(offset_evidence(bands.B04, bands.B08, bands.SCL))
+    times = np.concatenate([bands.t.values for bands in opened])
+    numbers = np.concatenate(evidence) if evidence else np.zeros(len(times), np.int8)
+    offsets = decide_offsets(times, numbers, said, settings.s2_offset_dn, settings.s2_collection, notes)
+    if removed := int((offsets < 0).sum()):
+        notes.append(f"{removed} images: -1000 added to the digital numbers (baseline 04.00 and later)")
+    parts, at = [], 0
+    for bands in opened:
+        own = offsets[at : at + bands.sizes["t"]]
+        if settings.s2_offset_dn == "auto" and said[at] is None and not own.any():
+            refuse_pending_offset(_band("B04", _zero_is_nodata(bands.B04), "uint16"))
+        at += bands.sizes["t"]
         part = xr.Dataset()
         for role in ("B04", "B08"):
             raw = _band(role, _zero_is_nodata(bands[role]), "uint16")
-            part[role] = reflectance(raw, scale=None, offset_dn=offset, notes=[])
-        part["SCL"] = scene_classes(_band("SCL", classes.SCL, "uint8")).astype(np.uint8)
+            part[role] = reflectance(raw, scale=None, offset_dn=own, notes=notes)
+        part["SCL"] = bands.SCL.astype(np.uint8)
         parts.append(part)
     s2 = xr.concat(parts, "t").sortby("t") if len(parts) > 1 else parts[0].sortby("t")
     s2.attrs = {"scl_pixel_m": SCL_PIXEL_M}
-    return s2.rio.write_crs(parts[0].rio.crs)
+    return s2.rio.write_crs(opened[0].rio.crs)
 
 
 def _orbit_of(item: Any) -> str:
-    state = str(item.properties.get("sat:orbit_state", "unknown"))
+    state = str(item.properties.get("sat:orbit_state") or "unknown")
     number = item.properties.get("sat:relative_orbit")
     return state if number is None else f"{state} {number}"
 
 
-def _sentinel1(items: list[Any], grid: Any, units: str) -> xr.Dataset:
+def _sentinel1(items: list[Any], grid: Any, units: str, notes: list[str]) -> xr.Dataset:
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for item in items:
         groups.setdefault((_orbit_of(item), asset_of(item, "VV"), asset_of(item, "VH")), []).append(item)
@@ -310,7 +246,7 @@ def _sentinel1(items: list[Any], grid: Any, units: str) -> xr.Dataset:
             part["VH"] = xr.full_like(part.VV, np.nan)
         for role in ("VV", "VH"):
             values = _zero_is_nodata(part[role]) if units == "linear" else part[role]
-            part[role], _ = backscatter(_band(role, values, "float32"), units)
+            part[role], _ = backscatter(_band(role, values, "float32"), units, notes)
         parts.append(part.assign_coords(orbit=("t", [orbit] * part.sizes["t"])))
     s1 = (xr.concat(parts, "t") if len(parts) > 1 else parts[0]).sortby("t")
     s1.attrs = {"s1_units": units}

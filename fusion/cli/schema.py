@@ -42,6 +42,40 @@ def field_names(model: type[BaseModel], prefix: str = "") -> list[str]:
     return list(names)
 
 
+def located(path: tuple[Any, ...], model: type[BaseModel]) -> tuple[list[str], type[BaseModel], int]:
+    """Where a mistake lies that pydantic names by ``path``: the setting's names, without the tags by which pydantic
+    tells the models of a union apart, the innermost model, and how many names lead to it.
+    """
+    names: list[str] = []
+    depth, rest = 0, [str(part) for part in path]
+    while rest and rest[0] in model.model_fields:
+        name = rest.pop(0)
+        names.append(name)
+        models = models_in(model.model_fields[name].annotation)
+        tagged = [inner for inner in models if rest and rest[0] in tags_of(inner).values()]
+        if len(models) > 1 and tagged:
+            rest.pop(0)
+            models = tagged
+        if len(models) != 1:
+            break
+        model, depth = models[0], len(names)
+    return names + rest, model, depth
+
+
+def owners(key: str, model: type[BaseModel]) -> list[str]:
+    """``name=tag`` of those models of a union that have the setting of this dotted name."""
+    name, _, rest = key.partition(".")
+    models = models_in(model.model_fields[name].annotation) if name in model.model_fields else []
+    if len(models) == 1:
+        return [f"{name}.{owner}" for owner in owners(rest, models[0])]
+    return [f"{name}={tag}" for m in models if rest in field_names(m) for tag in tags_of(m).values()]
+
+
+def tags_of(model: type[BaseModel]) -> dict[str, str]:
+    """Field and word that tell a model of a union apart."""
+    return {name: get_args(f.annotation)[0] for name, f in model.model_fields.items() if is_tag(f.annotation)}
+
+
 def default_values(model: type[BaseModel], chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Every setting of a model with its default as plain values, nested models opened; ``???`` where there is none.
 
@@ -100,5 +134,4 @@ def target_models(spec: Mapping[str, Any], key: str) -> Iterator[tuple[str, type
 
 
 def _carries_tag(model: type[BaseModel], value: Mapping[str, Any]) -> bool:
-    tags = {name: get_args(f.annotation)[0] for name, f in model.model_fields.items() if is_tag(f.annotation)}
-    return all(value.get(name) == tag for name, tag in tags.items())
+    return all(value.get(name) == tag for name, tag in tags_of(model).items())

@@ -7,7 +7,7 @@ value seen, the reason, and the nearest key that exists.
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from fusion.cli.schema import default_values, field_names, in_free_mapping, target_models
+from fusion.cli.schema import default_values, field_names, in_free_mapping, located, owners, target_models
 from fusion.config_folder import config_folder
 from fusion.whole_file import whole_file
 
@@ -69,7 +69,7 @@ def compose_config(command: str, settings_class: type[BaseModel], overrides: lis
             for text in plain_keys:
                 _set_plain(config, text)
         except (HydraException, OmegaConfBaseException) as error:
-            raise SettingsError(_compose_message(error, known)) from error
+            raise SettingsError(_compose_message(error, known, settings_class)) from error
     chosen = {str(k): v for k, v in config.hydra.runtime.choices.items() if not str(k).startswith("hydra/")}
     try:
         return Composed(_plain_values(config, resolve=True), tuple(sorted(_missing(config))), chosen)
@@ -147,10 +147,12 @@ def validation_message(error: ValidationError, settings_class: type[BaseModel], 
     known = field_names(settings_class, prefix)
     lines = []
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"])
-        key = prefix + key if key else prefix.rstrip(".")
+        names, inner, depth = located(item["loc"], settings_class)
+        key = prefix + ".".join(names) if names else prefix.rstrip(".")
         if item["type"] == "extra_forbidden":
-            lines.append(f"{key}: unknown setting{near_miss(key, known)}")
+            near = field_names(inner, prefix + "".join(f"{name}." for name in names[:depth]))
+            belongs = owners(".".join(names), settings_class)
+            lines.append(f"{key}: unknown setting{near_miss(key, [*near, *known], belongs)}")
         elif item["type"] == "missing":
             lines.append(f"{key}: no value given; add {key}=VALUE")
         else:
@@ -161,15 +163,27 @@ def validation_message(error: ValidationError, settings_class: type[BaseModel], 
     return "\n".join(lines)
 
 
-def near_miss(key: str, known: list[str]) -> str:
-    """``"; did you mean 'x'?"`` where a known name is close, else the list of known names."""
-    last = {name.rsplit(".", 1)[-1]: name for name in known}
-    close = difflib.get_close_matches(key, known, n=1) or [
-        last[name] for name in difflib.get_close_matches(key.rsplit(".", 1)[-1], list(last), n=1)
+def near_miss(key: str, known: list[str], belongs: Sequence[str] = ()) -> str:
+    """What to write instead of an unknown setting.
+
+    ``belongs`` are choices that have it, such as ``source=stac``. Else the nearest name that is known, never the key
+    itself or what it lies under, else how a value without settings of its own is given, else a list of what is known.
+    """
+    if belongs:
+        return f" here; it belongs to {' or '.join(belongs)}"
+    parent, _, own = key.rpartition(".")
+    others = [name for name in known if name != key and not key.startswith(f"{name}.")]
+    beside = [name for name in others if parent and name.startswith(f"{parent}.")]
+    if parent in known and not beside:
+        return f"; {parent} has no settings of its own, give its value whole: {parent}=VALUE"
+    level = key.count(".") if beside else 0
+    last = {name.rsplit(".", 1)[-1]: name for name in reversed(others)}
+    close = difflib.get_close_matches(key, others, n=1, cutoff=0.8) or [
+        last[name] for name in difflib.get_close_matches(own, list(last), n=1)
     ]
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(name for name in known if '.' not in name)}"
+    return f"; known are {', '.join(dict.fromkeys(name for name in beside or others if name.count('.') == level))}"
 
 
 def save_settings(settings: BaseModel, file: Path, *, command: str, version: str) -> Path:
@@ -241,11 +255,12 @@ def _set_plain(config: DictConfig, text: str) -> None:
     OmegaConf.update(config, override.key_or_group, override.value())
 
 
-def _compose_message(error: Exception, known: list[str]) -> str:
+def _compose_message(error: Exception, known: list[str], settings_class: type[BaseModel]) -> str:
     text = str(error)
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown:
-        return f"{unknown.group(1)}: unknown setting{near_miss(unknown.group(1), known)}"
+        key = unknown.group(1)
+        return f"{key}: unknown setting{near_miss(key, known, owners(key, settings_class))}"
     option = re.search(r"Could not find '([^']+)'\s+Available options in '([^']+)':((?:\s*\n\t\S+)*)", text)
     if option:
         return f"{option.group(1)}: no such option; {option.group(2)} has {', '.join(option.group(3).split())}"

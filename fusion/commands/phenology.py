@@ -1,15 +1,17 @@
 """``ndvi-fusion phenology``: NDVI series -> season dates and parameters as NetCDF, GeoTIFF and maps."""
 
 import logging
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fusion.contract import NDVI, STEP_DAYS, ContractError
 from fusion.data.cube_files import read_cube, write_cube
+from fusion.data.provenance import MADE_BY
 from fusion.phenology.plots import plot_parameter
 from fusion.phenology.seasons import seasons
 from fusion.phenology.settings import VARIABLES, SeasonSettings
@@ -62,6 +64,14 @@ class PhenologySettings(BaseModel):
     smooth_step_days: int = Field(STEP_DAYS, ge=1, le=366, description="days between the dates of the smoothed series")
     geotiff: bool = Field(True, description="write GeoTIFFs")
     maps: bool = Field(True, description="write maps of SOSD, EOSD, LENGTH and MAXV as PNG")
+
+    @field_validator("year", mode="before")
+    @classmethod
+    def _calendar_years(cls, year: Any) -> Any:
+        given = year if isinstance(year, list | tuple) else [year]
+        if year is not None and not all(re.fullmatch(r"\d{4}", str(one)) for one in given):
+            raise ValueError("expected a calendar year such as 2019, or a list [2018,2019]")
+        return year
 
     @model_validator(mode="after")
     def _valid_options(self) -> "PhenologySettings":
@@ -121,7 +131,7 @@ def write_seasons(data: xr.Dataset, file: Path) -> Path:
     encoding = {name: {"zlib": True, "complevel": 4} for name in data.data_vars if data[name].ndim > 1}
     try:
         with whole_file(file) as partial:
-            data.to_netcdf(partial, engine="netcdf4", encoding=encoding)
+            data.assign_attrs(MADE_BY).to_netcdf(partial, engine="netcdf4", encoding=encoding)
     except (OSError, RuntimeError) as error:
         raise ContractError(
             f"{file} could not be written ({error}); check the permission and the free space"
@@ -161,6 +171,7 @@ def _write_layers(layers: np.ndarray, names: list[str], units: list[str], data: 
         with rasterio.open(partial, "w", **profile) as out:
             out.write(layers)
             out.units = tuple(units)
+            out.update_tags(**MADE_BY)
             for i, name in enumerate(names, start=1):
                 out.set_band_description(i, name)
         refuse_cut_off(partial, file, layers)

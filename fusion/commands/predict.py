@@ -1,7 +1,6 @@
 """``ndvi-fusion predict``: merged cube (or folder of raw files) -> dense NDVI as NetCDF, Zarr or GeoTIFF."""
 
 import logging
-from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +9,7 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fusion.contract import STEP_DAYS, check_time
+from fusion.date_settings import FirstDate, LastDate
 
 log = logging.getLogger(__name__)
 SUFFIXES = (".nc", ".zarr", ".tif")
@@ -21,8 +21,8 @@ class PredictSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     cube: Path = Field(description="merged cube (.nc or .zarr), or a folder of raw S2, S1 and coarse files")
     out: Path = Field(description="file to write: .nc, .zarr or .tif (one band per date, sigma in a second file)")
-    start: date | None = Field(None, description="first date of the output; the cube's first date when empty")
-    end: date | None = Field(None, description="last date of the output; the cube's last date when empty")
+    start: FirstDate | None = Field(None, description="first date of the output; the cube's first date when empty")
+    end: LastDate | None = Field(None, description="last date of the output; the cube's last date when empty")
     step_days: int = Field(STEP_DAYS, ge=1, le=366, description="days between the dates of the output")
     model: str | None = Field(None, description="model folder, archive, run:ID or registered name; shipped when empty")
     s1_units: Literal["dB", "linear"] | None = Field(
@@ -46,6 +46,8 @@ class PredictSettings(BaseModel):
 
     @model_validator(mode="after")
     def _ordered(self) -> "PredictSettings":
+        if self.out.resolve() == self.cube.resolve():
+            raise ValueError(f"out={self.out} would replace the input cube; name another file")
         if self.start and self.end and self.end < self.start:
             raise ValueError(f"the period ends ({self.end}) before it starts ({self.start}); swap start and end")
         return self

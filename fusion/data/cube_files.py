@@ -24,7 +24,11 @@ from fusion.contract import (
     S2NDVI,
     VH,
     VV,
+    dim_renaming,
 )
+from fusion.data.provenance import MADE_BY
+from fusion.features.measured import measured_cube
+from fusion.place import LONLAT
 from fusion.whole_file import whole_file
 
 _NDVI_CF = {
@@ -41,7 +45,7 @@ _BAND_CF: dict[str, dict[str, Any]] = {
     NDVI: {"long_name": "fused NDVI", **_NDVI_CF},
     NDVI_SIGMA: {"long_name": "one standard deviation of the fused NDVI", "units": "1"},
 }
-_ATTRS_OF_CF = {"Conventions", "title", "grid_mapping", "coordinates"}
+_ATTRS_OF_CF = {"Conventions", "title", "grid_mapping", "coordinates", *MADE_BY}
 
 
 class CubeFileError(ValueError):
@@ -57,7 +61,8 @@ def is_zarr(path: str | Path) -> bool:
 def is_cube_file(path: str | Path, band: str = S2NDVI) -> bool:
     """True if ``path`` is a NetCDF or Zarr file that holds ``band`` as a variable or a label of dimension ``bands``."""
     try:
-        with open_dataset(path) as dataset:
+        with open_dataset(path) as opened:
+            dataset = plain_dims(opened)
             return band in dataset.data_vars or any(
                 band in [str(b) for b in variable.bands.values]
                 for variable in dataset.data_vars.values()
@@ -100,17 +105,20 @@ def read_cube(path: str | Path, *, lazy: bool = False) -> xr.DataArray:
     path : path
         NetCDF or Zarr with one variable per band (as :func:`write_cube` writes), or one 4-D variable with band labels.
     lazy : bool
-        Return a Dask-backed cube, whose data are read on demand.
+        Keep the data in the file, as Dask chunks, until they are asked for. What cannot be a measurement then is NaN
+        only where the cube is used (:func:`fusion.features.measured.measured_cube`).
 
     Raises
     ------
     CubeFileError
         Unreadable, or no variable has the dims (t, y, x) with or without ``bands``.
+    fusion.contract.ContractError
+        Most values of a band cannot be what its name says.
     """
     dataset = open_dataset(path, chunks={} if lazy else None)
     try:
         cube = _stack(dataset, Path(path))
-        return cube if lazy else cube.load()
+        return cube if lazy else measured_cube(cube.load())
     except (OSError, RuntimeError) as error:
         raise CubeFileError(
             f"{path} cannot be read to its end ({error}); it may be incomplete, download it again"
@@ -134,7 +142,22 @@ def opened_cube(path: str | Path) -> Iterator[xr.DataArray]:
         dataset.close()
 
 
+def plain_dims(dataset: xr.Dataset) -> xr.Dataset:
+    """Dimensions as the contract names them; a grid of latitude and longitude gets its CRS and starts in the north."""
+    renaming = dim_renaming(dataset.dims)
+    dataset = dataset.rename(renaming)
+    degrees = any(str(dim).lower() in ("lat", "latitude") for dim in renaming)
+    if not degrees or not {"y", "x"} <= set(dataset.coords) or not bool((abs(dataset.y) <= 90).all()):
+        return dataset
+    import rioxarray  # noqa: F401  (the .rio accessor)
+
+    dataset = dataset.sortby("y", ascending=False)
+    return dataset if dataset.rio.crs is not None else dataset.rio.write_crs(LONLAT)
+
+
 def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
+    seen = tuple(dataset.dims)
+    dataset = plain_dims(dataset)
     labelled = [v for v in dataset.data_vars.values() if set(v.dims) == set(DIMS) and "bands" in v.coords]
     single = {str(n): v for n, v in dataset.data_vars.items() if set(v.dims) == {"t", "y", "x"}}
     if labelled:
@@ -153,8 +176,8 @@ def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
         attrs = dict(dataset.attrs)
     else:
         raise CubeFileError(
-            f"{path} has variables {sorted(map(str, dataset.data_vars))[:6]}; expected bands with dims (t, y, x); "
-            "make a cube with `ndvi-fusion cube`"
+            f"{path} has variables {sorted(map(str, dataset.data_vars))[:6]} with dims {seen}; expected bands with "
+            "dims (t, y, x); make a cube with `ndvi-fusion cube`"
         )
     crs = cube.rio.crs if hasattr(cube, "rio") else None
     cube = cube.transpose(*DIMS).astype(np.float32)
@@ -209,7 +232,7 @@ def to_dataset(cube: xr.DataArray, title: str = "NDVI cube") -> xr.Dataset:
         band.encoding = {}
         variables[name] = band
     attrs = {k: plain for k, v in cube.attrs.items() if (plain := _plain(v)) is not None}
-    dataset = xr.Dataset(variables, attrs={"Conventions": "CF-1.10", "title": title, **attrs})
+    dataset = xr.Dataset(variables, attrs={"Conventions": "CF-1.10", "title": title, **attrs, **MADE_BY})
     dataset.t.attrs = {"standard_name": "time", "axis": "T"}
     for axis in ("x", "y"):
         dataset[axis].attrs = {"standard_name": f"projection_{axis}_coordinate", "axis": axis.upper(), "units": "m"}

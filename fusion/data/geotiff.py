@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import NDVI, NDVI_SIGMA, PACK_NODATA, PACK_OFFSET, PACK_SCALE, ContractError
+from fusion.data.provenance import MADE_BY
 from fusion.whole_file import refuse_cut_off, whole_file
 
 
@@ -62,7 +63,7 @@ def _write_band(series: xr.DataArray, file: Path, name: str) -> None:
             out.write(packed)
             out.scales = (PACK_SCALE,) * count
             out.offsets = (PACK_OFFSET,) * count
-            out.update_tags(name=name, units="1")
+            out.update_tags(name=name, units="1", **MADE_BY)
             for i, day in enumerate(series.t.values.astype("datetime64[D]"), start=1):
                 out.set_band_description(i, f"{name} {day}")
         refuse_cut_off(partial, file, packed)

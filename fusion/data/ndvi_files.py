@@ -7,6 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from fusion.contract import DIMS, NDVI_MAX, NDVI_MIN, S2NDVI, ContractError
+from fusion.data.cube_files import plain_dims
 from fusion.place import latitude_of
 from fusion.same_day import one_image_per_day
 
@@ -40,7 +41,8 @@ def open_ndvi(path: str | Path, *, variable: str = "NDVI", latitude: float | Non
     if path.suffix == ".csv":
         return to_cube(_table(path), latitude)
     if path.suffix in (".nc", ".nc4"):
-        with xr.open_dataset(path, decode_coords="all") as dataset:
+        with xr.open_dataset(path, decode_coords="all") as opened:
+            dataset = plain_dims(opened)
             if variable not in dataset or set(dataset[variable].dims) != {"t", "y", "x"}:
                 seen = sorted(map(str, dataset.data_vars))
                 raise ContractError(f"{path} has variables {seen}; expected {variable!r} with dims (t, y, x)")

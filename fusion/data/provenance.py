@@ -1,8 +1,19 @@
-"""Provenance of simulated data: a hash of the code that made them."""
+"""Which code made some data, and how this program's own files are told from raw ones."""
 
 import hashlib
 import importlib.util
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from fusion.contract import COARSE_NDVI, NDVI_SIGMA, S2NDVI
+
+MADE_BY = {"made_by": "ndvi-fusion"}  # attribute or tag of every raster that this program writes
+_OWN_BANDS = {S2NDVI, COARSE_NDVI, NDVI_SIGMA}  # names that no archive uses: files of versions without the attribute
+
+
+def is_own_output(attrs: Mapping[str, object], bands: Iterable[str]) -> bool:
+    """Whether a raster was made by this program, by its attributes and the names of its bands."""
+    return any(attrs.get(key) == value for key, value in MADE_BY.items()) or bool(_OWN_BANDS & set(bands))
 
 
 def code_hash(module: str) -> str | None:

@@ -8,12 +8,14 @@ import pandas as pd
 import xarray as xr
 from pydantic import Field, field_validator
 
-from fusion.contract import S2NDVI, ContractError, check_cube
+from fusion.contract import S2NDVI, ContractError, check_layout
+from fusion.date_settings import OneDate
 from fusion.evaluation.images import gradient_error, ssim
 from fusion.evaluation.metrics import tally
 from fusion.evaluation.predictor import Predictor, to_days
 from fusion.evaluation.rules import Rules
 from fusion.evaluation.withholding import withhold_window
+from fusion.features.measured import measured_cube
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ class LeaveGapOut(Rules):
     gaps_days: tuple[int, ...] = Field((2, 10, 20, 30), min_length=1, description="withheld days on each side")
     min_clear: float = Field(0.8, ge=0, le=1, description="smallest clear share of the pixels that are ever observed")
     edge_days: int = Field(45, ge=0, description="smallest distance of a scored date to the first and last date")
-    dates: tuple[str, ...] | None = Field(None, description="score exactly these dates (YYYY-MM-DD) instead")
+    dates: tuple[OneDate, ...] | None = Field(None, description="score exactly these dates (YYYY-MM-DD) instead")
     max_dates: int | None = Field(None, ge=1, description="largest number of scored dates, evenly spread")
 
     @field_validator("gaps_days")
@@ -96,8 +98,8 @@ def leave_gap_out(
         (distance to the nearest date with visible observations), the sums of
         :func:`fusion.evaluation.metrics.tally`, ``mae``, ``ssim`` and ``gradient_error`` of the date's image.
     """
-    check_cube(cube)
-    cube = cube.transpose("t", "bands", "y", "x")
+    check_layout(cube)
+    cube = measured_cube(cube.transpose("t", "bands", "y", "x").compute())
     days = to_days(cube.t.values)
     rows = []
     for day in scorable_days(cube, rules):

@@ -11,8 +11,6 @@ from fusion.contract import (
     DIMS,
     NDVI_MAX,
     NDVI_MIN,
-    S1_DB_MAX,
-    S1_DB_MIN,
     S1_UNITS,
     S2NDVI,
     VH,
@@ -20,8 +18,8 @@ from fusion.contract import (
     ContractError,
     check_latitude,
     check_layout,
-    check_ranges,
 )
+from fusion.features.measured import measured_cube
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,8 @@ def observations_from_cube(
     Returns
     -------
     Observations
-        Dates on which a sensor has no observation at all are dropped; NDVI is clipped to [-0.2, 1]; radar is in dB.
+        Dates on which a sensor has no observation at all are dropped; NDVI is clipped to [-0.2, 1]; radar is in dB;
+        what cannot be a measurement is NaN (:func:`fusion.features.measured.measured_cube`).
 
     Raises
     ------
@@ -105,8 +104,7 @@ def observations_from_cube(
     check_layout(cube)
     wanted = [str(b) in CUBE_BANDS for b in cube.bands.values]
     cube = cube if all(wanted) else cube.isel(bands=np.flatnonzero(wanted))
-    cube = cube.transpose(*DIMS).compute()  # a lazy cube is read here and nowhere else
-    check_ranges(cube)
+    cube = measured_cube(cube.transpose(*DIMS).compute(), s1_units)  # a lazy cube is read here and nowhere else
     days = cube.t.values.astype("datetime64[D]").astype("int64")
     bands = [str(b) for b in cube.bands.values]
 
@@ -123,7 +121,7 @@ def observations_from_cube(
     has_radar = any(np.isfinite(b).any() for b in (vv, vh))
     if has_radar:
         units = resolve_s1_units(cube, s1_units)
-        vv, vh = (to_db(b, units, name) for b, name in ((vv, VV), (vh, VH)))
+        vv, vh = to_db(vv, units), to_db(vh, units)
     s2_seen, s1_seen, coarse_seen = seen_on(ndvi), seen_on(vv, vh), seen_on(coarse)
     return Observations(
         s2_days=days[s2_seen],
@@ -153,29 +151,10 @@ def resolve_s1_units(cube: xr.DataArray, s1_units: str | None) -> str:
     return str(given)
 
 
-def to_db(power: np.ndarray, units: str, name: str) -> np.ndarray:
-    """Backscatter in dB, float32, NaN where missing; refuses values that contradict the declared units."""
+def to_db(power: np.ndarray, units: str) -> np.ndarray:
+    """Backscatter in dB, float32, NaN where there is none."""
     power = np.where(np.isfinite(power), power, np.float32(np.nan)).astype(np.float32)
-    finite = power[np.isfinite(power)]
-    if finite.size == 0:
+    if units != "linear":
         return power
-    if units == "linear":
-        if (finite < 0).mean() > 0.01:
-            raise ContractError(
-                f"{name} is declared linear but {100 * (finite < 0).mean():.0f} % of its values are negative "
-                f"(min {finite.min():.3g}); the values seem to be dB; set s1_units='dB'"
-            )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(power > 0, 10 * np.log10(power), np.float32(np.nan)).astype(np.float32)
-    low, high = np.percentile(finite, (1, 99))
-    if low < S1_DB_MIN or high > S1_DB_MAX:
-        raise ContractError(
-            f"{name} ranges from {low:.3g} to {high:.3g}; expected dB within [{S1_DB_MIN}, {S1_DB_MAX}]; "
-            "decode the file first"
-        )
-    if finite.size > 20 and low >= 0 and high <= 2:
-        raise ContractError(
-            f"{name} is declared dB but lies within [{low:.3g}, {high:.3g}]; the values seem to be linear; "
-            "set s1_units='linear'"
-        )
-    return power
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(power > 0, 10 * np.log10(power), np.float32(np.nan)).astype(np.float32)

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
-from fusion.contract import DIMS, FUSED_BANDS, ContractError, TimeGrid, check_cube, check_layout
+from fusion.contract import DIMS, FUSED_BANDS, ContractError, TimeGrid, check_layout
 from fusion.features.calibration import SIGMA_KINDS
 from fusion.features.features import compute_features
+from fusion.features.measured import measured_cube
 from fusion.features.observations import Observations, observations_from_cube
 from fusion.features.tiling import Tile, cut_tiles
 from fusion.inference.session import ModelSession
@@ -63,7 +64,7 @@ def fuse_cube(
     """
     if sigma not in SIGMA_KINDS:
         raise ContractError(f"sigma is {sigma!r}; expected one of {SIGMA_KINDS}")
-    cube = checked_cube(cube)
+    cube = checked_cube(cube, s1_units)
     height, width = cube.sizes["y"], cube.sizes["x"]
     plan = plan_passes(cube.t.values.astype("datetime64[D]").astype("int64"), grid, session)
     longest = max((len(days) for days, _, _ in plan), default=1)
@@ -95,13 +96,11 @@ def fill_tile(
         out[rows, :, part.core[0], part.core[1]] = answer[:, :, core[0], core[1]]
 
 
-def checked_cube(cube: xr.DataArray) -> xr.DataArray:
-    """The cube, checked, with dims in the order of the contract. Values of a lazy cube are checked per tile."""
-    if isinstance(cube, xr.DataArray) and cube.chunks is not None:
-        check_layout(cube)
-    else:
-        check_cube(cube)
-    return cube.transpose(*DIMS)
+def checked_cube(cube: xr.DataArray, s1_units: str | None = None) -> xr.DataArray:
+    """The cube in the contract's order, checked and measured values only; of a lazy one, tile by tile later."""
+    check_layout(cube)
+    cube = cube.transpose(*DIMS)
+    return measured_cube(cube, s1_units) if cube.chunks is None else cube
 
 
 def plan_passes(

@@ -1,5 +1,6 @@
 """Cached onnxruntime sessions with their manifests, shared by all chunks of a process."""
 
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,11 @@ def open_session(path: Path, threads: int) -> ModelSession:
 
 
 def _import_onnxruntime() -> Any:
-    """Import onnxruntime; the error states why it cannot be used and the fix."""
+    """onnxruntime without its telemetry, or one sentence on why it cannot be used.
+
+    From 1.32 on it keeps an identifier below the home folder and reports its use, unless told before its import.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from fusion.contract import NDVI, NDVI_SIGMA, S2NDVI, ContractError, check_ndvi
+from fusion.contract import NDVI, NDVI_RANGE, NDVI_SIGMA, S2NDVI, ContractError, renaming_advice
 from fusion.phenology.extraction import LAYERS, extract_seasons
 from fusion.phenology.settings import HRVPP_VARIABLES, SeasonSettings
 
@@ -37,14 +37,14 @@ def ndvi_and_sigma(cube: xr.DataArray, sigma) -> tuple[xr.DataArray, xr.DataArra
     if "t" not in cube.dims or "t" not in cube.coords:
         raise ContractError(
             f"the cube has dims {cube.dims} and coords {tuple(cube.coords)}; expected dim and coord 't'"
+            + renaming_advice(cube.dims)
         )
     if not np.issubdtype(cube.t.dtype, np.datetime64):
         raise ContractError(f"coordinate 't' has dtype {cube.t.dtype}; expected datetime64; decode the times first")
     if cube.sizes["t"] == 0 or np.isnat(cube.t.values).any() or (np.diff(cube.t.values.astype("int64")) < 0).any():
         raise ContractError("coordinate 't' is empty, holds NaT or is not sorted; drop NaT and call cube.sortby('t')")
     ndvi, band = ndvi_band(cube)
-    if not is_lazy(ndvi):
-        check_ndvi(ndvi, band)
+    ndvi = measured(ndvi, band)
     if sigma is None and "bands" in cube.dims and NDVI_SIGMA in [str(b) for b in cube.bands.values]:
         sigma = cube.sel(bands=NDVI_SIGMA, drop=True)
     if sigma is None:
@@ -71,6 +71,13 @@ def ndvi_band(cube: xr.DataArray) -> tuple[xr.DataArray, str]:
     if cube.sizes["bands"] == 1:
         return cube.isel(bands=0, drop=True), bands[0] if bands else NDVI
     raise ContractError(f"the cube has bands {bands}; expected one band, or one of them named {NDVI!r} or {S2NDVI!r}")
+
+
+def measured(ndvi: xr.DataArray, name: str) -> xr.DataArray:
+    """NDVI with NaN for what cannot be NDVI (:class:`fusion.contract.ValidRange`); lazy where it is lazy."""
+    return xr.apply_ufunc(
+        NDVI_RANGE.keep, ndvi, kwargs={"name": name}, dask="parallelized", output_dtypes=[ndvi.dtype], keep_attrs=True
+    )
 
 
 def is_lazy(array: xr.DataArray) -> bool:
@@ -118,7 +125,7 @@ def _compute(ndvi, spread, obs, periods, settings) -> xr.DataArray:
         inputs[0] = ndvi.drop_vars("t")
     obs_days = None
     if obs is not None:
-        seen, _ = ndvi_band(obs)
+        seen = measured(*ndvi_band(obs))
         obs_days = seen.t.values.astype("datetime64[D]").astype("int64")
         inputs.append(seen.rename(t="t_obs").drop_vars("t_obs"))
         core.append(["t_obs"])
@@ -138,7 +145,6 @@ def _extract_chunk(ndvi, *others, days, periods, settings, has_sigma, obs_days) 
     """Layers of one chunk: input (..., t), output (..., layer, year, season)."""
     shape = ndvi.shape[:-1]
     flat = np.asarray(ndvi).reshape(-1, ndvi.shape[-1])
-    check_ndvi(xr.DataArray(flat), NDVI)
     sigma = np.asarray(others[0]).reshape(flat.shape) if has_sigma else None
     obs = None
     if obs_days is not None:

@@ -1,11 +1,13 @@
 """The public function :func:`smooth`: smoothing of an NDVI cube by any of the smoothers."""
 
+import datetime
 from functools import partial
 
 import numpy as np
 import xarray as xr
 
 from fusion.contract import NDVI_SIGMA, ContractError, TimeGrid
+from fusion.dates import first_date, last_date
 from fusion.phenology.curve_fit import (
     MIN_OBS,
     detection_curve,
@@ -34,8 +36,8 @@ def smooth(
     *,
     method: str = "whittaker",
     sigma: xr.DataArray | float | None = None,
-    start: str | np.datetime64 | None = None,
-    end: str | np.datetime64 | None = None,
+    start: str | datetime.date | np.datetime64 | None = None,
+    end: str | datetime.date | np.datetime64 | None = None,
     step_days: int | None = None,
     lam: float = DAILY_LAMBDA,
     window_days: int = WINDOW_DAYS,
@@ -109,8 +111,8 @@ def _grid(days: np.ndarray, start, end, step_days: int | None) -> np.ndarray:
     """Dates of the result as days since 1970-01-01."""
     if start is None and end is None and step_days is None:
         return np.unique(days)
-    first = np.datetime64(start, "D") if start is not None else np.datetime64(int(days[0]), "D")
-    last = np.datetime64(end, "D") if end is not None else np.datetime64(int(days[-1]), "D")
+    first = np.datetime64(first_date(start)) if start is not None else np.datetime64(int(days[0]), "D")
+    last = np.datetime64(last_date(end)) if end is not None else np.datetime64(int(days[-1]), "D")
     return TimeGrid(first, last, 1 if step_days is None else step_days).days
 
 

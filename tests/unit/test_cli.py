@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fusion.cli import app as cli
 from fusion.cli.help import choices
 from fusion.cli.settings import SettingsError, compose_config, load_settings, save_settings, settings_file
+from fusion.cli.table import COMMANDS
 from fusion.demo.chain import call
 
 
@@ -383,3 +384,28 @@ def test_a_folder_named_configs_where_the_user_works_changes_nothing(tmp_path: P
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert yaml.safe_load(done.stdout)["step_days"] == 5
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    [
+        ("cube", "input=a ++source.bbox=[1,2,3,4]", "source.bbox: unknown setting here; it belongs to source=stac"),
+        ("cube", "input=a source.bbox=[1,2,3,4]", "source.bbox: unknown setting here; it belongs to source=stac"),
+        ("cube", "source=stac source.catalog=c source.bbox=[1,2,3,4] source.start=2021 source.end=2021 ++source.url=u",
+         "source.url: unknown setting here; it belongs to source=openeo"),
+        ("cube", "input=a source.foldr=b", "source.foldr: unknown setting; did you mean 'source.folder'?"),
+        ("workflow", "target=cdse ++target.nam=a", "target.nam: unknown setting; did you mean 'target.name'?"),
+        ("workflow", "target=cdse area.west=3",
+         "area.west: unknown setting; area has no settings of its own, give its value whole: area=VALUE"),
+        ("phenology", "cube=a smoother.lam=3",
+         "smoother.lam: unknown setting; smoother has no settings of its own, give its value whole: smoother=VALUE"),
+        ("train", "loss.zzz=1", "loss.zzz: unknown setting; known are loss.l1, loss.nll, loss.gradient"),
+        ("phenology", "cube=a year=2021-05", "year: expected a calendar year such as 2019, or a list [2018,2019] "),
+    ],
+)  # fmt: skip
+def test_advice_is_never_what_was_written(command: str, arguments: str, message: str) -> None:
+    out = "out=o.nc" if command == "cube" else "out=o"
+    with pytest.raises(SettingsError) as refused:
+        load_settings(command, COMMANDS[command].settings_class(), [out, *arguments.split()])
+    assert str(refused.value).startswith(message)
+    assert "\n" not in str(refused.value)

@@ -16,6 +16,8 @@ PACKAGES = ("fusion", "data_prep", "udf")
 # package -> packages whose names it may import; the longest prefix wins
 GROUND = {  # facts and tools for everyone
     "fusion.contract",
+    "fusion.dates",
+    "fusion.date_settings",
     "fusion.place",
     "fusion.whole_file",
     "fusion.config_folder",
@@ -25,13 +27,15 @@ GROUND = {  # facts and tools for everyone
 RAW_BANDS = {"data_prep.raw", "data_prep.grid"}
 ROOMS = {
     "fusion.contract": set(),
+    "fusion.dates": {"fusion.contract"},
+    "fusion.date_settings": {"fusion.dates"},
     "fusion.place": {"fusion.contract"},
     "fusion.whole_file": set(),
     "fusion.config_folder": set(),
     "fusion.cloud_mask": set(),
     "fusion.same_day": set(),
     "fusion.features": {"fusion.contract"},
-    "fusion.phenology": {"fusion.contract"},
+    "fusion.phenology": {"fusion.contract", "fusion.dates"},
     "fusion.inference": {"fusion.contract", "fusion.features"},
     "fusion.model": {"fusion.contract"},
     "fusion.data": GROUND | {"fusion.features"},
@@ -41,13 +45,15 @@ ROOMS = {
     },
     "data_prep.raw": GROUND | {"fusion.data"},
     "data_prep.grid": GROUND | {"data_prep.raw"},
-    "data_prep.optical": GROUND | RAW_BANDS,
+    "data_prep.optical": GROUND | RAW_BANDS | {"data_prep.optical_offset"},
+    "data_prep.optical_offset": GROUND | RAW_BANDS,
     "data_prep.radar": GROUND | RAW_BANDS,
     "data_prep.coarse": GROUND | RAW_BANDS,
     "data_prep.coregistration": GROUND | RAW_BANDS,
     "data_prep.simulator": GROUND | RAW_BANDS | {"fusion.features", "fusion.data", "data_prep.optical"},
     "data_prep.sources": GROUND | RAW_BANDS | {
-        "fusion.data", "data_prep.optical", "data_prep.radar", "data_prep.coarse", "data_prep.simulator",
+        "fusion.data", "data_prep.optical", "data_prep.optical_offset", "data_prep.radar", "data_prep.coarse",
+        "data_prep.simulator",
         "udf.targets",
     },
     "data_prep": GROUND | {
@@ -62,7 +68,14 @@ ROOMS = {
 ABOVE = ("fusion", "fusion.__main__", "fusion.api", "fusion.cli", "fusion.commands", "fusion.demo")
 # a command's shell reads and writes files and may use what the command line offers for that
 COMMANDS = ("data_prep.commands", "udf.commands")
-BUNDLED = ("fusion.contract", "fusion.same_day", "fusion.features", "fusion.phenology", "fusion.inference")
+BUNDLED = (
+    "fusion.contract",
+    "fusion.dates",
+    "fusion.same_day",
+    "fusion.features",
+    "fusion.phenology",
+    "fusion.inference",
+)
 NOT_BUNDLED = ("fusion.inference.locate", "fusion.phenology.plots")
 THIRD_PARTY_IN_BUNDLE = {"numpy", "xarray", "scipy", "pandas", "onnxruntime", "numba"}
 LAZY_IN_BUNDLE = {"onnxruntime", "numba"}

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from shapely import Polygon
 
 from fusion.contract import SEASON_METHOD, STEP_DAYS, WINDOW_PX
+from fusion.date_settings import FirstDate, LastDate
 from fusion.inference.locate import locate_model
 from fusion.inference.manifest import read_model_files
 from fusion.place import LONLAT, latitude_of
@@ -34,8 +35,8 @@ class WorkflowSettings(BaseModel):
     target: TargetSettings = Field(description="back-end: target=local (this machine), terrascope or cdse")
     out: Path = Field(description="folder for the graph and its results")
     source: Path | None = Field(Path("outputs/scene"), description="local: folder with s2.nc, s1.nc and coarse.nc")
-    start: datetime.date = Field(datetime.date(2019, 1, 1), description="first date")
-    end: datetime.date = Field(datetime.date(2019, 12, 31), description="last date")
+    start: FirstDate = Field(datetime.date(2019, 1, 1), description="first date")
+    end: LastDate = Field(datetime.date(2019, 12, 31), description="last date")
     area: dict[str, Any] | Path | None = Field(
         None, description="west, south, east, north and crs, or a GeoJSON file; null: whole extent of the local files"
     )
@@ -77,6 +78,7 @@ class WorkflowSettings(BaseModel):
 
 def run(settings: WorkflowSettings) -> str:
     """Write the graph, and run or submit it as set; returns a line for the terminal."""
+    area_from(settings.area)  # refused before anything is written
     return _run_remote(settings) if settings.target.remote else _run_local(settings)
 
 

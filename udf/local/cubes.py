@@ -16,8 +16,9 @@ from scipy import ndimage
 
 from fusion.cloud_mask import NARROW, WIDE, gaussian_kernel
 from fusion.place import LONLAT
-from udf.local.grid import crop, crs_of, geometry_of, inside_polygon, keep_crs, project
+from udf.local.grid import crop, crs_of, inside_polygon, keep_crs, project
 from udf.local.loading import CHUNK_PX
+from udf.polygon import polygon_of
 
 _BORDERS = {"replicate": "nearest", "reflect": "reflect", "reflect_pixel": "mirror", "wrap": "wrap"}
 _RANK_ONE = 1e-6  # relative; a kernel rounded to seven digits still counts as an outer product
@@ -162,9 +163,7 @@ def filter_spatial(data: xr.DataArray, geometries: Any) -> xr.DataArray:
 
 def _polygon_on(geojson: Any, crs: Any) -> Any:
     """Union of the polygons of a GeoJSON object (its own CRS, longitude and latitude by default) in ``crs``."""
-    geojson = geojson.model_dump() if hasattr(geojson, "model_dump") else geojson
-    source = (geojson.get("crs") or {}).get("properties", {}).get("name") or LONLAT
-    return project(geometry_of(geojson), source, crs)
+    return project(polygon_of(geojson, "the polygon"), LONLAT, crs)
 
 
 def apply_kernel(

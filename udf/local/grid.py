@@ -9,7 +9,6 @@ import shapely
 import xarray as xr
 from pyproj import CRS, Transformer
 from rasterio.transform import Affine
-from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 
@@ -37,29 +36,6 @@ def pixel_transform(cube: xr.DataArray) -> Affine:
     dx = x[1] - x[0] if len(x) > 1 else 1.0
     dy = y[1] - y[0] if len(y) > 1 else -dx
     return Affine(dx, 0.0, x[0] - dx / 2, 0.0, dy, y[0] - dy / 2)
-
-
-def geometry_of(geojson: dict, crs: Any = None) -> BaseGeometry:
-    """Union of the (multi)polygons of a GeoJSON object (Polygon, MultiPolygon, Feature, FeatureCollection).
-
-    Raises
-    ------
-    ValueError
-        No polygon in it, or another type of geometry.
-    """
-    kind = geojson.get("type")
-    if kind == "FeatureCollection":
-        parts = [geometry_of(f) for f in geojson.get("features") or [] if f.get("geometry")]
-    elif kind == "Feature":
-        parts = [geometry_of(geojson["geometry"])]
-    elif kind in ("Polygon", "MultiPolygon"):
-        parts = [shape(geojson)]
-    else:
-        raise ValueError(f"geometry is of type {kind!r}; expected Polygon, MultiPolygon, Feature or FeatureCollection")
-    parts = [p for p in parts if not p.is_empty]
-    if not parts:
-        raise ValueError("the geometry holds no polygon; pass at least one")
-    return shapely.union_all(parts)
 
 
 def project(geometry: BaseGeometry, source: Any, target: Any) -> BaseGeometry:

@@ -8,10 +8,12 @@ import numpy as np
 import rioxarray
 import xarray as xr
 
+from fusion.dates import one_date
 from fusion.place import LONLAT, project_bounds
 from fusion.same_day import one_image_per_day, whole_days
-from udf.local.grid import crop, crs_of, geometry_of, inside_polygon, keep_crs, project
+from udf.local.grid import crop, crs_of, inside_polygon, keep_crs, project
 from udf.local.udf_call import plain
+from udf.polygon import polygon_of
 
 _log = logging.getLogger(__name__)
 CHUNK_PX = 256  # a year of four bands on 170 dates is 180 MB per chunk
@@ -140,7 +142,10 @@ def _interval(extent: Any) -> tuple[np.datetime64 | None, np.datetime64 | None]:
     def instant(value: Any) -> np.datetime64 | None:
         if value is None:
             return None
+        if isinstance(value, str) and "T" not in value:
+            value = one_date(value, "temporal_extent")  # a whole month has no meaning as an end that is left out
         text = value.strftime("%Y-%m-%dT%H:%M:%S") if hasattr(value, "strftime") else str(value).rstrip("Z")
+        one_date(text, "temporal_extent")
         return np.datetime64(text).astype("datetime64[ns]")
 
     return instant(ends[0]), instant(ends[1])
@@ -160,7 +165,7 @@ def select_area(cube: xr.DataArray, extent: Any) -> xr.DataArray:
     if "west" in extent:
         west, south, east, north = (float(extent[k]) for k in ("west", "south", "east", "north"))
         return crop(cube, project_bounds((west, south, east, north), extent.get("crs") or LONLAT, crs))
-    geometry = project(geometry_of(extent), LONLAT, crs)
+    geometry = project(polygon_of(extent, "spatial_extent"), LONLAT, crs)
     cube = crop(cube, geometry.bounds)
     mask = xr.DataArray(inside_polygon(cube, geometry), dims=("y", "x"), coords={"y": cube.y, "x": cube.x})
     return keep_crs(cube.where(mask), cube)

@@ -130,7 +130,7 @@ def test_offset_rules_by_metadata():
     assert item(**{"s2:processing_baseline": "05.09", "earthsearch:boa_offset_applied": True}) == 0
     assert item({"scale": 1e-4, "offset": -0.1}) == -1000
     assert item({"scale": 1e-4, "offset": -0.1}, **{"earthsearch:boa_offset_applied": True}) == 0
-    assert item() == 0
+    assert item() is None
 
 
 def test_items_with_and_without_the_offset_give_the_same_ndvi(catalogue):
@@ -235,3 +235,38 @@ def test_no_data_and_no_catalogue(catalogue, tmp_path):
         StacSource(catalog="x", bbox=(5.1, 51.0, 5.0, 51.1), start="2022-01-01", end="2022-02-01")
     with pytest.raises(ValidationError, match="swap"):
         StacSource(catalog="x", bbox=BBOX, start="2022-03-01", end="2022-02-01")
+
+
+@pytest.mark.parametrize("cover", [None, "absent", 5, "7.5"])
+def test_an_item_whose_cloud_cover_is_not_known_is_kept(catalogue, cover):
+    told = {} if cover == "absent" else {"eo:cloud_cover": cover}
+    for k, properties in enumerate((told, {"eo:cloud_cover": 99.0})):
+        catalogue.add(
+            f"i{k}", "sentinel-2-l2a", f"2022-06-1{k}T10:50:00", sentinel2(k), pixels={"scl": 20.0},
+            properties=properties,
+        )  # fmt: skip
+    assert catalogue.source().load().s2.t.values.astype("datetime64[D]").astype(str).tolist() == ["2022-06-10"]
+
+
+def test_a_cloud_cover_that_is_no_number_is_named(catalogue):
+    catalogue.add(
+        "a", "sentinel-2-l2a", "2022-06-10T10:50:00", sentinel2(1), pixels={"scl": 20.0},
+        properties={"eo:cloud_cover": "low"},
+    )  # fmt: skip
+    with pytest.raises(SourceError, match="item a has eo:cloud_cover 'low'"):
+        catalogue.source().load()
+
+
+@pytest.mark.parametrize("place", ["items.json", "file", "own link"])
+def test_relative_addresses_are_meant_from_the_item_or_the_catalogue(catalogue, tmp_path, monkeypatch, place):
+    catalogue.add("a", "sentinel-2-l2a", "2022-06-10T10:50:00", sentinel2(1), pixels={"scl": 20.0})
+    expected = build_cube(catalogue.source().load(), CLEAR)
+    for asset in catalogue.items[0].assets.values():
+        asset.href = ("../" if place == "own link" else "./") + Path(asset.href).name
+    if place == "own link":
+        (tmp_path / "sub").mkdir()
+        catalogue.items[0].links.append(pystac.Link("self", str(tmp_path / "sub" / "a.json")))
+    source = catalogue.source()
+    monkeypatch.chdir(tmp_path.parent)
+    source = source.model_copy(update={"catalog": f"file://{source.catalog}"}) if place == "file" else source
+    np.testing.assert_array_equal(build_cube(source.load(), CLEAR), expected)

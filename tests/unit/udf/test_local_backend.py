@@ -317,6 +317,12 @@ def test_nothing_to_load(arguments: dict, message: str, stored: Path) -> None:
         execute_graph(load(stored, **arguments))
 
 
+@pytest.mark.parametrize("seen", ["2020-02", "2020", "today", "01/05/2021"])
+def test_an_interval_has_single_dates(seen: str, stored: Path) -> None:
+    with pytest.raises(ValueError, match=f"temporal_extent is '{seen}'; expected a single date such as 2021-05-01"):
+        load_collection(str(stored), temporal_extent=["2020-01-01", seen])
+
+
 def test_missing_and_unknown_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="does not exist"):
         load_collection(str(tmp_path / "no.nc"))

@@ -327,6 +327,10 @@ def test_call_refuses_unknown_and_missing_parameters() -> None:
     good = {"area": FIELD, "start": "2021-01-01", "end": "2021-12-31"}
     graph = call_process(process, "https://x.org/p.json", good).flat_graph()
     assert graph["ndvifusion1"]["namespace"] == "https://x.org/p.json"
+    assert graph["ndvifusion1"]["arguments"] == good
+    month = call_process(process, "https://x.org/p.json", {**good, "start": "2021-05", "end": "2021-06"}).flat_graph()
+    told = month["ndvifusion1"]["arguments"]
+    assert (told["start"], told["end"]) == ("2021-05-01", "2021-06-30"), "a back-end shifts whole dates only"
     with pytest.raises(ValueError, match="parameter 'stepdays' is unknown; did you mean 'step_days'"):
         call_process(process, "https://x.org/p.json", {**good, "stepdays": 3})
     for wrong, message in (

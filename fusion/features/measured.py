@@ -1,0 +1,95 @@
+"""A merged cube without the numbers that no sensor measured: fill values, infinities, values outside the limits."""
+
+import logging
+
+import numpy as np
+import xarray as xr
+
+from fusion.contract import (
+    COARSE_NDVI,
+    DIMS,
+    NDVI_RANGE,
+    RADAR_ANY_RANGE,
+    RADAR_BANDS,
+    RADAR_DB_RANGE,
+    RADAR_POWER_RANGE,
+    S1_UNITS,
+    S2NDVI,
+    ContractError,
+)
+
+log = logging.getLogger(__name__)
+
+MARK_APART = 0.1  # NDVI; exactly 0 or 1 this far from the pixel's own median is a fill value
+
+
+def measured_cube(cube: xr.DataArray, s1_units: str | None = None) -> xr.DataArray:
+    """The cube (in memory) with NaN for what cannot be a measurement, counted in a warning a band.
+
+    The rule of a pixel looks at no other pixel. Limits stand in :class:`fusion.contract.ValidRange`; of NDVI, exactly
+    0 or 1 is missing too where the pixel's median is more than ``MARK_APART`` away. The input is not changed; it is
+    returned itself where nothing is to be masked.
+
+    Raises
+    ------
+    ContractError
+        Most values of a band lie outside its limits, or radar contradicts its units.
+    """
+    units = s1_units if s1_units is not None else cube.attrs.get("s1_units")
+    masked: dict[int, np.ndarray] = {}
+    for k, band in enumerate(str(b) for b in cube.bands.values):
+        if band not in (S2NDVI, COARSE_NDVI, *RADAR_BANDS):
+            continue
+        values = np.asarray(cube.isel(bands=k).transpose(*(d for d in DIMS if d != "bands")).values)
+        if band in RADAR_BANDS:
+            kept = measured_radar(values, units, band)
+        else:
+            kept = _without_marks(NDVI_RANGE.keep(values, band), band)
+        if kept is not values:
+            masked[k] = kept
+    if not masked:
+        return cube
+    out = cube.transpose(*DIMS).copy(deep=True)
+    for k, kept in masked.items():
+        out.values[:, k] = kept
+    return out.transpose(*cube.dims)
+
+
+def measured_radar(values: np.ndarray, units: str | None, name: str) -> np.ndarray:
+    """Backscatter with NaN for what cannot be one; refuses values that contradict the declared units."""
+    if units not in S1_UNITS:  # the caller refuses this where radar is needed
+        return RADAR_ANY_RANGE.keep(values, name)
+    limits = RADAR_DB_RANGE if units == "dB" else RADAR_POWER_RANGE
+    real = values[np.isfinite(values)]
+    real = real[~limits.fills(real)]
+    if units == "linear" and real.size and (real < 0).mean() > 0.01:
+        raise ContractError(
+            f"{name} is declared linear but {100 * (real < 0).mean():.0f} % of its values are negative "
+            f"(min {real.min():.3g}); it looks like dB; set s1_units='dB'"
+        )
+    if units == "dB" and real.size > 20:
+        low, high = np.percentile(real, (1, 99))
+        if low >= 0 and high <= 2:
+            raise ContractError(
+                f"{name} is declared dB but lies within [{low:.3g}, {high:.3g}]; it looks linear; set s1_units='linear'"
+            )
+    return limits.keep(values, name)
+
+
+def _without_marks(ndvi: np.ndarray, name: str) -> np.ndarray:
+    """NDVI (t, y, x) without exact zeros and ones that contradict the other dates of their pixel."""
+    marks = (ndvi == 0) | (ndvi == 1)
+    if not marks.any():
+        return ndvi
+    rows, columns = np.nonzero(marks.any(axis=0))
+    series, marked = ndvi[:, rows, columns], marks[:, rows, columns]
+    middle = np.ma.median(np.ma.masked_invalid(np.where(marked, np.nan, series)), axis=0).filled(np.nan)
+    gone = marked & ~(np.abs(series - middle) <= MARK_APART)
+    if not gone.any():
+        return ndvi
+    log.warning(
+        "%s: %d values of exactly 0 or 1 contradict the rest of their pixel and count as missing", name, gone.sum()
+    )
+    out = ndvi.copy()
+    out[:, rows, columns] = np.where(gone, np.float32(np.nan), series)
+    return out
