@@ -44,9 +44,9 @@ class RadarSettings(BaseModel):
     )
 
 
-def backscatter(band: RawBand, units: str, notes: list[str]) -> tuple[xr.DataArray, str]:
+def backscatter(band: RawBand, units: str, notes: list[str]) -> tuple[xr.DataArray, str | None]:
     """Backscatter of one band as it is stored, decoded, with its units ("dB" or "linear"); NaN = no observation, and
-    what cannot be backscatter.
+    what cannot be backscatter. The units are None where the band is empty and states none.
 
     ``units`` is "dB", "linear", "dn16" or "auto". "auto" detects the units and never assumes them: unsigned 16-bit
     integers without a scale are openeo-gfmap's encoding; then the units attribute is used; then negative values imply
@@ -60,7 +60,10 @@ def backscatter(band: RawBand, units: str, notes: list[str]) -> tuple[xr.DataArr
     values = band.values
     where, short = f"{band.file}: {band.name}", f"{band.file.name}: {band.name}"
     if units == "auto":
-        units = _evident_units(band, where)
+        evident = _evident_units(band, where)
+        if evident is None:
+            return values.astype(np.float32).where(False), None
+        units = evident
     if units == "dn16":
         values = values.where(~values.isin(_DN16_NODATA))
         decibel = (20.0 * xr.apply_ufunc(np.log10, values, dask="allowed") + DN16_OFFSET_DB).astype(np.float32)
@@ -80,11 +83,14 @@ def backscatter(band: RawBand, units: str, notes: list[str]) -> tuple[xr.DataArr
 
 def _sampled(values: xr.DataArray) -> np.ndarray:
     """A sample without NaN and fill values."""
-    found = sample(values)
+    return _told(sample(values))
+
+
+def _told(found: np.ndarray) -> np.ndarray:
     return found[np.isfinite(found) & ~RADAR_ANY_RANGE.fills(found)]
 
 
-def _evident_units(band: RawBand, where: str) -> str:
+def _evident_units(band: RawBand, where: str) -> str | None:
     if band.dtype == np.dtype("uint16") and not band.scaled:
         return "dn16"
     declared = str(band.attrs.get("s1_units", band.attrs.get("units", ""))).strip().lower()
@@ -93,8 +99,10 @@ def _evident_units(band: RawBand, where: str) -> str:
     if declared in ("linear", "linear power"):
         return "linear"
     found = _sampled(band.values)
+    for k in range(band.values.sizes["t"]):  # a band with few values, all between those of the sample
+        found = found if found.size else _told(np.asarray(band.values.isel(t=k).values))
     if found.size == 0:
-        return "dB"
+        return None
     if np.percentile(found, 5) < -1.0:
         return "dB"
     raise SourceError(

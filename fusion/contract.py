@@ -45,6 +45,7 @@ S1_DB_MIN = -50.0  # backscatter of natural surfaces is higher in C-band (therma
 S1_DB_MAX = 25.0  # strong corner reflectors in cities are lower
 
 WINDOW_PX = 128  # default side of the windows in the process graph; any other size works too
+FIRST_YEAR, LAST_YEAR = 1678, 2261  # whole years that datetime64[ns] holds
 STEP_DAYS = 5  # native time step of the model, the revisit of the Sentinel-2 pair
 SEASON_METHOD = "relative_amplitude"  # default method for season dates
 
@@ -131,6 +132,30 @@ class ValidRange:
             name, wrong.sum(), seen.sum(), self.quantity, told[0], told[-1],
         )  # fmt: skip
         return np.where(wrong, np.float32(np.nan), values)
+
+
+MARK_APART = 0.1  # NDVI
+
+
+def ndvi_marks(ndvi: np.ndarray) -> np.ndarray:
+    """True where NDVI (t, ...), sorted, is exactly 0, or 1 and more, unlike the observations before and after it.
+
+    Files write 0 and 1 for no data, and red of 0 or less gives 1 and more; water and dense crops come near both, and so
+    do their other dates. A mark more than ``MARK_APART`` from both neighbours, or without any, is no observation.
+    """
+    marks = np.asarray((ndvi == 0) | (ndvi >= 1))
+    if not marks.any():
+        return marks
+    pixels = marks.any(axis=0)
+    series, count = ndvi[:, pixels], len(ndvi)
+    real = np.isfinite(series) & ~marks[:, pixels]
+    index = np.arange(count)[:, None]
+    before = np.maximum.accumulate(np.where(real, index, -1), axis=0)
+    after = np.minimum.accumulate(np.where(real, index, count)[::-1], axis=0)[::-1]
+    known = np.concatenate([series, np.full_like(series[:1], np.nan)])  # at -1 and at count: none
+    for at in (before, after):
+        marks[:, pixels] &= ~(np.abs(series - np.take_along_axis(known, at, axis=0)) <= MARK_APART)
+    return marks
 
 
 NDVI_RANGE = ValidRange(
@@ -270,12 +295,28 @@ def check_latitude(latitude: object) -> float:
 
 
 def check_time(cube: xr.DataArray) -> None:
-    """Refuse a missing, non-datetime, empty, unsorted or duplicate ``t`` coordinate."""
+    """Refuse what :func:`check_dates` refuses, and days that occur twice."""
+    check_dates(cube)
+    days = cube.t.values.astype("datetime64[D]").astype("int64")
+    if (np.diff(days) == 0).any():
+        first = int(np.argmax(np.diff(days) == 0))
+        raise ContractError(
+            f"date {np.datetime64(int(days[first]), 'D')} occurs twice; merge the observations of one day, for example "
+            "cube.groupby(cube.t.dt.floor('D')).first()"
+        )
+
+
+def check_dates(cube: xr.DataArray) -> None:
+    """Refuse a missing, non-datetime, empty or unsorted ``t`` coordinate, and years that nanoseconds do not hold."""
     if "t" not in cube.coords:
         raise ContractError("the cube has no time coordinate 't'; assign the acquisition dates as datetime64")
     t = cube.t.values
     if not np.issubdtype(t.dtype, np.datetime64):
-        raise ContractError(f"coordinate 't' has dtype {t.dtype}; expected datetime64; decode the times first")
+        raise ContractError(
+            f"coordinate 't' has dtype {t.dtype}; expected datetime64 without a time zone; decode the times first, "
+            "text and time zones with cube.assign_coords("
+            "t=pandas.to_datetime(cube.t.values, utc=True).tz_localize(None))"
+        )
     if t.size == 0:
         raise ContractError("the cube has no date; widen the period")
     if np.isnat(t).any():
@@ -284,9 +325,9 @@ def check_time(cube: xr.DataArray) -> None:
     if (np.diff(days) < 0).any():
         first = int(np.argmax(np.diff(days) < 0))
         raise ContractError(f"dates are not sorted ({t[first]} before {t[first + 1]}); call cube.sortby('t')")
-    if (np.diff(days) == 0).any():
-        first = int(np.argmax(np.diff(days) == 0))
+    years = t[[0, -1]].astype("datetime64[Y]").astype("int64") + 1970
+    if years[0] < FIRST_YEAR or years[-1] > LAST_YEAR:
         raise ContractError(
-            f"date {np.datetime64(int(days[first]), 'D')} occurs twice; merge the observations of one day, for example "
-            "cube.groupby(cube.t.dt.floor('D')).first()"
+            f"coordinate 't' runs from {t[0]} to {t[-1]}; expected years from {FIRST_YEAR} to {LAST_YEAR}; correct the "
+            "dates, or the unit in which they were decoded"
         )

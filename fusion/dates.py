@@ -8,11 +8,10 @@ import re
 
 import numpy as np
 
-from fusion.contract import ContractError
+from fusion.contract import FIRST_YEAR, LAST_YEAR, ContractError
 
 DATE_FORMS = "a date 2021-05-01, a month 2021-05 or a year 2021 (a start is its first day, an end its last)"
 DAY_FORMS = "a single date such as 2021-05-01"
-FIRST_YEAR, LAST_YEAR = 1678, 2261  # whole years that datetime64[ns] holds
 _ISO = re.compile(
     r"(\d{4})(?:-(\d{2})(?:-(\d{2})(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]00:?00)?)?)?)?", re.ASCII
 )

@@ -1,10 +1,11 @@
 """Converts the chunk that a back-end passes to a UDF to a cube of the contract. Bundled into both UDF files."""
 
+import datetime
+
 import numpy as np
 import xarray as xr
 
-from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, ContractError
-from fusion.same_day import one_image_per_day
+from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, ContractError, check_dates
 from udf.context import ROLES, unknown_word
 
 
@@ -40,27 +41,40 @@ def in_order(cube: xr.DataArray) -> xr.DataArray:
     return xr.DataArray(values, dims=DIMS, coords=kept)
 
 
-def by_day(cube: xr.DataArray) -> xr.DataArray:
-    """Dates floored to days, sorted, each once (:mod:`fusion.same_day`).
+def in_time(cube: xr.DataArray) -> xr.DataArray:
+    """Dates as datetime64[ns], sorted; text and objects of Python are read where they tell UTC, or no time zone.
 
     Raises
     ------
     ContractError
-        No dates, or labels that are not dates.
+        No dates, labels that are not dates, another time zone, years that nanoseconds do not hold.
     """
     if "t" not in cube.coords:
         raise ContractError("the UDF got a cube without dates on t; keep the labels of t in the steps before it")
-    try:
-        days = cube.t.values.astype("datetime64[D]")
-    except (TypeError, ValueError):
-        raise ContractError(f"the dates on t are of type {cube.t.dtype}; expected datetimes") from None
-    if not np.issubdtype(cube.t.dtype, np.datetime64) and cube.t.dtype.kind not in "OUS":
-        raise ContractError(f"the dates on t are of type {cube.t.dtype}; expected datetimes")
-    if days.size == 0:
-        raise ContractError("the UDF got a chunk without dates; widen the temporal extent")
-    if np.isnat(days).any():
+    t = cube.t.values
+    if t.dtype.kind in "OUS":
+        t = np.array([_moment(label) for label in t], "datetime64[us]")
+    if t.dtype.kind != "M":
+        raise ContractError(f"the dates on t are of type {t.dtype}; expected datetimes")
+    if np.isnat(t).any():
         raise ContractError("a date on t is missing (NaT); drop it before the UDF")
-    return one_image_per_day(cube.assign_coords(t=cube.t.values.astype("datetime64[ns]")))
+    cube = cube.isel(t=np.argsort(t, kind="stable")).assign_coords(t=np.sort(t, kind="stable"))
+    check_dates(cube)
+    return cube.assign_coords(t=cube.t.values.astype("datetime64[ns]"))
+
+
+def _moment(label: object) -> object:
+    """A label of t as a datetime without a time zone, in UTC; NaT where it is missing."""
+    if label is None or label != label:
+        return np.datetime64("NaT")
+    text = label.decode() if isinstance(label, bytes) else str(label)
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise ContractError(f"a date on t is {text!r}; expected ISO 8601, such as 2021-05-01T10:30:00Z") from None
+    if moment.utcoffset():
+        raise ContractError(f"a date on t is {text!r}; expected UTC; shift the labels of t to UTC before the UDF")
+    return moment.replace(tzinfo=None)
 
 
 def by_role(cube: xr.DataArray, context: dict) -> xr.DataArray:

@@ -4,8 +4,10 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import FUSED_BANDS, S2NDVI, ContractError, TimeGrid
+from fusion.features.measured import measured_cube
 from fusion.inference.fuse import fuse_cube
-from udf.chunk import by_day, by_role, in_order
+from fusion.same_day import one_image_per_day
+from udf.chunk import by_role, in_order, in_time
 from udf.context import check_context
 from udf.runtime import model_session
 
@@ -30,7 +32,8 @@ def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
             "the context lacks start and end; set both (YYYY-MM-DD), so that every chunk returns the same dates"
         )
     grid = TimeGrid(np.datetime64(options["start"]), np.datetime64(options["end"]), options["step_days"])
-    obs = by_role(by_day(in_order(cube)), options)
+    obs = measured_cube(in_time(by_role(in_order(cube), options)), options["s1_units"])
+    obs = one_image_per_day(obs)  # a fill value never takes the place of the day's other image
     session = model_session(options)
     frame = _inside_frame(obs)
     inner = obs.isel(y=frame[0], x=frame[1])

@@ -6,12 +6,13 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import NDVI, NDVI_SIGMA, ContractError
-from fusion.phenology.layers import season_cube, season_cube_bands, season_layers
+from fusion.phenology.layers import keep_measured, season_cube, season_cube_bands, season_layers
 from fusion.phenology.reference import BANDS as REFERENCE_BANDS
 from fusion.phenology.reference import reference_phenology, reference_smoothing
 from fusion.phenology.settings import HRVPP_VARIABLES, VARIABLES, SeasonSettings
 from fusion.phenology.whittaker import DAILY_LAMBDA, whittaker
-from udf.chunk import by_day, in_order
+from fusion.same_day import one_image_per_day
+from udf.chunk import in_order, in_time
 from udf.context import check_context, unknown_word
 
 NOT_IN_UDF = ("phenolopy",)  # other metrics, available in the package only
@@ -44,7 +45,7 @@ def season_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
         One sentence that names the value seen, what was expected, and the fix.
     """
     options = check_context(context)
-    series = _named(by_day(in_order(cube)))
+    series = one_image_per_day(_measured(_named(in_time(in_order(cube)))))
     if series.sizes["t"] < 2:
         raise ContractError(
             f"the series holds {series.sizes['t']} date; seasons need a series; widen the temporal extent"
@@ -102,6 +103,15 @@ def _named(series: xr.DataArray) -> xr.DataArray:
     if count > 2:
         raise ContractError(f"the series has {count} bands without labels; expected NDVI, or NDVI and NDVI_SIGMA")
     return series.assign_coords(bands=[NDVI, NDVI_SIGMA][:count])
+
+
+def _measured(series: xr.DataArray) -> xr.DataArray:
+    """The series with NaN for what cannot be NDVI, for every method and output."""
+    values = series.values
+    for k, band in enumerate(str(b) for b in series.bands.values):
+        if band != NDVI_SIGMA:
+            values[:, k] = keep_measured(values[:, k], band)
+    return series
 
 
 def _options(options: dict) -> tuple[SeasonSettings, tuple[str, ...], int | None]:

@@ -33,6 +33,7 @@ class TargetSettings(BaseModel):
     s2_collection: str = Field(description="Sentinel-2 L2A collection, or a file relative to the source folder")
     red_band: str = Field(description="its red band, 10 m")
     nir_band: str = Field(description="its near-infrared band, 10 m")
+    s2_dn: float = Field(gt=0, description="what digital number 1, reflectance 0.0001, is in these bands")
     scl_collection: str = Field(description="collection that holds the scene classification")
     scl_band: str = Field(description="its scene classification band")
     scl_pixel_m: float = Field(gt=0, description="pixel size of that band; sizes the dilation kernels")

@@ -20,7 +20,17 @@ from openeo.rest.datacube import DataCube
 from openeo.rest.result import SaveResult
 
 from fusion.cloud_mask import MASK_KERNELS, NARROW, SCL_PIXEL_M, WIDE, gaussian_kernel
-from fusion.contract import COARSE_NDVI, S2NDVI, SEASON_METHOD, STEP_DAYS, VH, VV, WINDOW_PX
+from fusion.contract import (
+    COARSE_NDVI,
+    RADAR_DB_RANGE,
+    RADAR_POWER_RANGE,
+    S2NDVI,
+    SEASON_METHOD,
+    STEP_DAYS,
+    VH,
+    VV,
+    WINDOW_PX,
+)  # fmt: skip
 from fusion.dates import first_date, last_date
 from udf.area import Area
 from udf.targets import CoarseSource, TargetSettings
@@ -110,12 +120,24 @@ def masked_ndvi(target: TargetSettings, options: WorkflowOptions) -> DataCube:
     """NDVI with band label S2NDVI, clouds removed by the dilated scene classification."""
     bands = _load(target.s2_collection, [target.red_band, target.nir_band], options)
     scl = _load(target.scl_collection, [target.scl_band], options)
-    ndvi = bands.ndvi(nir=target.nir_band, red=target.red_band)
+    seen = bands.mask(bands.apply(_no_reflectance(target.s2_dn)))
+    ndvi = seen.ndvi(nir=target.nir_band, red=target.red_band)
     for mask in cloud_masks(scl, target):
         if target.remote and target.scl_pixel_m != 10:
             mask = mask.resample_cube_spatial(bands, method="near")
         ndvi = ndvi.mask(mask)
     return ndvi.add_dimension(name="bands", label=S2NDVI, type="bands")
+
+
+def _no_reflectance(dn: float):
+    """Digital numbers 0 and 1 are no data, as in files (:data:`fusion.contract.REFLECTANCE_RANGE`)."""
+    return lambda x: (x > -0.5 * dn).and_(x < 1.5 * dn)
+
+
+def _no_backscatter(units: str):
+    """What is outside the limits is removed before resampling spreads it."""
+    limits = RADAR_DB_RANGE if units == "dB" else RADAR_POWER_RANGE
+    return lambda x: (x < limits.low).or_(x > limits.high)
 
 
 def cloud_masks(scl: DataCube, target: TargetSettings) -> list[DataCube]:
@@ -171,6 +193,7 @@ def radar(target: TargetSettings, options: WorkflowOptions, grid: DataCube) -> D
             "sar_backscatter", data=cube, coefficient=target.s1_coefficient, elevation_model="COPERNICUS_30",
             noise_removal=True,
         )  # fmt: skip
+    cube = cube.mask(cube.apply(_no_backscatter(target.s1_units)))
     cube = cube.resample_cube_spatial(grid, method=target.s1_resampling)
     return (
         cube.rename_labels(dimension="bands", target=[VV, VH]) if [target.vv_band, target.vh_band] != [VV, VH] else cube

@@ -89,14 +89,14 @@ def write_scene(scene: RawScene, folder: Path) -> None:
 
 
 def _described(cube: xr.Dataset, origin: str) -> xr.Dataset:
-    """Add CF attributes, CRS and packing; reflectance is at least 1e-4, since 0 is nodata in the packed files."""
+    """Add CF attributes, CRS and packing; reflectance is at least 2e-4, since digital numbers 0 and 1 are no data."""
     crs, cube = cube.rio.crs, cube.copy()
     for name in cube.variables:
         if str(name) in _CF:
             cube[name].attrs.update(_CF[str(name)])
     for band in ("B04", "B08"):
         if band in cube:
-            cube[band] = cube[band].clip(1e-4, 6.5).assign_attrs(_CF[band])
+            cube[band] = cube[band].clip(2e-4, 6.5).assign_attrs(_CF[band])
     for axis in ("x", "y"):
         cube[axis].attrs = {"standard_name": f"projection_{axis}_coordinate", "axis": axis.upper(), "units": "m"}
     cube.t.attrs = {"standard_name": "time", "axis": "T"}

@@ -286,14 +286,15 @@ def _sentinel1(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
     if "VV" not in by_role and "VH" not in by_role:
         notes.append("no Sentinel-1 found")
         return None
-    bands, units = {}, set()
+    bands: dict[str, xr.DataArray] = {}
+    units: set[str] = set()
     orbits: dict[int, str] = {}
     grid = by_role["VV" if "VV" in by_role else "VH"][0].values
     for role in ("VV", "VH"):
         parts = []
         for band in by_role.get(role, []):
             values, unit = backscatter(band, settings.s1_units, notes)
-            units.add(unit)
+            units |= set() if unit is None else {unit}
             parts.append((band, values))
             orbits |= dict(zip(values.t.values.tolist(), band.passes, strict=True))
         if parts:
@@ -302,7 +303,7 @@ def _sentinel1(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
             notes.append(f"no {role} found; the band is empty")
     if len(units) > 1:
         raise SourceError(f"Sentinel-1 files mix the units {sorted(units)}; convert them to one unit")
-    unit = units.pop()
+    unit = units.pop() if units else "dB"  # no value at all
     for role, values in bands.items():
         if len(np.unique(values.t.values)) < values.sizes["t"]:
             notes.append(f"{role}: images of equal time were averaged in power")

@@ -160,8 +160,12 @@ def _readable(items: list[Any], settings: StacSource, roles: tuple[str, ...], no
     return kept
 
 
-def _open(items: list[Any], roles: dict[str, str], grid: Any, resampling: str) -> xr.Dataset:
-    """Load items with equal asset keys lazily: one image per solar day, times of day kept, NaN = nodata."""
+def _open(items: list[Any], roles: dict[str, str], grid: Any) -> xr.Dataset:
+    """Load items with equal asset keys lazily: one image per solar day, times of day kept, NaN = nodata.
+
+    The nearest pixel is taken, as from openEO: interpolation would mix fill values that no metadata state, and digital
+    numbers with and without an offset, into their neighbours before they can be told.
+    """
     import odc.stac
 
     loaded = odc.stac.load(
@@ -170,7 +174,7 @@ def _open(items: list[Any], roles: dict[str, str], grid: Any, resampling: str) -
         geobox=grid,
         groupby="solar_day",
         chunks={"x": _CHUNK_PX, "y": _CHUNK_PX},
-        resampling=resampling,
+        resampling="nearest",
         dtype="float32",
         nodata=np.nan,
         fail_on_error=True,
@@ -200,8 +204,8 @@ def _sentinel2(items: list[Any], grid: Any, settings: StacSource, notes: list[st
         groups.setdefault((keys, pending_offset(item, str(keys[0]))), []).append(item)
     opened, said, evidence = [], [], []
     for (keys, offset), members in groups.items():
-        bands = _open(members, dict(zip(("B04", "B08"), keys[:2], strict=True)), grid, "bilinear")
-        classes = _open(members, {"SCL": keys[2]}, grid, "nearest")
+        bands = _open(members, dict(zip(("B04", "B08"), keys[:2], strict=True)), grid)
+        classes = _open(members, {"SCL": keys[2]}, grid)
         bands["SCL"] = scene_classes(_band("SCL", classes.SCL, "uint8"))
         opened.append(bands)
         said += [offset] * bands.sizes["t"]
@@ -241,7 +245,7 @@ def _sentinel1(items: list[Any], grid: Any, units: str, notes: list[str]) -> xr.
         groups.setdefault((_orbit_of(item), asset_of(item, "VV"), asset_of(item, "VH")), []).append(item)
     parts = []
     for (orbit, vv, vh), members in groups.items():
-        part = _open(members, {role: key for role, key in (("VV", vv), ("VH", vh)) if key}, grid, "bilinear")
+        part = _open(members, {role: key for role, key in (("VV", vv), ("VH", vh)) if key}, grid)
         if "VH" not in part:
             part["VH"] = xr.full_like(part.VV, np.nan)
         for role in ("VV", "VH"):
@@ -269,7 +273,7 @@ def _coarse(items: list[Any], settings: StacSource, notes: list[str]) -> xr.Data
         transform = image.window_transform(Window(column, row, width, height))
         grid, dtype = GeoBox((height, width), transform, image.crs.to_wkt()), image.dtypes[0]
         scale, offset = image.scales[0], image.offsets[0]
-    values = _open(items, {"NDVI": key}, grid, "nearest").NDVI
+    values = _open(items, {"NDVI": key}, grid).NDVI
     scaled = scale != 1.0 or offset != 0.0
     if scaled:
         values = values * np.float32(scale) + np.float32(offset)

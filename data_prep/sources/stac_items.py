@@ -70,6 +70,17 @@ def _outline(box: Any) -> list[list[float]]:
     return [[west, south], [east, south], [east, north], [west, north], [west, south]]
 
 
+def _file_reader() -> Any:
+    """Reads files of a catalogue as UTF-8, with or without a byte order mark."""
+    from pystac.stac_io import DefaultStacIO
+
+    class Reader(DefaultStacIO):
+        def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
+            return super().read_text(source, *args, **kwargs).removeprefix("\ufeff")
+
+    return Reader()
+
+
 def _search(settings: Search, collection: str) -> list[Any]:
     import pystac
 
@@ -87,10 +98,13 @@ def _search(settings: Search, collection: str) -> list[Any]:
     path = Path(settings.catalog.removeprefix("file://"))
     if not path.is_file():
         raise SourceError(f"{path} does not exist; name a catalog.json or the address of a STAC API")
-    made = pystac.read_file(str(path)) if '"FeatureCollection"' not in path.read_text()[:2000] else None
+    io = _file_reader()
+    made = None if '"FeatureCollection"' in io.read_text(str(path))[:2000] else io.read_stac_object(str(path))
     if made is not None and not isinstance(made, pystac.Catalog):
         raise SourceError(f"{path} is a {type(made).__name__}; name a catalog, a collection or an item collection")
-    items = pystac.ItemCollection.from_file(str(path)) if made is None else made.get_items(recursive=True)
+    if made is not None:
+        made._stac_io = io  # its children are read by it too
+    items = pystac.ItemCollection.from_file(str(path), io) if made is None else made.get_items(recursive=True)
     west, south, east, north = settings.bbox
     first, last = np.datetime64(settings.start), np.datetime64(settings.end)
     kept = []

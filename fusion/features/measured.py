@@ -16,19 +16,18 @@ from fusion.contract import (
     S1_UNITS,
     S2NDVI,
     ContractError,
+    ndvi_marks,
 )
 
 log = logging.getLogger(__name__)
-
-MARK_APART = 0.1  # NDVI; exactly 0 or 1 this far from the pixel's own median is a fill value
 
 
 def measured_cube(cube: xr.DataArray, s1_units: str | None = None) -> xr.DataArray:
     """The cube (in memory) with NaN for what cannot be a measurement, counted in a warning a band.
 
-    The rule of a pixel looks at no other pixel. Limits stand in :class:`fusion.contract.ValidRange`; of NDVI, exactly
-    0 or 1 is missing too where the pixel's median is more than ``MARK_APART`` away. The input is not changed; it is
-    returned itself where nothing is to be masked.
+    The rule of a pixel looks at no other pixel. Limits stand in :class:`fusion.contract.ValidRange`; of NDVI, what
+    :func:`fusion.contract.ndvi_marks` finds is missing too. The input, sorted by ``t``, is not changed; it is returned
+    itself where nothing is to be masked.
 
     Raises
     ------
@@ -77,19 +76,13 @@ def measured_radar(values: np.ndarray, units: str | None, name: str) -> np.ndarr
 
 
 def _without_marks(ndvi: np.ndarray, name: str) -> np.ndarray:
-    """NDVI (t, y, x) without exact zeros and ones that contradict the other dates of their pixel."""
-    marks = (ndvi == 0) | (ndvi == 1)
-    if not marks.any():
-        return ndvi
-    rows, columns = np.nonzero(marks.any(axis=0))
-    series, marked = ndvi[:, rows, columns], marks[:, rows, columns]
-    middle = np.ma.median(np.ma.masked_invalid(np.where(marked, np.nan, series)), axis=0).filled(np.nan)
-    gone = marked & ~(np.abs(series - middle) <= MARK_APART)
+    """NDVI (t, y, x) without zeros and ones that stand for no data."""
+    gone = ndvi_marks(ndvi)
     if not gone.any():
         return ndvi
     log.warning(
-        "%s: %d values of exactly 0 or 1 contradict the rest of their pixel and count as missing", name, gone.sum()
+        "%s: %d values of 0, or of 1 and more, contradict the rest of their pixel and count as missing",
+        name,
+        gone.sum(),
     )
-    out = ndvi.copy()
-    out[:, rows, columns] = np.where(gone, np.float32(np.nan), series)
-    return out
+    return np.where(gone, np.float32(np.nan), ndvi)

@@ -5,7 +5,16 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from fusion.contract import NDVI, NDVI_RANGE, NDVI_SIGMA, S2NDVI, ContractError, renaming_advice
+from fusion.contract import (
+    NDVI,
+    NDVI_RANGE,
+    NDVI_SIGMA,
+    S2NDVI,
+    ContractError,
+    check_dates,
+    ndvi_marks,
+    renaming_advice,
+)
 from fusion.phenology.extraction import LAYERS, extract_seasons
 from fusion.phenology.settings import HRVPP_VARIABLES, SeasonSettings
 
@@ -39,10 +48,7 @@ def ndvi_and_sigma(cube: xr.DataArray, sigma) -> tuple[xr.DataArray, xr.DataArra
             f"the cube has dims {cube.dims} and coords {tuple(cube.coords)}; expected dim and coord 't'"
             + renaming_advice(cube.dims)
         )
-    if not np.issubdtype(cube.t.dtype, np.datetime64):
-        raise ContractError(f"coordinate 't' has dtype {cube.t.dtype}; expected datetime64; decode the times first")
-    if cube.sizes["t"] == 0 or np.isnat(cube.t.values).any() or (np.diff(cube.t.values.astype("int64")) < 0).any():
-        raise ContractError("coordinate 't' is empty, holds NaT or is not sorted; drop NaT and call cube.sortby('t')")
+    check_dates(cube)
     ndvi, band = ndvi_band(cube)
     ndvi = measured(ndvi, band)
     if sigma is None and "bands" in cube.dims and NDVI_SIGMA in [str(b) for b in cube.bands.values]:
@@ -74,10 +80,21 @@ def ndvi_band(cube: xr.DataArray) -> tuple[xr.DataArray, str]:
 
 
 def measured(ndvi: xr.DataArray, name: str) -> xr.DataArray:
-    """NDVI with NaN for what cannot be NDVI (:class:`fusion.contract.ValidRange`); lazy where it is lazy."""
-    return xr.apply_ufunc(
-        NDVI_RANGE.keep, ndvi, kwargs={"name": name}, dask="parallelized", output_dtypes=[ndvi.dtype], keep_attrs=True
-    )
+    """NDVI, dims in any order, with NaN for what cannot be NDVI; lazy where it is lazy."""
+    series = ndvi.transpose("t", ...)
+    if is_lazy(series):
+        series = series.chunk({"t": -1})
+        kept = series.copy(data=series.data.map_blocks(keep_measured, name, dtype=series.dtype))
+    else:
+        kept = series.copy(data=keep_measured(series.values, name))
+    return kept.transpose(*ndvi.dims)
+
+
+def keep_measured(ndvi: np.ndarray, name: str) -> np.ndarray:
+    """NDVI (t, ...) with NaN for what is outside :data:`fusion.contract.NDVI_RANGE` or a mark of no data."""
+    kept = NDVI_RANGE.keep(ndvi, name)
+    marks = ndvi_marks(kept)
+    return np.where(marks, np.float32(np.nan), kept) if marks.any() else kept
 
 
 def is_lazy(array: xr.DataArray) -> bool:
@@ -125,6 +142,7 @@ def _compute(ndvi, spread, obs, periods, settings) -> xr.DataArray:
         inputs[0] = ndvi.drop_vars("t")
     obs_days = None
     if obs is not None:
+        check_dates(obs)
         seen = measured(*ndvi_band(obs))
         obs_days = seen.t.values.astype("datetime64[D]").astype("int64")
         inputs.append(seen.rename(t="t_obs").drop_vars("t_obs"))

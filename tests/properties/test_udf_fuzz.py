@@ -90,15 +90,18 @@ ANY_CONTEXTS = st.fixed_dictionaries(
 CONTEXTS = st.one_of(GOOD_CONTEXTS, GOOD_CONTEXTS, ANY_CONTEXTS)
 
 
-def enough_obs(cube: xr.DataArray, context: dict) -> np.ndarray | None:
-    """Pixels (y, x) that must be answered, counted here anew; None where the roles of the bands are not plain."""
+def enough_obs(cube: xr.DataArray, context: dict) -> tuple[np.ndarray, np.ndarray] | None:
+    """Pixels (y, x) that must be answered, counted here anew, and those of which that is certain (exactly 0 and 1 may
+    be no data); None where the roles of the bands are not plain.
+    """
     if {"bands", "band_order"} & set(context) or "bands" not in cube.coords or "bands" not in cube.dims:
         return None
-    seen = np.isfinite(cube.sel(bands="S2NDVI").transpose("t", "y", "x").values)
+    ndvi = cube.sel(bands="S2NDVI").transpose("t", "y", "x").values
+    seen = np.abs(ndvi) <= 1.25
     days = cube.t.values.astype("datetime64[D]")
     obs = sum(seen[days == day].any(axis=0).astype(int) for day in np.unique(days))
     need = context.get("min_observations", 1) if context.get("insufficient", "nan") == "nan" else 1
-    return obs >= max(1, need)
+    return obs >= max(1, need), ~((ndvi == 0) | (ndvi >= 1)).any(axis=0)
 
 
 def sentence(error: Exception) -> None:
@@ -131,7 +134,10 @@ def test_fusion(cube: xr.DataArray, context: dict, small_model: Path) -> None:
     np.testing.assert_array_equal(np.isnan(ndvi), np.isnan(sigma))
     known = enough_obs(cube, context)
     if known is not None:
-        np.testing.assert_array_equal(np.isfinite(ndvi), np.broadcast_to(known, ndvi.shape))
+        enough, certain = known
+        np.testing.assert_array_equal(
+            np.isfinite(ndvi)[:, certain], np.broadcast_to(enough[certain], (len(ndvi), certain.sum()))
+        )
     assert (sigma[np.isfinite(sigma)] > 0).all()
 
 

@@ -295,7 +295,7 @@ def test_interpolated_or_foreign_scl_is_refused(tmp_path):
 
 
 def test_no_data_no_crs_no_bands(tmp_path):
-    with pytest.raises(SourceError, match="contains no NetCDF"):
+    with pytest.raises(SourceError, match="holds no NetCDF"):
         load_files(FilesSource(folder=tmp_path))
     gee_like(tmp_path)
     with pytest.raises(SourceError, match="2031"):

@@ -68,9 +68,8 @@ def test_all_that_merge_give_the_same_day(kind, tmp_path):
 
         merged = select_time(halves, None)
     else:
-        from udf.chunk import by_day
+        from udf.chunk import in_time
 
-        merged = by_day(halves.drop_vars("orbit").expand_dims(bands=["S2NDVI"]).transpose("t", "bands", "y", "x"))
-        merged = merged.isel(bands=0)
+        merged = one_image_per_day(in_time(halves.drop_vars("orbit")))
     assert merged.sizes["t"] == 1
     np.testing.assert_array_equal(merged.values[0, 0], expected)

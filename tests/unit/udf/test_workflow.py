@@ -142,7 +142,7 @@ def test_steps_of_the_original(name: str) -> None:
     for kernel in kernels:
         assert sum(map(sum, kernel)) == pytest.approx(1, abs=1e-6)
     thresholds = [n["arguments"]["y"] for n in nodes(graph, "gt")]
-    assert thresholds[:2] == [0.057, 0.1]
+    assert [t for t in thresholds if 0 < t < 1] == [0.057, 0.1]
     reducers = nodes(graph, "reduce_dimension")
     assert [r["arguments"]["dimension"] for r in reducers] == ["bands", "bands"]
     bands = [node["arguments"]["bands"] for node in nodes(graph, "load_collection")]
@@ -252,7 +252,7 @@ def test_area_from_geojson(tmp_path: Path) -> None:
     [
         ({"west": 1, "south": 1, "east": 0, "north": 2}, "is empty"),
         ({"west": 1, "south": 1, "east": 2}, "expected"),
-        ("nowhere.geojson", "which is not a file"),
+        ("nowhere.geojson", "which is no file"),
         ({"type": "Point", "coordinates": [0, 0]}, "of type 'Point'"),
     ],
 )
