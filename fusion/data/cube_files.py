@@ -29,7 +29,7 @@ from fusion.contract import (
 from fusion.data.provenance import MADE_BY
 from fusion.features.measured import measured_cube
 from fusion.place import LONLAT
-from fusion.whole_file import whole_file
+from fusion.whole_file import OutputExistsError, whole_file
 
 _NDVI_CF = {
     "standard_name": "normalized_difference_vegetation_index",
@@ -203,11 +203,13 @@ def write_cube(cube: xr.DataArray, path: str | Path, *, title: str = "NDVI cube"
         raise CubeFileError(f"{path} exists; give another file or set overwrite=True")
     dataset = to_dataset(cube, title)
     try:
-        with whole_file(path) as partial:
+        with whole_file(path, replace=overwrite) as partial:
             if path.suffix == ".nc":
                 _write_netcdf(dataset, partial)
             else:
                 dataset.to_zarr(partial, mode="w", consolidated=False, zarr_format=3, encoding={"t": _time_encoding()})
+    except OutputExistsError as error:
+        raise CubeFileError(str(error)) from error
     except (OSError, RuntimeError) as error:
         raise CubeFileError(
             f"{path} could not be written ({type(error).__name__}: {error}); "
@@ -260,7 +262,7 @@ def _time_encoding() -> dict[str, str]:
     return {"units": "days since 1970-01-01", "calendar": "standard", "dtype": "int32"}
 
 
-def _write_netcdf(dataset: xr.Dataset, path: Path) -> None:
+def _write_netcdf(dataset: xr.Dataset, partial: Path) -> None:
     compressed = {"zlib": True, "complevel": 4, "shuffle": True, "dtype": "float32", "_FillValue": np.float32(np.nan)}
     encoding: dict[str, dict[str, Any]] = {"t": _time_encoding()}
     for name, variable in dataset.data_vars.items():
@@ -268,4 +270,4 @@ def _write_netcdf(dataset: xr.Dataset, path: Path) -> None:
         encoding[str(name)] = {**compressed, "chunksizes": tuple(sizes)}
     for axis in ("x", "y"):
         encoding[axis] = {"_FillValue": None}
-    dataset.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=encoding)
+    dataset.to_netcdf(partial, engine="netcdf4", format="NETCDF4", encoding=encoding)

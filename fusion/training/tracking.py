@@ -12,6 +12,7 @@ from fusion.inference.locate import default_tracking_uri
 from fusion.training.module import FusionModule
 from fusion.training.settings import TrainSettings
 from fusion.training.sources import data_manifest
+from fusion.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 RUN_FILE = "mlflow_run_id.txt"  # in the output folder
@@ -40,7 +41,8 @@ def open_logger(settings: TrainSettings) -> MLFlowLogger | None:
         run_id=_known_run(run_file, uri) if settings.resume else None,
     )
     if logger.run_id is not None:  # only the first of several devices has a run
-        run_file.write_text(logger.run_id)
+        with whole_file(run_file) as partial:
+            partial.write_text(logger.run_id)
         _record_settings(logger, parameters(settings.model_dump(mode="json")))
     return logger
 

@@ -252,7 +252,7 @@ def test_area_from_geojson(tmp_path: Path) -> None:
     [
         ({"west": 1, "south": 1, "east": 0, "north": 2}, "is empty"),
         ({"west": 1, "south": 1, "east": 2}, "expected"),
-        ("nowhere.geojson", "which is not a file"),
+        ("nowhere.geojson", "which is no file"),
         ({"type": "Point", "coordinates": [0, 0]}, "of type 'Point'"),
     ],
 )
