@@ -59,17 +59,23 @@ def is_zarr(path: str | Path) -> bool:
 
 
 def is_cube_file(path: str | Path, band: str = S2NDVI) -> bool:
-    """True if ``path`` is a NetCDF or Zarr file that holds ``band`` as a variable or a label of dimension ``bands``."""
-    try:
-        with open_dataset(path) as opened:
-            dataset = plain_dims(opened)
-            return band in dataset.data_vars or any(
-                band in [str(b) for b in variable.bands.values]
-                for variable in dataset.data_vars.values()
-                if "bands" in variable.coords
-            )
-    except CubeFileError:
+    """True if ``path`` is a NetCDF or Zarr file that holds ``band`` as a variable or a label of dimension ``bands``.
+
+    Raises
+    ------
+    CubeFileError
+        There is a file, but what it holds cannot be told.
+    """
+    path = Path(path)
+    if not path.is_file() and not is_zarr(path):
         return False
+    with open_dataset(path) as opened:
+        dataset = plain_dims(opened)
+        return band in dataset.data_vars or any(
+            band in [str(b) for b in variable.bands.values]
+            for variable in dataset.data_vars.values()
+            if "bands" in variable.coords
+        )
 
 
 def open_dataset(path: str | Path, chunks: dict[str, int] | None = None) -> xr.Dataset:
@@ -90,6 +96,10 @@ def open_dataset(path: str | Path, chunks: dict[str, int] | None = None) -> xr.D
             consolidated = (path / ".zmetadata").is_file()
             return xr.open_zarr(path, chunks=chunks, decode_coords="all", consolidated=consolidated)
         return xr.open_dataset(path, chunks=chunks, decode_coords="all")
+    except MemoryError as error:
+        raise CubeFileError(
+            f"{path} is too large for this machine ({error}); cut it to a smaller area or period"
+        ) from error
     except Exception as error:
         raise CubeFileError(
             f"{path} cannot be read as NetCDF or Zarr ({type(error).__name__}: {error}); "
