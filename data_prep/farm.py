@@ -8,13 +8,12 @@ import functools
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from filelock import FileLock, Timeout
-
 from data_prep.raw.cubes import SourceError
+from fusion import whole_file
 from fusion.whole_file import write_json
 
 log = logging.getLogger(__name__)
@@ -71,26 +70,9 @@ def write_marker(folder: Path, task: NamedTask, result: dict[str, Any]) -> None:
     write_json(marker_of(folder, task), {"identity": task.identity, **result})
 
 
-@contextmanager
-def only_run(folder: Path) -> Iterator[None]:
-    """Lock a folder against a second run; the lock is released when the process ends, also when it is killed.
-
-    The lock is a hidden file beside the folder and not in it, so that it can be acquired before the folder exists and
-    held while the folder is deleted and recreated. The folder itself is not changed.
-
-    Raises
-    ------
-    SourceError
-        Another run holds the lock.
-    """
-    folder = folder.resolve()  # one lock for all paths to the folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0).acquire()
-    except Timeout as error:
-        raise SourceError(f"another run is writing to {folder}; wait for it or use another output") from error
-    with lock:
-        yield
+def only_run(folder: Path) -> AbstractContextManager[None]:
+    """Lock a folder against a second run, see :func:`fusion.whole_file.only_run`."""
+    return whole_file.only_run(folder, SourceError)
 
 
 def run_all(

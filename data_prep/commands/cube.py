@@ -83,7 +83,7 @@ def _is_own(file: Path) -> bool:
     return False
 
 
-def make_cube(raw: RawCubes, settings: PrepareSettings, out: Path) -> None:
+def make_cube(raw: RawCubes, settings: CubeSettings, out: Path) -> None:
     """Build the merged cube of one area, log its notes, and write it to ``out``."""
     for note in raw.notes:
         log.info(note)
@@ -91,7 +91,7 @@ def make_cube(raw: RawCubes, settings: PrepareSettings, out: Path) -> None:
     for note in str(cube.attrs["notes"]).splitlines():
         if note not in raw.notes:
             log.info(note)
-    write_cube(cube, out, title="Merged cube: Sentinel-2 NDVI, Sentinel-1, coarse NDVI", overwrite=True)
+    write_cube(cube, out, title="Merged cube: Sentinel-2 NDVI, Sentinel-1, coarse NDVI", overwrite=settings.overwrite)
     days = cube.t.values.astype("datetime64[D]")
     bands, size = ", ".join(map(str, cube.bands.values)), f"{cube.sizes['y']} x {cube.sizes['x']} px"
     log.info("%s: %d dates %s..%s, %s, %s, %s", out, cube.sizes["t"], days[0], days[-1], bands, size, cube.rio.crs)

@@ -1,9 +1,6 @@
 """`ndvi-fusion simulate`: simulated scenes with known truth as raw georeferenced NetCDF files."""
 
 import logging
-import os
-import shutil
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +11,7 @@ from tqdm import tqdm
 from data_prep.simulator.raw import RawScene, simulate_raw
 from data_prep.simulator.settings import SceneSettings
 from fusion.contract import NDVI, PACK_NODATA, PACK_SCALE
+from fusion.whole_file import OutputExistsError, whole_set
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +51,7 @@ def run(settings: SimulateSettings) -> None:
             log.warning("%s exists and is kept (overwrite=true replaces it)", folder)
             continue
         scene = simulate_raw(settings.scene, seed)
-        write_scene(scene, folder)
+        write_scene(scene, folder, overwrite=settings.overwrite)
         log.info(
             "%s: %d S2, %d S1, %d coarse dates; mask as in training: optical.mask=%s optical.dilation_px=%d",
             folder, scene.raw.s2.sizes["t"], 0 if scene.raw.s1 is None else scene.raw.s1.sizes["t"],
@@ -61,31 +59,24 @@ def run(settings: SimulateSettings) -> None:
         )  # fmt: skip
 
 
-def write_scene(scene: RawScene, folder: Path) -> None:
-    """Write the files of one scene to ``folder``; ``truth.nc`` is written last and marks the scene as complete.
+def write_scene(scene: RawScene, folder: Path, *, overwrite: bool = True) -> None:
+    """Write the files of one scene to ``folder``; they replace those of an earlier scene together.
 
     Raises
     ------
     OSError
         The folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".partial-{uuid.uuid4().hex[:8]}"
-    partial.mkdir()
     cubes = {"s2": scene.raw.s2, "s1": scene.raw.s1, "coarse": scene.raw.coarse, "truth": scene.truth}
     try:
-        for name, cube in cubes.items():
-            if cube is not None:
-                _described(cube, scene.raw.origin).to_netcdf(partial / f"{name}.nc", engine="netcdf4")
-        for name, cube in cubes.items():
-            if cube is None:
-                (folder / f"{name}.nc").unlink(missing_ok=True)
-            else:
-                os.replace(partial / f"{name}.nc", folder / f"{name}.nc")
+        with whole_set(folder, [f"{name}.nc" for name in cubes], overwrite=overwrite) as partial:
+            for name, cube in cubes.items():
+                if cube is not None:
+                    _described(cube, scene.raw.origin).to_netcdf(partial / f"{name}.nc", engine="netcdf4")
+    except OutputExistsError:
+        raise
     except OSError as error:
         raise OSError(f"{folder} could not be written ({error}); check permissions and free space") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _described(cube: xr.Dataset, origin: str) -> xr.Dataset:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
+from fusion.cli.foreign_code import foreign_code
 from fusion.cli.schema import default_values, field_names, in_free_mapping, located, owners, target_models
 from fusion.config_folder import config_folder
 from fusion.whole_file import whole_file
@@ -50,6 +51,8 @@ def compose_config(command: str, settings_class: type[BaseModel], overrides: lis
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
 
+    if refusal := foreign_code({}, overrides):  # before Hydra follows a search path
+        raise SettingsError(refusal)
     GlobalHydra.instance().clear()
     readable = [_readable(text) for text in overrides]
     known: list[str] = []
@@ -111,6 +114,8 @@ def load_settings(command: str, settings_class: type[SettingsT], overrides: list
         One line per error: key, value seen, reason, and the fix where it is known.
     """
     composed = compose_config(command, settings_class, overrides)
+    if refusal := foreign_code(composed.values, []):
+        raise SettingsError(refusal)
     if composed.missing:
         lines = [f"{key}: no value given; add {key}=VALUE" for key in composed.missing]
         raise SettingsError("\n".join(lines))

@@ -23,7 +23,8 @@ from fusion.evaluation.report import Evaluation, show, write_report
 from fusion.evaluation.scenes import TruthScene, truth_scenes
 from fusion.evaluation.simulated import Scored, TruthProtocol, score_scenes, simulated_tables
 from fusion.evaluation.summaries import Bootstrap
-from fusion.evaluation.tracking import Tracking, record
+from fusion.evaluation.tracking import Tracking, open_experiment, record
+from fusion.inference.locate import default_tracking_uri
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,8 @@ class EvaluateSettings(BaseModel):
 def run(settings: EvaluateSettings) -> Any:
     """Score, write every output into ``settings.out``, record the run; returns the tables to show."""
     cube_paths(settings)  # before a model is loaded
+    if settings.tracking.enabled:  # and before hours of work that could not be recorded
+        open_experiment(settings.tracking.uri or default_tracking_uri(), settings.tracking.experiment)
     evaluation = evaluate(settings, load_models(settings))
     keep(evaluation, settings)
     return show(evaluation)

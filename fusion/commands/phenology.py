@@ -16,12 +16,13 @@ from fusion.phenology.plots import plot_parameter
 from fusion.phenology.seasons import seasons
 from fusion.phenology.settings import VARIABLES, SeasonSettings
 from fusion.phenology.smoothing import smooth
-from fusion.whole_file import refuse_cut_off, whole_file
+from fusion.whole_file import refuse_cut_off, whole_file, whole_set
 
 log = logging.getLogger(__name__)
 SEASON_FILE = "seasons.nc"
 SMOOTHED_FILE = "smoothed.nc"
 MAPPED = ("SOSD", "EOSD", "LENGTH", "MAXV")
+RESULTS = (SEASON_FILE, SMOOTHED_FILE, "seasons_*_s*.tif", *(f"{name}_*_s1.png" for name in MAPPED))
 Method = Literal[
     "relative_amplitude", "absolute", "first_derivative", "max_curvature", "gu", "zhang", "median_slope",
     "reference", "phenolopy",
@@ -64,6 +65,7 @@ class PhenologySettings(BaseModel):
     smooth_step_days: int = Field(STEP_DAYS, ge=1, le=366, description="days between the dates of the smoothed series")
     geotiff: bool = Field(True, description="write GeoTIFFs")
     maps: bool = Field(True, description="write maps of SOSD, EOSD, LENGTH and MAXV as PNG")
+    overwrite: bool = Field(False, description="replace all results of an earlier run in this folder")
 
     @field_validator("year", mode="before")
     @classmethod
@@ -87,9 +89,15 @@ class PhenologySettings(BaseModel):
 
 
 def run(settings: PhenologySettings) -> str:
-    """Compute and write; returns a line for the terminal."""
+    """Compute and write all files together; returns a line for the terminal."""
+    with whole_set(settings.out, RESULTS, overwrite=settings.overwrite) as folder:
+        data, files = write_results(settings, folder)
+    return f"{len(files)} files in {settings.out}: {season_summary(data)}"
+
+
+def write_results(settings: PhenologySettings, folder: Path) -> tuple[xr.Dataset, list[Path]]:
+    """Compute and write into ``folder``; returns the season parameters and the files."""
     cube = read_cube(settings.cube)
-    settings.out.mkdir(parents=True, exist_ok=True)
     data = seasons(
         cube, sigma=settings.sigma, method=settings.method, start=settings.start, end=settings.end,
         curve=settings.curve, year=settings.year, max_seasons=settings.max_seasons,
@@ -100,17 +108,17 @@ def run(settings: PhenologySettings) -> str:
         for name in data.data_vars:  # as an attribute: the encoding given on writing would replace it
             data[name].encoding.pop("grid_mapping", None)
             data[name].attrs["grid_mapping"] = "spatial_ref"
-    files = [write_seasons(data, settings.out / SEASON_FILE)]
+    files = [write_seasons(data, folder / SEASON_FILE)]
     if settings.geotiff and "season" in data.dims:
-        files += write_season_geotiffs(data, settings.out)
+        files += write_season_geotiffs(data, folder)
     if settings.maps and "season" in data.dims:
-        files += write_season_maps(data, settings.out)
+        files += write_season_maps(data, folder)
     if settings.smoother is not None:
         curve = smooth(cube, method=settings.smoother, sigma=settings.sigma, step_days=settings.smooth_step_days)
         curve = curve.expand_dims(bands=[NDVI]).transpose("t", "bands", "y", "x")
         curve = curve if cube.rio.crs is None else curve.rio.write_crs(cube.rio.crs)
-        files.append(write_cube(curve, settings.out / SMOOTHED_FILE, title="smoothed NDVI"))
-    return f"{len(files)} files in {settings.out}: {season_summary(data)}"
+        files.append(write_cube(curve, folder / SMOOTHED_FILE, title="smoothed NDVI"))
+    return data, files
 
 
 def season_summary(data: xr.Dataset) -> str:
@@ -134,7 +142,7 @@ def write_seasons(data: xr.Dataset, file: Path) -> Path:
             data.assign_attrs(MADE_BY).to_netcdf(partial, engine="netcdf4", encoding=encoding)
     except (OSError, RuntimeError) as error:
         raise ContractError(
-            f"{file} could not be written ({error}); check the permission and the free space"
+            f"{file.name} could not be written ({error}); check the permission and the free space"
         ) from error
     return file
 
@@ -174,7 +182,7 @@ def _write_layers(layers: np.ndarray, names: list[str], units: list[str], data: 
             out.update_tags(**MADE_BY)
             for i, name in enumerate(names, start=1):
                 out.set_band_description(i, name)
-        refuse_cut_off(partial, file, layers)
+        refuse_cut_off(partial, Path(file.name), layers)
 
 
 def write_season_maps(data: xr.Dataset, folder: Path) -> list[Path]:
@@ -192,7 +200,9 @@ def write_season_maps(data: xr.Dataset, folder: Path) -> list[Path]:
                 continue
             figure, axes = plt.subplots(figsize=(6, 5), layout="constrained")
             plot_parameter(by_year.isel(year=y), name, ax=axes)
-            files.append(folder / f"{name}_{int(year)}_s1.png")
-            figure.savefig(files[-1], dpi=110)
+            file = folder / f"{name}_{int(year)}_s1.png"
+            with whole_file(file) as partial:
+                figure.savefig(partial, dpi=110)
+            files.append(file)
             plt.close(figure)
     return files

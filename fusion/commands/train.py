@@ -2,7 +2,7 @@
 
 import logging
 import os
-import pickle
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,10 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import MLFlowLogger
+from pytorch_lightning.utilities import rank_zero_only
 
 from fusion.data.stream import SceneDataModule
+from fusion.evaluation.tracking import open_experiment
 from fusion.training.calibrate import calibrate
 from fusion.training.checkpoint import (
     GeneratorSettings,
@@ -26,7 +28,8 @@ from fusion.training.figures import write_examples
 from fusion.training.module import FusionModule
 from fusion.training.settings import TrainSettings
 from fusion.training.sources import data_manifest, scene_source
-from fusion.training.tracking import CurveFile, open_logger, record_model
+from fusion.training.tracking import CurveFile, is_recorded, open_logger, record_model, tracking_uri
+from fusion.whole_file import only_run
 
 __all__ = ["TrainSettings", "run"]
 
@@ -40,7 +43,20 @@ def run(settings: TrainSettings) -> Path:
 
     The output folder gets ``last.ckpt`` (to resume), ``generator.pt`` (tensors and plain settings), ``curve.csv``,
     ``model/`` and ``figures/``. After an interruption the same command resumes from the last checkpoint.
+
+    Raises
+    ------
+    WeightsError
+        Another training is writing to the folder, or its checkpoint cannot be resumed.
     """
+    first = getattr(rank_zero_only, "rank", 0) == 0  # of several devices: the others are started by the first
+    with only_run(settings.out, WeightsError) if first else nullcontext():
+        return _train(settings)
+
+
+def _train(settings: TrainSettings) -> Path:
+    if settings.tracking.enabled:
+        open_experiment(tracking_uri(settings), settings.tracking.experiment)  # refused before any work
     settings.out.mkdir(parents=True, exist_ok=True)
     torch.set_flush_denormal(True)
     torch.set_num_threads(settings.threads or os.cpu_count() or 1)
@@ -78,7 +94,7 @@ def run(settings: TrainSettings) -> Path:
     folder = export_generator(trained, settings.out / "model")
     scenes = islice(scene_source(settings, "validation")(settings.seed), EXAMPLE_SCENES)
     figures = write_examples(folder, scenes, settings.out / "figures")
-    if logger is not None:
+    if logger is not None and not is_recorded(logger, folder):
         record_model(logger, settings, folder, figures)
     log.info("model: %s", folder)
     return folder
@@ -113,8 +129,8 @@ def _load_checkpoint(module: FusionModule, checkpoint: Path) -> None:
         content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
         module.load_state_dict(content["state_dict"])
         module.on_load_checkpoint(content)
-    except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # torch raises many kinds for a bad file
+        reason = (str(error).strip().splitlines() or ["it is cut off"])[0]
         raise WeightsError(
             f"{checkpoint} cannot be resumed with these settings ({reason}); give another out=FOLDER, or start a new "
             "training run with resume=false"

@@ -29,7 +29,7 @@ from fusion.contract import (
 from fusion.data.provenance import MADE_BY
 from fusion.features.measured import measured_cube
 from fusion.place import LONLAT
-from fusion.whole_file import whole_file
+from fusion.whole_file import OutputExistsError, whole_file
 
 _NDVI_CF = {
     "standard_name": "normalized_difference_vegetation_index",
@@ -59,17 +59,23 @@ def is_zarr(path: str | Path) -> bool:
 
 
 def is_cube_file(path: str | Path, band: str = S2NDVI) -> bool:
-    """True if ``path`` is a NetCDF or Zarr file that holds ``band`` as a variable or a label of dimension ``bands``."""
-    try:
-        with open_dataset(path) as opened:
-            dataset = plain_dims(opened)
-            return band in dataset.data_vars or any(
-                band in [str(b) for b in variable.bands.values]
-                for variable in dataset.data_vars.values()
-                if "bands" in variable.coords
-            )
-    except CubeFileError:
+    """True if ``path`` is a NetCDF or Zarr file that holds ``band`` as a variable or a label of dimension ``bands``.
+
+    Raises
+    ------
+    CubeFileError
+        There is a file, but what it holds cannot be told.
+    """
+    path = Path(path)
+    if not path.is_file() and not is_zarr(path):
         return False
+    with open_dataset(path) as opened:
+        dataset = plain_dims(opened)
+        return band in dataset.data_vars or any(
+            band in [str(b) for b in variable.bands.values]
+            for variable in dataset.data_vars.values()
+            if "bands" in variable.coords
+        )
 
 
 def open_dataset(path: str | Path, chunks: dict[str, int] | None = None) -> xr.Dataset:
@@ -90,6 +96,10 @@ def open_dataset(path: str | Path, chunks: dict[str, int] | None = None) -> xr.D
             consolidated = (path / ".zmetadata").is_file()
             return xr.open_zarr(path, chunks=chunks, decode_coords="all", consolidated=consolidated)
         return xr.open_dataset(path, chunks=chunks, decode_coords="all")
+    except MemoryError as error:
+        raise CubeFileError(
+            f"{path} is too large for this machine ({error}); cut it to a smaller area or period"
+        ) from error
     except Exception as error:
         raise CubeFileError(
             f"{path} cannot be read as NetCDF or Zarr ({type(error).__name__}: {error}); "
@@ -203,11 +213,13 @@ def write_cube(cube: xr.DataArray, path: str | Path, *, title: str = "NDVI cube"
         raise CubeFileError(f"{path} exists; give another file or set overwrite=True")
     dataset = to_dataset(cube, title)
     try:
-        with whole_file(path) as partial:
+        with whole_file(path, replace=overwrite) as partial:
             if path.suffix == ".nc":
                 _write_netcdf(dataset, partial)
             else:
                 dataset.to_zarr(partial, mode="w", consolidated=False, zarr_format=3, encoding={"t": _time_encoding()})
+    except OutputExistsError as error:
+        raise CubeFileError(str(error)) from error
     except (OSError, RuntimeError) as error:
         raise CubeFileError(
             f"{path} could not be written ({type(error).__name__}: {error}); "
@@ -260,7 +272,7 @@ def _time_encoding() -> dict[str, str]:
     return {"units": "days since 1970-01-01", "calendar": "standard", "dtype": "int32"}
 
 
-def _write_netcdf(dataset: xr.Dataset, path: Path) -> None:
+def _write_netcdf(dataset: xr.Dataset, partial: Path) -> None:
     compressed = {"zlib": True, "complevel": 4, "shuffle": True, "dtype": "float32", "_FillValue": np.float32(np.nan)}
     encoding: dict[str, dict[str, Any]] = {"t": _time_encoding()}
     for name, variable in dataset.data_vars.items():
@@ -268,4 +280,4 @@ def _write_netcdf(dataset: xr.Dataset, path: Path) -> None:
         encoding[str(name)] = {**compressed, "chunksizes": tuple(sizes)}
     for axis in ("x", "y"):
         encoding[axis] = {"_FillValue": None}
-    dataset.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=encoding)
+    dataset.to_netcdf(partial, engine="netcdf4", format="NETCDF4", encoding=encoding)

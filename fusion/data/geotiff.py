@@ -7,14 +7,14 @@ import xarray as xr
 
 from fusion.contract import NDVI, NDVI_SIGMA, PACK_NODATA, PACK_OFFSET, PACK_SCALE, ContractError
 from fusion.data.provenance import MADE_BY
-from fusion.whole_file import refuse_cut_off, whole_file
+from fusion.whole_file import refuse_cut_off, whole_set
 
 
 def write_series_geotiff(fused: xr.DataArray, path: Path) -> list[Path]:
     """Write ``NDVI`` to ``path`` and ``NDVI_SIGMA`` beside it as ``<stem>_sigma.tif``.
 
     Values are int16 digital numbers, NDVI = DN * 1e-4 (stored as the band's scale and offset), nodata -32768; each
-    band's description is its date. Files are written under a temporary name and renamed.
+    band's description is its date. Both files replace earlier ones together.
 
     Raises
     ------
@@ -28,15 +28,14 @@ def write_series_geotiff(fused: xr.DataArray, path: Path) -> list[Path]:
         raise ContractError(
             f"the cube has no CRS, so {path.name} cannot be georeferenced; call cube.rio.write_crs(...)"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files = []
-    for band, file in ((NDVI, path), (NDVI_SIGMA, path.with_name(f"{path.stem}_sigma{path.suffix}"))):
-        _write_band(fused.sel(bands=band), file, band)
-        files.append(file)
-    return files
+    files = {NDVI: path, NDVI_SIGMA: path.with_name(f"{path.stem}_sigma{path.suffix}")}
+    with whole_set(path.parent) as partial:
+        for band, file in files.items():
+            _write_band(fused.sel(bands=band), partial / file.name, file, band)
+    return list(files.values())
 
 
-def _write_band(series: xr.DataArray, file: Path, name: str) -> None:
+def _write_band(series: xr.DataArray, partial: Path, file: Path, name: str) -> None:
     import rasterio
 
     values = series.transpose("t", "y", "x").values
@@ -58,12 +57,11 @@ def _write_band(series: xr.DataArray, file: Path, name: str) -> None:
         "tiled": height >= 256 and width >= 256,
         "BIGTIFF": "IF_SAFER",
     }
-    with whole_file(file) as partial:
-        with rasterio.open(partial, "w", **profile) as out:
-            out.write(packed)
-            out.scales = (PACK_SCALE,) * count
-            out.offsets = (PACK_OFFSET,) * count
-            out.update_tags(name=name, units="1", **MADE_BY)
-            for i, day in enumerate(series.t.values.astype("datetime64[D]"), start=1):
-                out.set_band_description(i, f"{name} {day}")
-        refuse_cut_off(partial, file, packed)
+    with rasterio.open(partial, "w", **profile) as out:
+        out.write(packed)
+        out.scales = (PACK_SCALE,) * count
+        out.offsets = (PACK_OFFSET,) * count
+        out.update_tags(name=name, units="1", **MADE_BY)
+        for i, day in enumerate(series.t.values.astype("datetime64[D]"), start=1):
+            out.set_band_description(i, f"{name} {day}")
+    refuse_cut_off(partial, file, packed)

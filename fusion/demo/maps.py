@@ -7,7 +7,7 @@ import xarray as xr
 
 from fusion.contract import NDVI
 from fusion.phenology.reference import reference_phenology, reference_smoothing
-from fusion.whole_file import refuse_cut_off, whole_file
+from fusion.whole_file import refuse_cut_off, whole_set
 
 
 def season_maps(ndvi: xr.DataArray) -> xr.DataArray:
@@ -42,14 +42,14 @@ def as_maps(dates: xr.DataArray) -> xr.DataArray:
 def write_maps(maps: xr.DataArray, folder: Path, crs: object) -> list[Path]:
     """Write one GeoTIFF per band (``sos.tif``, ``eos.tif``), int16 day of the year, 0 = no season."""
     files = []
-    for band in maps.bands.values:
-        values = maps.sel(bands=band, drop=True).fillna(0).astype(np.int16)
-        values.attrs = {"long_name": f"{band}, day of the year", "units": "1"}
-        file = folder / f"{band}.tif"
-        if crs is not None:
-            values = values.rio.write_crs(crs)
-        with whole_file(file) as partial:
-            values.rio.write_nodata(0).rio.to_raster(partial, compress="deflate")
-            refuse_cut_off(partial, file, values.values[None])
-        files.append(file)
+    with whole_set(folder) as partial:
+        for band in maps.bands.values:
+            values = maps.sel(bands=band, drop=True).fillna(0).astype(np.int16)
+            values.attrs = {"long_name": f"{band}, day of the year", "units": "1"}
+            file = folder / f"{band}.tif"
+            if crs is not None:
+                values = values.rio.write_crs(crs)
+            values.rio.write_nodata(0).rio.to_raster(partial / file.name, compress="deflate")
+            refuse_cut_off(partial / file.name, file, values.values[None])
+            files.append(file)
     return files

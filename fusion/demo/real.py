@@ -67,7 +67,7 @@ class RealDemo:
 
     def phenology(self) -> dict[str, Any]:
         """Smoothed series, and the season dates of the year in the middle of the cube."""
-        call("phenology", {"cube": self.fused, "out": self.seasons.parent, "smoother": "whittaker"})
+        call("phenology", {"cube": self.fused, "out": self.seasons.parent, "smoother": "whittaker", "overwrite": True})
         with open_dataset(self.seasons) as data:
             maps = main_season(one_year(data.load()))
         write_maps(maps, self.settings.out / "maps", read_cube(self.fused).rio.crs)

@@ -157,7 +157,8 @@ class SimulatedDemo:
 
     def phenology(self) -> dict[str, Any]:
         """Season dates of the fused series."""
-        call("phenology", {"cube": self.fused, "out": self.seasons.parent, "year": self.settings.year})
+        given = {"cube": self.fused, "out": self.seasons.parent, "year": self.settings.year}
+        call("phenology", {**given, "overwrite": True})
         with open_dataset(self.seasons) as data:
             return {"pixels with a dated season": f"{100 * float(data.SOSD.notnull().any('season').mean()):.0f} %"}
 
@@ -166,7 +167,7 @@ class SimulatedDemo:
         common = {
             "target": "local", "source": self.scene, "start": self.start, "end": self.end,
             "model": self.model_reference, "step_days": self.settings.step_days,
-            "margin_days": MARGIN_DAYS,
+            "margin_days": MARGIN_DAYS, "overwrite": True,
         }  # fmt: skip
         call("workflow", {**common, "out": self.workflow / "fused", "output": "fused", "format": "NetCDF"})
         maps_of = {"output": "seasons", "method": "reference", "format": "NetCDF"}

@@ -17,6 +17,7 @@ from fusion.evaluation.gallery import Gallery
 from fusion.whole_file import whole_file, write_json
 
 log = logging.getLogger(__name__)
+RESULTS = ("tables/*.csv", "rows/*.csv", "figures/*.png", "figures/*.pdf", "figures/*.svg")
 
 
 @dataclass
@@ -41,8 +42,10 @@ class Evaluation:
 
 
 def write_report(evaluation: Evaluation, out: Path, *, figures: bool = True, figure_format: str = "png") -> list[Path]:
-    """Write all outputs to folder ``out``, each file atomically; returns the paths of the files."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write all outputs to folder ``out``, each file atomically; returns the paths of the files.
+
+    Tables and figures that an earlier evaluation left there, and this one does not have, are removed.
+    """
     files = [write_json(out / "scores.json", scores(evaluation))]
     for name, table in evaluation.tables.items():
         files.append(write_csv(table, out / "tables" / f"{name}.csv"))
@@ -50,6 +53,8 @@ def write_report(evaluation: Evaluation, out: Path, *, figures: bool = True, fig
         files.append(write_csv(table, out / "rows" / f"{name}.csv"))
     if figures:
         files += write_figures(evaluation, out / "figures", figure_format)
+    for earlier in {path for pattern in RESULTS for path in out.glob(pattern)} - set(files):
+        earlier.unlink()
     return files
 
 

@@ -1,8 +1,9 @@
 """Record an evaluation in MLflow: settings as parameters, main scores as metrics, all files as artifacts."""
 
 import logging
+import sqlite3
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import Field
 
 from fusion.evaluation.report import Evaluation, slug
 from fusion.evaluation.rules import Rules
-from fusion.inference.locate import default_tracking_uri
+from fusion.inference.locate import TrackingError, check_tracking, default_tracking_uri
 
 log = logging.getLogger(__name__)
 
@@ -37,19 +38,42 @@ def open_experiment(uri: str, name: str) -> str:
 
     Artifacts are stored beside an sqlite store. A lock prevents two runs from creating its tables at the same time,
     which fails.
+
+    Raises
+    ------
+    TrackingError
+        The store cannot be written, or its server does not answer.
     """
     import mlflow
+    from mlflow.exceptions import MlflowException
 
+    check_tracking(uri)
     files: str | None = None
     turn: AbstractContextManager[Any] = nullcontext()
-    if uri.startswith("sqlite:///"):
-        folder = Path(uri.removeprefix("sqlite:///")).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        files, turn = (folder / "mlartifacts").resolve().as_uri(), FileLock(folder / ".mlflow.lock")
-    with turn:
-        client = mlflow.MlflowClient(tracking_uri=uri)
-        known = client.get_experiment_by_name(name)
-        return client.create_experiment(name, artifact_location=files) if known is None else known.experiment_id
+    try:
+        if uri.startswith("sqlite:///"):
+            file = Path(uri.removeprefix("sqlite:///"))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            files = (file.parent / "mlartifacts").resolve().as_uri()
+            turn = FileLock(file.parent / ".mlflow.lock")
+        with turn:
+            if files is not None:
+                _check_database(file)
+            client = mlflow.MlflowClient(tracking_uri=uri)
+            known = client.get_experiment_by_name(name)
+            return client.create_experiment(name, artifact_location=files) if known is None else known.experiment_id
+    except (OSError, sqlite3.Error, MlflowException) as error:
+        raise TrackingError(
+            f"the MLflow store {uri} cannot be written ({error}); name another with tracking.uri, such as "
+            "tracking.uri=sqlite:///FOLDER/mlflow.db, or set tracking.enabled=false"
+        ) from error
+
+
+def _check_database(file: Path) -> None:
+    """Fail at once where the database cannot be written or is none: MLflow itself would try for minutes."""
+    with closing(sqlite3.connect(file, timeout=60)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        database.rollback()
 
 
 def record(evaluation: Evaluation, settings: Mapping[str, Any], tracking: Tracking, out: Path) -> str | None:

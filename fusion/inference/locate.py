@@ -1,19 +1,48 @@
 """Locate a model by file, folder, MLflow run or registry name. Not part of the UDF bundle."""
 
+import http.client
 import os
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 SHIPPED = Path(__file__).resolve().parent.parent / "pretrained"
 DEFAULT_TRACKING_URI = "sqlite:///outputs/mlflow.db"
+SERVER_SECONDS = 4
 
 
 class ModelNotFoundError(FileNotFoundError):
     """No model is found under the reference given."""
 
 
+class TrackingError(ValueError):
+    """The MLflow store cannot be used; the message names it, and the setting that chooses another."""
+
+
 def default_tracking_uri() -> str:
     """``MLFLOW_TRACKING_URI`` where it is set, else an sqlite file in ``outputs/`` of the working folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI
+
+
+def check_tracking(uri: str) -> None:
+    """Refuse a tracking server that does not answer at once: MLflow itself would try for minutes.
+
+    Raises
+    ------
+    TrackingError
+        Nobody answers at the address.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return
+    try:
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=SERVER_SECONDS).close()
+    except urllib.error.HTTPError:
+        return  # a server, whatever it answers
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise TrackingError(
+            f"the MLflow server {uri} does not answer ({error}); start it, or name another store with "
+            "tracking.uri or MLFLOW_TRACKING_URI"
+        ) from error
 
 
 def locate_model(reference: str | os.PathLike | None = None, tracking_uri: str | None = None) -> Path:
@@ -56,6 +85,7 @@ def _from_mlflow(text: str, uri: str) -> Path:
             f"{text!r} is not a file, and there is no MLflow store {database} to search for a run or model; set "
             "MLFLOW_TRACKING_URI or give a file"
         )
+    check_tracking(uri)
     mlflow.set_tracking_uri(uri)
     client = mlflow.MlflowClient()
     run_id: str | None

@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fusion.features.calibration import UNCALIBRATED, Calibration
 
 MANIFEST_VERSION = 1
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
+SIZE_LIMITS = {MODEL_FILE: 32 * 2**20, MANIFEST_FILE: 2**20}  # bytes
 
 
 class ModelFileError(ValueError):
@@ -53,11 +56,14 @@ class Manifest:
         return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
 
 
-def read_manifest(text: str, origin: str) -> Manifest:
-    """Parse a manifest; refuse other versions and unknown or missing keys. ``origin`` is named in errors."""
+def read_manifest(text: str | bytes, origin: str) -> Manifest:
+    """Parse a manifest; refuse other versions, unknown or missing keys, and values that cannot be meant.
+
+    ``origin`` is named in errors.
+    """
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{origin}: the manifest is not valid JSON ({error}); fetch the model again") from error
     version = content.get("manifest_version") if isinstance(content, dict) else None
     if version != MANIFEST_VERSION:
@@ -68,9 +74,40 @@ def read_manifest(text: str, origin: str) -> Manifest:
     missing, unknown = sorted(known - set(content)), sorted(set(content) - known)
     if missing or unknown:
         raise ModelFileError(f"{origin}: the manifest lacks {missing} and has unknown keys {unknown}; export it again")
-    tables = {k: tuple(v) for k, v in content.pop("calibration").items()}
-    content["features"] = tuple(content["features"])
-    return Manifest(calibration=Calibration(**tables), **content)
+    for name, (is_valid, expected) in _VALID.items():
+        if not is_valid(content[name]):
+            raise ModelFileError(
+                f"{origin}: {name} of the manifest is {repr(content[name])[:80]}; expected {expected}; export it again"
+            )
+    try:
+        tables = Calibration.from_tables(content.pop("calibration"))
+        return Manifest(calibration=tables, **{**content, "features": tuple(content["features"])})
+    except ValueError as error:
+        raise ModelFileError(
+            f"{origin}: the manifest's calibration cannot be used: {error}; export it again"
+        ) from error
+
+
+def _whole(low: int, high: int) -> tuple[Callable[[Any], bool], str]:
+    return lambda v: type(v) is int and low <= v <= high, f"a whole number from {low} to {high}"
+
+
+_TEXT: tuple[Callable[[Any], bool], str] = (lambda v: isinstance(v, str), "text")
+_MAPPING: tuple[Callable[[Any], bool], str] = (lambda v: isinstance(v, dict), "a mapping")
+_VALID = {
+    "sha256": (lambda v: isinstance(v, str) and re.fullmatch("[0-9a-f]{64}", v) is not None, "64 hexadecimal digits"),
+    "features": (lambda v: isinstance(v, list) and all(isinstance(n, str) for n in v), "a list of names"),
+    "feature_version": _whole(0, 10_000),
+    "step_days": _whole(1, 366),
+    "overlap_px": _whole(0, 512),
+    "context_steps": _whole(0, 1000),
+    "opset": _whole(1, 1000),
+    "ir_version": _whole(1, 1000),
+    "onnxruntime": _TEXT,
+    "calibration": _MAPPING,
+    "contract": _MAPPING,
+    "training": _MAPPING,
+}
 
 
 def sha256_of(content: bytes) -> str:
@@ -86,7 +123,7 @@ def read_model_files(path: Path) -> tuple[bytes, Manifest]:
     Raises
     ------
     ModelFileError
-        A file is missing or truncated, or the hash differs (the message names both hashes).
+        A file is missing, truncated or too large, or the hash differs (the message names both hashes).
     """
     model, text = _read_both(path)
     manifest = read_manifest(text, str(path))
@@ -99,24 +136,40 @@ def read_model_files(path: Path) -> tuple[bytes, Manifest]:
     return model, manifest
 
 
-def _read_both(path: Path) -> tuple[bytes, str]:
+def _read_both(path: Path) -> tuple[bytes, bytes]:
     import zipfile
 
     if path.suffix == ".zip" and path.is_file():
         try:
             with zipfile.ZipFile(path) as archive:
                 names = {Path(n).name: n for n in archive.namelist()}
-                return archive.read(names[MODEL_FILE]), archive.read(names[MANIFEST_FILE]).decode()
-        except (zipfile.BadZipFile, EOFError, OSError) as error:
-            raise ModelFileError(f"{path} is not a complete zip archive ({error}); fetch it again") from error
+                with archive.open(names[MODEL_FILE]) as model, archive.open(names[MANIFEST_FILE]) as manifest:
+                    return _read(model, MODEL_FILE, path), _read(manifest, MANIFEST_FILE, path)
         except KeyError as error:
             raise ModelFileError(f"{path} does not hold {error}; give the archive made by 'package'") from error
+        except ModelFileError:
+            raise
+        except Exception as error:  # each compression has its own kinds
+            raise ModelFileError(f"{path} is not a complete zip archive ({error}); fetch it again") from error
     folder = path.parent if path.name == MODEL_FILE or path.suffix == ".onnx" else path
-    model = path if path.suffix == ".onnx" else folder / MODEL_FILE
-    for file in (model, folder / MANIFEST_FILE):
+    files = (path if path.suffix == ".onnx" else folder / MODEL_FILE, folder / MANIFEST_FILE)
+    for file in files:
         if not file.is_file():
             raise ModelFileError(
                 f"there is no {file}; the model folder needs {MODEL_FILE} and {MANIFEST_FILE}; unpack the model "
                 "archive there or name the right folder"
             )
-    return model.read_bytes(), (folder / MANIFEST_FILE).read_text(encoding="utf-8")
+    with files[0].open("rb") as model, files[1].open("rb") as manifest:
+        return _read(model, MODEL_FILE, path), _read(manifest, MANIFEST_FILE, path)
+
+
+def _read(stream: IO[bytes], name: str, origin: Path) -> bytes:
+    """The content of a file that is not larger than such a file can be; an archive is never unpacked beyond that."""
+    limit = SIZE_LIMITS[name]
+    content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise ModelFileError(
+            f"{name} of {origin} has more than {limit // 2**20} MiB, so it is no model of this package (they have less "
+            "than 2 MiB); give another model"
+        )
+    return content

@@ -2,16 +2,20 @@
 
 import os
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fusion.contract import NDVI_MAX, NDVI_MIN
 from fusion.features.features import FEATURE_NAMES, FEATURE_VERSION
-from fusion.inference.manifest import MODEL_FILE, Manifest, ModelFileError, read_model_files
+from fusion.inference.manifest import Manifest, ModelFileError, read_model_files, sha256_of
 
-SESSIONS: dict[tuple[str, int, tuple[int, int] | None], "ModelSession"] = {}
+SESSIONS: OrderedDict[tuple[str, str, str, int], "ModelSession"] = OrderedDict()  # the one used last stands last
+KEPT = 4
+SLACK = 1e-3  # NDVI, for rounding
 _LOCK = threading.Lock()
 
 
@@ -23,13 +27,35 @@ class ModelSession:
     manifest: Manifest
 
     def run(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Predict NDVI and raw Laplace scale, both float32 (T, H, W), from features, float32 (C, T, H, W)."""
-        ndvi, scale = self.runner.run(["ndvi", "scale"], {"features": features[None]})
-        return ndvi[0], scale[0]
+        """Predict NDVI and raw Laplace scale, both float32 (T, H, W), from features, float32 (C, T, H, W).
+
+        Raises
+        ------
+        ModelFileError
+            The model fails, or answers what cannot be NDVI and its scale: other sizes, infinities, NaN.
+        """
+        try:
+            ndvi, scale = (answer[0] for answer in self.runner.run(["ndvi", "scale"], {"features": features[None]}))
+        except Exception as error:
+            raise ModelFileError(f"the model {self.manifest.sha256[:12]} fails: {_first_line(error)}") from error
+        if not ndvi.shape == scale.shape == features.shape[1:]:
+            raise ModelFileError(
+                f"the model {self.manifest.sha256[:12]} answers sizes {ndvi.shape} and {scale.shape} for features of "
+                f"{features.shape[1:]}; use another model"
+            )
+        low, high, spread = float(ndvi.min()), float(ndvi.max()), (float(scale.min()), float(scale.max()))
+        # NaN fails every comparison
+        if not (low >= NDVI_MIN - SLACK and high <= NDVI_MAX + SLACK and spread[0] >= 0 and np.isfinite(spread[1])):
+            raise ModelFileError(
+                f"the model {self.manifest.sha256[:12]} answers NDVI from {low:g} to {high:g} and a scale from "
+                f"{spread[0]:g} to {spread[1]:g}; expected {NDVI_MIN} to {NDVI_MAX} and a finite scale; use another"
+                " model"
+            )
+        return ndvi, scale
 
 
 def load_session(path: str | Path, *, threads: int = 1, expected_sha256: str | None = None) -> ModelSession:
-    """Open a model, once per process and number of threads, and again when its file has changed.
+    """Open a model, once per process and number of threads, and again when the content of its files has changed.
 
     Parameters
     ----------
@@ -46,12 +72,15 @@ def load_session(path: str | Path, *, threads: int = 1, expected_sha256: str | N
         Files are missing or damaged, the hash differs, the features do not match this package, or onnxruntime cannot
         be used.
     """
-    key = (str(Path(path).resolve()), threads, _file_stamp(Path(path)))
+    model, manifest = read_model_files(Path(path))
+    key = (str(Path(path).resolve()), manifest.sha256, sha256_of(manifest.to_json().encode()), threads)
     with _LOCK:
-        session = SESSIONS.get(key)
-        if session is None:
-            session = open_session(Path(path), threads)
-            SESSIONS[key] = session
+        if key not in SESSIONS:
+            SESSIONS[key] = open_session(Path(path), threads, (model, manifest))
+        SESSIONS.move_to_end(key)
+        session = SESSIONS[key]
+        while len(SESSIONS) > KEPT:
+            SESSIONS.popitem(last=False)
     if expected_sha256 is not None and session.manifest.sha256 != expected_sha256.lower():
         raise ModelFileError(
             f"{path}: model.onnx has sha256 {session.manifest.sha256}, the caller expects {expected_sha256}; use the "
@@ -60,22 +89,18 @@ def load_session(path: str | Path, *, threads: int = 1, expected_sha256: str | N
     return session
 
 
-def _file_stamp(path: Path) -> tuple[int, int] | None:
-    """Modification time and size of the model file, so that a model exported again to the same path is reloaded."""
-    file = path / MODEL_FILE if path.is_dir() else path
-    if not file.is_file():
-        return None
-    status = file.stat()
-    return status.st_mtime_ns, status.st_size
-
-
-def open_session(path: Path, threads: int) -> ModelSession:
-    """Read, verify and open a model, without the cache."""
-    model, manifest = read_model_files(path)
+def open_session(path: Path, threads: int, files: tuple[bytes, Manifest] | None = None) -> ModelSession:
+    """Verify and open a model, without the cache; ``files`` are its content where that is read already."""
+    model, manifest = files or read_model_files(path)
     if manifest.feature_version != FEATURE_VERSION or manifest.features != FEATURE_NAMES:
         raise ModelFileError(
             f"{path}: the model reads feature version {manifest.feature_version} ({len(manifest.features)} channels), "
             f"this package computes version {FEATURE_VERSION} ({len(FEATURE_NAMES)} channels); use a matching pair"
+        )
+    if b"location" in model:  # the key by which ONNX names another file
+        raise ModelFileError(
+            f"{path}: the model keeps weights in another file (ONNX external data), which its sha256 does not cover; "
+            "save it with all weights inside"
         )
     runtime = _import_onnxruntime()
     options = runtime.SessionOptions()
@@ -85,10 +110,20 @@ def open_session(path: Path, threads: int) -> ModelSession:
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
         runner = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        names = ([i.name for i in runner.get_inputs()], sorted(o.name for o in runner.get_outputs()))
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = _first_line(error)
         raise ModelFileError(f"{path}: onnxruntime {runtime.__version__} cannot load the model: {reason}") from error
+    if names != (["features"], ["ndvi", "scale"]):
+        raise ModelFileError(
+            f"{path}: the model has inputs {names[0]} and outputs {names[1]}; expected features, ndvi and scale; give "
+            "a model made by 'export'"
+        )
     return ModelSession(runner, manifest)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _import_onnxruntime() -> Any:

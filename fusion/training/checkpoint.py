@@ -7,11 +7,16 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from fusion.features.calibration import Calibration
 from fusion.features.features import FEATURE_NAMES, FEATURE_VERSION
 from fusion.model.generator import Generator
 from fusion.whole_file import whole_file
 
 WEIGHTS_FORMAT = 1
+_PARTS: dict[str, Any] = {
+    "features": list, "feature_version": int, "generator": dict, "calibration": dict | None, "record": dict,
+    "state": dict,
+}  # fmt: skip
 
 
 class GeneratorSettings(BaseModel):
@@ -79,6 +84,10 @@ def load_weights(file: Path) -> TrainedGenerator:
     if not isinstance(content, dict) or content.get("format") != WEIGHTS_FORMAT:
         seen = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise WeightsError(f"{file} has format {seen!r}; expected {WEIGHTS_FORMAT}; give the generator.pt of a run")
+    for name, kinds in _PARTS.items():
+        if name not in content or not isinstance(content[name], kinds):
+            seen = type(content[name]).__name__ if name in content else "missing"
+            raise WeightsError(f"{file}: {name} is {seen}; expected {kinds}; give the generator.pt of a run")
     known, version = tuple(content["features"]), content["feature_version"]
     if version != FEATURE_VERSION or known != FEATURE_NAMES:
         raise WeightsError(
@@ -86,7 +95,13 @@ def load_weights(file: Path) -> TrainedGenerator:
             f"({len(known)} features); this package computes version {FEATURE_VERSION} "
             f"({len(FEATURE_NAMES)}); train again or use the package version that made it"
         )
-    settings = GeneratorSettings.model_validate(content["generator"])
-    generator = build_generator(settings)
-    generator.load_state_dict(content["state"])
+    try:
+        settings = GeneratorSettings.model_validate(content["generator"])
+        generator = build_generator(settings)
+        generator.load_state_dict(content["state"])
+        if content["calibration"] is not None:
+            Calibration.from_tables(content["calibration"])
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise WeightsError(f"{file} cannot be used ({reason}); train again or download it again") from error
     return TrainedGenerator(generator.eval(), settings, content["calibration"], content["record"])

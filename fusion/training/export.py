@@ -85,7 +85,7 @@ def _manifest(trained: TrainedGenerator, file: Path) -> Manifest:
         )
     calibration = UNCALIBRATED
     if trained.calibration is not None:
-        calibration = Calibration(**{k: tuple(v) for k, v in trained.calibration.items()})
+        calibration = Calibration.from_tables(trained.calibration)
     radius = CONTEXT_RADIUS_PX + max(SPECKLE_RADIUS_PX, generator.spatial_radius_px)
     return Manifest(
         sha256=sha256_of(file.read_bytes()),

@@ -1,5 +1,6 @@
 """Record of a training run in MLflow: settings, curves, figures, the ONNX model and its registry entry."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -9,12 +10,15 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from fusion.evaluation.tracking import open_experiment, parameters
 from fusion.inference.locate import default_tracking_uri
+from fusion.inference.manifest import MANIFEST_FILE, sha256_of
 from fusion.training.module import FusionModule
 from fusion.training.settings import TrainSettings
 from fusion.training.sources import data_manifest
+from fusion.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 RUN_FILE = "mlflow_run_id.txt"  # in the output folder
+RECORDED = "recorded_model"  # tag of a run: what was recorded
 
 
 def tracking_uri(settings: TrainSettings) -> str:
@@ -40,7 +44,8 @@ def open_logger(settings: TrainSettings) -> MLFlowLogger | None:
         run_id=_known_run(run_file, uri) if settings.resume else None,
     )
     if logger.run_id is not None:  # only the first of several devices has a run
-        run_file.write_text(logger.run_id)
+        with whole_file(run_file) as partial:
+            partial.write_text(logger.run_id)
         _record_settings(logger, parameters(settings.model_dump(mode="json")))
     return logger
 
@@ -73,6 +78,19 @@ def _record_settings(logger: MLFlowLogger, settings: dict[str, str]) -> None:
     for name, value in settings.items():
         if name in known and known[name] != value[: len(known[name])]:
             logger.experiment.set_tag(run_id, f"resumed_with.{name}", value)
+
+
+def is_recorded(logger: MLFlowLogger, model_folder: Path) -> bool:
+    """Whether the run has this model already: finishing a finished training again adds no version to the registry."""
+    assert logger.run_id is not None
+    return logger.experiment.get_run(logger.run_id).data.tags.get(RECORDED) == _identity(model_folder)
+
+
+def _identity(model_folder: Path) -> str:
+    """Hash of what was trained, and how; the calibration may differ in its last digit."""
+    manifest = json.loads((model_folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+    manifest.pop("calibration")
+    return sha256_of(json.dumps(manifest, sort_keys=True).encode())
 
 
 def record_model(logger: MLFlowLogger, settings: TrainSettings, model_folder: Path, figures: list[Path]) -> None:
@@ -108,6 +126,7 @@ def record_model(logger: MLFlowLogger, settings: TrainSettings, model_folder: Pa
         mlflow.MlflowClient().set_registered_model_alias(
             settings.tracking.register_as, settings.tracking.alias, str(info.registered_model_version)
         )
+    logger.experiment.set_tag(logger.run_id, RECORDED, _identity(model_folder))
     log.info("MLflow run %s in %s", logger.run_id, tracking_uri(settings))
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from fusion.inference.locate import locate_model
-from fusion.whole_file import whole_file
-from udf.archive import write_dependency_archive, write_model_archive, write_sums
+from fusion.whole_file import whole_file, whole_set
+from udf.archive import DEPS_ARCHIVE, write_dependency_archive, write_model_archive, write_sums
 from udf.bundle import DIST, ENTRIES
 from udf.context_schema import SCHEMA_FILE, schema_text
 
@@ -33,7 +33,15 @@ class PackageSettings(BaseModel):
 
 def run(settings: PackageSettings) -> str:
     """Write archives, UDF files, context schema and SHA256SUMS; returns a line for the terminal."""
-    out = settings.out
+    with whole_set(settings.out, [DEPS_ARCHIVE]) as folder:
+        files = write_files(settings, folder)
+        sums = write_sums(folder, files)
+        total = sum(f.stat().st_size for f in files) / 1e6
+    return f"{settings.out}: {len(files)} files, {total:.1f} MB; hashes in {sums.name}"
+
+
+def write_files(settings: PackageSettings, out: Path) -> list[Path]:
+    """Write all files but ``SHA256SUMS`` into ``out``."""
     files = [write_model_archive(locate_model(settings.model), out)]
     if settings.dependencies:
         files.append(write_dependency_archive(out, settings.onnxruntime, settings.wheels))
@@ -46,6 +54,4 @@ def run(settings: PackageSettings) -> str:
     with whole_file(schema) as partial:
         partial.write_text(schema_text(), encoding="utf-8", newline="\n")
     files.append(schema)
-    sums = write_sums(out, files)
-    total = sum(f.stat().st_size for f in files) / 1e6
-    return f"{out}: {len(files)} files, {total:.1f} MB; hashes in {sums.name}"
+    return files

@@ -14,17 +14,21 @@ from fusion.date_settings import FirstDate, LastDate
 from fusion.inference.locate import locate_model
 from fusion.inference.manifest import read_model_files
 from fusion.place import LONLAT, latitude_of
-from fusion.whole_file import write_json
+from fusion.whole_file import whole_set, write_json
 from udf.area import area_from
 from udf.local.grid import project
 from udf.local.loading import open_raster
 from udf.local.saving import SavedResult
 from udf.local_backend import execute_graph
-from udf.publish import build_process, connect_back_end, job_options, save_process, submit, write_service
+from udf.publish import PROCESS_ID, build_process, connect_back_end, job_options, save_process, submit, write_service
 from udf.targets import TargetSettings
 from udf.workflow import MARGIN_DAYS, OVERLAP_PX, WorkflowOptions, build_workflow
 
 _log = logging.getLogger(__name__)
+RESULTS = (
+    "process_graph.json", "job_options.json", f"{PROCESS_ID}*.json", "service",
+    "openEO*.tif", "openEO.nc", "openEO.zarr",
+)  # fmt: skip
 
 
 class WorkflowSettings(BaseModel):
@@ -62,6 +66,7 @@ class WorkflowSettings(BaseModel):
     )
     submit: bool = Field(False, description="back-ends: start a batch job and wait for it")
     publish: bool = Field(False, description="back-ends: save the process under your account, public")
+    overwrite: bool = Field(False, description="replace all results of an earlier run in this folder")
 
     @model_validator(mode="after")
     def _consistent(self) -> "WorkflowSettings":
@@ -79,7 +84,8 @@ class WorkflowSettings(BaseModel):
 def run(settings: WorkflowSettings) -> str:
     """Write the graph, and run or submit it as set; returns a line for the terminal."""
     area_from(settings.area)  # refused before anything is written
-    return _run_remote(settings) if settings.target.remote else _run_local(settings)
+    with whole_set(settings.out, RESULTS, overwrite=settings.overwrite) as folder:
+        return _run_remote(settings, folder) if settings.target.remote else _run_local(settings, folder)
 
 
 def options_of(settings: WorkflowSettings) -> WorkflowOptions:
@@ -98,7 +104,7 @@ def options_of(settings: WorkflowSettings) -> WorkflowOptions:
     )  # fmt: skip
 
 
-def _run_local(settings: WorkflowSettings) -> str:
+def _run_local(settings: WorkflowSettings, folder: Path) -> str:
     if settings.source is None:
         raise ValueError("target=local reads files: set source to the folder with s2.nc, s1.nc and coarse.nc")
     need = read_model_files(locate_model(settings.model))[1].overlap_px
@@ -108,10 +114,10 @@ def _run_local(settings: WorkflowSettings) -> str:
         )
     target = settings.target.model_copy(update=_present(settings.target, settings.source))
     graph = build_workflow(target, options_of(settings))
-    path = _write_graph(settings.out / "process_graph.json", graph)
+    path = _write_graph(folder / "process_graph.json", graph)
     if not settings.execute:
-        return f"{path}: process graph"
-    saved = execute_graph(graph, settings.out)
+        return f"{settings.out / path.name}: process graph"
+    saved = execute_graph(graph, folder)
     assert isinstance(saved, SavedResult)
     names = ", ".join(f.name for f in saved.files[:3]) + (" ..." if len(saved.files) > 3 else "")
     return f"{settings.out}: {len(saved.files)} file(s) of {settings.output}: {names}"
@@ -136,18 +142,18 @@ def _present(target: TargetSettings, source: Path) -> dict[str, Any]:
     return changes
 
 
-def _run_remote(settings: WorkflowSettings) -> str:
+def _run_remote(settings: WorkflowSettings, folder: Path) -> str:
     target, written = settings.target, []
     process = build_process(target, settings.archives_url)
-    written.append(write_json(settings.out / f"{process.id}.json", process.definition))
+    written.append(write_json(folder / f"{process.id}.json", process.definition))
     example = {"area": _polygon(settings), "start": str(settings.start), "end": str(settings.end)}
     if settings.service_url is not None:
-        written += write_service(settings.out / "service", process, target, settings.service_url, example)
+        written += write_service(folder / "service", process, target, settings.service_url, example)
     graph = None
     if settings.area is not None:
         graph = build_workflow(target, options_of(settings))
-        written.append(_write_graph(settings.out / "process_graph.json", graph))
-        written.append(write_json(settings.out / "job_options.json", job_options(target, settings.archives_url)))
+        written.append(_write_graph(folder / "process_graph.json", graph))
+        written.append(write_json(folder / "job_options.json", job_options(target, settings.archives_url)))
     else:
         _log.warning("no area given: only the process with open parameters is written; set area to write a graph, too")
     if settings.publish:
@@ -159,8 +165,8 @@ def _run_remote(settings: WorkflowSettings) -> str:
             f"ndvi-fusion {settings.output}",
             job_options(target, settings.archives_url),
         )
-        written += [Path(p) for p in job.get_results().download_files(settings.out)]
-    return f"{settings.out}: {', '.join(str(p.relative_to(settings.out)) for p in written)}"
+        written += [Path(p) for p in job.get_results().download_files(folder)]
+    return f"{settings.out}: {', '.join(str(p.relative_to(folder)) for p in written)}"
 
 
 def _polygon(settings: WorkflowSettings) -> dict[str, Any]:

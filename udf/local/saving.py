@@ -58,7 +58,7 @@ def save_result(data: xr.DataArray, format: str, options: dict | None = None) ->
     write = {"GTiff": _write_geotiffs, "NetCDF": _write_netcdf, "Zarr": _write_zarr}[kind]
     with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB):
         files = write(data, folder, prefix)
-    _log.info("saved %d file(s) to %s", len(files), folder)
+    _log.info("saved %d file(s)", len(files))
     return SavedResult(tuple(files))
 
 

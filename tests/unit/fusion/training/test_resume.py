@@ -65,3 +65,12 @@ def test_a_run_that_mlflow_does_not_know_any_more_is_recorded_anew(resumed, tmp_
     logger = open_logger(again)
     assert logger.run_id != "0" * 32 and (tmp_path / "mlflow_run_id.txt").read_text() == logger.run_id
     assert mlflow_run(again)[1].data.params["optimiser.max_steps"] == "6"
+
+
+def test_a_finished_training_that_is_finished_again_registers_nothing(resumed):
+    made, _, ((run_id, _), _) = resumed
+    client = MlflowClient(made.tracking.uri)
+    before = client.search_model_versions("name='ndvi-fusion'")
+    assert {v.run_id for v in before} == {run_id} and len(before) == 2  # after 3 steps and after 6
+    run(made)
+    assert len(client.search_model_versions("name='ndvi-fusion'")) == 2
