@@ -2,11 +2,12 @@
 
 ``python benchmarks/season_edges.py`` prints a table and writes ``benchmarks/results/season_edges.json``.
 
-Truth: 512 simulated pixels of two kinds over three years, dates read from the noise-free curve of all three
-years (SOS 25 %, EOS 15 % of the amplitude above the mean of both minima). ``summer``: the double logistic of
-``phenology_protocol.py``, with minima that differ from year to year (standard deviation 0.05 NDVI). ``winter``: a
-cereal that emerges in autumn, stays on a shelf in winter, and grows on in spring. Inputs: fused = AR(1) errors with their
-sigma; Sentinel-2 = clouds and noise without a sigma. A date counts where it is given for the season of the true maximum.
+Truth: 512 simulated pixels of two kinds over three years, dates read from the noise-free curve of all three years
+(SOS 25 %, EOS 15 % of the amplitude above the mean of both minima). ``summer``: the double logistic of
+``phenology_protocol.py``, with minima that differ from year to year (standard deviation 0.05 NDVI). ``winter``:
+a cereal that emerges in autumn, stays on a shelf in winter, and grows on in spring. Inputs: fused = AR(1) errors with
+their sigma; Sentinel-2 = clouds and noise without a sigma. A date counts where it is given for the season of the true
+maximum.
 """
 
 import argparse

@@ -69,6 +69,8 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     for name, band in bands.items():
         if band.sizes["t"] == 0:
             notes.append(f"{name} has no data in the period; the band is empty")
+        elif band.chunks is None and not bool(band.notnull().any()):
+            notes.append(f"{name} has no value in the area: the files do not reach it, or every pixel is masked")
     if settings.optical.flag_dips:
         bands[SUSPECT] = _suspects(ndvi, s2, settings.optical)
     shifts = check_registration(bands, settings.registration)

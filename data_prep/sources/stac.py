@@ -185,6 +185,17 @@ def _open(items: list[Any], roles: dict[str, str], grid: Any, resampling: str) -
     return loaded.transpose("t", "y", "x").rio.write_crs(crs.to_wkt() if hasattr(crs, "to_wkt") else str(crs))
 
 
+def _note_tiles(items: list[Any], what: str, notes: list[str]) -> None:
+    """Say that items of one day were joined, and by what rule."""
+    days = [item.datetime.date() for item in items if item.datetime is not None]
+    several = sorted({day for day in days if days.count(day) > 1})
+    if several:
+        notes.append(
+            f"{what}: {len(several)} days have several items (first: {several[0]}), joined on the area's grid; where "
+            "they overlap, the first with data"
+        )
+
+
 def _zero_is_nodata(values: xr.DataArray) -> xr.DataArray:
     return values.where(values != 0)
 
@@ -194,6 +205,7 @@ def _band(name: str, values: xr.DataArray, dtype: str, scaled: bool = False) -> 
 
 
 def _sentinel2(items: list[Any], grid: Any, settings: StacSource, notes: list[str]) -> xr.Dataset:
+    _note_tiles(items, settings.s2_collection, notes)
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for item in items:
         keys = tuple(asset_of(item, role) for role in ("B04", "B08", "SCL"))
