@@ -22,6 +22,7 @@ from data_prep.raw.dates import DatesBy
 from data_prep.raw.folders import find_files
 from data_prep.raw.reading import read_bands
 from data_prep.raw.roles import role_of
+from data_prep.satellites import passes_apart
 from fusion.place import pixel_size
 from fusion.same_day import one_image_per_day, whole_days
 
@@ -295,15 +296,14 @@ def _sentinel1(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
         notes.append("no Sentinel-1 found")
         return None
     bands, units = {}, set()
-    orbits: dict[int, str] = {}
+    seen: dict[int, tuple[str, str]] = {}  # pass and satellite by time
     grid = None
     for role in ("VV", "VH"):
         parts = []
         for band in by_role.get(role, []):
             values, unit = backscatter(band, settings.s1_units, notes)
             units.add(unit)
-            parts.append((band, values))
-            orbits |= dict(zip(values.t.values.tolist(), band.passes, strict=True))
+            parts.append((band, passes_apart(values, list(zip(band.passes, band.satellites, strict=True)), seen)))
         if parts:
             joined = _join(parts, "bilinear", notes)
             grid = joined if grid is None else grid
@@ -321,7 +321,8 @@ def _sentinel1(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
         only = next(iter(bands))
         bands["VH" if only == "VV" else "VV"] = xr.full_like(bands[only], np.nan)
     s1 = xr.Dataset(bands)
-    s1 = s1.assign_coords(orbit=("t", [orbits[t] for t in s1.t.values.tolist()]))
+    told = [seen[t] for t in s1.t.values.tolist()]
+    s1 = s1.assign_coords(orbit=("t", [t[0] for t in told]), platform=("t", [t[1] for t in told]))
     s1.attrs = {"s1_units": unit}
     return s1.rio.write_crs(next(iter(bands.values())).rio.crs)
 
