@@ -44,9 +44,10 @@ class PrepareSettings(BaseModel):
 def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.DataArray:
     """Merged cube (t, bands, y, x) on the Sentinel-2 grid, float32, NaN = no observation.
 
-    ``t`` is the sorted union of the days of all sensors. ``attrs``: ``s1_units``, ``latitude``, ``source``, ``notes``
-    (processing decisions and data left out, one per line), ``registration`` (result of the shift check). Raw cubes up
-    to 512 MiB are loaded into memory; larger ones stay lazy if ``raw`` is lazy.
+    ``t`` is the sorted union of the days of all sensors. ``attrs``: ``s1_units``, ``s1_acquisitions`` (day, satellite
+    and pass, one a line, where known), ``latitude``, ``source``, ``notes`` (processing decisions and data left out, one
+    per line), ``registration`` (result of the shift check). Raw cubes up to 512 MiB are loaded into memory; larger ones
+    stay lazy if ``raw`` is lazy.
 
     Raises
     ------
@@ -61,14 +62,17 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     bands = {S2NDVI: ndvi}
     attrs: dict[str, object] = {"source": raw.origin}
     if raw.s1 is not None:
-        bands |= _radar_bands(_period(raw.s1, settings, "Sentinel-1", required=False), s2, settings, notes)
-        attrs["s1_units"] = settings.radar.units
+        radar, told = _radar_bands(_period(raw.s1, settings, "Sentinel-1", required=False), s2, settings, notes)
+        bands |= radar
+        attrs |= told
     if raw.coarse is not None:
         coarse = _period(raw.coarse, settings, "the coarse series", required=False)
         bands[COARSE_NDVI] = coarse_on_grid(_once_a_day(coarse), s2, settings.coarse)
     for name, band in bands.items():
         if band.sizes["t"] == 0:
             notes.append(f"{name} has no data in the period; the band is empty")
+        elif band.chunks is None and not bool(band.notnull().any()):
+            notes.append(f"{name} has no value in the area: the files do not reach it, or every pixel is masked")
     if settings.optical.flag_dips:
         bands[SUSPECT] = _suspects(ndvi, s2, settings.optical)
     shifts = check_registration(bands, settings.registration)
@@ -84,13 +88,14 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
 
 def _radar_bands(
     s1: xr.Dataset, s2: xr.Dataset, settings: PrepareSettings, notes: list[str]
-) -> dict[str, xr.DataArray]:
-    """VV and VH, processed, on the S2 grid; series of length 0 if the period has no acquisition."""
+) -> tuple[dict[str, xr.DataArray], dict[str, object]]:
+    """VV and VH, processed, on the S2 grid (length 0 if the period has no acquisition), and the cube's attributes."""
     if s1.sizes["t"] == 0:
-        return {band: s2.B04.isel(t=slice(0, 0)) for band in (VV, VH)}
+        return {band: s2.B04.isel(t=slice(0, 0)) for band in (VV, VH)}, {"s1_units": settings.radar.units}
     prepared, more = prepare_radar(s1, settings.radar)
     notes += more
-    return {band: to_grid(prepared[band], s2, settings.radar.resampling, "Sentinel-1") for band in (VV, VH)}
+    moved = {band: to_grid(prepared[band], s2, settings.radar.resampling, "Sentinel-1") for band in (VV, VH)}
+    return moved, dict(prepared.attrs)
 
 
 def open_cube(path: str | Path, settings: PrepareSettings | None = None, *, lazy: bool = False) -> xr.DataArray:

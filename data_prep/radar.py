@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from data_prep.raw.bands import RawBand, measured, sample
 from data_prep.raw.cubes import SourceError
+from data_prep.satellites import UNKNOWN, SatelliteRule, even_out
 from fusion.contract import RADAR_ANY_RANGE, RADAR_DB_RANGE, RADAR_POWER_RANGE, S1_DB_MAX, S1_DB_MIN
 from fusion.same_day import merge_images, whole_days
 
@@ -33,6 +34,9 @@ class RadarSettings(BaseModel):
     )
     orbit_offset: Literal["none", "scene", "pixel"] = Field(
         "scene", description="level passes to the one with most dates: none, one offset per band (scene), or per pixel"
+    )
+    satellite_steps: SatelliteRule = Field(
+        "level", description="steps of level and place between satellites of one orbit: level, report, refuse, or off"
     )
     border_noise_db: float | None = Field(
         -27.0, description="VV below this at the swath edge is border noise, dB; null: keep"
@@ -167,6 +171,9 @@ def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, 
         )
     if orbits is not None:
         bands, orbits = _choose(bands, orbits, settings.passes, notes)
+    bands = even_out(bands, orbits, settings.satellite_steps, notes)
+    acquired = _acquisitions(bands["VV"], orbits)
+    if orbits is not None:
         bands = _level(bands, orbits, settings.orbit_offset, notes)
     days = whole_days(bands["VV"].t.values)
     bands = {name: mean_power(values, "dB", days) for name, values in bands.items()}
@@ -178,8 +185,8 @@ def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, 
         notes.append(f"Sentinel-1: Quegan filter, {settings.speckle_window_px} px")
     if settings.units == "linear":
         bands = {name: to_linear(values) for name, values in bands.items()}
-    prepared = xr.Dataset({n: v.drop_vars("orbit", errors="ignore") for n, v in bands.items()})
-    prepared.attrs = {"s1_units": settings.units}
+    prepared = xr.Dataset({n: v.drop_vars(["orbit", "platform"], errors="ignore") for n, v in bands.items()})
+    prepared.attrs = {"s1_units": settings.units} | ({"s1_acquisitions": acquired} if acquired else {})
     return prepared.rio.write_crs(s1.rio.crs), notes
 
 
@@ -197,6 +204,18 @@ def _check_level(values: xr.DataArray, name: str, units: str) -> None:
         raise SourceError(
             f"{name}, declared dB, lies within {low:.3g}..{high:.3g}; that is linear power; set source.s1_units=linear"
         )
+
+
+def _acquisitions(values: xr.DataArray, orbits: np.ndarray | None) -> str:
+    """Day, satellite and pass of each acquisition, one a line; empty where the source tells neither."""
+    platform = values.coords.get("platform")
+    count = values.sizes["t"]
+    satellites = ["unknown"] * count if platform is None else platform.values.astype(str).tolist()
+    passes = ["unknown"] * count if orbits is None else orbits.tolist()
+    if {*satellites, *passes} <= {*UNKNOWN}:
+        return ""
+    days = values.t.values.astype("datetime64[D]").astype(str).tolist()
+    return "\n".join(f"{day} {name} {way}" for day, name, way in sorted(zip(days, satellites, passes, strict=True)))
 
 
 def _orbits(s1: xr.Dataset) -> np.ndarray | None:

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from data_prep.raw.cubes import SourceError
+from data_prep.raw.satellite import relative_orbit_of_file, satellite_of_file
 from fusion.contract import ContractError, ValidRange
 from fusion.place import pixel_size_m
 
@@ -24,7 +25,7 @@ class RawBand:
     offset, which has then been applied. ``orbit`` (t,): pass of each image if the file states it (see
     :func:`data_prep.raw.reading.orbit_labels`), else None. ``dated``: where the dates are stated: on the time
     axis, in the band's name, or in the file's name or tags, then one date for all its bands. ``remark``: states where
-    that evidence is weak or contradicts itself.
+    that evidence is weak or contradicts itself. ``satellite`` (t,): if the file states it along t.
     """
 
     name: str
@@ -36,6 +37,7 @@ class RawBand:
     orbit: np.ndarray | None = None
     dated: Literal["axis", "band", "file"] = "axis"
     remark: str | None = None
+    satellite: np.ndarray | None = None
 
     @property
     def pixel_m(self) -> float:
@@ -44,12 +46,21 @@ class RawBand:
 
     @property
     def passes(self) -> list[str]:
-        """Pass of each image: from the variables along t, else from the file name or the attributes, else "unknown"."""
+        """Pass of each image: from the variables along t, else from the file's name or attributes, else "unknown"."""
         if self.orbit is not None:
             return [str(label) for label in self.orbit]
         text = f"{self.file.stem} {self.attrs.get('name', '')} {self.attrs.get('orbit_state', '')}".lower()
         words = text.replace("_", " ").replace("-", " ").split()
-        return [next((word for word in _STATES if word in words), "unknown")] * self.values.sizes["t"]
+        state = next((word for word in _STATES if word in words), "unknown")
+        number = relative_orbit_of_file(self.file.stem)
+        return [state if number is None else f"{state} {number}"] * self.values.sizes["t"]
+
+    @property
+    def satellites(self) -> list[str]:
+        """Satellite of each image, "S1A" to "S1D": as for ``passes``."""
+        if self.satellite is not None:
+            return [str(label) for label in self.satellite]
+        return [satellite_of_file(self.file.stem, self.attrs)] * self.values.sizes["t"]
 
 
 def probe(band: RawBand) -> None:

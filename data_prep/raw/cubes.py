@@ -26,7 +26,8 @@ class RawCubes:
         the attribute is absent).
     s1 : xarray.Dataset or None
         ``VV`` and ``VH``, float32, NaN = nodata, ``attrs["s1_units"]`` = "dB" or "linear"; optionally a coordinate
-        ``orbit`` (t,) that identifies the pass (relative orbit number or "ascending"/"descending").
+        ``orbit`` (t,) that identifies the pass (relative orbit number or "ascending"/"descending") and a coordinate
+        ``platform`` (t,) that names the satellite ("S1A").
     coarse : xarray.Dataset or None
         ``NDVI`` float32 in physical units, NaN = nodata, on its native grid.
     origin : str

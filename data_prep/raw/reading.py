@@ -18,6 +18,7 @@ from data_prep.raw.cubes import NotRawError, SourceError
 from data_prep.raw.dates import DatesBy, contradiction, date_in_band, date_of_file
 from data_prep.raw.folders import GEOTIFF, NETCDF
 from data_prep.raw.roles import may_play
+from data_prep.raw.satellite import satellite_labels
 from fusion.contract import dim_renaming
 from fusion.data.cube_files import is_zarr
 from fusion.data.provenance import is_own_output
@@ -60,7 +61,7 @@ def read_bands(path: Path, *, roles_only: bool = False, dates_by: DatesBy = "nam
         ) from error
     crs = _find_crs(dataset)
     dataset = dataset.rename(dim_renaming(dataset.dims))
-    orbit = orbit_labels(dataset)
+    labels = orbit_labels(dataset), satellite_labels(dataset)
     bands = []
     variables = _variables(dataset)
     if is_own_output(dataset.attrs, variables):
@@ -75,7 +76,7 @@ def read_bands(path: Path, *, roles_only: bool = False, dates_by: DatesBy = "nam
         for axis in ("y", "x"):
             if axis not in variable.coords:
                 raise SourceError(_no_centres(name, axis, path, dataset, crs))
-        bands.append(_band(name, variable, path, crs, dataset.attrs, orbit, dates_by))
+        bands.append(_band(name, variable, path, crs, dataset.attrs, labels, dates_by))
     if not bands:
         raise SourceError(
             f"{path} contains no raster with two spatial dimensions; "
@@ -223,8 +224,8 @@ def orbit_labels(dataset: xr.Dataset) -> np.ndarray | None:
 
 
 def _band(
-    name: str, variable: xr.DataArray, path: Path, crs: Any, attrs: dict[str, Any], orbit: np.ndarray | None,
-    dates_by: DatesBy,
+    name: str, variable: xr.DataArray, path: Path, crs: Any, attrs: dict[str, Any],
+    labels: tuple[np.ndarray | None, np.ndarray | None], dates_by: DatesBy,
 ) -> RawBand:  # fmt: skip
     variable, dated, remark = _with_time(name, variable, path, attrs, dates_by)
     name = _plain_name(name, path)
@@ -241,7 +242,7 @@ def _band(
     keep = values.reset_coords(drop=True)
     keep.attrs, keep.encoding, keep.name = {}, {}, name
     keep = keep.rio.write_crs(crs)
-    return RawBand(name, path, keep, dtype, scaled, {**attrs, **variable.attrs}, orbit, dated, remark)
+    return RawBand(name, path, keep, dtype, scaled, {**attrs, **variable.attrs}, labels[0], dated, remark, labels[1])
 
 
 def _with_time(

@@ -11,7 +11,8 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data_prep.coarse import coarse_ndvi
-from data_prep.grid import nesting, overlap_share, to_grid
+from data_prep.grid import bounds, nesting, overlap_share, to_grid
+from data_prep.mosaic import common_grid
 from data_prep.optical import digital_numbers, reflectance, said_offset, scene_classes
 from data_prep.optical_offset import OFFSET_HELP, OffsetSetting, decide_offsets, offset_evidence
 from data_prep.radar import backscatter, mean_power
@@ -21,6 +22,7 @@ from data_prep.raw.dates import DatesBy
 from data_prep.raw.folders import find_files
 from data_prep.raw.reading import read_bands
 from data_prep.raw.roles import role_of
+from data_prep.satellites import passes_apart
 from fusion.place import pixel_size
 from fusion.same_day import one_image_per_day, whole_days
 
@@ -181,13 +183,13 @@ def _refuse_undated(role: str, bands: list[RawBand]) -> None:
 
 
 def _join(parts: list[tuple[RawBand, xr.DataArray]], resampling: str, notes: list[str]) -> xr.DataArray:
-    """Concatenate files of one band on the grid of the first file, sorted; times of day are kept."""
-    grid = parts[0][1]
+    """Concatenate files of one band on their common grid, sorted; times of day are kept."""
+    grid = common_grid([(band.file.name, values) for band, values in parts], parts[0][0].name, notes)
     moved = []
     for band, values in parts:
         on_grid = to_grid(values, grid, resampling, f"{band.file.name}:{band.name}")
         if on_grid is not values and pixel_size(on_grid) != pixel_size(values):
-            notes.append(f"{band.file.name}: {band.name} was resampled to the grid of {parts[0][0].file.name}")
+            notes.append(f"{band.file.name}: {band.name} was resampled to pixels of {pixel_size(on_grid):.4g}")
         moved.append(on_grid)
     joined = xr.concat(moved, "t") if len(moved) > 1 else moved[0]
     return joined.sortby("t")
@@ -235,8 +237,8 @@ def _sentinel2(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
 
 def _offsets(
     red: list[RawBand], nir: list[RawBand], classes: xr.DataArray | None, settings: FilesSource, notes: list[str]
-) -> dict[int, float]:
-    """What to add to the digital numbers of each image by its time, where images differ; else empty."""
+) -> dict[tuple[int, ...], float]:
+    """What to add to the digital numbers of each image by its day and corner, where images differ; else empty."""
     if isinstance(settings.s2_offset_dn, int):
         return {}
     times = np.concatenate([b.values.t.values for b in red]).astype("datetime64[ns]")
@@ -249,7 +251,15 @@ def _offsets(
     plain = np.array([s or 0 for s in said], np.float32)
     if settings.s2_offset_dn == "auto" and np.array_equal(offsets, plain):
         return {}  # as the files say: the check of the whole series follows
-    return dict(zip(times.astype("datetime64[D]").astype("int64").tolist(), offsets.tolist(), strict=True))
+    of_image = dict(zip([key for b in red for key in _days_and_corner(b)], offsets.tolist(), strict=True))
+    return {key[:1]: offset for key, offset in of_image.items()} | of_image
+
+
+def _days_and_corner(band: RawBand) -> list[tuple[int, ...]]:
+    """Day and upper left corner of each image: tiles of one day may differ in their offset."""
+    left, _, _, top = bounds(band.values)
+    days = band.values.t.values.astype("datetime64[D]").astype("int64")
+    return [(day, round(left), round(top)) for day in days.tolist()]
 
 
 def _twin(band: RawBand, others: list[RawBand]) -> xr.DataArray | None:
@@ -260,11 +270,10 @@ def _twin(band: RawBand, others: list[RawBand]) -> xr.DataArray | None:
     return None
 
 
-def _of_band(band: RawBand, offsets: dict[int, float], settings: FilesSource) -> int | str | np.ndarray:
+def _of_band(band: RawBand, offsets: dict[tuple[int, ...], float], settings: FilesSource) -> int | str | np.ndarray:
     if not offsets:
         return settings.s2_offset_dn
-    days = band.values.t.values.astype("datetime64[D]").astype("int64")
-    return np.array([offsets.get(day, np.nan) for day in days.tolist()], np.float32)
+    return np.array([offsets.get(k, offsets.get(k[:1], np.nan)) for k in _days_and_corner(band)], np.float32)
 
 
 def _common_dates(bands: dict[str, xr.DataArray], notes: list[str]) -> xr.Dataset:
@@ -288,17 +297,18 @@ def _sentinel1(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
         return None
     bands: dict[str, xr.DataArray] = {}
     units: set[str] = set()
-    orbits: dict[int, str] = {}
-    grid = by_role["VV" if "VV" in by_role else "VH"][0].values
+    seen: dict[int, tuple[str, str]] = {}  # pass and satellite by time
+    grid = None
     for role in ("VV", "VH"):
         parts = []
         for band in by_role.get(role, []):
             values, unit = backscatter(band, settings.s1_units, notes)
             units |= set() if unit is None else {unit}
-            parts.append((band, values))
-            orbits |= dict(zip(values.t.values.tolist(), band.passes, strict=True))
+            parts.append((band, passes_apart(values, list(zip(band.passes, band.satellites, strict=True)), seen)))
         if parts:
-            bands[role] = to_grid(_join(parts, "bilinear", notes), grid, "bilinear", role).rename(role)
+            joined = _join(parts, "bilinear", notes)
+            grid = joined if grid is None else grid
+            bands[role] = to_grid(joined, grid, "bilinear", role).rename(role)
         else:
             notes.append(f"no {role} found; the band is empty")
     if len(units) > 1:
@@ -312,9 +322,10 @@ def _sentinel1(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
         only = next(iter(bands))
         bands["VH" if only == "VV" else "VV"] = xr.full_like(bands[only], np.nan)
     s1 = xr.Dataset(bands)
-    s1 = s1.assign_coords(orbit=("t", [orbits[t] for t in s1.t.values.tolist()]))
+    told = [seen[t] for t in s1.t.values.tolist()]
+    s1 = s1.assign_coords(orbit=("t", [t[0] for t in told]), platform=("t", [t[1] for t in told]))
     s1.attrs = {"s1_units": unit}
-    return s1.rio.write_crs(grid.rio.crs)
+    return s1.rio.write_crs(next(iter(bands.values())).rio.crs)
 
 
 def _coarse(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: list[str]) -> xr.Dataset | None:

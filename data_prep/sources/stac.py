@@ -20,6 +20,7 @@ from data_prep.radar import backscatter
 from data_prep.raw.bands import RawBand
 from data_prep.raw.cubes import RawCubes, SourceError
 from data_prep.raw.roles import role_of
+from data_prep.raw.satellite import satellite_in
 from data_prep.sources.stac_items import find_items
 from fusion.cloud_mask import SCL_PIXEL_M
 from fusion.date_settings import FirstDate, LastDate
@@ -189,6 +190,17 @@ def _open(items: list[Any], roles: dict[str, str], grid: Any) -> xr.Dataset:
     return loaded.transpose("t", "y", "x").rio.write_crs(crs.to_wkt() if hasattr(crs, "to_wkt") else str(crs))
 
 
+def _note_tiles(items: list[Any], what: str, notes: list[str]) -> None:
+    """Say that items of one day were joined, and by what rule."""
+    days = [item.datetime.date() for item in items if item.datetime is not None]
+    several = sorted({day for day in days if days.count(day) > 1})
+    if several:
+        notes.append(
+            f"{what}: {len(several)} days have several items (first: {several[0]}), joined on the area's grid; where "
+            "they overlap, the first with data"
+        )
+
+
 def _zero_is_nodata(values: xr.DataArray) -> xr.DataArray:
     return values.where(values != 0)
 
@@ -198,6 +210,7 @@ def _band(name: str, values: xr.DataArray, dtype: str, scaled: bool = False) -> 
 
 
 def _sentinel2(items: list[Any], grid: Any, settings: StacSource, notes: list[str]) -> xr.Dataset:
+    _note_tiles(items, settings.s2_collection, notes)
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for item in items:
         keys = tuple(asset_of(item, role) for role in ("B04", "B08", "SCL"))
@@ -242,16 +255,18 @@ def _orbit_of(item: Any) -> str:
 def _sentinel1(items: list[Any], grid: Any, units: str, notes: list[str]) -> xr.Dataset:
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for item in items:
-        groups.setdefault((_orbit_of(item), asset_of(item, "VV"), asset_of(item, "VH")), []).append(item)
+        key = _orbit_of(item), satellite_in(item.properties.get("platform", item.id)), asset_of(item, "VV")
+        groups.setdefault((*key, asset_of(item, "VH")), []).append(item)
     parts = []
-    for (orbit, vv, vh), members in groups.items():
+    for (orbit, satellite, vv, vh), members in groups.items():
         part = _open(members, {role: key for role, key in (("VV", vv), ("VH", vh)) if key}, grid)
         if "VH" not in part:
             part["VH"] = xr.full_like(part.VV, np.nan)
         for role in ("VV", "VH"):
             values = _zero_is_nodata(part[role]) if units == "linear" else part[role]
             part[role], _ = backscatter(_band(role, values, "float32"), units, notes)
-        parts.append(part.assign_coords(orbit=("t", [orbit] * part.sizes["t"])))
+        count = part.sizes["t"]
+        parts.append(part.assign_coords(orbit=("t", [orbit] * count), platform=("t", [satellite] * count)))
     s1 = (xr.concat(parts, "t") if len(parts) > 1 else parts[0]).sortby("t")
     s1.attrs = {"s1_units": units}
     return s1.rio.write_crs(parts[0].rio.crs)

@@ -43,7 +43,7 @@ class FittedSeasons:
 
     pixel: np.ndarray  # (M,)
     window: np.ndarray  # (M, 2) samples, inclusive
-    open_edge: np.ndarray  # (M, 2) bool, the window begins or ends at the edge of the series
+    open_edge: np.ndarray  # (M, 2) bool, the series begins or ends without a trough on this side
     theta: np.ndarray  # (M, 7), parameters of double_logistic.py
     chol: np.ndarray  # (M, 7, 7), lower Cholesky factor of the inverse covariance
     error: np.ndarray  # (M,) standard deviation of one observation, NDVI
@@ -156,7 +156,7 @@ def fit_seasons(
         theta[poor], chol[poor], scale[poor] = fitted
     error = scale * typical
     follows = error <= FOLLOWS[0] + FOLLOWS[1] * np.abs(theta[:, 1]) + (typical if sigma is not None else 0)
-    edge = np.stack([window[:, 0] == 0, window[:, 1] == axis.length - 1], axis=1)
+    edge = np.stack([(window[:, 0] == 0) | (left < 0), (window[:, 1] == axis.length - 1) | (right < 0)], axis=1)
     return FittedSeasons(pixel, window, edge, theta, chol, error, follows)
 
 

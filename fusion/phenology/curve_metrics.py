@@ -8,7 +8,7 @@ median slope as in phenolopy. All work on one row per season, NaN outside its wi
 import numpy as np
 
 from fusion.contract import ContractError
-from fusion.phenology.fit_metrics import cut_flags
+from fusion.phenology.edges import admit_unseen_minima, cut_flags, seen_minima
 from fusion.phenology.settings import SeasonSettings
 
 
@@ -36,9 +36,13 @@ def curve_metrics(
     left, right = np.where(before, curve, np.inf).min(1), np.where(after, curve, np.inf).min(1)
     with np.errstate(invalid="ignore", divide="ignore"):
         maxd, maxv = _vertex(curve, peak)
+        slopes = np.gradient(curve, axis=1) if curve.shape[1] > 2 else np.zeros_like(curve)
+        swing = maxv - 0.5 * (left + right)
+        edge_rest = _edge_rest(curve, slopes, begin, end, swing)
+        minima = seen_minima((left, right), maxv, edge_rest, open_edge)
+        left, right = np.where(minima.weight == 0, right, left), np.where(minima.weight == 1, left, right)
         minv = 0.5 * (left + right)
         ampl = maxv - minv
-        slopes = np.gradient(curve, axis=1) if curve.shape[1] > 2 else np.zeros_like(curve)
         sosd, eosd = RULES[settings.method](curve, slopes, peak, before, after, (left, right), ampl, settings)
         sosd, eosd = (np.where((d >= begin) & (d <= end), d, np.nan) for d in (sosd, eosd))
         sosv, eosv = _value_at(curve, sosd), _value_at(curve, eosd)
@@ -47,17 +51,18 @@ def curve_metrics(
         spread = np.sqrt(1.5) * level_sigma
         bend = np.abs(_second_difference(curve)[rows, peak])
     out = {"SOSD": sosd, "EOSD": eosd, "MAXD": maxd, "SOSV": sosv, "EOSV": eosv, "MINV": minv, "MAXV": maxv}
-    out |= {"AMPL": ampl, "LENGTH": eosd - sosd, "LSLOPE": lslope, "RSLOPE": rslope}
+    out |= {"SWING": swing, "AMPL": ampl, "LENGTH": eosd - sosd, "LSLOPE": lslope, "RSLOPE": rslope}
     out |= {"TPROD": tprod, "SPROD": tprod - minv * (eosd - sosd)}
     with np.errstate(invalid="ignore", divide="ignore"):
         out |= {"SOSD_SIGMA": spread / np.abs(lslope), "EOSD_SIGMA": spread / np.abs(rslope)}
         out["MAXD_SIGMA"] = np.minimum(level_sigma / np.maximum(bend, 1e-6) / 10.0, 60.0)
         sides = ((before, 0.1, left, -1), (before, 0.8, left, -1), (after, 0.8, right, 1), (after, 0.1, right, 1))
         borders = [_outward(curve, peak, where, share * ampl + low, way) for where, share, low, way in sides]
-        edge_rest = _edge_rest(curve, slopes, begin, end, ampl)
     for name, value, fallback in zip(("UP", "TOP", "DOWN", "OFF"), borders, (begin, maxd, maxd, end), strict=True):
         out[name] = np.where(np.isfinite(value), value, fallback)
-    out["FLAG"] = cut_flags(out, edge_rest, open_edge, begin.astype(float), end.astype(float))
+    edges = begin.astype(float), end.astype(float)
+    out["FLAG"] = cut_flags(out, edge_rest, open_edge, minima.high, *edges)
+    admit_unseen_minima(out, minima, open_edge, edges, settings)
     return out
 
 

@@ -89,7 +89,7 @@ def _extract_block(axis, values, sigma, periods, settings, obs, out) -> None:
     metrics = _metrics(axis, placed, spread, fit, settings)
     origin = axis.first + axis.step * fit.window[:, 0]
     count_observations(metrics, fit.pixel, origin, obs)
-    small = ~(metrics["AMPL"] >= settings.min_amplitude)
+    small = ~(metrics["SWING"] >= settings.min_amplitude)
     _scatter(layer, metrics, fit.pixel, origin, axis.first + axis.step * rows[2], periods, small)
 
 
@@ -214,7 +214,7 @@ def _scatter(layer, metrics, pixel, origin, peak_day, periods, small) -> None:
         else:
             count = np.bincount(where, minlength=layer["COUNT"].shape[-1])
             layer["COUNT"][year] = count
-            row = row[np.lexsort((-metrics["AMPL"][row], where))]
+            row = row[np.lexsort((-metrics["SWING"][row], where))]
             row = row[_rank(pixel[row]) < slots]
             row = row[np.lexsort((peak[row], pixel[row]))]
             where, slot = pixel[row], _rank(pixel[row])

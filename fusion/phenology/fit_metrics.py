@@ -8,24 +8,45 @@ import numpy as np
 
 from fusion.phenology.compiled import compiled_kernel
 from fusion.phenology.curve_fit import FittedSeasons
-from fusion.phenology.settings import FLAGS, SeasonSettings
+from fusion.phenology.edges import admit_unseen_minima, cut_flags, seen_minima
+from fusion.phenology.settings import SeasonSettings
 
-EDGE_NEAR, EDGE_CUT = 0.1, 0.25  # share of the amplitude left at the edge of the series: flag, date removed
 UP_LOGIT, PEAK_LOGIT = 2.197, 1.386  # logit of 90 % and 80 %: borders of green-up, peak and green-down
 NEWTON_STEPS = 8  # maximum
 NEAR_DAYS = 0.02  # after so small a Newton step the error is about its square over 2 k: 2e-5 d for k = 10 d
 ANALYTIC_LAYERS = (
     "SOSD", "EOSD", "MAXD", "SOSV", "EOSV", "MINV", "MAXV", "AMPL", "LENGTH", "LSLOPE", "RSLOPE", "SPROD", "TPROD",
-    "UP", "TOP", "DOWN", "OFF", "LEFT_REST", "RIGHT_REST", "SOSD_SIGMA", "EOSD_SIGMA", "MAXD_SIGMA",
+    "UP", "TOP", "DOWN", "OFF", "LEFT_LOW", "RIGHT_LOW", "LEFT_REST", "RIGHT_REST",
+    "SOSD_SIGMA", "EOSD_SIGMA", "MAXD_SIGMA",
 )  # fmt: skip
 
 
 def analytic_metrics(fit: FittedSeasons, step: float, settings: SeasonSettings) -> dict[str, np.ndarray]:
     """The parameters of ``relative_amplitude`` and ``absolute``, dates in days since the window's first sample.
 
-    Also returns ``UP``, ``TOP``, ``DOWN``, ``OFF``, the borders of green-up, peak and green-down, and ``FLAG``.
+    Also returns ``UP``, ``TOP``, ``DOWN``, ``OFF``, the borders of green-up, peak and green-down, ``FLAG``,
+    and ``SWING``, the amplitude of what was seen (AMPL may be unknown at the edge of a series).
     """
     end = step * (fit.window[:, 1] - fit.window[:, 0]).astype(float)
+    layers = _closed_forms(fit.theta, fit.chol, end, np.full(len(end), 0.5), settings)
+    lows = layers.pop("LEFT_LOW"), layers.pop("RIGHT_LOW")
+    rest = layers.pop("LEFT_REST"), layers.pop("RIGHT_REST")
+    minima = seen_minima(lows, layers["MAXV"], rest, fit.open_edge)
+    swing = layers["AMPL"].copy()
+    again = np.flatnonzero(minima.weight != 0.5)
+    if len(again):
+        other = _closed_forms(fit.theta[again], fit.chol[again], end[again], minima.weight[again], settings)
+        for name in layers:
+            layers[name][again] = other[name]
+    layers["SWING"] = swing
+    begin = np.zeros(len(end))
+    layers["FLAG"] = cut_flags(layers, rest, fit.open_edge, minima.high, begin, end)
+    admit_unseen_minima(layers, minima, fit.open_edge, (begin, end), settings)
+    return layers
+
+
+def _closed_forms(theta, chol, end, weight, settings: SeasonSettings) -> dict[str, np.ndarray]:
+    """``ANALYTIC_LAYERS`` of every season; ``weight`` is that of the left minimum in MINV, (M,)."""
     start, end_share = float(settings.start), float(settings.end)
     relative = float(settings.method == "relative_amplitude")
     scalars = ("_choose", _choose_one), ("_is_small", _is_small_one)
@@ -34,30 +55,27 @@ def analytic_metrics(fit: FittedSeasons, step: float, settings: SeasonSettings) 
     out = np.empty((len(ANALYTIC_LAYERS), len(end)))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         if kernel is not None:
-            kernel(fit.theta, fit.chol, end, start, end_share, relative, out)
+            kernel(theta, chol, end, weight, start, end_share, relative, out)
         else:
-            base, rise, shift, t1, l1, t2, l2 = fit.theta.T
-            values, gradients = _season(base, rise, shift, t1, l1, t2, l2, end, start, end_share, relative)
-            for i, value in enumerate((*values, *_date_sigmas(fit.chol, [np.stack(g, axis=1) for g in gradients]))):
+            base, rise, shift, t1, l1, t2, l2 = theta.T
+            values, gradients = _season(base, rise, shift, t1, l1, t2, l2, end, weight, start, end_share, relative)
+            for i, value in enumerate((*values, *_date_sigmas(chol, [np.stack(g, axis=1) for g in gradients]))):
                 out[i] = value
-        layers = dict(zip(ANALYTIC_LAYERS, out, strict=True))
-        rest = layers.pop("LEFT_REST"), layers.pop("RIGHT_REST")
-        layers["FLAG"] = cut_flags(layers, rest, fit.open_edge, np.zeros(len(end)), end)
-    return layers
+    return dict(zip(ANALYTIC_LAYERS, out, strict=True))
 
 
-def _analytic_kernel(theta, chol, end, start_share, end_share, relative, out):
+def _analytic_kernel(theta, chol, end, weight, start_share, end_share, relative, out):
     """Loop over the seasons, for numba; fills ``out`` (len(ANALYTIC_LAYERS), M)."""
     g = np.empty((3, 7))  # gradients, then solutions of L x = gradient
     for m in range(len(theta)):
         p, lower, o = theta[m], chol[m], out[:, m]
         values, (g1, g2, g3) = _season(
-            p[0], p[1], p[2], p[3], p[4], p[5], p[6], end[m], start_share, end_share, relative
+            p[0], p[1], p[2], p[3], p[4], p[5], p[6], end[m], weight[m], start_share, end_share, relative
         )  # fmt: skip
         # one by one: numba compiles a loop over a tuple to a chain of branches
         (
             o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7], o[8], o[9],
-            o[10], o[11], o[12], o[13], o[14], o[15], o[16], o[17], o[18],
+            o[10], o[11], o[12], o[13], o[14], o[15], o[16], o[17], o[18], o[19], o[20],
         ) = values  # fmt: skip
         g[0, 0], g[0, 1], g[0, 2], g[0, 3], g[0, 4], g[0, 5], g[0, 6] = g1
         g[1, 0], g[1, 1], g[1, 2], g[1, 3], g[1, 4], g[1, 5], g[1, 6] = g2
@@ -70,16 +88,17 @@ def _analytic_kernel(theta, chol, end, start_share, end_share, relative, out):
             v1, v2, v3 = v1 * inverse, v2 * inverse, v3 * inverse
             g[0, j], g[1, j], g[2, j] = v1, v2, v3
             s1, s2, s3 = s1 + v1 * v1, s2 + v2 * v2, s3 + v3 * v3
-        o[19], o[20], o[21] = np.sqrt(s1), np.sqrt(s2), np.sqrt(s3)
+        o[21], o[22], o[23] = np.sqrt(s1), np.sqrt(s2), np.sqrt(s3)
 
 
-def _season(base, rise, shift, t1, l1, t2, l2, end, start_share, end_share, relative):
+def _season(base, rise, shift, t1, l1, t2, l2, end, weight, start_share, end_share, relative):
     """Parameters of a season and the gradients of its three dates; arguments are numbers or arrays."""
     k1, k2, fall, begin = np.exp(l1), np.exp(l2), rise - shift, 0.0 * end
+    other = 1.0 - weight
     maxd = _maximum(rise, fall, t1, k1, t2, k2, begin, end)
     top = _parts(maxd, rise, fall, t1, k1, t2, k2)
     first, last = _parts(begin, rise, fall, t1, k1, t2, k2), _parts(end, rise, fall, t1, k1, t2, k2)
-    maxv, minv = base + top[0], base + 0.5 * (first[0] + last[0])
+    maxv, minv = base + top[0], base + (weight * first[0] + other * last[0])
     ampl = maxv - minv
     sosv = relative * (minv + start_share * ampl) + (1 - relative) * start_share
     eosv = relative * (minv + end_share * ampl) + (1 - relative) * end_share
@@ -95,7 +114,7 @@ def _season(base, rise, shift, t1, l1, t2, l2, end, start_share, end_share, rela
         tprod - minv * (eosd - sosd), tprod,
         t1 - UP_LOGIT * k1, np.minimum(t1 + PEAK_LOGIT * k1, maxd - 5),
         np.maximum(t2 - PEAK_LOGIT * k2, maxd + 5), t2 + UP_LOGIT * k2,
-        first[0] / rise, (last[0] - shift) / fall,
+        base + first[0], base + last[0], first[0] / rise, (last[0] - shift) / fall,
     )  # fmt: skip
     # level = (1 - share) * minimum + share * maximum, so d date = -(d curve - d level) / slope
     f1, f2, m1, m2 = (
@@ -109,21 +128,21 @@ def _season(base, rise, shift, t1, l1, t2, l2, end, start_share, end_share, rela
     c = 1.0 - relative  # the base cancels in relative levels
     by_sos = (
         d1 * c,
-        d1 * (r[0] - f1 * u[0] - m1 * 0.5 * (b[0] + e[0])),
-        d1 * (r[1] - f1 * u[1] - m1 * 0.5 * (b[1] + e[1])),
-        d1 * (r[2] - f1 * u[2] - m1 * 0.5 * (b[2] + e[2])),
-        d1 * (r[3] - f1 * u[3] - m1 * 0.5 * (b[3] + e[3])),
-        d1 * (r[4] - f1 * u[4] - m1 * 0.5 * (b[4] + e[4])),
-        d1 * (r[5] - f1 * u[5] - m1 * 0.5 * (b[5] + e[5])),
+        d1 * (r[0] - f1 * u[0] - m1 * (weight * b[0] + other * e[0])),
+        d1 * (r[1] - f1 * u[1] - m1 * (weight * b[1] + other * e[1])),
+        d1 * (r[2] - f1 * u[2] - m1 * (weight * b[2] + other * e[2])),
+        d1 * (r[3] - f1 * u[3] - m1 * (weight * b[3] + other * e[3])),
+        d1 * (r[4] - f1 * u[4] - m1 * (weight * b[4] + other * e[4])),
+        d1 * (r[5] - f1 * u[5] - m1 * (weight * b[5] + other * e[5])),
     )
     by_eos = (
         d2 * c,
-        d2 * (d[0] - f2 * u[0] - m2 * 0.5 * (b[0] + e[0])),
-        d2 * (d[1] - f2 * u[1] - m2 * 0.5 * (b[1] + e[1])),
-        d2 * (d[2] - f2 * u[2] - m2 * 0.5 * (b[2] + e[2])),
-        d2 * (d[3] - f2 * u[3] - m2 * 0.5 * (b[3] + e[3])),
-        d2 * (d[4] - f2 * u[4] - m2 * 0.5 * (b[4] + e[4])),
-        d2 * (d[5] - f2 * u[5] - m2 * 0.5 * (b[5] + e[5])),
+        d2 * (d[0] - f2 * u[0] - m2 * (weight * b[0] + other * e[0])),
+        d2 * (d[1] - f2 * u[1] - m2 * (weight * b[1] + other * e[1])),
+        d2 * (d[2] - f2 * u[2] - m2 * (weight * b[2] + other * e[2])),
+        d2 * (d[3] - f2 * u[3] - m2 * (weight * b[3] + other * e[3])),
+        d2 * (d[4] - f2 * u[4] - m2 * (weight * b[4] + other * e[4])),
+        d2 * (d[5] - f2 * u[5] - m2 * (weight * b[5] + other * e[5])),
     )
     s = top[4]
     by_max = (0.0 * d3, d3 * s[0], d3 * s[1], d3 * s[2], d3 * s[3], d3 * s[4], d3 * s[5])
@@ -223,26 +242,3 @@ def _date_sigmas(chol: np.ndarray, gradients: list[np.ndarray]) -> list[np.ndarr
         solved[j] = value / lower[j, j]
         variance += solved[j] ** 2
     return list(np.sqrt(variance))
-
-
-def cut_flags(out: dict, left_over: tuple, open_edge: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Flags of truncated flanks and of length; dates, values and sigmas of truncated flanks become NaN in ``out``."""
-    flag = np.zeros(len(begin), np.int32)
-    sides = (("SOS", "start_cut", 0, begin), ("EOS", "end_cut", 1, end))
-    spoiled = np.zeros(len(begin), bool)
-    for name, label, side, edge in sides:
-        date = out[f"{name}D"]
-        share = np.abs(left_over[side])
-        cut = ~np.isfinite(date) | (open_edge[:, side] & ((share > EDGE_CUT) | (np.abs(date - edge) < 1e-6)))
-        near = open_edge[:, side] & (share > EDGE_NEAR) & ~cut
-        flag |= np.where(cut, FLAGS[label], 0) | np.where(near, FLAGS["edge_near"], 0)
-        for variable in (f"{name}D", f"{name}V", f"{name}D_SIGMA", "LSLOPE" if side == 0 else "RSLOPE"):
-            out[variable] = np.where(cut, np.nan, out[variable])
-        spoiled |= cut
-    for variable in ("LENGTH", "SPROD", "TPROD"):
-        out[variable] = np.where(spoiled, np.nan, out[variable])
-    flag |= np.where(out["LENGTH"] > 366, FLAGS["over_a_year"], 0)
-    peak_cut = (out["MAXD"] <= begin) | (out["MAXD"] >= end)
-    for variable in ("MAXD", "MAXD_SIGMA"):
-        out[variable] = np.where(peak_cut, np.nan, out[variable])
-    return flag

@@ -36,7 +36,7 @@ FLAGS = {
     "curve_fallback": 32,  # the double logistic does not follow the observations; Whittaker curve used
     "more_seasons": 64,  # more seasons found than max_seasons
     "few_observations": 128,  # QFLAG below 7
-    "edge_near": 256,  # the series begins or ends on a flank; the date is kept, the minimum is uncertain
+    "edge_near": 256,  # the series begins or ends on a flank or above the other minimum: MINV is uncertain
     "over_a_year": 512,  # LENGTH above 366 days: often two seasons with an undetected trough between them
 }
 

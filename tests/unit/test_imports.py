@@ -47,18 +47,21 @@ ROOMS = {
     "data_prep.grid": GROUND | {"data_prep.raw"},
     "data_prep.optical": GROUND | RAW_BANDS | {"data_prep.optical_offset"},
     "data_prep.optical_offset": GROUND | RAW_BANDS,
-    "data_prep.radar": GROUND | RAW_BANDS,
+    "data_prep.mosaic": GROUND | RAW_BANDS,
+    "data_prep.satellites": GROUND | RAW_BANDS | {"fusion.features", "data_prep.coregistration"},
+    "data_prep.radar": GROUND | RAW_BANDS | {"data_prep.satellites"},
     "data_prep.coarse": GROUND | RAW_BANDS,
     "data_prep.coregistration": GROUND | RAW_BANDS,
     "data_prep.simulator": GROUND | RAW_BANDS | {"fusion.features", "fusion.data", "data_prep.optical"},
     "data_prep.sources": GROUND | RAW_BANDS | {
         "fusion.data", "data_prep.optical", "data_prep.optical_offset", "data_prep.radar", "data_prep.coarse",
-        "data_prep.simulator",
+        "data_prep.simulator", "data_prep.mosaic", "data_prep.satellites",
         "udf.targets",
     },
     "data_prep": GROUND | {
         "fusion.features", "fusion.data", "data_prep.raw", "data_prep.grid", "data_prep.optical", "data_prep.radar",
         "data_prep.coarse", "data_prep.coregistration", "data_prep.simulator", "data_prep.sources",
+        "data_prep.mosaic", "data_prep.satellites",
     },
     "udf.targets": GROUND,  # collections of the back-ends: also read by data_prep.sources
     "udf": GROUND | {"fusion.features", "fusion.phenology", "fusion.inference", "udf.targets"},

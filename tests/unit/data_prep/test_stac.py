@@ -194,6 +194,26 @@ def test_radar_passes_are_kept_apart_and_levelled(catalogue):
         catalogue.source(s1_collection="sentinel-1-rtc")
 
 
+def test_tiles_of_one_day_are_joined_and_said_to_be(catalogue):
+    images = sentinel2(3)
+    left = {k: v[:, : v.shape[1] // 2] for k, v in images.items()}
+    right = {k: v[:, 3 * v.shape[1] // 8 :].copy() for k, v in images.items()}  # eight columns overlap
+    right["red"][:, :8] = 9999
+    catalogue.add("a", "sentinel-2-l2a", "2022-06-10T10:50:00", left, pixels={"scl": 20.0})
+    catalogue.add("b", "sentinel-2-l2a", "2022-06-10T10:50:10", right, pixels={"scl": 20.0}, left=LEFT + 240)
+    raw = catalogue.source().load()
+    cube = build_cube(raw, CLEAR).sel(bands="S2NDVI")
+    assert cube.sizes["t"] == 1
+    np.testing.assert_allclose(cube.values[0], window(area_grid(BBOX), ndvi_of(images)), atol=1e-6)
+    assert any("1 days have several items" in note and "the first with data" in note for note in raw.notes)
+
+
+def test_items_that_do_not_reach_the_area_are_one_sentence(catalogue):
+    catalogue.add("far", "sentinel-2-l2a", "2022-06-10T10:50:00", sentinel2(1), pixels={"scl": 20.0}, left=LEFT + 9000)
+    cube = build_cube(catalogue.source().load(), CLEAR)
+    assert bool(cube.isnull().all()) and "S2NDVI has no value in the area" in cube.attrs["notes"]
+
+
 def test_coarse_series_keeps_its_own_grid(catalogue):
     catalogue.add("a", "sentinel-2-l2a", "2022-06-10T10:50:00", sentinel2(1), pixels={"scl": 20.0})
     dn = np.full((400, 400), 145, "uint8")
