@@ -14,12 +14,14 @@ import numpy as np
 from fusion.contract import NDVI_CENTRE, NDVI_UNIT
 from fusion.features.kernels import box_mean, smooth_in_time
 from fusion.features.neighbours import (
+    FAR_DAYS,
     blend_linearly,
     find_neighbours,
     gather_rows,
     strictly_before_and_after,
 )
 from fusion.features.observations import Observations
+from fusion.features.radar_share import explained_share
 
 FEATURE_VERSION = 2  # version 2: time of year relative to the season at the latitude instead of the date
 CONTEXT_RADIUS_PX = 12  # box means of scene context: 250 m on the 10 m grid, about one coarse pixel
@@ -81,6 +83,9 @@ FEATURE_NAMES = (
     "coarse_support",
     "season_cos",
     "season_sin",
+    "radar_share",
+    "radar_estimate",
+    "radar_believed",
 )
 
 
@@ -151,6 +156,7 @@ def compute_features(
     channels.append(support)
     for channel in time_of_year(grid_days - season_shift_days, obs.latitude):
         channels.append(np.broadcast_to(channel[:, None], base.shape))
+    channels += radar_share_channels(obs, rows, columns, near, channels)
     stack = np.stack([c.reshape(len(grid_days), height, width) for c in channels]).astype(np.float32, copy=False)
     stack[:, ~np.isfinite(linear).reshape(stack.shape[1:])] = 0
     shape = (len(grid_days), height, width)
@@ -272,6 +278,37 @@ def _radar_channels(obs, rows, columns, grid_days, at_obs, seen_before, seen_aft
         context.append(np.where(known, wide - wide_long, np.float32(0)) / DB_UNIT)
         supports.append(np.log1p(support))
     return [*since, *season, *now, *context, supports[0]]
+
+
+def radar_share_channels(obs, rows, columns, near, channels) -> list[np.ndarray]:
+    """Explained share of radar, the departure of NDVI from the line that radar alone gives, and both multiplied."""
+    shape = channels[0].shape
+    if len(obs.s1_days) == 0 or len(obs.s2_days) == 0:
+        return [np.zeros(shape, np.float32) for _ in range(3)]
+    n = len(obs.s2_days)
+    pixels = obs.shape[0] * obs.shape[1]
+    flat = obs.s2_ndvi.reshape(n, pixels)
+    valid = np.isfinite(flat)
+    filled = np.where(valid, flat, np.float32(0))
+    slow, _ = smooth_in_time(filled, valid.astype(np.float32), obs.s2_days, obs.s2_days, S2_SIGMAS_DAYS[2])
+    departures, used = [], valid
+    for images in (obs.vv_db, obs.vh_db - obs.vv_db):
+        speckled, share = box_mean(images, SPECKLE_RADIUS_PX)
+        weight = (share > 0).astype(np.float32).reshape(-1, pixels)
+        series = speckled.reshape(-1, pixels) * weight
+        level, support = smooth_in_time(series, weight, obs.s1_days, obs.s2_days, S1_DAYS)
+        long, _ = smooth_in_time(series, weight, obs.s1_days, obs.s2_days, S1_LONG_DAYS)
+        departures.append(level - long)
+        used = used & (support > 1e-2)
+    found = explained_share(filled - slow, *departures, used, obs.shape)
+    share, vv_slope, ratio_slope = (_window_rows(a.reshape(1, *obs.shape), rows, columns) for a in found)
+    at = FEATURE_NAMES.index("vv_since_before")
+    total = np.maximum(near.gap_before + near.gap_after, np.float32(1e-6))
+    later = np.where(near.gap_before >= FAR_DAYS, np.float32(1), near.gap_before / total)
+    later = np.where(near.gap_after >= FAR_DAYS, np.float32(0), later)
+    change = [channels[at + k] * (1 - later) + channels[at + k + 1] * later for k in (0, 2)]
+    estimate = np.clip((change[0] * vv_slope + change[1] * ratio_slope) * (DB_UNIT / NDVI_UNIT), -5, 5)
+    return [np.broadcast_to(share, shape), estimate, np.maximum(share, 0) * estimate]
 
 
 def _coarse_level(obs, inner, grid_days, at_obs, seen_before, seen_after):
