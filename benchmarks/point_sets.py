@@ -16,6 +16,7 @@ import pandas as pd
 import xarray as xr
 from tqdm import tqdm
 
+from data_prep.split import held_quarter
 from fusion.contract import DIMS, NDVI_MAX, NDVI_MIN, S2NDVI, VH, VV, ContractError
 from fusion.evaluation.baselines import make_baselines
 from fusion.evaluation.leave_gap_out import LeaveGapOut, leave_gap_out
@@ -55,15 +56,10 @@ SETS = (
 )
 
 
-def held_out(plot: str) -> bool:
-    """Whether a plot belongs to the quarter that is scored."""
-    return hashlib.sha256(plot.encode()).digest()[-1] % 4 == 0
-
-
 def pixel_cubes(folder: Path, source: PointSet, samples: int) -> Iterator[tuple[str, xr.DataArray]]:
     """Name and merged cube (t, bands, 1, 1) of the first held-out samples in the order of their hashes."""
     table = pd.read_parquet(folder / source.name / "series.parquet")
-    names = [name for name in table["sample"].unique() if held_out(source.name + source.plot(name))]
+    names = [name for name in table["sample"].unique() if held_quarter(source.name + source.plot(name))]
     names.sort(key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     for name in names[:samples]:
         yield name, pixel_cube(table[table["sample"] == name], source)
