@@ -11,7 +11,14 @@ from fusion.data.samples import SampleSettings
 from fusion.data.scene import Scene
 from fusion.data.targets import meet, target_on_grid, withheld_on_grid
 from fusion.data.withholding import season_shift, withhold
-from fusion.features.calibration import CALIBRATION_EDGES, LAPLACE_STD, Calibration, covering_factor, covering_noise
+from fusion.features.calibration import (
+    CALIBRATION_EDGES,
+    LAPLACE_STD,
+    UNCALIBRATED,
+    Calibration,
+    covering_factor,
+    covering_noise,
+)
 from fusion.features.features import compute_features
 from fusion.model.generator import Generator
 
@@ -57,6 +64,9 @@ def calibrate(
         nodes.append(float(np.median(gap[inside])))
         factors.append(round(factor, 4))
         noises.append(noise)
+    if not nodes:
+        log.warning("no distance to an observation has %d pixel-dates: uncertainty stays uncalibrated", ENOUGH)
+        return UNCALIBRATED
     filled = _fill_gaps(np.array(noises))
     log.info("calibration nodes %s factors %s noise %s", np.round(nodes), factors, np.round(filled, 3))
     return Calibration(tuple(nodes), tuple(factors), tuple(round(float(v), 4) for v in filled))
