@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 
 from benchmarks.leaderboard.sets import SETS
 
-PAGE, FIGURE = Path("docs/leaderboard.md"), Path("docs/images/leaderboard.png")
+PAGE, FIGURE = Path("docs/leaderboard.md"), Path("docs/pictures/leaderboard.png")
 LABELS = {
     "grassland_slovakia": "Grassland, Slovakia",
     "points_france_2023": "Cropland pixels, France",
@@ -43,12 +43,12 @@ benchmarks/results/leaderboard.json`. Gradient boosting (scikit-learn, 250 trees
 learned on the other three quarters of the set that it is scored on. "Earlier weights" are those of version 0.1, trained
 on simulated scenes only.
 
-![Mean absolute error by withheld days, one panel per set](images/leaderboard.png)
+![Mean absolute error by withheld days, one panel per set](pictures/leaderboard.png)
 """
 NOT_RUN = """
 ## Not run
 
-MOGPR of FuseTS (on `belgium_2019` it was not better than linear interpolation), and SenRVM, U-TILISE and the networks of
+MOGPR of FuseTS (on `belgium_2019` it was not better than linear interpolation), SenRVM, U-TILISE and the networks of
 Tsardanidis et al., whose weights are not published for these inputs.
 """
 
