@@ -1,6 +1,6 @@
 """How much changes of radar say about changes of NDVI: real sets and simulated scenes, measured the same way.
 
-``python -m benchmarks.realism.radar_relation STORES --out FILE``: pairs of clear observations 12 to 45 days apart; VV and
+``python -m benchmarks.realism.radar_relation STORES --out FILE``: pairs of clear observations 12 to 45 days apart; VV
 and VH-VV are smoothed with a kernel of 8 days, as lone pixels and as means of 3 x 3. STORES is made by
 ``python -m benchmarks.real_sets``. Simulated scenes are taken as they are, by cover, and as training disturbs them.
 """
