@@ -1,4 +1,4 @@
-"""Cut patches from merged cubes or simulated scenes: list of tasks, and patches of one task.
+"""Cut patches from merged cubes, simulated scenes or tables: list of tasks, and patches of one task.
 
 :mod:`data_prep.farm` runs the tasks.
 """
@@ -19,6 +19,7 @@ from data_prep.raw.cubes import SourceError
 from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
 from data_prep.split import Ground, SplitSettings, split_of_ground, split_of_name
+from data_prep.tables import TablePatches, TableTask, table_patches, table_task
 from fusion.contract import S2NDVI, ContractError
 from fusion.data.cube_files import is_cube_file, opened_cube
 from fusion.data.patch import Patch
@@ -106,14 +107,14 @@ class TileTask:
         return _digest(self.cube.name, self.size, self.modified_ns, self.row, self.column, self.height, self.width)
 
 
-Task = SceneTask | TileTask
+Task = SceneTask | TileTask | TableTask
 
 
 def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps([str(p) for p in parts]).encode()).hexdigest()[:16]
 
 
-def plan(source: CubePatches | SimulatedPatches, cut: CutSettings) -> list[Task]:
+def plan(source: CubePatches | SimulatedPatches | TablePatches, cut: CutSettings) -> list[Task]:
     """All tasks of a source in a fixed order; reads file headers only.
 
     Raises
@@ -129,6 +130,8 @@ def plan(source: CubePatches | SimulatedPatches, cut: CutSettings) -> list[Task]
             )
         code = code_hash("data_prep.simulator.scene")
         return [SceneTask(source.seed + k, source.scene, code) for k in range(source.count)]
+    if isinstance(source, TablePatches):
+        return [table_task(source)]
     tasks: list[Task] = []
     seen: dict[str, Path] = {}
     for path in _cube_files(source.cubes):
@@ -186,6 +189,8 @@ def cut_patches(task: Task, cut: CutSettings, split: SplitSettings) -> Iterator[
     """Yield the patches of one task; for each window that is not kept, a string with the reason."""
     if isinstance(task, SceneTask):
         yield from _cut_scene(task, cut, split)
+    elif isinstance(task, TableTask):
+        yield from table_patches(task, cut.min_observations, split)
     else:
         yield from _cut_tile(task, cut, split)
 

@@ -64,6 +64,20 @@ def split_of_name(name: str, settings: SplitSettings) -> str:
     return "calibration" if number < settings.train + settings.calibration else "test"
 
 
+def held_quarter(name: str) -> bool:
+    """Whether a group of points or fields belongs to the quarter that is never trained on; depends on its name only."""
+    return hashlib.sha256(name.encode()).digest()[-1] % 4 == 0
+
+
+def split_of_group(set_name: str, group: str, settings: SplitSettings) -> str:
+    """Split of a group of points or fields: three quarters train, the held quarter calibrates and validates.
+
+    Points have no blocks; ``settings.sites`` may name the split of ``SET:GROUP``.
+    """
+    chosen = settings.sites.get(f"{set_name}:{group}")
+    return chosen or ("calibration" if held_quarter(set_name + group) else "train")
+
+
 def blocks_of(ground: Ground, settings: SplitSettings) -> list[tuple[int, int]]:
     """Blocks (row, column) touched by the extent of a patch, buffered by the margin."""
     up = settings.margin_m / METRES_PER_DEGREE

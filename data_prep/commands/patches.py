@@ -16,6 +16,7 @@ from data_prep.patches import CubePatches, CutSettings, SimulatedPatches, Task, 
 from data_prep.raw.cubes import SourceError
 from data_prep.split import Ground, SplitSettings, leaks
 from data_prep.statistics import add, patch_statistics, summary
+from data_prep.tables import TablePatches
 from fusion.data.patch import Patch, StoreError
 from fusion.data.store import PatchStore, create_store, write_patch
 from fusion.whole_file import write_json
@@ -23,15 +24,17 @@ from fusion.whole_file import write_json
 log = logging.getLogger(__name__)
 
 _TASKS = ".tasks"
-PatchSource = Annotated[CubePatches | SimulatedPatches, Field(discriminator="kind")]
+PatchSource = Annotated[CubePatches | SimulatedPatches | TablePatches, Field(discriminator="kind")]
 
 
 class PatchesSettings(BaseModel):
-    """Cut merged cubes or simulated scenes into a patch store."""
+    """Make a patch store of merged cubes, simulated scenes or tables."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    source: PatchSource = Field(description="simulated scenes (source=scenes) or merged cubes (source=cubes)")
+    source: PatchSource = Field(
+        description="source=scenes (simulated), source=cubes (merged cubes) or source=table (points and fields)"
+    )
     out: Path = Field(description="patch store to write, .zarr; an interrupted run is resumed")
     cut: CutSettings = Field(CutSettings(), description="size of patches and criteria for keeping them")
     split: SplitSettings = Field(SplitSettings(), description="assignment to train, calibration and test")

@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import MLFlowLogger
 from pytorch_lightning.utilities import rank_zero_only
 
+from fusion.data.mixture import held_scenes
 from fusion.data.stream import SceneDataModule
 from fusion.evaluation.tracking import open_experiment
 from fusion.training.calibrate import calibrate
@@ -27,7 +28,7 @@ from fusion.training.export import export_generator
 from fusion.training.figures import write_examples
 from fusion.training.module import FusionModule
 from fusion.training.settings import TrainSettings
-from fusion.training.sources import data_manifest, scene_source
+from fusion.training.sources import data_manifest, scene_sources
 from fusion.training.tracking import CurveFile, is_recorded, open_logger, record_model, tracking_uri
 from fusion.whole_file import only_run
 
@@ -72,10 +73,11 @@ def _train(settings: TrainSettings) -> Path:
     if settings.compile:
         module.generator.compile()
     data = SceneDataModule(
-        scene_source(settings, "train"),
-        scene_source(settings, "validation"),
+        scene_sources(settings, "train"),
+        scene_sources(settings, "validation"),
         settings.samples,
         batch_size=settings.batch_size,
+        points=settings.points_per_step,
         validation_batches=settings.validation_batches,
         workers=settings.workers,
         seed=settings.seed + 7919 * module.generator_steps,  # a resumed run sees new scenes
@@ -92,7 +94,8 @@ def _train(settings: TrainSettings) -> Path:
         return settings.out / "model"  # only the first of several devices calibrates and exports
     trained = _finish(module, settings, trainer.world_size)
     folder = export_generator(trained, settings.out / "model")
-    scenes = islice(scene_source(settings, "validation")(settings.seed), EXAMPLE_SCENES)
+    examples = max(scene_sources(settings, "validation"), key=lambda source: (source.wide, source.share))
+    scenes = islice(examples.scenes(settings.seed), EXAMPLE_SCENES)
     figures = write_examples(folder, scenes, settings.out / "figures")
     if logger is not None and not is_recorded(logger, folder):
         record_model(logger, settings, folder, figures)
@@ -180,8 +183,11 @@ def _several_devices(settings: TrainSettings) -> bool:
 def _finish(module: FusionModule, settings: TrainSettings, devices: int) -> TrainedGenerator:
     """Calibrate the averaged weights on scenes of the calibration split and write them as plain tensors."""
     generator = module.averaged_generator().to("cpu").eval()
-    scenes = scene_source(settings, "calibration")(settings.seed)
+    point_weight = settings.loss.point_weight if settings.points_per_step else 0.0
+    sources = scene_sources(settings, "calibration")
+    scenes = held_scenes(sources, settings.samples, settings.seed, point_weight=point_weight)
     visits = settings.calibration_batches
+    data = data_manifest(settings)
     calibration = calibrate(generator, scenes, settings.samples, visits=visits, seed=settings.seed)
     trained = TrainedGenerator(
         generator,
@@ -191,7 +197,8 @@ def _finish(module: FusionModule, settings: TrainSettings, devices: int) -> Trai
             "steps": module.generator_steps,
             "minutes": round(module.seconds / 60, 2),
             "devices": devices,
-            "data_sha256": data_manifest(settings)["sha256"],
+            "data_sha256": data["sha256"],
+            "data": [{k: source[k] for k in ("name", "share", "sha256")} for source in data["sources"]],
             "settings": settings.model_dump(mode="json", exclude={"out", "store", "start_from"}),
         },
     )

@@ -20,15 +20,12 @@ from fusion.features.neighbours import (
     strictly_before_and_after,
 )
 from fusion.features.observations import Observations
+from fusion.features.radar import CONTEXT_RADIUS_PX, RELATIVE_NAMES, SHARE_NAMES, radar_channels
 
-FEATURE_VERSION = 2  # version 2: time of year relative to the season at the latitude instead of the date
-CONTEXT_RADIUS_PX = 12  # box means of scene context: 250 m on the 10 m grid, about one coarse pixel
-SPECKLE_RADIUS_PX = 1  # radar is averaged over 3 x 3 pixels before smoothing in time
+FEATURE_VERSION = 3  # 2: time of year relative to the season at the latitude; 3: explained share of radar
 S2_SIGMAS_DAYS = (6.0, 16.0, 45.0)
-S1_SHORT_DAYS, S1_DAYS, S1_LONG_DAYS = 3.0, 8.0, 60.0
 COARSE_DAYS = 8.0
 COARSE_LABEL_SHIFT_DAYS = 5  # composites are labelled by their first day; this moves the label to the middle
-DB_UNIT = np.float32(2.0)  # one network unit of backscatter difference
 TEMPERATE_DEG = 45.0  # closer to the equator, dry summers and irrigation give neighbouring fields opposite calendars
 MIDWINTER_DAY = -10.0  # the December solstice of 1969, days since 1970-01-01
 YEAR_DAYS = 365.2425
@@ -63,17 +60,7 @@ FEATURE_NAMES = (
     "clear_before",
     "clear_after",
     "context_ndvi",
-    "vv_since_before",
-    "vv_since_after",
-    "cr_since_before",
-    "cr_since_after",
-    "vv_season",
-    "cr_season",
-    "vv_now",
-    "cr_now",
-    "vv_context",
-    "cr_context",
-    "s1_support",
+    *RELATIVE_NAMES,
     "coarse_since_before",
     "coarse_since_after",
     "coarse_level",
@@ -81,6 +68,7 @@ FEATURE_NAMES = (
     "coarse_support",
     "season_cos",
     "season_sin",
+    *SHARE_NAMES,
 )
 
 
@@ -143,7 +131,8 @@ def compute_features(
     channels += _obs_quality_channels(obs, rows, columns, filled, valid, at_obs)
     around, around_known = _context_ndvi(obs, rows, columns, grid_days)
     channels.append(np.where(around_known, around - base, np.float32(0)) / NDVI_UNIT)
-    channels += _radar_channels(obs, rows, columns, grid_days, at_obs, seen_before, seen_after)
+    relative, shares = radar_channels(obs, rows, columns, near, grid_days)
+    channels += relative
     level, since, coarse_known, support = _coarse_level(obs, inner, grid_days, at_obs, seen_before, seen_after)
     channels += since
     channels.append(np.where(coarse_known, level - base, np.float32(0)) / NDVI_UNIT)
@@ -151,6 +140,7 @@ def compute_features(
     channels.append(support)
     for channel in time_of_year(grid_days - season_shift_days, obs.latitude):
         channels.append(np.broadcast_to(channel[:, None], base.shape))
+    channels += shares
     stack = np.stack([c.reshape(len(grid_days), height, width) for c in channels]).astype(np.float32, copy=False)
     stack[:, ~np.isfinite(linear).reshape(stack.shape[1:])] = 0
     shape = (len(grid_days), height, width)
@@ -241,37 +231,6 @@ def _context_ndvi(obs, rows, columns, grid_days) -> tuple[np.ndarray, np.ndarray
     mean, share = _window_rows(mean, rows, columns), _window_rows(share, rows, columns)
     smooth, support = smooth_in_time(mean * share, share, obs.s2_days, grid_days, S2_SIGMAS_DAYS[1])
     return smooth, support > 1e-3
-
-
-def _radar_channels(obs, rows, columns, grid_days, at_obs, seen_before, seen_after) -> list[np.ndarray]:
-    shape = seen_before.shape
-    if len(obs.s1_days) == 0:
-        return [np.zeros(shape, np.float32) for _ in range(11)]
-    polarisations = (obs.vv_db, obs.vh_db - obs.vv_db)  # VV and the cross ratio, dB
-    since, season, now, context, supports = [], [], [], [], []
-    for images in polarisations:
-        speckled, share = box_mean(images, SPECKLE_RADIUS_PX)
-        weight = (_window_rows(share, rows, columns) > 0).astype(np.float32)
-        filled = _window_rows(speckled, rows, columns) * weight
-        around, around_share = box_mean(images, CONTEXT_RADIUS_PX)
-        around_weight = (_window_rows(around_share, rows, columns) > 0).astype(np.float32)
-        around = _window_rows(around, rows, columns) * around_weight
-        level, support = smooth_in_time(filled, weight, obs.s1_days, grid_days, S1_DAYS)
-        long, _ = smooth_in_time(filled, weight, obs.s1_days, grid_days, S1_LONG_DAYS)
-        short, short_support = smooth_in_time(filled, weight, obs.s1_days, grid_days, S1_SHORT_DAYS)
-        wide, _ = smooth_in_time(around, around_weight, obs.s1_days, grid_days, S1_DAYS)
-        wide_long, _ = smooth_in_time(around, around_weight, obs.s1_days, grid_days, S1_LONG_DAYS)
-        known = support > 1e-2
-        level_at, support_at = smooth_in_time(filled, weight, obs.s1_days, obs.s2_days, S1_DAYS)
-        known_before, known_after = at_obs((support_at > 1e-2).astype(np.float32))
-        before, after = at_obs(level_at)
-        since.append(np.where(known & seen_before & (known_before > 0), level - before, np.float32(0)) / DB_UNIT)
-        since.append(np.where(known & seen_after & (known_after > 0), level - after, np.float32(0)) / DB_UNIT)
-        season.append(np.where(known, level - long, np.float32(0)) / DB_UNIT)
-        now.append(np.where(short_support > 1e-2, short - long, np.float32(0)) / DB_UNIT)
-        context.append(np.where(known, wide - wide_long, np.float32(0)) / DB_UNIT)
-        supports.append(np.log1p(support))
-    return [*since, *season, *now, *context, supports[0]]
 
 
 def _coarse_level(obs, inner, grid_days, at_obs, seen_before, seen_after):

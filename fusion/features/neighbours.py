@@ -80,13 +80,19 @@ def find_neighbours(valid: np.ndarray, obs_days: np.ndarray, grid_days: np.ndarr
     return Neighbours(before, after, before2, after2, gap_before, gap_after)
 
 
+def later_weight(gap_before: np.ndarray, gap_after: np.ndarray) -> np.ndarray:
+    """Weight of the later neighbour in linear interpolation, 0 to 1; a missing neighbour has none."""
+    has_before, has_after = gap_before < FAR_DAYS, gap_after < FAR_DAYS
+    total = np.maximum(gap_before + gap_after, np.float32(1e-6))
+    return np.where(has_before & has_after, gap_before / total, np.where(has_after, np.float32(1), np.float32(0)))
+
+
 def blend_linearly(
     value_before: np.ndarray, value_after: np.ndarray, gap_before: np.ndarray, gap_after: np.ndarray
 ) -> np.ndarray:
     """Linear interpolation between two observations; the nearest if one is missing, NaN if both are."""
     has_before, has_after = gap_before < FAR_DAYS, gap_after < FAR_DAYS
-    total = np.maximum(gap_before + gap_after, np.float32(1e-6))
-    weight = np.where(has_before & has_after, gap_before / total, np.where(has_after, np.float32(1), np.float32(0)))
+    weight = later_weight(gap_before, gap_after)
     before = np.where(has_before, value_before, np.float32(0))
     after = np.where(has_after, value_after, np.float32(0))
     blended = before + weight * (after - before)

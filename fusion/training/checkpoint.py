@@ -13,6 +13,7 @@ from fusion.model.generator import Generator
 from fusion.whole_file import whole_file
 
 WEIGHTS_FORMAT = 1
+SAME_MEANING = (2,)  # earlier feature versions: fewer channels, each computed as today
 _PARTS: dict[str, Any] = {
     "features": list, "feature_version": int, "generator": dict, "calibration": dict | None, "record": dict,
     "state": dict,
@@ -89,7 +90,7 @@ def load_weights(file: Path) -> TrainedGenerator:
             seen = type(content[name]).__name__ if name in content else "missing"
             raise WeightsError(f"{file}: {name} is {seen}; expected {kinds}; give the generator.pt of a run")
     known, version = tuple(content["features"]), content["feature_version"]
-    if version != FEATURE_VERSION or known != FEATURE_NAMES:
+    if version not in (FEATURE_VERSION, *SAME_MEANING) or not set(known) <= set(FEATURE_NAMES):
         raise WeightsError(
             f"{file} was trained on feature version {version} "
             f"({len(known)} features); this package computes version {FEATURE_VERSION} "
@@ -98,10 +99,18 @@ def load_weights(file: Path) -> TrainedGenerator:
     try:
         settings = GeneratorSettings.model_validate(content["generator"])
         generator = build_generator(settings)
-        generator.load_state_dict(content["state"])
+        generator.load_state_dict(with_all_features(content["state"], known))
         if content["calibration"] is not None:
             Calibration.from_tables(content["calibration"])
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise WeightsError(f"{file} cannot be used ({reason}); train again or download it again") from error
     return TrainedGenerator(generator.eval(), settings, content["calibration"], content["record"])
+
+
+def with_all_features(state: dict[str, torch.Tensor], known: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    """The weights with all channels of ``FEATURE_NAMES``; those that they were not trained on have weight 0."""
+    old = state["stem.weight"]
+    stem = old.new_zeros(old.shape[0], len(FEATURE_NAMES), *old.shape[2:])
+    stem[:, [FEATURE_NAMES.index(name) for name in known]] = old
+    return {**state, "stem.weight": stem}

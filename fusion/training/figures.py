@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fusion.contract import NDVI_MAX, NDVI_MIN, STEP_DAYS
-from fusion.data.samples import Scene
+from fusion.data.scene import Scene
 from fusion.evaluation.baselines import Linear
 from fusion.evaluation.metrics import HALF_WIDTHS
 from fusion.evaluation.plots import new_figure, save

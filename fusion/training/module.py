@@ -10,11 +10,13 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fusion.contract import NDVI_CENTRE, NDVI_UNIT
-from fusion.data.stream import Batch
+from fusion.data.stream import Batch, Group
 from fusion.features.features import FEATURE_NAMES
+from fusion.features.radar import RADAR_NAMES
 from fusion.model.discriminator import PatchDiscriminator
 from fusion.model.generator import Generator
 from fusion.model.losses import (
+    excess_error,
     gap_weights,
     gradient_loss,
     hinge_discriminator,
@@ -26,8 +28,9 @@ from fusion.model.losses import (
 )
 from fusion.training.checkpoint import build_generator
 from fusion.training.settings import TrainSettings
+from fusion.training.sources import source_names
+from fusion.training.validation import ErrorSums
 
-GAP_EDGES = (15.0, 30.0, 60.0, 100.0)
 CONDITION_NAMES = (
     "vv_since_before",
     "cr_since_before",
@@ -37,7 +40,24 @@ CONDITION_NAMES = (
     "mid_before",
 )
 CONDITIONS = [FEATURE_NAMES.index(name) for name in CONDITION_NAMES]
+RADAR = [FEATURE_NAMES.index(name) for name in RADAR_NAMES]
 JUDGED_GAP_DAYS = 7.0  # days; nearer to an observation, prediction and truth hardly differ
+
+
+def without_radar(features: Tensor) -> Tensor:
+    """The features (B, C, ...) as they are without any radar: 0 in every channel made from it."""
+    features = features.clone()
+    features[:, RADAR] = 0
+    return features
+
+
+def sample_weights(target: Tensor, gap_days: Tensor) -> Tensor:
+    """Weights of the pixel-dates (B, T, H, W), 0 without target.
+
+    The weight of a sample grows with the root of its number of targets, so that those with few are not lost.
+    """
+    weights = gap_weights(gap_days) * torch.isfinite(target)
+    return weights / weights.sum((1, 2, 3), keepdim=True).clamp(min=1e-3).sqrt()
 
 
 def linear_ndvi(features: Tensor) -> Tensor:
@@ -67,7 +87,7 @@ class FusionModule(pl.LightningModule):
         self.generator_steps = 0
         self.seconds = 0.0
         self._clock: float | None = None
-        self._sums: dict[str, Tensor] = {}
+        self._errors = ErrorSums(source_names(settings))
 
     def averaged_generator(self) -> Generator:
         """The generator with the averaged weights, which is exported."""
@@ -118,15 +138,12 @@ class FusionModule(pl.LightningModule):
         for optimiser, ratio in zip(optimisers, (1.0, o.discriminator_ratio), strict=False):
             for group in optimiser.param_groups:
                 group["lr"] = o.learning_rate * ratio * self.rate_factor()
-        features, target, gap_days = batch
-        known = torch.isfinite(target)
-        target = torch.nan_to_num(target)
-        weights = gap_weights(gap_days) * known
-        ndvi, scale = self.generator(features)
-        judged = known & (gap_days > JUDGED_GAP_DAYS)
-        if self.adversarial:
-            self._discriminator_step(optimisers[1], features, ndvi.detach(), target, known, judged)
-        losses = self._generator_losses(features, ndvi, scale, target, weights, known, judged)
+        losses: dict[str, Tensor] = {}
+        part = 0.0 if batch.points is None else 1.0 if batch.crops is None else self.settings.loss.point_weight
+        if batch.crops is not None:
+            losses |= {k: (1 - part) * v for k, v in self._crop_losses(batch.crops, optimisers).items()}
+        if batch.points is not None:
+            losses |= {f"points_{k}": part * v for k, v in self._point_losses(batch.points).items()}
         total = torch.stack(list(losses.values())).sum()
         optimisers[0].zero_grad(set_to_none=True)
         self.manual_backward(total)
@@ -146,19 +163,46 @@ class FusionModule(pl.LightningModule):
         if self.progress() >= 1.0:
             self.trainer.should_stop = True
 
-    def _generator_losses(self, features, ndvi, scale, target, weights, known, judged) -> dict[str, Tensor]:
+    def _crop_losses(self, crops: Group, optimisers: list[Any]) -> dict[str, Tensor]:
         loss = self.settings.loss
-        losses = {
-            "l1": loss.l1 * l1_loss(ndvi, target, weights),
-            "nll": loss.nll * laplace_nll(ndvi, scale, target, weights),
-        }
+        weights = sample_weights(crops.target, crops.gap_days)
+        known, target = torch.isfinite(crops.target), torch.nan_to_num(crops.target)
+        ndvi, scale = self.generator(crops.features)
+        judged = known & (crops.gap_days > JUDGED_GAP_DAYS)
+        if self.adversarial:
+            self._discriminator_step(optimisers[1], crops.features, ndvi.detach(), target, known, judged)
+        losses = self._error_losses(ndvi, scale, target, weights)
         if loss.gradient > 0:
             losses["gradient"] = loss.gradient * gradient_loss(ndvi, target, weights)
         weight = self.adversarial_weight() if self.adversarial else 0.0
         if weight > 0:
-            fake = self._judge(torch.where(known, ndvi, target), features)
+            fake = self._judge(torch.where(known, ndvi, target), crops.features)
             losses["adversarial"] = weight * hinge_generator(fake, patch_weights(judged, fake))
         return losses
+
+    def _point_losses(self, points: Group) -> dict[str, Tensor]:
+        """Losses of lone pixels with radar and without, in float32, since they are many dates and few pixels."""
+        weights = sample_weights(points.target, points.gap_days)
+        target, count = torch.nan_to_num(points.target), len(points.target)
+        with torch.autocast(self.device.type, enabled=False):
+            ndvi, scale = self.generator(torch.cat([points.features, without_radar(points.features)]))
+        both = [
+            self._error_losses(ndvi[rows], scale[rows], target, weights) for rows in (slice(count), slice(count, None))
+        ]
+        loss = self.settings.loss
+        share = loss.no_radar_weight
+        losses = {name: (1 - share) * both[0][name] + share * both[1][name] for name in both[0]}
+        if loss.radar_harm > 0:
+            harm = excess_error(ndvi[:count], ndvi[count:].detach(), target, weights)
+            losses["radar_harm"] = loss.l1 * loss.radar_harm * harm
+        return losses
+
+    def _error_losses(self, ndvi: Tensor, scale: Tensor, target: Tensor, weights: Tensor) -> dict[str, Tensor]:
+        loss = self.settings.loss
+        return {
+            "l1": loss.l1 * l1_loss(ndvi, target, weights),
+            "nll": loss.nll * laplace_nll(ndvi, scale, target, weights),
+        }
 
     def _judge(self, ndvi: Tensor, features: Tensor) -> Tensor:
         return self.discriminator(ndvi, linear_ndvi(features), features[:, CONDITIONS])
@@ -189,38 +233,21 @@ class FusionModule(pl.LightningModule):
     # -- validation -----------------------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        self._sums = {}
+        self._errors = ErrorSums(source_names(self.settings))
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        features, target, gap_days = batch
-        ndvi, scale = self.averaged(features)
-        linear = linear_ndvi(features)
-        edges = torch.tensor((0.0, *GAP_EDGES, math.inf), device=gap_days.device)
-        for i in range(len(edges) - 1):
-            inside = torch.isfinite(target) & (gap_days >= edges[i]) & (gap_days < edges[i + 1])
-            error = (ndvi - target)[inside]
-            part = torch.stack(
-                [
-                    inside.sum(),
-                    error.abs().sum(),
-                    (linear - target)[inside].abs().sum(),
-                    error.sum(),
-                    (error.abs() <= 2.3026 * scale[inside]).sum(),  # 90 % of a Laplace error
-                ]
-            ).double()
-            key = f"lt{GAP_EDGES[0]:.0f}" if i == 0 else f"ge{GAP_EDGES[i - 1]:.0f}"
-            self._sums[key] = self._sums.get(key, torch.zeros_like(part)) + part
+        for name, group in (("crops", batch.crops), ("points", batch.points)):
+            if group is None:
+                continue
+            linear = linear_ndvi(group.features)
+            self._errors.add(name, group, self.averaged(group.features), linear)
+            if name == "points":
+                self._errors.add("points_no_radar", group, self.averaged(without_radar(group.features)), linear)
 
     def on_validation_epoch_end(self) -> None:
-        for key, (count, error, linear, bias, covered) in self._sums.items():
-            if count > 0:
-                self.log(f"val/mae_{key}", error / count)
-                self.log(f"val/linear_{key}", linear / count)
-                self.log(f"val/bias_{key}", bias / count)
-                self.log(f"val/cover90_{key}", covered / count)
-        total = torch.stack(list(self._sums.values())).sum(0)
-        self.log("val/mae", total[1] / total[0].clamp(min=1), prog_bar=True)
-        self.log("val/mae_over_linear", total[1] / total[2].clamp(min=1e-9), prog_bar=True)
+        values = self._errors.values()
+        for name, value in values.items():
+            self.log(f"val/{name}", value, prog_bar=name in ("mae", "mae_over_linear"))
         self._clock = time.monotonic()
 
     # -- checkpoint -----------------------------------------------------------------------------------------------

@@ -15,6 +15,13 @@ class LossSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     l1: float = Field(6.0, ge=0, description="weight of the mean absolute error")
     nll: float = Field(0.5, ge=0, description="weight of the Laplace likelihood, which trains the uncertainty")
+    point_weight: float = Field(0.4, ge=0, le=1, description="weight of the lone pixels; the crops have the rest")
+    no_radar_weight: float = Field(
+        0.4, ge=0, le=1, description="weight, among the lone pixels, of their second pass without radar"
+    )
+    radar_harm: float = Field(
+        0.5, ge=0, description="weight, relative to l1, of the error that radar adds to lone pixels"
+    )
     gradient: float = Field(1.0, ge=0, description="weight of the error of spatial differences")
     adversarial: float = Field(0.0, ge=0, le=0.05, description="weight of the adversarial loss after its ramp; 0 = off")
     adversarial_ramp: int = Field(500, ge=1, description="steps over which that weight grows from 0")
@@ -59,11 +66,17 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     out: Path = Field(description="output folder; an interrupted run found there is resumed")
-    store: Path | None = Field(None, description="patch store to train on (its splits are kept)")
-    scenes: dict[str, Any] | None = Field(None, description="simulated scenes instead: a _target_ with its settings")
+    store: Path | Annotated[tuple[Path, ...], Field(min_length=1)] | None = Field(
+        None, description="patch store to train on, or several (their splits are kept)"
+    )
+    scenes: dict[str, Any] | None = Field(None, description="simulated scenes, alone or beside stores: a _target_")
+    shares: tuple[Annotated[float, Field(ge=0)], ...] | None = Field(
+        None, description="share of each source in the samples, scenes first, then the stores; equal when empty"
+    )
     seed: int = Field(20240, ge=0, description="seed of scenes, withholding and weights")
     samples: SampleSettings = Field(default_factory=lambda: SampleSettings(), description="crops and withholding")
     batch_size: int = Field(12, ge=1, description="crops per step")
+    points_per_step: int = Field(48, ge=0, description="lone pixels per step, from all sources; 0 = none")
     workers: int = Field(1, ge=0, description="processes that prepare samples; 0 = in the training process")
     threads: int | None = Field(None, ge=1, description="CPU threads of the training process; all cores when empty")
     generator: GeneratorSettings = Field(default_factory=lambda: GeneratorSettings())
@@ -84,12 +97,27 @@ class TrainSettings(BaseModel):
     compile: bool = Field(False, description="torch.compile the generator")
     progress: bool = Field(True, description="show a progress bar")
 
+    @property
+    def stores(self) -> tuple[Path, ...]:
+        """The patch stores, none, one or several."""
+        return () if self.store is None else (self.store,) if isinstance(self.store, Path) else self.store
+
+    @property
+    def all_shares(self) -> tuple[float, ...]:
+        """Share of every source, scenes first, then the stores."""
+        return self.shares or (1.0,) * ((self.scenes is not None) + len(self.stores))
+
     @model_validator(mode="after")
-    def _one_source(self) -> "TrainSettings":
-        if (self.store is None) == (self.scenes is None):
+    def _sources(self) -> "TrainSettings":
+        if self.store is None and self.scenes is None:
+            raise ValueError("'store' or 'scenes' must be given; add store=PATH or experiment=shipped_cpu")
+        names = ["scenes"] * (self.scenes is not None) + [str(path) for path in self.stores]
+        if len(set(names)) < len(names):
+            raise ValueError(f"a store is given twice (seen: {', '.join(names)}); give it once, with a larger share")
+        if self.shares is not None and (len(self.shares) != len(names) or sum(self.shares) <= 0):
             raise ValueError(
-                f"exactly one of 'store' and 'scenes' must be given (seen: store={self.store}, "
-                f"scenes={'given' if self.scenes else None}); add store=PATH or experiment=shipped_cpu"
+                f"shares={list(self.shares)}; expected {len(names)} numbers of 0 or more that are not all 0, one for "
+                f"each of: {', '.join(names)}"
             )
         if self.loss.adversarial > 0 and self.samples.crop_px < 8:
             raise ValueError(f"the adversarial loss needs crops of 8 px or more (seen: crop_px={self.samples.crop_px})")

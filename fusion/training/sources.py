@@ -1,7 +1,8 @@
-"""Sources of training scenes: a patch store, or a simulator given by a Hydra ``_target_``."""
+"""Sources of training scenes: patch stores, and a simulator given by a Hydra ``_target_``, each with its share."""
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from fusion.data.mixture import SceneSource, Source
 from fusion.data.provenance import code_hash
-from fusion.data.samples import Scene
+from fusion.data.scene import Scene
 from fusion.data.store import PatchStore
 from fusion.training.settings import TrainSettings
 
 # seed offsets of the splits of simulated scenes, so far apart that no run reaches those of the next split
 SPLIT_SEEDS = {"train": 0, "validation": 1_000_000_000, "calibration": 1_400_000_000}
+SCENES = "scenes"  # name of the simulator among the sources
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,12 @@ class SimulatedSource:
 
 @dataclass(frozen=True)
 class StoreSource:
-    """Patches of one split, shuffled; the training split is repeated endlessly."""
+    """Patches of one split, shuffled and repeated endlessly; splits other than "train" take those for calibration."""
 
     store: Path
     split: str
 
-    def __call__(self, seed: int) -> Iterable[Scene]:
+    def __call__(self, seed: int) -> Iterator[Scene]:
         patches = PatchStore.open(self.store)
         split = "train" if self.split == "train" else "calibration"
         index = patches.indices(split)
@@ -50,32 +53,57 @@ class StoreSource:
         while True:
             for i in rng.permutation(index):
                 yield patches[int(i)]
-            if self.split != "train":
-                return
+
+    def widest(self) -> int:
+        """Side of the widest patch, pixels."""
+        return max((min(f["shape"][1:]) for f in PatchStore.open(self.store).facts), default=0)
 
 
-def scene_source(settings: TrainSettings, split: str) -> SimulatedSource | StoreSource:
-    """The source of a split ("train", "validation", "calibration")."""
-    if settings.store is not None:
-        return StoreSource(settings.store, split)
-    assert settings.scenes is not None  # the settings refuse having neither
-    return SimulatedSource(settings.scenes, split)
+def source_names(settings: TrainSettings) -> list[str]:
+    """Names of the sources in the order of ``shares``; stores of one name are told apart by their folders."""
+    again = Counter(path.stem for path in settings.stores)
+    stores = [p.stem if again[p.stem] == 1 else f"{p.parent.name}/{p.stem}" for p in settings.stores]
+    return [SCENES] * (settings.scenes is not None) + stores
+
+
+def scene_sources(settings: TrainSettings, split: str) -> tuple[Source, ...]:
+    """The sources of a split ("train", "validation", "calibration") with their shares."""
+    found: list[tuple[SceneSource, bool]] = []
+    if settings.scenes is not None:
+        found.append((SimulatedSource(settings.scenes, split), True))
+    for path in settings.stores:
+        store = StoreSource(path, split)
+        found.append((store, store.widest() >= settings.samples.crop_px))
+    named = zip(source_names(settings), settings.all_shares, found, strict=True)
+    return tuple(Source(name, share, scenes, wide) for name, share, (scenes, wide) in named)
 
 
 def data_manifest(settings: TrainSettings) -> dict[str, Any]:
     """Description of the training data, with which a run can be repeated.
 
-    For a patch store, its manifest; for a simulator, its settings, the first seed of every split and a hash of the
-    source files of its package. ``sha256`` is the hash of this description, which contains no paths.
+    Each source has its name, share and hash. A patch store has its manifest, too; a simulator its settings, the first
+    seed of every split and a hash of the source files of its package. ``sha256`` is the hash of this description,
+    which contains no paths.
     """
-    facts: dict[str, Any]
-    if settings.store is not None:
-        file = settings.store / "manifest.json"
-        facts = {"kind": "store", "manifest": json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None}
-    else:
-        assert settings.scenes is not None  # the settings refuse having neither
+    sources: list[dict[str, Any]] = []
+    if settings.scenes is not None:
         seeds = {split: settings.seed + offset for split, offset in SPLIT_SEEDS.items()}
         module = str(settings.scenes["_target_"]).rpartition(".")[0]
-        facts = {"kind": "simulated", "scenes": settings.scenes, "seeds": seeds, "code_sha256": code_hash(module)}
-    facts["sha256"] = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
-    return facts
+        facts: dict[str, Any] = {
+            "kind": "simulated",
+            "scenes": settings.scenes,
+            "seeds": seeds,
+            "code_sha256": code_hash(module),
+        }
+        sources.append({**facts, "sha256": _hash(facts)})
+    for path in settings.stores:
+        store = PatchStore.open(path)
+        sources.append({"kind": "store", "sha256": store.content_hash(), "manifest": store.manifest or None})
+    total = sum(settings.all_shares)
+    named = zip(sources, source_names(settings), settings.all_shares, strict=True)
+    sources = [{"name": name, "share": round(share / total, 6), **facts} for facts, name, share in named]
+    return {"sources": sources, "sha256": _hash(sources)}
+
+
+def _hash(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Real fields to learn from: patch stores of public extractions, a held quarter of each for validation."""
