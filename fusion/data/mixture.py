@@ -124,7 +124,8 @@ class PointReservoir:
 
 def draw_by(shares: Sequence[float], rng: np.random.Generator) -> int:
     """Number of a source, with probability in proportion to its share."""
-    return int(rng.choice(len(shares), p=np.asarray(shares, float) / sum(shares)))
+    edges = np.cumsum(shares)
+    return int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))
 
 
 class Mixture:

@@ -10,7 +10,8 @@ import torch
 
 from fusion.contract import CUBE_BANDS, NDVI_MAX, NDVI_MIN, STEP_DAYS, WINDOW_PX
 from fusion.features.calibration import UNCALIBRATED, Calibration
-from fusion.features.features import CONTEXT_RADIUS_PX, FEATURE_NAMES, FEATURE_VERSION, SPECKLE_RADIUS_PX
+from fusion.features.features import FEATURE_NAMES, FEATURE_VERSION
+from fusion.features.radar import CONTEXT_RADIUS_PX, SPECKLE_RADIUS_PX
 from fusion.inference.fuse import NETWORK_RADIUS_PX
 from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, sha256_of
 from fusion.inference.session import open_session
