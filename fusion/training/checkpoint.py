@@ -12,6 +12,7 @@ from fusion.model.generator import Generator
 from fusion.whole_file import whole_file
 
 WEIGHTS_FORMAT = 1
+SAME_MEANING = (2,)  # earlier feature versions: fewer channels, each computed as today
 
 
 class GeneratorSettings(BaseModel):
@@ -80,7 +81,7 @@ def load_weights(file: Path) -> TrainedGenerator:
         seen = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise WeightsError(f"{file} has format {seen!r}; expected {WEIGHTS_FORMAT}; give the generator.pt of a run")
     known, version = tuple(content["features"]), content["feature_version"]
-    if version != FEATURE_VERSION or known != FEATURE_NAMES:
+    if version not in (FEATURE_VERSION, *SAME_MEANING) or not set(known) <= set(FEATURE_NAMES):
         raise WeightsError(
             f"{file} was trained on feature version {version} "
             f"({len(known)} features); this package computes version {FEATURE_VERSION} "
@@ -88,5 +89,13 @@ def load_weights(file: Path) -> TrainedGenerator:
         )
     settings = GeneratorSettings.model_validate(content["generator"])
     generator = build_generator(settings)
-    generator.load_state_dict(content["state"])
+    generator.load_state_dict(with_all_features(content["state"], known))
     return TrainedGenerator(generator.eval(), settings, content["calibration"], content["record"])
+
+
+def with_all_features(state: dict[str, torch.Tensor], known: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    """The weights with the input channels of ``FEATURE_NAMES``; channels that they were not trained on have weight 0."""
+    old = state["stem.weight"]
+    stem = old.new_zeros(old.shape[0], len(FEATURE_NAMES), *old.shape[2:])
+    stem[:, [FEATURE_NAMES.index(name) for name in known]] = old
+    return {**state, "stem.weight": stem}

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from fusion.contract import NDVI_CENTRE, NDVI_UNIT
 from fusion.data.stream import Batch, Group
 from fusion.features.features import FEATURE_NAMES
+from fusion.features.radar import RADAR_NAMES
 from fusion.model.discriminator import PatchDiscriminator
 from fusion.model.generator import Generator
 from fusion.model.losses import (
@@ -38,7 +39,7 @@ CONDITION_NAMES = (
     "mid_before",
 )
 CONDITIONS = [FEATURE_NAMES.index(name) for name in CONDITION_NAMES]
-RADAR = [i for i, name in enumerate(FEATURE_NAMES) if name.startswith(("vv_", "cr_", "s1_", "radar_"))]
+RADAR = [FEATURE_NAMES.index(name) for name in RADAR_NAMES]
 JUDGED_GAP_DAYS = 7.0  # days; nearer to an observation, prediction and truth hardly differ
 
 
