@@ -24,6 +24,17 @@ def laplace_nll(ndvi: Tensor, scale: Tensor, target: Tensor, weights: Tensor) ->
     return masked_mean((ndvi.detach() - target).abs() / scale + torch.log(scale), weights)
 
 
+def excess_error(ndvi: Tensor, other: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Mean over the samples of how much larger the weighted absolute error is than that of ``other``; 0 where smaller.
+
+    With ``other`` predicted without radar, it counts the samples that radar makes worse, which the mean error offsets
+    against those that it improves.
+    """
+    total = weights.sum((1, 2, 3)).clamp(min=1e-6)
+    errors = [((values - target).abs() * weights).sum((1, 2, 3)) / total for values in (ndvi, other)]
+    return torch.relu(errors[0] - errors[1]).mean()
+
+
 def gradient_loss(ndvi: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """Mean absolute error of the horizontal and vertical differences between neighbouring pixels."""
     loss = ndvi.new_zeros(())

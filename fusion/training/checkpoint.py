@@ -94,7 +94,7 @@ def load_weights(file: Path) -> TrainedGenerator:
 
 
 def with_all_features(state: dict[str, torch.Tensor], known: tuple[str, ...]) -> dict[str, torch.Tensor]:
-    """The weights with the input channels of ``FEATURE_NAMES``; channels that they were not trained on have weight 0."""
+    """The weights with all channels of ``FEATURE_NAMES``; those that they were not trained on have weight 0."""
     old = state["stem.weight"]
     stem = old.new_zeros(old.shape[0], len(FEATURE_NAMES), *old.shape[2:])
     stem[:, [FEATURE_NAMES.index(name) for name in known]] = old

@@ -16,6 +16,7 @@ from fusion.features.radar import RADAR_NAMES
 from fusion.model.discriminator import PatchDiscriminator
 from fusion.model.generator import Generator
 from fusion.model.losses import (
+    excess_error,
     gap_weights,
     gradient_loss,
     hinge_discriminator,
@@ -188,8 +189,13 @@ class FusionModule(pl.LightningModule):
         both = [
             self._error_losses(ndvi[rows], scale[rows], target, weights) for rows in (slice(count), slice(count, None))
         ]
-        share = self.settings.loss.no_radar_weight
-        return {name: (1 - share) * both[0][name] + share * both[1][name] for name in both[0]}
+        loss = self.settings.loss
+        share = loss.no_radar_weight
+        losses = {name: (1 - share) * both[0][name] + share * both[1][name] for name in both[0]}
+        if loss.radar_harm > 0:
+            harm = excess_error(ndvi[:count], ndvi[count:].detach(), target, weights)
+            losses["radar_harm"] = loss.l1 * loss.radar_harm * harm
+        return losses
 
     def _error_losses(self, ndvi: Tensor, scale: Tensor, target: Tensor, weights: Tensor) -> dict[str, Tensor]:
         loss = self.settings.loss

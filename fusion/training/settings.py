@@ -19,6 +19,9 @@ class LossSettings(BaseModel):
     no_radar_weight: float = Field(
         0.4, ge=0, le=1, description="weight, among the lone pixels, of their second pass without radar"
     )
+    radar_harm: float = Field(
+        0.5, ge=0, description="weight, relative to l1, of the error that radar adds to lone pixels"
+    )
     gradient: float = Field(1.0, ge=0, description="weight of the error of spatial differences")
     adversarial: float = Field(0.0, ge=0, le=0.05, description="weight of the adversarial loss after its ramp; 0 = off")
     adversarial_ramp: int = Field(500, ge=1, description="steps over which that weight grows from 0")

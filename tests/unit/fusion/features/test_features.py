@@ -5,17 +5,15 @@ from data_prep.simulator.growth import AUTUMN_OVER_SPRING
 from data_prep.simulator.settings import PhenologySettings
 from fusion.features.features import (
     AUTUMN_LAG_D,
-    CONTEXT_RADIUS_PX,
-    DB_UNIT,
     FEATURE_NAMES,
     NDVI_UNIT,
-    SPECKLE_RADIUS_PX,
     SPRING_LAG_D,
     compute_features,
     obs_oddity,
     time_of_year,
 )
 from fusion.features.observations import Observations
+from fusion.features.radar import CONTEXT_RADIUS_PX, DB_UNIT, SPECKLE_RADIUS_PX
 from tests.factory import mock_observations
 
 
@@ -75,7 +73,7 @@ def test_radar_change_since_the_observation_is_in_its_unit():
 def test_absent_sensors_give_zero_channels(obs):
     features = compute_features(obs.withhold(s1=True, coarse=True), grid_of(obs))
     for name in FEATURE_NAMES:
-        if name.startswith(("vv_", "cr_", "s1_", "coarse_")):
+        if name.startswith(("vv_", "cr_", "s1_", "radar_", "coarse_")):
             assert not channel(features, name).any(), name
 
 

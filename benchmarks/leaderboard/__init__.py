@@ -1,0 +1,1 @@
+"""All methods on the same withheld observations of real places that none of them learned from."""

@@ -1,0 +1,46 @@
+"""The held places as cubes, the scored dates, and the table of the leaderboard, by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.leaderboard.__main__ import table_of
+from benchmarks.leaderboard.sets import RealSet, cube_of, scored_dates
+from fusion.contract import check_cube
+from fusion.features.observations import Observations
+
+
+def observations(days: np.ndarray, radar: bool = True) -> Observations:
+    s2 = np.full((len(days), 1, 1), 0.5, np.float32)
+    s1 = days + 1 if radar else days[:0]
+    vv = np.full((len(s1), 1, 1), -10.0, np.float32)
+    return Observations(days, s2, s1, vv, vv - 6, days[:0], s2[:0], 48.9)
+
+
+def test_each_sensor_keeps_its_dates_in_the_cube():
+    cube = cube_of(observations(np.array([18700, 18710])))
+    check_cube(cube)
+    assert cube.sizes["t"] == 4 and cube.attrs["latitude"] == 48.9
+    np.testing.assert_array_equal(cube.sel(bands="S2NDVI").values[:, 0, 0], [0.5, np.nan, 0.5, np.nan])
+    np.testing.assert_array_equal(cube.sel(bands="VH").values[:, 0, 0], [np.nan, -16, np.nan, -16])
+    assert list(cube_of(observations(np.array([18700]), radar=False)).bands.values) == ["S2NDVI"]
+
+
+def test_only_dates_of_the_months_away_from_the_ends_are_scored():
+    days = np.array([f"2021-{month:02d}-10" for month in range(1, 13)], "datetime64[D]").astype(np.int64)
+    dates = scored_dates(cube_of(observations(days)), RealSet("x", months=(4, 10)))
+    assert dates == tuple(f"2021-{month:02d}-10" for month in range(4, 11))
+    assert len(scored_dates(cube_of(observations(days)), RealSet("x", dates=3))) == 3
+
+
+def test_scores_count_only_dates_for_which_every_method_has_a_value():
+    rows = pd.DataFrame(
+        [("a", "d1", 5, "model", 1, 0.1, 0.1, 1, 1), ("a", "d1", 5, "linear", 1, 0.2, -0.2, 0, 0),
+         ("b", "d2", 5, "model", 1, 0.3, -0.3, 1, 0), ("b", "d2", 5, "linear", 1, 0.2, 0.2, 0, 0),
+         ("b", "d3", 5, "model", 1, 9.0, 9.0, 1, 0), ("b", "d3", 5, "linear", 0, 0.0, 0.0, 0, 0)],
+        columns=["site", "date", "gap_days", "predictor", "n", "absolute_error", "error", "n_sigma", "inside_90"],
+    )  # fmt: skip
+    linear, model = table_of(rows)
+    assert (linear["mae"], linear["bias"], linear["covered_90"], linear["places"]) == (0.2, 0.0, None, 2)
+    assert model["mae"] == pytest.approx(0.2) and model["bias"] == pytest.approx(-0.1)
+    assert model["covered_90"] == 0.5 and model["n"] == 2 and model["mae_90"] == [0.1, 0.3]
