@@ -51,6 +51,7 @@ NEEDED = {
     ("train", "experiment", "demo"): ["store=outputs/patches.zarr"],
     ("train", "experiment", "fine_tune"): ["store=outputs/patches.zarr", "start_from=outputs/generator.pt"],
     ("train", "experiment", "shipped_cpu_adversarial"): ["start_from=outputs/generator.pt"],
+    ("train", "experiment", "shipped_real_adversarial"): ["start_from=outputs/generator.pt"],
 }  # fmt: skip
 
 

@@ -317,9 +317,19 @@ def test_features_of_another_version_are_refused(trained, tmp_path):
     torch.save({**content, "feature_version": 99}, tmp_path / "old.pt")
     with pytest.raises(WeightsError, match="feature version 99"):
         load_weights(tmp_path / "old.pt")
-    torch.save({**content, "features": content["features"][:-2]}, tmp_path / "fewer.pt")
-    with pytest.raises(WeightsError, match=f"{len(FEATURE_NAMES) - 2} features"):
-        load_weights(tmp_path / "fewer.pt")
+    torch.save({**content, "features": ["brightness", *content["features"][1:]]}, tmp_path / "unknown.pt")
+    with pytest.raises(WeightsError, match=f"{len(FEATURE_NAMES)} features"):
+        load_weights(tmp_path / "unknown.pt")
+
+
+def test_weights_of_fewer_features_ignore_the_new_ones(trained, tmp_path):
+    made, _ = trained
+    content = torch.load(made.out / "generator.pt", weights_only=True)
+    stem = content["state"]["stem.weight"]
+    fewer = {**content["state"], "stem.weight": stem[:, :-2].clone()}
+    torch.save({**content, "features": content["features"][:-2], "state": fewer}, tmp_path / "fewer.pt")
+    found = load_weights(tmp_path / "fewer.pt").generator.state_dict()["stem.weight"]
+    assert torch.equal(found[:, :-2], stem[:, :-2]) and not found[:, -2:].any()
 
 
 def test_contradictory_settings_are_refused_before_any_work(tmp_path):
