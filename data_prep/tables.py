@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -109,7 +109,7 @@ def table_patches(task: TableTask, min_observations: int, split: SplitSettings) 
     source = task.source
     table = read_table(source)
     for sample, rows in table.groupby("sample", sort=True):
-        obs = series_of(rows, source)
+        obs = series_of(rows, source.shift_days)
         if len(obs.s2_days) < min_observations:
             yield f"too few observations (<{min_observations})"
             continue
@@ -152,10 +152,19 @@ def read_table(source: TablePatches) -> pd.DataFrame:
     sample = raw[names.sample].astype(str)
     ndvi = pd.to_numeric(raw[names.ndvi], errors="coerce")
     clear = _clear(raw, source) & ndvi.between(NDVI_MIN, NDVI_MAX)
-    out = {"sample": sample, "group": _groups(raw, sample, source), "date": raw[names.date], "ndvi": ndvi.where(clear)}
+    out: dict[str, Any] = {
+        "sample": sample,
+        "group": _groups(raw, sample, source),
+        "date": raw[names.date],
+        "ndvi": ndvi.where(clear),
+    }
     for column in ("vv", "vh", "lat", "lon"):
         if (name := getattr(names, column)) in raw:
             out[column] = pd.to_numeric(raw[name], errors="coerce")
+    try:
+        out |= {n: to_db(out[n].to_numpy(), source.s1_units, n.upper()) for n in ("vv", "vh") if n in out}
+    except ContractError as error:
+        raise SourceError(f"{path}: {error} (here: source.s1_units)") from error
     table = pd.DataFrame(out)
     split = table.groupby("sample").group.nunique()
     if (split > 1).any():
@@ -168,7 +177,9 @@ def _dates(column: pd.Series, path: Path) -> pd.Series:
     if numbers and float(column.min()) < MILLISECONDS_FROM:
         raise SourceError(f"{path} has dates such as {column.iloc[0]}; expected 2021-05-30 or milliseconds since 1970")
     try:
-        return pd.to_datetime(column, unit="ms") if numbers else pd.to_datetime(column, utc=True).dt.tz_localize(None)
+        if numbers:
+            return pd.to_datetime(column, unit="ms")
+        return pd.to_datetime(column, utc=True, format="ISO8601").dt.tz_localize(None)
     except (ValueError, TypeError) as error:
         raise SourceError(f"{path} has an unreadable date ({error}); expected dates such as 2021-05-30") from error
 
@@ -199,16 +210,13 @@ def _groups(raw: pd.DataFrame, sample: pd.Series, source: TablePatches) -> pd.Se
     return found
 
 
-def series_of(rows: pd.DataFrame, source: TablePatches) -> Observations:
+def series_of(rows: pd.DataFrame, shift_days: int = 0) -> Observations:
     """The observations of one sample as an area of one pixel; values of one day are averaged."""
-    days = rows.date.to_numpy("datetime64[D]").astype(np.int64) + source.shift_days
+    days = rows.date.to_numpy("datetime64[D]").astype(np.int64) + shift_days
     ndvi_days, ndvi = _daily_mean(days, rows.ndvi.to_numpy(np.float64)[:, None])
     radar = np.full((len(rows), 2), np.nan)
     if "vv" in rows:
-        try:
-            radar = np.stack([to_db(rows[n].to_numpy(), source.s1_units, n.upper()) for n in ("vv", "vh")], axis=1)
-        except ContractError as error:
-            raise SourceError(f"{source.table}, sample {rows['sample'].iloc[0]}: {error}") from error
+        radar = rows[["vv", "vh"]].to_numpy(np.float64)
     radar_days, radar = _daily_mean(days, radar)
     none = np.zeros((0, 1, 1), np.float32)
     latitude = float(rows.lat.median()) if "lat" in rows and rows.lat.notna().any() else None

@@ -54,10 +54,10 @@ COMMANDS: dict[str, Command] = {
         ),
     ),
     "patches": Command(
-        "Cut cubes or simulated scenes into a patch store for training",
+        "Make a patch store for training from cubes, tables or simulated scenes",
         "data_prep.commands.patches",
         "PatchesSettings",
-        ("out=outputs/patches.zarr",),
+        ("out=outputs/patches.zarr", "source=table source.table=outputs/fields.csv out=outputs/fields.zarr"),
         own_progress=True,
     ),
     "inspect": Command(
@@ -73,6 +73,7 @@ COMMANDS: dict[str, Command] = {
         (
             "experiment=shipped_cpu out=outputs/training",
             "store=outputs/patches.zarr out=outputs/training_store",
+            "experiment=shipped_cpu store=[outputs/patches.zarr] shares=[0.7,0.3] out=outputs/training_mixed",
             "debug=tiny out=outputs/tiny",
         ),
         own_progress=True,

@@ -124,7 +124,8 @@ class PointReservoir:
 
 def draw_by(shares: Sequence[float], rng: np.random.Generator) -> int:
     """Number of a source, with probability in proportion to its share."""
-    return int(rng.choice(len(shares), p=np.asarray(shares, float) / sum(shares)))
+    edges = np.cumsum(shares)
+    return int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))
 
 
 class Mixture:
@@ -181,14 +182,18 @@ class Mixture:
 def held_scenes(
     sources: Sequence[Source], settings: SampleSettings, seed: int, *, point_weight: float, points_a_visit: int = 16
 ) -> Iterator[list[Scene]]:
-    """Scenes for calibration, drawn by share: at each visit a wide one, or ``points_a_visit`` lone pixels of many."""
+    """Scenes for calibration, drawn by share: at each visit a wide one, or ``points_a_visit`` lone pixels of many.
+
+    Each wide visit has a scene of its own; lone pixels of wide sources are taken from those in memory.
+    """
     used = [s for s in sources if s.share > 0]
-    pools = [ScenePool(s, settings, seed + 7_654_321 * k) for k, s in enumerate(used)]
+    once = settings.model_copy(update={"visits": 1})
+    pools = [ScenePool(s, once, seed + 7_654_321 * k) for k, s in enumerate(used)]
     rng = np.random.default_rng(seed)
     wide = [k for k, s in enumerate(used) if s.wide]
     while True:
         if wide and rng.random() >= point_weight:
             yield [pools[wide[draw_by([used[k].share for k in wide], rng)]].draw()[0]]
             continue
-        scenes = (pools[draw_by([s.share for s in used], rng)].draw()[0] for _ in range(points_a_visit))
-        yield [random_pixel(s, rng) for s in scenes]
+        picked = [draw_by([s.share for s in used], rng) for _ in range(points_a_visit)]
+        yield [random_pixel(pools[k].draw(spend=k not in wide)[0], rng) for k in picked]

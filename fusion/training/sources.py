@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fusion.data.mixture import SceneSource, Source
+from fusion.data.patch import Patch
 from fusion.data.provenance import code_hash
 from fusion.data.scene import Scene
 from fusion.data.store import PatchStore
@@ -18,6 +20,7 @@ from fusion.training.settings import TrainSettings
 
 # seed offsets of the splits of simulated scenes, so far apart that no run reaches those of the next split
 SPLIT_SEEDS = {"train": 0, "validation": 1_000_000_000, "calibration": 1_400_000_000}
+KEPT_BYTES = 64 * 2**20  # of NDVI, of each store, kept in memory
 SCENES = "scenes"  # name of the simulator among the sources
 
 
@@ -50,9 +53,14 @@ class StoreSource:
         return self._walk(patches, np.array(index), np.random.default_rng(seed))
 
     def _walk(self, patches: PatchStore, index: np.ndarray, rng: np.random.Generator) -> Iterator[Scene]:
+        kept: dict[int, Patch] = {}  # opening a patch takes longer than its features where it is a single pixel
+        space = KEPT_BYTES
         while True:
-            for i in rng.permutation(index):
-                yield patches[int(i)]
+            for i in map(int, rng.permutation(index)):
+                patch = kept.get(i) or patches[i]
+                if i not in kept and (size := 4 * math.prod(patches.facts[i]["shape"])) <= space:
+                    kept[i], space = patch, space - size
+                yield patch
 
     def widest(self) -> int:
         """Side of the widest patch, pixels."""

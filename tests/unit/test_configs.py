@@ -24,7 +24,7 @@ YAMLS = sorted(p.relative_to(CONFIGS).as_posix() for p in CONFIGS.rglob("*.yaml"
 EXAMPLES = [(name, example) for name, command in COMMANDS.items() for example in command.examples]
 # options of the group `source` that are for the other of its two commands
 FOREIGN = {
-    ("cube", "cubes"), ("cube", "scenes"),
+    ("cube", "cubes"), ("cube", "scenes"), ("cube", "table"),
     ("patches", "files"), ("patches", "openeo"), ("patches", "stac"), ("patches", "simulated"),
 }  # fmt: skip
 OPTIONS = [
@@ -47,9 +47,11 @@ NEEDED = {
         "source.start=2019-01-01", "source.end=2019-12-31",
     ],
     ("patches", "source", "cubes"): ["source.cubes=[outputs/cube.nc]"],
+    ("patches", "source", "table"): ["source.table=outputs/fields.csv"],
     ("train", "experiment", "demo"): ["store=outputs/patches.zarr"],
     ("train", "experiment", "fine_tune"): ["store=outputs/patches.zarr", "start_from=outputs/generator.pt"],
     ("train", "experiment", "shipped_cpu_adversarial"): ["start_from=outputs/generator.pt"],
+    ("train", "experiment", "shipped_real_adversarial"): ["start_from=outputs/generator.pt"],
 }  # fmt: skip
 
 

@@ -4,16 +4,14 @@ import numpy as np
 import pytest
 
 from data_prep.patches import CutSettings
-from fusion.data.samples import (
-    SampleSettings,
+from fusion.data.samples import SampleSettings, visit_pixel, visit_scene
+from fusion.data.targets import meet, target_on_grid, withheld_on_grid
+from fusion.data.withholding import (
     WithholdingSettings,
-    meet,
-    mix_samples,
+    foreign_radar,
+    noisy_radar,
     season_shift,
-    target_on_grid,
-    visit_scene,
     withheld_dates,
-    withheld_on_grid,
     withhold,
 )
 from fusion.features.features import FEATURE_NAMES, NDVI_UNIT, compute_features
@@ -133,38 +131,81 @@ def test_screened_visits_lose_the_suspect_observations():
     assert support(1.0) < 0.5 * support(0.0)
 
 
-def test_stream_is_reproducible_and_ends_with_its_scenes():
-    def crops(seed):
-        return list(mix_samples([fake_scene(0), fake_scene(1), fake_scene(2)], SMALL, seed))
-
-    first, second = crops(4), crops(4)
-    assert len(first) == len(second) > 8
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_array_equal(a.features, b.features)
-    assert any((a.features != b.features).any() for a, b in zip(first, crops(5), strict=False))
-
-
-def test_a_scene_smaller_than_its_crops_is_refused():
+def test_a_scene_gives_as_many_crops_as_it_has_room_for():
     scene = fake_scene()
-    with pytest.raises(ValueError, match="16 x 16 px is smaller"):
-        visit_scene(scene, scene, SMALL.model_copy(update={"crops_a_side": 3}), np.random.default_rng(0))
+    settings = SMALL.model_copy(update={"crops_a_side": 3})
+    assert len(visit_scene(scene, scene, settings, np.random.default_rng(0))) == 4
+    with pytest.raises(ValueError, match="16 x 16 px is smaller than a crop of 32 px"):
+        visit_scene(scene, scene, SMALL.model_copy(update={"crop_px": 32}), np.random.default_rng(0))
 
 
-def test_a_lone_pixel_knows_only_itself_and_is_repeated():
-    settings = SMALL.model_copy(update={"lone_share": 1.0})
-    channel = {name: FEATURE_NAMES.index(name) for name in ("context_ndvi", "s2_mean_16d")}
-    scene, alone, shared = fake_scene(), 0, 0
-    for seed in range(8):
-        for features, target, gap_days in visit_scene(scene, scene, settings, np.random.default_rng(seed)):
-            assert features.shape == (len(FEATURE_NAMES), 20, 8, 8) and target.shape == gap_days.shape == (20, 8, 8)
-            context, own = features[channel["context_ndvi"]], features[channel["s2_mean_16d"]]
-            if (features == features[..., :1, :1]).all():
-                alone += 1
-                np.testing.assert_allclose(context, own, atol=1e-5)
-                assert np.array_equal(target, np.broadcast_to(target[:, :1, :1], target.shape), equal_nan=True)
-            else:
-                shared += not np.allclose(context, own, atol=1e-3)
-    assert alone > 2 and shared > 2
+@pytest.mark.parametrize("truth", [True, False])
+def test_a_lone_pixel_knows_only_itself(truth):
+    scene = fake_scene(truth=truth)
+    context, own = (FEATURE_NAMES.index(name) for name in ("context_ndvi", "s2_mean_16d"))
+    found = [visit_pixel(scene, scene, SMALL, np.random.default_rng(seed)) for seed in range(12)]
+    given = [sample for sample in found if sample is not None]
+    assert len(given) >= 8  # without truth, few withheld dates are no sample
+    for sample in given:
+        assert sample.features.shape == (len(FEATURE_NAMES), 20, 1, 1)
+        assert sample.target.shape == sample.gap_days.shape == (20, 1, 1)
+        np.testing.assert_allclose(sample.features[context], sample.features[own], atol=1e-5)
+        assert np.isfinite(sample.target).sum() >= 2
+
+
+def test_a_lone_pixel_keeps_its_radar_since_training_shows_it_without_as_well():
+    scene, support = fake_scene(), FEATURE_NAMES.index("s1_support")
+    settings = SMALL.model_copy(update={"withholding": WithholdingSettings(no_radar_share=1)})
+    assert visit_pixel(scene, scene, settings, np.random.default_rng(0)).features[support].max() > 0
+    assert visit_scene(scene, scene, settings, np.random.default_rng(0))[0].features[support].max() == 0
+
+
+def test_a_pixel_with_few_observations_is_left_out():
+    obs = fake_scene().observations
+    few = FakeScene(obs.withhold(s2=np.arange(len(obs.s2_days)) >= 5), None, None)
+    assert visit_pixel(few, few, SMALL, np.random.default_rng(0)) is None
+
+
+def test_without_truth_every_observation_within_two_days_is_a_target():
+    scene = fake_scene(truth=False)
+    obs = scene.observations
+    visible = obs.withhold(s2=np.arange(len(obs.s2_days)) == 4)
+    withheld = int(obs.s2_days[4])
+    for shift, known in ((0, True), (2, True), (-2, True), (3, False)):
+        grid = np.array([withheld + shift])
+        assert np.isfinite(target_on_grid(scene, obs, visible, grid, use_obs=True)).any() == known
+    assert np.isfinite(withheld_on_grid(obs, visible, np.array([withheld + 2]))).sum() == 0  # a day beside truth
+
+
+def test_a_long_gap_leaves_half_of_a_short_series():
+    days = np.arange(0, 200, 5)
+    settings = WithholdingSettings(
+        windows=(0, 0), long_share=1, long_days=(240, 240), trailing_share=0, thinning_share=0
+    )
+    gone = [withheld_dates(days, settings, np.random.default_rng(seed)).mean() for seed in range(30)]
+    assert 0.3 < max(gone) <= 0.52
+
+
+def test_foreign_radar_is_that_of_the_other_scene_at_the_same_time_of_year():
+    obs, other = fake_scene(0).observations, fake_scene(1).observations
+    later = replace(other, s1_days=other.s1_days + 3 * 365)
+    mixed = foreign_radar(obs, later)
+    np.testing.assert_array_equal(mixed.vv_db, other.vv_db)
+    assert np.abs(mixed.s1_days - other.s1_days).max() <= 1
+    np.testing.assert_array_equal(mixed.s2_ndvi, obs.s2_ndvi)
+    assert foreign_radar(obs, obs) is obs
+    small = replace(other.window(slice(0, 4), slice(0, 4)))
+    assert foreign_radar(obs, small) is obs
+
+
+def test_radar_noise_has_the_strength_asked_for():
+    obs = fake_scene().observations
+    noisy = noisy_radar(obs, WithholdingSettings(radar_noise_db=(1.5, 1.5)), np.random.default_rng(0))
+    for before, after in ((obs.vv_db, noisy.vv_db), (obs.vh_db, noisy.vh_db)):
+        added = (after - before)[np.isfinite(before)]
+        assert added.std() == pytest.approx(1.5, rel=0.05) and abs(added.mean()) < 0.05
+    shares = WithholdingSettings(foreign_radar_share=0, radar_noise_share=0, no_radar_share=0)
+    np.testing.assert_array_equal(withhold(obs, obs, shares, np.random.default_rng(0)).vv_db, obs.vv_db)
 
 
 def stored_scene(seed: int, late_days: int) -> FakeScene:
@@ -183,7 +224,7 @@ def test_samples_of_a_store_are_scored_against_the_truth_of_their_date(monkeypat
         return compute_features(obs, grid_days, *given, **more)
 
     monkeypatch.setattr("fusion.data.samples.compute_features", spy)
-    settings, rng = SampleSettings(lone_share=0.0), np.random.default_rng(1)
+    settings, rng = SampleSettings(), np.random.default_rng(1)
     shares = []
     for k in range(40):
         scene = stored_scene(k % 5, k % 5)

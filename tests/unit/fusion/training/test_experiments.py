@@ -20,7 +20,7 @@ SMALL = [
     f"optimiser.max_steps={STEPS}", "optimiser.warmup_steps=1", "validate_every=2", "checkpoint_every=2",
     "validation_batches=1", "calibration_batches=1", "batch_size=2", "workers=0", "threads=1", "accelerator=cpu",
     "generator.width=8", "samples.steps=24", "samples.crops_a_side=1", "samples.scenes_in_memory=2",
-    "samples.crops_in_memory=2", "tracking.enabled=false", "progress=false",
+    "samples.crops_in_memory=2", "points_per_step=3", "tracking.enabled=false", "progress=false",
 ]  # fmt: skip
 SCENES = ["scenes.settings.height=24", "scenes.settings.width=24", "scenes.settings.n_days=240"]
 SCENES += ["scenes.settings.geometry.margin_px=8"]
@@ -44,7 +44,8 @@ def test_recipe_trains_in_the_small(experiment: str, tmp_path: Path) -> None:
 
 
 def test_every_recipe_is_tried() -> None:
-    assert {"shipped", "shipped_cpu", "shipped_cpu_adversarial", "demo", "fine_tune"} == set(EXPERIMENTS)
+    shipped = {"shipped", "shipped_cpu", "shipped_cpu_adversarial", "shipped_real", "shipped_real_adversarial"}
+    assert shipped | {"demo", "fine_tune"} == set(EXPERIMENTS)
 
 
 def needed(experiment: str, folder: Path) -> list[str]:
@@ -54,7 +55,12 @@ def needed(experiment: str, folder: Path) -> list[str]:
         splits = {"a": "train", "b": "train", "c": "calibration"}
         store = folder / "store.zarr"
         words.append(f"store={store if store.exists() else mock_store(store, splits, t=60, y=16, x=16)}")
-    if experiment in ("fine_tune", "shipped_cpu_adversarial"):
+    if experiment.startswith("shipped_real"):
+        splits = {"a": "train", "c": "calibration"}
+        stores = [folder / f"{k}.zarr" for k in range(8)]  # as many as the recipe has shares for
+        stores = [s if s.exists() else mock_store(s, splits, t=60, y=16, x=16, truth=False) for s in stores]
+        words.append(f"store=[{','.join(map(str, stores))}]")
+    if experiment == "fine_tune" or experiment.endswith("_adversarial"):
         save_weights(folder / "start.pt", mock_generator(1))
         words.append(f"start_from={folder / 'start.pt'}")
     return words

@@ -50,11 +50,11 @@ def test_a_resumed_run_keeps_its_parameters_and_says_what_changed(resumed):
 
 def test_a_resumed_run_validates_on_the_same_batches_and_trains_on_others(resumed):
     _, used, _ = resumed
-    first, second = ([tensor for batch in data.val_dataloader() for tensor in batch] for data in used)
-    assert len(first) == len(second) == 6  # two batches of three tensors
+    first, second = ([t for batch in data.val_dataloader() for group in batch for t in group] for data in used)
+    assert len(first) == len(second) == 16  # two batches of two groups of four tensors
     for before, after in zip(first, second, strict=True):
         torch.testing.assert_close(after, before, rtol=0, atol=0, equal_nan=True)
-    drawn = [next(iter(data.train_dataloader()))[0] for data in used]
+    drawn = [next(iter(data.train_dataloader())).crops.features for data in used]
     assert not torch.equal(*drawn)
 
 

@@ -17,8 +17,11 @@ from fusion.cli.settings import load_settings
 from fusion.commands import predict
 from fusion.commands.train import mean_weights, run
 from fusion.data.cube_files import read_cube
-from fusion.data.samples import SampleSettings, target_on_grid
+from fusion.data.mixture import Source
+from fusion.data.samples import SampleSettings
+from fusion.data.store import PatchStore
 from fusion.data.stream import SceneDataModule
+from fusion.data.targets import target_on_grid
 from fusion.demo.real import RealDemo
 from fusion.demo.settings import DemoSettings
 from fusion.demo.steps import StepRunner
@@ -36,7 +39,7 @@ from fusion.training.checkpoint import (
 )
 from fusion.training.settings import TrainSettings
 from fusion.training.sources import data_manifest
-from tests.factory import write_cube
+from tests.factory import mock_store, write_cube
 from udf.commands import package
 
 
@@ -75,7 +78,9 @@ def test_the_run_is_in_mlflow_and_its_model_in_the_registry(trained, tmp_path, m
     assert "val/mae" in recorded.data.metrics
     assert [f.path for f in client.list_artifacts(run_id, "config")] == ["config/settings.yaml"]
     data = mlflow.artifacts.load_dict(f"{recorded.info.artifact_uri}/data/manifest.json")
-    assert data["kind"] == "simulated" and data["seeds"]["train"] == made.seed and len(data["code_sha256"]) == 64
+    (source,) = data["sources"]
+    assert (source["name"], source["share"], source["kind"]) == ("scenes", 1.0, "simulated")
+    assert source["seeds"]["train"] == made.seed and len(source["code_sha256"]) == 64
     assert load_session(model).manifest.training["data_sha256"] == data["sha256"]
     pictures = {f.path: f.file_size for f in client.list_artifacts(run_id, "figures")}
     assert set(pictures) == {"figures/example_maps.png", "figures/example_series.png"}
@@ -149,10 +154,13 @@ def test_data_of_a_run_are_told_apart(tmp_path):
     one, same, other = settings(tmp_path), settings(tmp_path / "elsewhere"), settings(tmp_path, "seed=1")
     assert data_manifest(one) == data_manifest(same)
     assert data_manifest(one)["sha256"] != data_manifest(other)["sha256"]
-    (tmp_path / "x.zarr").mkdir()
-    (tmp_path / "x.zarr" / "manifest.json").write_text('{"patches": 3}')
-    stored = settings(tmp_path, "scenes=null", f"store={tmp_path}/x.zarr")
-    assert data_manifest(stored)["manifest"] == {"patches": 3}
+    store = mock_store(tmp_path / "x.zarr", {"a": "train"}, t=10, y=8, x=8)
+    (store / "manifest.json").write_text('{"patches": 3}')
+    (stored,) = data_manifest(settings(tmp_path, "scenes=null", f"store={store}"))["sources"]
+    assert stored["manifest"] == {"patches": 3} and stored["sha256"] == PatchStore.open(store).content_hash()
+    both = data_manifest(settings(tmp_path, f"store={store}", "shares=[3,1]"))
+    assert [(s["name"], s["share"]) for s in both["sources"]] == [("scenes", 0.75), ("x", 0.25)]
+    assert both["sha256"] != data_manifest(settings(tmp_path, f"store={store}", "shares=[1,1]"))["sha256"]
 
 
 def test_resuming_goes_on_at_the_step_where_it_stopped(tmp_path):
@@ -256,12 +264,13 @@ def test_devices_draw_crops_of_their_own():
     first = []
     for rank in (0, 1):
         data = SceneDataModule(
-            lambda seed: SimulatedScenes(source.settings, seed), lambda seed: source, cut,
-            batch_size=2, validation_batches=1, workers=0, seed=5, validation_seed=5,
+            [Source("scenes", 1.0, lambda seed: SimulatedScenes(source.settings, seed), wide=True)], [], cut,
+            batch_size=2, points=2, validation_batches=1, workers=0, seed=5, validation_seed=5,
         )  # fmt: skip
         data.trainer = SimpleNamespace(global_rank=rank)
-        first.append(next(iter(data.train_dataloader()))[0])
-    assert not torch.equal(*first)
+        first.append(next(iter(data.train_dataloader())))
+    assert not torch.equal(first[0].crops.features, first[1].crops.features)
+    assert not torch.equal(first[0].points.features, first[1].points.features)
 
 
 def test_same_seed_same_weights(tmp_path):
@@ -278,7 +287,7 @@ def test_calibration_gives_one_entry_a_gap_bin(trained):
     made, _ = trained
     generator = load_weights(made.out / "generator.pt").generator
     scenes = SimulatedScenes({"height": 24, "width": 24, "n_days": 240, "geometry": {"margin_px": 8}}, 5)
-    table = calibrate(generator, scenes, made.samples, visits=12, seed=0)
+    table = calibrate(generator, ([scene] for scene in scenes), made.samples, visits=12, seed=0)
     assert np.all(np.diff(table.gap_days) > 0)
     assert len(table.ndvi_factor) == len(table.observation_noise) == len(table.gap_days)
     assert all(f > 0 for f in table.ndvi_factor) and all(n >= 0 for n in table.observation_noise)
@@ -308,16 +317,32 @@ def test_features_of_another_version_are_refused(trained, tmp_path):
     torch.save({**content, "feature_version": 99}, tmp_path / "old.pt")
     with pytest.raises(WeightsError, match="feature version 99"):
         load_weights(tmp_path / "old.pt")
-    torch.save({**content, "features": content["features"][:-2]}, tmp_path / "fewer.pt")
-    with pytest.raises(WeightsError, match=f"{len(FEATURE_NAMES) - 2} features"):
-        load_weights(tmp_path / "fewer.pt")
+    torch.save({**content, "features": ["brightness", *content["features"][1:]]}, tmp_path / "unknown.pt")
+    with pytest.raises(WeightsError, match=f"{len(FEATURE_NAMES)} features"):
+        load_weights(tmp_path / "unknown.pt")
+
+
+def test_weights_of_fewer_features_ignore_the_new_ones(trained, tmp_path):
+    made, _ = trained
+    content = torch.load(made.out / "generator.pt", weights_only=True)
+    stem = content["state"]["stem.weight"]
+    fewer = {**content["state"], "stem.weight": stem[:, :-2].clone()}
+    torch.save({**content, "features": content["features"][:-2], "state": fewer}, tmp_path / "fewer.pt")
+    found = load_weights(tmp_path / "fewer.pt").generator.state_dict()["stem.weight"]
+    assert torch.equal(found[:, :-2], stem[:, :-2]) and not found[:, -2:].any()
 
 
 def test_contradictory_settings_are_refused_before_any_work(tmp_path):
-    with pytest.raises(ValidationError, match="exactly one of"):
+    with pytest.raises(ValidationError, match="'store' or 'scenes' must be given"):
         TrainSettings(out=tmp_path)
-    with pytest.raises(ValidationError, match="exactly one of"):
-        TrainSettings(out=tmp_path, store=tmp_path, scenes={"_target_": "x"})
+    both = {"out": tmp_path, "store": (tmp_path / "a.zarr", tmp_path / "b.zarr"), "scenes": {"_target_": "x"}}
+    assert TrainSettings(**both).all_shares == (1, 1, 1)
+    with pytest.raises(ValidationError, match=r"expected 3 numbers .* scenes, .*a\.zarr, .*b\.zarr"):
+        TrainSettings(**both, shares=(0.5, 0.5))
+    with pytest.raises(ValidationError, match="not all 0"):
+        TrainSettings(**both, shares=(0, 0, 0))
+    with pytest.raises(ValidationError, match="given twice"):
+        TrainSettings(out=tmp_path, store=(tmp_path, tmp_path))
     with pytest.raises(ValidationError, match="crop_px"):
         TrainSettings(out=tmp_path, store=tmp_path, loss={"adversarial": 0.01}, samples={"crop_px": 4})
 
@@ -369,5 +394,5 @@ def test_calibration_on_a_store_meets_the_dates_that_have_truth(trained, monkeyp
     cut = CutSettings(patch_px=24, min_observations=1)
     scene = SceneSettings(height=24, width=24, n_days=240)
     patches = [next(cut_patches(SceneTask(seed, scene, None), cut, SplitSettings())) for seed in range(6)]
-    calibrate(generator, patches, made.samples, visits=6, seed=0)
+    calibrate(generator, [[patch] for patch in patches], made.samples, visits=6, seed=0)
     assert len(truths) == 6 and min(np.isfinite(truth).mean() for truth in truths) == 1.0
