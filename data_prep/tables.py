@@ -15,6 +15,7 @@ from data_prep.raw.cubes import SourceError
 from data_prep.split import SplitSettings, split_of_group
 from fusion.contract import NDVI_MAX, NDVI_MIN, S1_UNITS, ContractError
 from fusion.data.patch import Patch
+from fusion.features.measured import measured_radar
 from fusion.features.observations import Observations, to_db
 
 MILLISECONDS_FROM = 1e10  # a number above is a time in milliseconds since 1970, as in Earth Engine's system:time_start
@@ -162,7 +163,9 @@ def read_table(source: TablePatches) -> pd.DataFrame:
         if (name := getattr(names, column)) in raw:
             out[column] = pd.to_numeric(raw[name], errors="coerce")
     try:
-        out |= {n: to_db(out[n].to_numpy(), source.s1_units, n.upper()) for n in ("vv", "vh") if n in out}
+        for name in {"vv", "vh"} & set(out):
+            power = measured_radar(out[name].to_numpy(np.float32), source.s1_units, name.upper())
+            out[name] = to_db(power, source.s1_units)
     except ContractError as error:
         raise SourceError(f"{path}: {error} (here: source.s1_units)") from error
     table = pd.DataFrame(out)

@@ -30,8 +30,8 @@ class TemporalBlock(nn.Module):
         batch, time, height, width = size
         h = torch.relu(self.temporal(x))
         if self.spatial is not None and height == width == 1:  # a lone pixel is an area that goes on unchanged
-            kernel = self.spatial.weight.sum((2, 3)).reshape(1, -1, 1, 1)
-            h = torch.relu(h * kernel + self.spatial.bias.reshape(1, -1, 1, 1))
+            kernel = self.spatial.weight.sum((2, 3), keepdim=True)
+            h = torch.relu(nn.functional.conv2d(h, kernel, self.spatial.bias, groups=self.spatial.groups))
         elif self.spatial is not None:
             frames = h.permute(0, 2, 1, 3).reshape(batch * time, -1, height, width)  # (B * T, C, H, W)
             frames = torch.relu(self.spatial(frames))
