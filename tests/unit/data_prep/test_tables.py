@@ -111,7 +111,7 @@ def test_linear_radar_becomes_decibel_and_undeclared_linear_radar_is_refused(tmp
     linear = table(tmp_path, rows("a").assign(vv_db=0.1, vh_db=0.01))
     (patch,) = stored(tmp_path, linear, s1_units="linear")
     np.testing.assert_allclose(patch.observations.vv_db, -10, atol=2e-3)
-    with pytest.raises(SourceError, match=r"seem to be linear.*source\.s1_units"):
+    with pytest.raises(SourceError, match=r"it looks linear.*source\.s1_units"):
         stored(tmp_path, linear)
 
 
