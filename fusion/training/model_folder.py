@@ -7,6 +7,8 @@ from pathlib import Path
 from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, ModelFileError
 from fusion.whole_file import whole_file
 
+SETTINGS_FILE = "settings.yaml"  # the record that the command line leaves in a folder that it has written
+
 
 @contextmanager
 def whole_model_folder(out: Path) -> Iterator[Path]:
@@ -24,7 +26,7 @@ def whole_model_folder(out: Path) -> Iterator[Path]:
     names = set()
     if out.exists():
         names = {file.name for file in out.iterdir()} if out.is_dir() else {"no folder but a file"}
-    if foreign := sorted(names - {MODEL_FILE, MANIFEST_FILE}):
+    if foreign := sorted(names - {MODEL_FILE, MANIFEST_FILE, SETTINGS_FILE}):
         raise ModelFileError(
             f"out={out} holds {', '.join(foreign[:3])}; expected a new, an empty or a model folder ({MODEL_FILE}, "
             f"{MANIFEST_FILE}), since the whole folder is replaced; give another one"

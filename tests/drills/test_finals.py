@@ -117,6 +117,14 @@ def test_ndvi_and_sigma_are_replaced_together(tmp_path: Path, monkeypatch: pytes
     assert pair(tmp_path) == (0.8, 0.08) and names(tmp_path) == ["d.tif", "d_sigma.tif"]
 
 
+def test_a_model_can_be_exported_again_into_its_folder(tmp_path: Path) -> None:
+    """The settings that the command line saves there are not in the way."""
+    words = ["export", f"checkpoint={ROOT / 'fusion' / 'pretrained' / 'generator.pt'}", f"out={tmp_path}/model"]
+    for _ in range(2):
+        assert cli.main(words) == cli.OK
+        assert names(tmp_path / "model") == ["manifest.json", "model.onnx", "settings.yaml"]
+
+
 def write_set(folder: Path, content: dict[str, str], earlier: tuple[str, ...] = (), overwrite: bool = True) -> None:
     with whole_set(folder, earlier, overwrite=overwrite) as partial:
         for name, text in content.items():
