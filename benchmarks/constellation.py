@@ -1,6 +1,6 @@
 """What a gap in the constellation costs on the simulated hold-out: change of MAE against the full constellation.
 
-``python benchmarks/constellation.py [--scenes 12] [--size 48] [--model PATH]``; ``benchmarks/results/constellation.json``.
+``python benchmarks/constellation.py [--scenes 12] [--size 48] [--model PATH]``; results/constellation.json.
 
 Hold-out as in ``fusion.evaluation.holdout``: two withheld windows a scene; scored are the pixels and dates without an
 observation in the full constellation, by every row. ``levelled`` rows pass the radar through

@@ -12,14 +12,13 @@ from scipy import ndimage
 
 from data_prep.coregistration import Shift, edges, measure_shift
 from data_prep.raw.cubes import SourceError
-from fusion.features.radar_level import MIN_IMAGES, is_step, steady_series, step_between
+from fusion.features.radar_level import MAX_SIGMA_DB, MIN_IMAGES, is_step, steady_series, step_between
 
 SatelliteRule = Literal["level", "report", "refuse", "off"]
 MIN_SHIFT_PX = 0.4
 AGREE_PX = 0.4  # largest difference between shifts of halves of the images
 MIN_SIDE_PX = 32
 MOST_SIDE_PX = 512
-TOLD_DB = 0.5  # a step that cannot be told from the season better than this is named
 UNKNOWN = ("", "unknown", "none", "nan")
 
 
@@ -90,8 +89,11 @@ def _one_satellite(
         if step is not None and is_step(step):
             steps[band] = step.db
             found.append(f"{band} {step.db:+.2f} dB (one sigma {step.sigma:.2f}) against {reference}")
-        elif step is not None and step.sigma > TOLD_DB:
-            notes.append(f"Sentinel-1: {who}: {band} can be compared with {reference} to {step.sigma:.1f} dB only")
+        elif step is not None and step.sigma > MAX_SIGMA_DB:
+            notes.append(
+                f"Sentinel-1: {who}: {band} differs from {reference} by {step.db:+.1f} dB, one sigma {step.sigma:.1f}: "
+                "not compared better, kept"
+            )
     if not found:
         return bands
     told = f"Sentinel-1: {who}: {'; '.join(found)}"

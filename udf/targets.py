@@ -45,6 +45,9 @@ class TargetSettings(BaseModel):
     s1_process: Literal["sar_backscatter"] | None = Field(
         description="process that computes the coefficient; null: delivered as it is"
     )
+    s1_pass_property: str | None = Field(
+        None, description="property of the collection's items that tells ASCENDING or DESCENDING; null: not known"
+    )
     coarse: tuple[CoarseSource, ...] = Field(description="collections of the coarse role, by date")
     cloud_mask: Literal["apply_kernel", "to_scl_dilation_mask"] = Field(
         "apply_kernel", description="portable dilation by two gaussian kernels, or Terrascope's own process"

@@ -50,7 +50,8 @@ class WorkflowOptions:
 
     ``start`` and ``end`` are dates, or parameters of a published process. ``area`` is None for the whole
     extent of local files; ``latitude`` is that of its centre when not given. ``output``: "fused" (NDVI and sigma),
-    "smoothed" (daily series), "seasons" (season maps).
+    "smoothed" (daily series), "seasons" (season maps). ``radar_pass`` takes one pass of Sentinel-1; "all" mixes passes
+    without levelling them.
     """
 
     start: datetime.date | Parameter
@@ -64,6 +65,7 @@ class WorkflowOptions:
     format: Literal["GTiff", "NetCDF", "Zarr"] = "NetCDF"
     source: Path | None = None
     margin_days: int = MARGIN_DAYS
+    radar_pass: Literal["all", "ascending", "descending"] = "all"
     latitude: float | Parameter | None = None
     context: dict[str, Any] = field(default_factory=dict)
     shared: dict[str, Any] = field(
@@ -187,7 +189,7 @@ def _is_not_in(classes: tuple[int, ...]):
 def radar(target: TargetSettings, options: WorkflowOptions, grid: DataCube) -> DataCube:
     """VV and VH on the Sentinel-2 grid, in the units that the collection delivers."""
     assert target.s1_collection is not None
-    cube = _load(target.s1_collection, [target.vv_band, target.vh_band], options)
+    cube = _load(target.s1_collection, [target.vv_band, target.vh_band], options, properties=_pass(target, options))
     if target.s1_process == "sar_backscatter":
         cube = cube.process(
             "sar_backscatter", data=cube, coefficient=target.s1_coefficient, elevation_model="COPERNICUS_30",
@@ -198,6 +200,19 @@ def radar(target: TargetSettings, options: WorkflowOptions, grid: DataCube) -> D
     return (
         cube.rename_labels(dimension="bands", target=[VV, VH]) if [target.vv_band, target.vh_band] != [VV, VH] else cube
     )
+
+
+def _pass(target: TargetSettings, options: WorkflowOptions) -> dict[str, Any] | None:
+    """Condition on the items of Sentinel-1: one pass, since a graph cannot level passes against each other."""
+    if options.radar_pass == "all":
+        return None
+    if target.s1_pass_property is None:
+        raise ValueError(
+            f"radar_pass is {options.radar_pass!r}, but target {target.name} does not know which property of "
+            f"{target.s1_collection} tells the pass; set target.s1_pass_property, or radar_pass=all"
+        )
+    wanted = options.radar_pass.upper()
+    return {target.s1_pass_property: lambda value: value == wanted}
 
 
 def coarse_ndvi(target: TargetSettings, options: WorkflowOptions, grid: DataCube) -> DataCube | None:
@@ -290,13 +305,14 @@ def cropped(cube: DataCube, options: WorkflowOptions) -> DataCube:
 
 def _load(
     collection: str, bands: list[str], options: WorkflowOptions, first: datetime.date | None = None,
-    last: datetime.date | None = None,
+    last: datetime.date | None = None, properties: dict[str, Any] | None = None,
 ) -> DataCube:  # fmt: skip
     if options.source is not None:
         collection = str(options.source / collection)
     return DataCube.load_collection(
         collection_id=collection, connection=None, fetch_metadata=False, bands=bands,
         spatial_extent=_load_extent(options), temporal_extent=_load_period(options, first, last),
+        properties=properties,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import numpy as np
 KNOT_DAYS = 60.0  # distance of the spline's knots
 MIN_IMAGES = 4  # of each satellite
 MIN_STEP_DB, MIN_Z = 0.3, 3.0
+MAX_SIGMA_DB = 0.5  # a step known less well is not removed: the error of the removal would be larger than most steps
 STEADY_SHARE = 0.03  # of the pixels
 BOX_PX = 5  # speckle is averaged before pixels are judged
 
@@ -93,5 +94,5 @@ def step_between(days: np.ndarray, level: np.ndarray, late: np.ndarray) -> Step 
 
 
 def is_step(step: Step) -> bool:
-    """Whether a step is larger than its noise and than what matters."""
-    return abs(step.db) > max(MIN_STEP_DB, MIN_Z * step.sigma)
+    """Whether a step is known well, and larger than its noise and than what matters."""
+    return step.sigma <= MAX_SIGMA_DB and abs(step.db) > max(MIN_STEP_DB, MIN_Z * step.sigma)

@@ -58,6 +58,9 @@ class WorkflowSettings(BaseModel):
     margin_days: int = Field(
         MARGIN_DAYS, ge=0, le=400, description="days of observations loaded before start and after end"
     )
+    radar_pass: Literal["all", "ascending", "descending"] = Field(
+        "all", description="pass of Sentinel-1 to load; all: both, not levelled against each other"
+    )
     context: dict[str, Any] = Field(default_factory=dict, description="further keys of the context of the UDFs")
     execute: bool = Field(True, description="local: also run the graph")
     archives_url: str | None = Field(None, description="back-ends: URL of the folder that holds the archives")
@@ -99,6 +102,7 @@ def options_of(settings: WorkflowSettings) -> WorkflowOptions:
     return WorkflowOptions(
         start=settings.start, end=settings.end, area=area_from(settings.area), step_days=settings.step_days,
         output=settings.output, method=settings.method, window_px=settings.window_px, overlap_px=settings.overlap_px,
+        radar_pass=settings.radar_pass,
         format=settings.format, source=None if settings.target.remote else settings.source,
         margin_days=settings.margin_days, context=context, latitude=latitude,
     )  # fmt: skip

@@ -210,6 +210,19 @@ def test_no_radar_no_coarse() -> None:
 # --- targets and areas ------------------------------------------------------------------------------------------------
 
 
+def test_one_pass_of_the_radar_is_a_condition_on_its_items() -> None:
+    def conditions(**changes: object) -> list:
+        loads = [n["arguments"] for n in flat("cdse", **changes).values() if n["process_id"] == "load_collection"]
+        return [a["properties"] for a in loads if "properties" in a and a["id"] == "SENTINEL1_GRD"]
+
+    assert conditions() == []
+    (condition,) = conditions(radar_pass="descending")
+    (step,) = condition["sat:orbit_state"]["process_graph"].values()
+    assert step["process_id"] == "eq" and "DESCENDING" in step["arguments"].values()
+    with pytest.raises(ValueError, match="set target.s1_pass_property, or radar_pass=all"):
+        flat("terrascope", radar_pass="descending")
+
+
 def test_unknown_target() -> None:
     with pytest.raises(ValueError, match=r"expected one of \['cdse', 'local', 'terrascope'\]"):
         load_target("gee")
