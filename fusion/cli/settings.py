@@ -56,6 +56,7 @@ def compose_config(command: str, settings_class: type[BaseModel], overrides: lis
     GlobalHydra.instance().clear()
     readable = [_readable(text) for text in overrides]
     known: list[str] = []
+    values: dict[str, Any] = {}
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         try:
             config = _compose(command, {}, [])
@@ -73,6 +74,8 @@ def compose_config(command: str, settings_class: type[BaseModel], overrides: lis
                 _set_plain(config, text)
         except (HydraException, OmegaConfBaseException) as error:
             raise SettingsError(_compose_message(error, known, settings_class)) from error
+        except ValueError as error:
+            raise SettingsError(_list_message([_key(text) for text in readable], values) or str(error)) from error
     chosen = {str(k): v for k, v in config.hydra.runtime.choices.items() if not str(k).startswith("hydra/")}
     try:
         return Composed(_plain_values(config, resolve=True), tuple(sorted(_missing(config))), chosen)
@@ -258,6 +261,23 @@ def _set_plain(config: DictConfig, text: str) -> None:
             f"{override.key_or_group}: unknown setting{near_miss(override.key_or_group, [str(k) for k in config])}"
         )
     OmegaConf.update(config, override.key_or_group, override.value())
+
+
+def _list_message(keys: list[str], values: Any) -> str | None:
+    """What to write where a key names a setting of a list and not of one of its entries."""
+    for key in keys:
+        inside, path = values, key.split(".")
+        for k, part in enumerate(path):
+            if isinstance(inside, list):
+                if part.isdigit():
+                    break
+                name = ".".join(path[:k])
+                entry = ".".join([name, "0", *path[k:]])
+                return (
+                    f"{key}: {name} is a list of {len(inside)}; name an entry by its number, the first: {entry}=VALUE"
+                )
+            inside = inside.get(part) if isinstance(inside, dict) else None
+    return None
 
 
 def _compose_message(error: Exception, known: list[str], settings_class: type[BaseModel]) -> str:

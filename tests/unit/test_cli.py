@@ -400,6 +400,9 @@ def test_a_folder_named_configs_where_the_user_works_changes_nothing(tmp_path: P
         ("phenology", "cube=a smoother.lam=3",
          "smoother.lam: unknown setting; smoother has no settings of its own, give its value whole: smoother=VALUE"),
         ("train", "loss.zzz=1", "loss.zzz: unknown setting; known are loss.l1, loss.nll, loss.gradient"),
+        ("workflow", "target=cdse target.coarse.scale=3",
+         "target.coarse.scale: target.coarse is a list of 2; name an entry by its number, the first: "
+         "target.coarse.0.scale=VALUE"),
         ("phenology", "cube=a year=2021-05", "year: expected a calendar year such as 2019, or a list [2018,2019] "),
     ],
 )  # fmt: skip

@@ -1,10 +1,14 @@
 """Radar units, border noise and the Quegan filter."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
 
-from data_prep.radar import border_noise, mean_power, quegan_filter, to_decibel, to_linear
+from data_prep.radar import backscatter, border_noise, mean_power, quegan_filter, to_decibel, to_linear
+from data_prep.raw.bands import RawBand
+from data_prep.raw.cubes import SourceError
 from tests.unit.data_prep.raw_files import axis, dates
 
 
@@ -17,6 +21,20 @@ def test_decibel_and_power_are_inverse_and_zero_is_nodata():
     np.testing.assert_allclose(to_decibel(to_linear(db)), db, atol=1e-4)
     assert float(to_linear(db * 0 - 10)[0, 0, 0]) == pytest.approx(0.1)
     assert np.isnan(to_decibel(db * 0)).all()
+
+
+def test_an_empty_band_has_no_units_and_a_nearly_empty_one_those_of_its_values():
+    values = stack(np.full((30, 130, 130), np.nan, "float32"))
+
+    def units(one: float) -> str | None:
+        sparse = values.copy(deep=True)
+        sparse[1, 1, 1] = one  # between the dates and pixels of the sample
+        band = RawBand("VH", Path("s1.nc"), sparse, np.dtype("float32"), False, {})
+        return backscatter(band, "auto", [])[1]
+
+    assert units(np.nan) is None and units(-17.0) == "dB"
+    with pytest.raises(SourceError, match=r"states no units; set source\.s1_units"):
+        units(0.02)
 
 
 def test_observations_of_one_day_are_averaged_in_power():

@@ -174,6 +174,33 @@ def test_another_crs_dtype_and_nodata_come_to_the_same_grid(catalogue):
     assert np.isfinite(ndvi).mean() > 0.95
 
 
+@pytest.mark.parametrize("value", [1, 65535])
+def test_a_fill_value_that_no_metadata_state_spreads_to_no_neighbour(catalogue, value):
+    from pyproj import Transformer
+
+    images = {
+        "red": np.full((120, 120), 600, "uint16"), "nir": np.full((120, 120), 3000, "uint16"),
+        "scl": np.full((60, 60), 4, "uint8"),
+    }  # fmt: skip
+    images["red"][60:62, 60:63] = value
+    left, top = Transformer.from_crs("EPSG:32631", "EPSG:32632", always_xy=True).transform(LEFT, TOP)
+    place = {"crs": "EPSG:32632", "left": left - 300, "top": top + 300}
+    catalogue.add("b", "sentinel-2-l2a", "2021-06-10T10:50:00", images, pixels={"scl": 20.0}, **place)
+    source = catalogue.source(start="2021-01-01", end="2021-12-31")
+    ndvi = build_cube(source.load(), CLEAR).sel(bands="S2NDVI").values
+    np.testing.assert_allclose(ndvi[np.isfinite(ndvi)], (3000 - 600) / 3600, atol=1e-5)
+    assert 0 < np.isnan(ndvi[0, 20:80, 20:80]).sum() <= 20
+
+
+def test_a_byte_order_mark_before_a_catalogue_is_ignored(catalogue):
+    catalogue.add("a", "sentinel-2-l2a", "2022-06-10T10:50:00", sentinel2(1), pixels={"scl": 20.0})
+    source = catalogue.source()
+    expected = build_cube(source.load(), CLEAR)
+    file = Path(source.catalog)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    np.testing.assert_array_equal(build_cube(source.load(), CLEAR), expected)
+
+
 def test_radar_passes_are_kept_apart_and_levelled(catalogue):
     catalogue.add("a", "sentinel-2-l2a", "2022-06-10T10:50:00", sentinel2(1), pixels={"scl": 20.0})
     for k, (state, power) in enumerate((("ascending", 0.1), ("descending", 0.05), ("ascending", 0.1))):
