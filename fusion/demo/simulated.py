@@ -84,7 +84,7 @@ class SimulatedDemo:
         return {"parcels": parcels, "days": days}
 
     def make_cube(self) -> dict[str, Any]:
-        """Merged cube from raw files, without what the openEO graph lacks: levelled radar, a search for an S2 offset."""
+        """Merged cube from raw files, without what the openEO graph lacks: levelled radar, offset of S2."""
         as_graph = {"radar.orbit_offset": "none", "radar.satellite_steps": "off", "source.s2_offset_dn": 0}
         call("cube", {"input": self.scene, "out": self.cube, "overwrite": True, **as_graph})
         cube = read_cube(self.cube)
