@@ -21,8 +21,8 @@ class RealSet:
 
     name: str
     months: tuple[int, int] = (1, 12)
-    places: int = 80
-    dates: int = 8
+    places: int = 48
+    dates: int = 6
 
 
 SETS = (
