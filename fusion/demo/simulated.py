@@ -84,9 +84,9 @@ class SimulatedDemo:
         return {"parcels": parcels, "days": days}
 
     def make_cube(self) -> dict[str, Any]:
-        """Merged cube from raw files, without correction of offsets between orbits, which the openEO graph lacks."""
-        settings = {"input": self.scene, "out": self.cube, "overwrite": True, "radar.orbit_offset": "none"}
-        call("cube", settings)
+        """Merged cube from raw files, without what the openEO graph lacks: levelled radar, offset of S2."""
+        as_graph = {"radar.orbit_offset": "none", "radar.satellite_steps": "off", "source.s2_offset_dn": 0}
+        call("cube", {"input": self.scene, "out": self.cube, "overwrite": True, **as_graph})
         cube = read_cube(self.cube)
         share = 100 * clear_share(cube, self.start, self.end)
         return {"dates": cube.sizes["t"], "clear": f"{share:.0f} %"}

@@ -399,7 +399,7 @@ def test_a_folder_named_configs_where_the_user_works_changes_nothing(tmp_path: P
          "area.west: unknown setting; area has no settings of its own, give its value whole: area=VALUE"),
         ("phenology", "cube=a smoother.lam=3",
          "smoother.lam: unknown setting; smoother has no settings of its own, give its value whole: smoother=VALUE"),
-        ("train", "loss.zzz=1", "loss.zzz: unknown setting; known are loss.l1, loss.nll, loss.gradient"),
+        ("train", "loss.zzz=1", "loss.zzz: unknown setting; known are loss.l1, loss.nll"),
         ("workflow", "target=cdse target.coarse.scale=3",
          "target.coarse.scale: target.coarse is a list of 2; name an entry by its number, the first: "
          "target.coarse.0.scale=VALUE"),

@@ -161,10 +161,15 @@ def merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
 
 def standing_before(file: str, settings_class: type[BaseModel]) -> dict[str, Any]:
     """What every key has without the file: the defaults, then what the files it builds upon say."""
+    said = said_by(file)
+    below = (said_by(other) for other in yaml_values(file)[1])
+    return merged(default_values(settings_class, said), target_defaults(said), *below)
+
+
+def said_by(file: str) -> dict[str, Any]:
+    """Values of a file and of all files that it builds upon."""
     values, below = yaml_values(file)
-    parts = [standing_before(other, settings_class) | yaml_values(other)[0] for other in below]
-    said = merged(*parts, values)
-    return merged(default_values(settings_class, said), target_defaults(said), *(yaml_values(b)[0] for b in below))
+    return merged(*(said_by(other) for other in below), values)
 
 
 def target_defaults(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
 from data_prep.split import SplitSettings
 from data_prep.statistics import gap_histogram
-from fusion.data.cube_files import write_cube
+from fusion.data.cube_files import CubeFileError, write_cube
 from fusion.data.store import PatchStore, StoreError, read_patch
 from tests.factory import mock_cube
 
@@ -176,7 +176,7 @@ def test_bad_input_is_named(tmp_path):
     with pytest.raises(SourceError, match="no file matches"):
         plan(CubePatches(cubes=(str(tmp_path / "*.nc"),)), CUT)
     (tmp_path / "broken.nc").write_bytes(b"CDF\x01 and then nothing")
-    with pytest.raises(SourceError, match=r"broken\.nc"):
+    with pytest.raises(CubeFileError, match=r"broken\.nc cannot be read"):
         plan(CubePatches(cubes=(str(tmp_path / "broken.nc"),)), CUT)
     small = cube_file(tmp_path, "small.nc", size=8, t=10)
     with pytest.raises(SourceError, match="8 x 8"):

@@ -158,7 +158,7 @@ def test_wrong_dims_and_times_are_named():
     good = cube(curve(YEAR))
     bad = {
         "expected dim and coord 't'": good.rename(t="time"),
-        "empty|sorted": good.isel(t=[]),
+        "no date|sorted": good.isel(t=[]),
         "NaT": good.assign_coords(t=[np.datetime64("NaT"), *good.t.values[1:]]),
         "NDVI within": good + 2.0,
     }
