@@ -1,7 +1,7 @@
 """Write the page from a run of its tests.
 
 ``python -m tests.robustness [options of pytest]`` runs them; ``python -m tests.robustness --logs FILE ...`` reads what
-``pytest -v`` said of runs already made. Exit code 1 where a test of the list did not run or failed; the page says which.
+``pytest -v`` said of runs already made. Exit code 1 where a test of the list failed or did not run; the page names it.
 """
 
 import re
@@ -14,7 +14,7 @@ from fusion.whole_file import whole_file
 from tests.robustness.cells import entries, holds, test_of
 from tests.robustness.page import PAGE, page
 
-ORDER = re.compile(r"^(?:\[gw\d+\] \[ *\d+%\] )?(PASSED|FAILED|ERROR) (tests/\S+::.*?) *$")  # with xdist
+ORDER = re.compile(r"^\[gw\d+\] \[ *\d+%\] (PASSED|FAILED|ERROR) (tests/\S+::.*?) *$")  # with xdist
 PLAIN = re.compile(r"^(tests/\S+::.*?) (PASSED|FAILED|ERROR) +\[ *\d+%\]$")
 
 

@@ -168,6 +168,8 @@ def limits() -> str:
 - NDVI of exactly 0 or 1 stays where the date before or after is within 0.1.
 - A step of level at one date is not removed ({found}).
   It cannot be told from weather on 64 x 64 px; it is named with its sigma.
+- The process graph takes reflectance of 0 and 0.0001 for no data, and no other number: back-ends declare their fill
+  values. A fill of 65535 in red alone would be NDVI -1, which counts as -0.2.
 - The process graph mixes the passes of radar unlevelled unless `radar_pass` chooses one.
 - Error grows by {rows["one S2 satellite missing"]:+.1f} % with one Sentinel-2 satellite missing.
 - Small samples: {change[0]["cubes"]} cubes a row of the table of steps (default of the benchmark: 100) and
