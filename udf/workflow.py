@@ -1,8 +1,7 @@
 """The original workflow as an openEO process graph, built with the openEO client for any target, without a connection.
 
-Load Sentinel-2 and its scene classification; turn the classes into binary masks; dilate them with two gaussian kernels;
-mask; NDVI; load and resample Sentinel-1; merge; load and resample the coarse NDVI; ``mask_polygon``; merge; fusion by
-``apply_neighborhood``; smoothing and phenology by ``apply_dimension`` over t; crop to the area; save.
+Load Sentinel-2 and its classes; mask clouds, dilated; NDVI; merge Sentinel-1 and the coarse NDVI, both resampled;
+``mask_polygon``; fusion by ``apply_neighborhood``; smoothing, phenology by ``apply_dimension`` over t; crop; save.
 """
 
 import datetime

@@ -106,7 +106,7 @@ def enough_obs(cube: xr.DataArray, context: dict) -> tuple[np.ndarray, np.ndarra
 
 def sentence(error: Exception) -> None:
     """An error of ours: a class that says whose fault it is, and a message that a person can act on."""
-    assert type(error).__name__ in ("ContractError", "ModelFileError"), repr(error)
+    assert type(error).__name__ in ("ContractError", "DateError", "ModelFileError"), repr(error)
     text = str(error)
     assert 20 < len(text) < 700
     assert "Traceback" not in text
