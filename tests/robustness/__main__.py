@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fusion.whole_file import whole_file
-from tests.robustness.cells import entries, holds, test_of
+from tests.robustness.cells import entries, holds, node_of
 from tests.robustness.page import PAGE, page
 
 ORDER = re.compile(r"^\[gw\d+\] \[ *\d+%\] (PASSED|FAILED|ERROR) (tests/\S+::.*?) *$")  # with xdist
@@ -45,7 +45,7 @@ def main(words: list[str]) -> int:
         for log in words[1:]:
             recorder.read(Path(log))
     else:
-        pytest.main([*dict.fromkeys(map(test_of, entries())), *words], plugins=[recorder])
+        pytest.main([*dict.fromkeys(map(node_of, entries())), *words], plugins=[recorder])
     passed = sorted(node for node, well in recorder.outcome.items() if well)
     failed = [node for node, well in recorder.outcome.items() if not well]
     missing = [

@@ -20,7 +20,7 @@ def entries() -> list[str]:
     return list(dict.fromkeys(entry for cells in KINDS.values() for tests in cells.values() for entry in tests))
 
 
-def test_of(entry: str) -> str:
+def node_of(entry: str) -> str:
     """The node of pytest that an entry means, without the values of parameters."""
     place, test = entry.split("[")[0].split("::")
     folder, _, name = place.rpartition("/")
@@ -32,4 +32,4 @@ def holds(entry: str, node: str) -> bool:
     """Whether a test that ran, ``file::test[values]``, is one of an entry."""
     test, _, values = node.partition("[")
     asked = entry.partition("[")[2].rstrip("]")
-    return test == test_of(entry) and (not asked or set(asked.split("-")) <= set(values.rstrip("]").split("-")))
+    return test == node_of(entry) and (not asked or set(asked.split("-")) <= set(values.rstrip("]").split("-")))

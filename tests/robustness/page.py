@@ -6,16 +6,14 @@ from typing import Any
 from tests.drills.test_kills import COMMANDS, KILLS
 from tests.properties.test_no_wrong_value import CASES, REACH_PX
 from tests.properties.test_udf_fuzz import CASES as FUZZ_CASES
-from tests.robustness.cells import KINDS, OPEN, PATHS, ROOT, entries, holds, test_of
+from tests.robustness.cells import KINDS, OPEN, PATHS, ROOT, entries, holds, node_of
 
 PAGE = ROOT / "docs" / "robustness.md"
 RESULTS = ROOT / "benchmarks" / "results"
 HEAD = """# Robustness
 
-Written by `make robustness` from a run of the tests that `tests/robustness/cells.yaml` lists.
-More measurements: [Benchmarks](benchmarks.md); what is trusted: [Security](security.md).
-
-## Kinds of bad input, by path
+Written by `make robustness` from a run of the tests that `tests/robustness/cells.yaml` lists. More measurements:
+[Benchmarks](benchmarks.md); what is trusted: [Security](security.md).
 
 A number: so many tests ran and passed. Each shows that the input is read right, counts as missing, or is refused by a
 message. `-`: the kind cannot occur on this path. `open`: it can, and no test says what happens. `not shown`: no test of
@@ -67,7 +65,7 @@ def matrix(passed: list[str]) -> str:
 
 def count(passed: list[str], starts: tuple[str, ...]) -> int:
     """Passed tests of the entries that begin so."""
-    tests = {test_of(entry) for entry in entries() if entry.startswith(starts)}
+    tests = {node_of(entry) for entry in entries() if entry.startswith(starts)}
     return sum(node.partition("[")[0] in tests for node in passed)
 
 
@@ -78,16 +76,14 @@ def drills(passed: list[str]) -> str:
     for name, start in PROPERTIES.items():
         tests, each = count(passed, (start,)), FUZZ_CASES if "fuzz" in start else CASES.max_examples
         cases.append([name, tests, f"{tests * each:,}"])
-    return f"""## Drills
+    return f"""## Drills and property tests
 
 {table(["drill", "tests passed"], rows)}
 The kill drill kills each of {len(COMMANDS)} commands up to {KILLS} times in the second half of its time: no final file
 is broken, the next run gives the result of an undisturbed one and leaves nothing behind.
 
-## Property tests
-
-Hypothesis draws the cases. A case fails where a number that nobody measured is used, or where an error is no sentence
-of this project.
+Property tests draw their cases by Hypothesis. A case fails where a number that nobody measured is used, or where an
+error is no sentence of this project.
 
 {table(["property", "tests passed", "cases drawn, at most"], cases)}
 One bad pixel moves no result farther away than {REACH_PX} px, the reach of the features and of the network.
@@ -106,7 +102,6 @@ def guards() -> str:
     return f"""## False alarms and detections
 
 *Simulated* scenes; `python -m benchmarks.guards`, `benchmarks/results/guards.json`.
-
 Of {found["values seen"]:,} good values in {found["scenes"]} scenes {masked} were masked. Of {total:,} trials with a
 sentinel in a merged cube {total - near:,} ended as missing; in {near} it was NDVI of 0 or 1 within 0.1 of the date
 before or after, which stays.
@@ -162,8 +157,7 @@ def limits() -> str:
 
 - One image in twenty that still holds the offset, without a flag: not found in {lone["wrong, some images"]} of 100.
 - Series without a flag: {plain["refused"]} of 100 right scenes are refused, {plain["images left out"]} lose images;
-  across 2022 {silent["refused"]} are refused and {silent["wrong"]} is wrong in silence. A flag, or
-  `source.s2_offset_dn`, decides.
+  across 2022 {silent["refused"]} are refused and {silent["wrong"]} is wrong in silence. `source.s2_offset_dn` decides.
 - An offset that is still in the numbers cannot be told from NDVI. The fusion UDF finds one that was removed twice.
 - NDVI of exactly 0 or 1 stays where the date before or after is within 0.1.
 - A step of level at one date is not removed ({found}).
@@ -181,6 +175,6 @@ def page(passed: list[str], missing: list[str]) -> str:
     """The whole page, of the tests that passed and of the entries that failed or did not run."""
     parts = [HEAD, matrix(passed), drills(passed), guards(), satellites(), constellation(), limits()]
     if missing:
-        tests = dict.fromkeys(test_of(entry).removeprefix("tests/") for entry in missing)
+        tests = dict.fromkeys(node_of(entry).removeprefix("tests/") for entry in missing)
         parts.append("Failed or not run in this run: " + ", ".join(f"`{test}`" for test in tests) + ".\n")
     return "\n".join(parts)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.robustness.cells import KINDS, OPEN, PATHS, ROOT, entries, holds, test_of
+from tests.robustness.cells import KINDS, OPEN, PATHS, ROOT, entries, holds, node_of
 from tests.robustness.page import PAGE, constellation, guards, limits, satellites
 
 
@@ -38,7 +38,7 @@ def test_the_list_names_known_paths_and_no_cell_is_both_tested_and_open() -> Non
 
 def test_every_test_of_the_list_exists() -> None:
     found: dict[str, set[str]] = {}
-    for node in map(test_of, entries()):
+    for node in map(node_of, entries()):
         file, name = node.split("::")
         if file not in found:
             tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
