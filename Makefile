@@ -13,7 +13,7 @@ ARGS ?=
 TEST_ENV := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 MPLBACKEND=Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check lint format docs bench train-shipped udf constraints clean distclean
+.PHONY: help install demo test test-slow robustness check lint format docs bench train-shipped udf constraints clean distclean
 
 help:  ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ test: $(STAMP)  ## the test suite (<= 15 min on 2 cores); ARGS="-k name" passes 
 
 test-slow: $(STAMP)  ## the slow tests: killed runs, cold starts in fresh environments, an openEO API server, many scenes
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m slow $(ARGS)
+
+robustness: $(STAMP)  ## run the tests of bad input and the drills, and write docs/robustness.md (about 15 minutes on 2 cores)
+	$(TEST_ENV) $(BIN)/python -m tests.robustness -n $(WORKERS) --dist loadgroup $(ARGS)
 
 check: lint test  ## lint, then the test suite
 

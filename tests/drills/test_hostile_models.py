@@ -16,12 +16,14 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import fusion
+from fusion.commands.predict import PredictSettings
+from fusion.commands.predict import run as predict
 from fusion.features.features import FEATURE_NAMES, FEATURE_VERSION
 from fusion.inference import session as sessions
 from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, ModelFileError, read_model_files, sha256_of
 from fusion.inference.session import load_session
 from fusion.training.checkpoint import WeightsError, load_weights
-from tests.factory import mock_cube, mock_generator, mock_model
+from tests.factory import mock_cube, mock_generator, mock_model, write_cube
 from tests.unit.udf.fakes import run_udf
 
 CONTEXT = {"start": "2019-03-01", "end": "2019-06-24", "s1_units": "dB"}
@@ -31,6 +33,11 @@ PATHS: dict[str, Callable[[Path], Any]] = {
         mock_cube(y=4, x=4), start="2019-03-01", end="2019-06-24", model=model, threads=1
     ),
     "udf": lambda model: run_udf("fusion_udf", mock_cube(y=4, x=4), {**CONTEXT, "model_dir": str(model)}),
+    "predict": lambda model: predict(
+        PredictSettings(
+            cube=write_cube(model.parent / "c.nc", y=4, x=4), out=model.parent / "o.nc", model=str(model), threads=1
+        )
+    ),
 }
 
 

@@ -9,6 +9,7 @@ from data_prep.optical import OpticalSettings
 from data_prep.optical_offset import decide_offsets
 from data_prep.raw.cubes import SourceError
 from data_prep.sources.files import FilesSource, load_files
+from data_prep.sources.openeo import OpenEOSource, read_area
 from tests.unit.data_prep.test_stac import catalogue, sentinel2  # noqa: F401
 
 CLEAR = PrepareSettings(optical=OpticalSettings(mask="none"))
@@ -63,6 +64,22 @@ def test_collection_1_before_2022_is_found_by_its_numbers(tmp_path):
     series(tmp_path, np.full(8, 1000), "2020-05-01")
     with pytest.raises(SourceError, match="8 of 8 images"):
         ndvi(tmp_path)
+
+
+def test_a_download_is_treated_as_files_are(tmp_path):
+    folder = tmp_path / "a" / "s2"
+    folder.mkdir(parents=True)
+    source = OpenEOSource(
+        areas={"a": (5.0, 51.0, 5.1, 51.1)}, start="2021-11", end="2022-05", folder=tmp_path, sensors=("s2",)
+    )
+    series(folder, 1000 * (np.arange(20) % 2))
+    with pytest.raises(SourceError, match=r"10 of 20 images.*source\.s2_offset_dn=-1000"):
+        read_area(source, "a")
+    (folder / "s2.nc").unlink()
+    series(folder, np.where(np.datetime64("2021-11-01") + 10 * np.arange(20) >= np.datetime64("2022-01-25"), 1000, 0))
+    for told in ("auto", "by_date"):
+        raw = read_area(source.model_copy(update={"s2_offset_dn": told}), "a")
+        np.testing.assert_allclose(build_cube(raw, CLEAR).sel(bands="S2NDVI"), 0.8, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from data_prep.optical import OpticalSettings
 from data_prep.radar import RadarSettings
 from data_prep.raw.cubes import SourceError
 from data_prep.sources.files import FilesSource, load_files
+from data_prep.sources.openeo import OpenEOSource, read_area
 from tests.unit.data_prep.raw_files import CRS, LEFT, TOP, axis, geotiff
 
 CLEAR = PrepareSettings(optical=OpticalSettings(mask="none"), radar=RadarSettings(border_noise_db=None))
@@ -49,6 +50,19 @@ def test_tiles_of_sentinel_2_are_joined(tmp_path, columns):
     assert cube.shape == (3, SIDE, width)
     np.testing.assert_allclose(cube.values, ndvi(bands)[:, :, :width], atol=1e-6)
     assert any(f"joined on one grid of {width} x {SIDE} px" in note for note in raw.notes)
+
+
+def test_tiles_of_a_download_are_joined(tmp_path):
+    (tmp_path / "a" / "s2").mkdir(parents=True)
+    bands = scene()
+    for k, column in enumerate((0, 14)):
+        tile(tmp_path / "a" / "s2" / f"openEO_{k}.nc", bands, column)
+    source = OpenEOSource(
+        areas={"a": (5.0, 51.0, 5.1, 51.1)}, start="2021-06", end="2021-06", folder=tmp_path, sensors=("s2",)
+    )
+    raw = read_area(source, "a")
+    np.testing.assert_allclose(build_cube(raw, CLEAR).sel(bands="S2NDVI"), ndvi(bands)[:, :, :34], atol=1e-6)
+    assert any("joined on one grid of 34" in note for note in raw.notes)
 
 
 def test_the_overlap_is_the_first_with_data_and_a_gap_is_named(tmp_path):

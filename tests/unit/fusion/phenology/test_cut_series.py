@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import rioxarray  # noqa: F401
 import xarray as xr
 
+from fusion.commands.phenology import PhenologySettings, run
+from fusion.data.cube_files import write_cube
 from fusion.phenology.layers import season_cube, season_layers
 from fusion.phenology.seasons import seasons
 from fusion.phenology.settings import FLAGS, SeasonSettings
@@ -79,6 +82,17 @@ def test_the_udfs_layers_follow_the_same_rule():
     layers, years = season_layers(cube(wheat(kept), kept), SeasonSettings())
     bands = season_cube(layers, years).isel(t=0, y=0, x=0)
     assert np.isnan(bands.sel(bands="SOSD_s1")) and float(bands.sel(bands="EOSD_s1")) == pytest.approx(TRUE_END, abs=1)
+
+
+def test_the_command_gives_the_same_dates_as_the_call(tmp_path):
+    kept = DAYS[(DAYS >= 0) & (DAYS <= 365)]
+    series = cube(wheat(kept), kept).expand_dims(bands=["NDVI"]).transpose("t", "bands", "y", "x")
+    series = series.assign_coords(y=[5_660_000.0], x=[640_000.0]).rio.write_crs("EPSG:32631")
+    run(PhenologySettings(cube=write_cube(series, tmp_path / "n.nc"), out=tmp_path / "o", maps=False))
+    found, expected = first(xr.load_dataset(tmp_path / "o" / "seasons.nc")), first(seasons(series))
+    assert np.isnan(found.SOSD) and float(found.EOSD) == pytest.approx(TRUE_END, abs=3)
+    for name in ("EOSD", "EOSD_SIGMA", "FLAG"):
+        assert float(found[name]) == pytest.approx(float(expected[name]), abs=1e-3)
 
 
 @pytest.mark.parametrize("begin", [-20, 0, 30, 60])

@@ -1,0 +1,170 @@
+"""Numbers that no sensor measured, by every path that reads a merged cube or raw data: as if they were missing."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import fusion
+from data_prep.commands.patches import PatchesSettings
+from data_prep.commands.patches import run as make_patches
+from data_prep.cube import PrepareSettings, build_cube, open_cube
+from data_prep.optical import OpticalSettings
+from data_prep.patches import CubePatches, CutSettings
+from data_prep.sources.openeo import OpenEOSource, read_area
+from data_prep.split import SplitSettings
+from fusion.cli.app import main
+from fusion.contract import NDVI, S2NDVI, VH, VV
+from fusion.data.cube_files import read_cube, write_cube
+from fusion.data.store import PatchStore
+from tests.factory import CRS, mock_cube
+from tests.unit.data_prep.test_stac import SIDE, catalogue, sentinel2  # noqa: F401
+from tests.unit.udf.fakes import fake_model, fusion_context, run_udf
+from tests.unit.udf.raw_scene import write_raw
+from udf.local_backend import execute_graph
+from udf.targets import load_target
+from udf.workflow import WorkflowOptions, merged_cube
+
+WRONG = {
+    "fill": {S2NDVI: -9999.0, VV: -32768.0, "raw": 65535.0},
+    "infinite": {S2NDVI: np.inf, VV: -np.inf, "raw": np.inf},
+    "out of range": {S2NDVI: 1.6, VV: 1000.0, "raw": 7.5},  # neither dB nor power
+}
+CLEAR = PrepareSettings(optical=OpticalSettings(mask="none"), registration={"check": "off"})
+PERIOD = {"start": "2019-03-01", "end": "2019-06-30"}
+
+
+def ndvi_series(cube: xr.DataArray) -> xr.DataArray:
+    return cube.sel(bands=[S2NDVI])
+
+
+def by_fuse(cube: xr.DataArray, folder: Path) -> object:
+    return fusion.fuse(cube, **PERIOD, model=fake_model(folder / "m")).values
+
+
+def by_seasons(cube: xr.DataArray, folder: Path) -> object:
+    return fusion.seasons(ndvi_series(cube)).to_array().values
+
+
+def by_fusion_udf(cube: xr.DataArray, folder: Path) -> object:
+    return run_udf("fusion_udf", cube, fusion_context(fake_model(folder / "m"))).values
+
+
+def by_phenology_udf(cube: xr.DataArray, folder: Path) -> object:
+    return run_udf("phenology_udf", ndvi_series(cube), {"phenology": {"use_numba": False}}).values
+
+
+def by_merged_cube(cube: xr.DataArray, folder: Path) -> object:
+    return open_cube(write_cube(cube, folder / "c.nc")).values
+
+
+def by_predict(cube: xr.DataArray, folder: Path) -> object:
+    words = [f"cube={write_cube(cube, folder / 'c.nc')}", f"out={folder / 'o.nc'}", f"model={fake_model(folder / 'm')}"]
+    assert main(["predict", *words, "threads=1"]) == 0
+    return read_cube(folder / "o.nc").values
+
+
+def by_phenology(cube: xr.DataArray, folder: Path) -> object:
+    file = write_cube(ndvi_series(cube).assign_coords(bands=[NDVI]), folder / "c.nc")
+    assert main(["phenology", f"cube={file}", f"out={folder / 'o'}", "maps=false"]) == 0
+    return xr.open_dataset(folder / "o" / "seasons.nc")[["SOSD", "MAXD", "EOSD", "AMPL"]].to_array().values
+
+
+def by_evaluate(cube: xr.DataArray, folder: Path) -> object:
+    words = ["model=none", "baselines=[linear]", "leave_gap_out.min_clear=0.5", "leave_gap_out.edge_days=10"]
+    file = write_cube(cube, folder / "c.nc")
+    assert main(["evaluate", f"cube={file}", f"out={folder / 'o'}", *words, "tracking.enabled=false"]) == 0
+    return json.dumps(json.loads((folder / "o" / "scores.json").read_text())["tables"])
+
+
+def by_patches(cube: xr.DataArray, folder: Path) -> object:
+    source = CubePatches(cubes=(str(write_cube(cube, folder / "area.nc")),))
+    cut, split = CutSettings(patch_px=8, min_observations=2), SplitSettings(sites={"area": "train"})
+    make_patches(PatchesSettings(source=source, out=folder / "p.zarr", cut=cut, split=split, workers=0))
+    return PatchStore.open(folder / "p.zarr").content_hash()
+
+
+PATHS: dict[str, Callable[[xr.DataArray, Path], object]] = {
+    "merged cube": by_merged_cube, "fuse": by_fuse, "seasons": by_seasons, "fusion udf": by_fusion_udf,
+    "phenology udf": by_phenology_udf, "predict": by_predict, "phenology": by_phenology, "evaluate": by_evaluate,
+    "patches": by_patches,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRONG)
+@pytest.mark.parametrize("path", PATHS)
+def test_of_a_merged_cube(path: str, kind: str, tmp_path: Path) -> None:
+    cube = mock_cube(t=74, y=8, x=8, cloud=0.2)
+    results = []
+    for name, values in (("bad", WRONG[kind]), ("missing", {S2NDVI: np.nan, VV: np.nan})):
+        changed = cube.copy(deep=True)
+        changed.loc[{"bands": S2NDVI}][20:23, 3, 2] = values[S2NDVI]
+        changed.loc[{"bands": VV}][22, 5, 5:7] = values[VV]
+        kept = changed.copy(deep=True)
+        (tmp_path / name).mkdir()
+        results.append(PATHS[path](changed, tmp_path / name))
+        xr.testing.assert_identical(changed, kept)
+    np.testing.assert_array_equal(*results)
+
+
+def by_files(folder: Path) -> xr.DataArray:
+    return open_cube(folder, CLEAR)
+
+
+def by_openeo(folder: Path) -> xr.DataArray:
+    sensors = {"s2": "s2.nc", "s1": "s1.nc", "coarse": "coarse.nc"}
+    for sensor, file in sensors.items():
+        (folder.parent / "jobs" / "a" / sensor).mkdir(parents=True)
+        (folder / file).rename(folder.parent / "jobs" / "a" / sensor / file)
+    source = OpenEOSource(
+        areas={"a": (5.0, 51.0, 5.1, 51.1)}, start="2019-01-01", end="2019-12-31", folder=folder.parent / "jobs",
+        sensors=tuple(sensors),
+    )  # fmt: skip
+    return build_cube(read_area(source, "a"), CLEAR)
+
+
+def by_graph(folder: Path) -> xr.DataArray:
+    options = WorkflowOptions(start="2019-01-10", end="2019-11-01", source=folder)
+    return execute_graph(merged_cube(load_target("local"), options)).compute()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        *(pytest.param(by_files, kind, id=f"files-{kind}") for kind in WRONG),
+        *(pytest.param(by_openeo, kind, id=f"openeo-{kind}") for kind in WRONG),
+        *(pytest.param(by_graph, kind, id=f"graph-{kind}") for kind in ("fill", "infinite")),
+    ],
+)
+def test_of_raw_reflectance_and_backscatter(path: Callable[[Path], xr.DataArray], kind: str, tmp_path: Path) -> None:
+    results = []
+    for name, values in (("bad", WRONG[kind]), ("missing", {VV: np.nan, "raw": np.nan})):
+        folder = write_raw(tmp_path / name / "raw", height=24, width=24, n_s2=12)
+        red = 1e-4 if values["raw"] == 65535.0 and path is by_graph else values["raw"]  # which knows DN 0 and 1 only
+        for file, band, value in (("s2.nc", "B04", red), ("s1.nc", "VV", values[VV])):
+            data = xr.load_dataset(folder / file, decode_coords="all")
+            if path is by_openeo and file == "s1.nc":  # the back-end delivers power
+                data = (10 ** (data / 10)).drop_attrs().rio.write_crs(CRS)
+            data[band][3, 4:6, 7] = value
+            data.to_netcdf(folder / file)
+        results.append(path(folder).transpose("t", "bands", "y", "x"))
+    bad, missing = results
+    np.testing.assert_array_equal(bad.sel(bands=[S2NDVI, VV, VH]).values, missing.sel(bands=[S2NDVI, VV, VH]).values)
+    assert int(missing.sel(bands=VV).notnull().sum()) > 0
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_of_stac_items(catalogue, kind: str) -> None:  # noqa: F811
+    images = sentinel2(1)
+    images["scl"][:] = 4
+    catalogue.add("a", "sentinel-2-l2a", "2021-06-10T10:50:00", images, pixels={"scl": 20.0})
+    vv = np.full((SIDE, SIDE), 0.1, "float32")
+    vv[40:44, 40:44] = {"fill": -9999.0, "infinite": np.inf, "out of range": 5000.0}[kind]
+    catalogue.add("b", "sentinel-1-rtc", "2021-06-11T06:00:00", {"vv": vv, "vh": np.full_like(vv, 0.02)}, nodata=None)
+    source = catalogue.source(s1_collection="sentinel-1-rtc", s1_units="linear", start="2021-01-01", end="2021-12-31")
+    cube = build_cube(source.load(), CLEAR).sel(bands=VV).dropna("t", how="all")
+    assert 0 < int(cube.isnull().sum()) <= 16
+    np.testing.assert_allclose(cube.values[np.isfinite(cube.values)], -10.0, atol=1e-3)
