@@ -28,7 +28,7 @@ def test_each_sensor_keeps_its_dates_in_the_cube():
 
 def test_only_dates_of_the_months_away_from_the_ends_are_scored():
     days = np.array([f"2021-{month:02d}-10" for month in range(1, 13)], "datetime64[D]").astype(np.int64)
-    dates = scored_dates(cube_of(observations(days)), RealSet("x", months=(4, 10)))
+    dates = scored_dates(cube_of(observations(days)), RealSet("x", months=(4, 10), dates=8))
     assert dates == tuple(f"2021-{month:02d}-10" for month in range(4, 11))
     assert len(scored_dates(cube_of(observations(days)), RealSet("x", dates=3))) == 3
 
