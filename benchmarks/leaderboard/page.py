@@ -40,8 +40,8 @@ to .06), which no method can predict. Sets marked * have no red band: their NDVI
 `python -m benchmarks.real_sets DATA STORES`, `python -m benchmarks.leaderboard STORES --out
 benchmarks/results/leaderboard.json --earlier FOLDER`, `python -m benchmarks.leaderboard.page
 benchmarks/results/leaderboard.json`. Gradient boosting (scikit-learn, 250 trees of 15 leaves, the package's features)
-learned on the other three quarters of the set that it is scored on. "Earlier weights" are those of version 0.1, trained
-on simulated scenes only.
+learned on the other three quarters of the set that it is scored on. "Earlier weights" (of
+`272f845`) were trained on simulated scenes only.
 
 ![Mean absolute error by withheld days, one panel per set](pictures/leaderboard.png)
 """
@@ -87,7 +87,8 @@ def draw(results: dict) -> None:
         axis.set_title(LABELS[wanted.name], fontsize=10)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
-    figure.supxlabel("observations withheld, days on each side", fontsize=10)
+    for axis in axes[-1]:
+        axis.set_xlabel("withheld, days on each side", fontsize=9)
     figure.supylabel("mean absolute error of NDVI", fontsize=10)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9)
