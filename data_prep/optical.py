@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
 from data_prep.grid import to_grid
-from data_prep.optical_offset import BASELINE_DAY
+from data_prep.optical_offset import BASELINE_DAY, FILL_FROM_DN
 from data_prep.raw.bands import RawBand, measured, sample
 from data_prep.raw.cubes import SourceError
 from data_prep.raw.reading import read_bands
@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 
 DN_SCALE = 1e-4  # Sentinel-2 L2A quantification value 10000 (Sentinel-2 Products Specification Document)
 _DN_NODATA = (0, 65535)
-_CLOUD_DN = 20_000.0  # larger numbers are fill values
 _BRIGHT_DN = 1000.0  # with the offset still in, no surface is darker than this (cloud alone lies above twice that)
 
 
@@ -130,7 +129,7 @@ def refuse_pending_offset(band: RawBand) -> None:
     numbers = digital_numbers(band).isel(t=np.flatnonzero(late))
     last = numbers.t.values.max().astype("datetime64[D]")
     found = sample(numbers)
-    found = found[np.isfinite(found) & (found > 1.5) & (found < _CLOUD_DN)]
+    found = found[np.isfinite(found) & (found > 1.5) & (found < FILL_FROM_DN)]
     if found.size < 50 or not any(mark in band.name.upper() for mark in ("4", "RED")):
         return
     low = float(np.percentile(found, 0.5))

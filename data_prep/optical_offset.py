@@ -19,7 +19,7 @@ OFFSET_HELP = "added to S2 digital numbers: 0, -1000, by_date (-1000 from 2022-0
 _VEGETATION = 4  # SCL
 _DARK_DN = 980.0  # red of vegetation is far below 0.1; with the offset in, its digital numbers start at about 1000
 _LEAFY_NDVI = 0.3  # of the numbers as they are; the offset lowers NDVI 0.6 to 0.33, bare soil lies below
-_CLOUD_DN = 20_000.0  # larger numbers are fill values
+FILL_FROM_DN = 20_000.0  # larger numbers are fill values
 _HAZY = 0.2  # share of cloud from which haze around it may lift red like the offset
 _MIN_PIXELS = 5
 _FEW = 0.1  # share of doubtful images that are left out; with more of them the series is refused
@@ -40,7 +40,7 @@ def offset_evidence(red_dn: xr.DataArray, nir_dn: xr.DataArray | None, classes: 
     step = max(1, max(red_dn.sizes["y"], red_dn.sizes["x"]) // 120)
     thin: Any = {"y": slice(None, None, step), "x": slice(None, None, step)}
     red = np.asarray(red_dn.isel(t=picked, **thin).values)
-    seen = np.isfinite(red) & (red > 1) & (red < _CLOUD_DN)
+    seen = np.isfinite(red) & (red > 1) & (red < FILL_FROM_DN)
     leafy, clear = np.zeros(red.shape, bool), np.zeros(len(picked), bool)
     if classes is not None:
         days = classes.t.values.astype("datetime64[D]").tolist()
@@ -54,7 +54,7 @@ def offset_evidence(red_dn: xr.DataArray, nir_dn: xr.DataArray | None, classes: 
         if nir_dn is not None:
             nir = np.asarray(nir_dn.isel(t=picked, **thin).values)
             with np.errstate(invalid="ignore", divide="ignore"):
-                leafy = seen & (nir < _CLOUD_DN) & ((nir - red) / (nir + red) >= _LEAFY_NDVI)
+                leafy = seen & (nir < FILL_FROM_DN) & ((nir - red) / (nir + red) >= _LEAFY_NDVI)
     verdict = np.zeros(count, np.int8)
     for k, image, green, some, sharp in zip(picked, red, leafy, seen, clear, strict=True):
         if some.sum() < _MIN_PIXELS:

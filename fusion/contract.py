@@ -177,6 +177,19 @@ REFLECTANCE_RANGE = ValidRange(
 )
 
 
+def measured_ndvi(ndvi: np.ndarray, name: str) -> np.ndarray:
+    """NDVI (t, ...) with NaN for what is outside :data:`NDVI_RANGE` or found by :func:`ndvi_marks`, with a warning."""
+    kept = NDVI_RANGE.keep(ndvi, name)
+    gone = ndvi_marks(kept)
+    if not gone.any():
+        return kept
+    log.warning(
+        "%s: %d values of 0, or of 1 and more, contradict the rest of their pixel and count as missing",
+        name, gone.sum(),
+    )  # fmt: skip
+    return np.where(gone, np.float32(np.nan), kept)
+
+
 @dataclass(frozen=True)
 class TimeGrid:
     """A regular grid of dates ``start + k * step_days``; ``end`` is included where it lies on the step."""

@@ -5,8 +5,8 @@ from dataclasses import fields, replace
 import numpy as np
 import xarray as xr
 
-from fusion.contract import NDVI, NDVI_SIGMA, ContractError
-from fusion.phenology.layers import keep_measured, season_cube, season_cube_bands, season_layers
+from fusion.contract import NDVI, NDVI_SIGMA, ContractError, measured_ndvi
+from fusion.phenology.layers import season_cube, season_cube_bands, season_layers
 from fusion.phenology.reference import BANDS as REFERENCE_BANDS
 from fusion.phenology.reference import reference_phenology, reference_smoothing
 from fusion.phenology.settings import HRVPP_VARIABLES, VARIABLES, SeasonSettings
@@ -110,7 +110,7 @@ def _measured(series: xr.DataArray) -> xr.DataArray:
     values = series.values
     for k, band in enumerate(str(b) for b in series.bands.values):
         if band != NDVI_SIGMA:
-            values[:, k] = keep_measured(values[:, k], band)
+            values[:, k] = measured_ndvi(values[:, k], band)
     return series
 
 

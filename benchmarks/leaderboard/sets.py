@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from fusion.contract import DIMS, S2NDVI, VH, VV
+from fusion.contract import RADAR_BANDS, S2NDVI
 from fusion.data.store import PatchStore
+from fusion.evaluation.scenes import cube_from_observations
 from fusion.features.observations import Observations
 
 LEAST_CLEAR = 0.6  # of the pixels of a patch that are ever observed
@@ -47,23 +48,8 @@ def held_cubes(store: Path, wanted: RealSet) -> Iterator[tuple[str, xr.DataArray
 
 
 def cube_of(obs: Observations) -> xr.DataArray:
-    """The merged cube (t, bands, y, x) of observations; NaN on the dates of the other sensor."""
-    days = np.union1d(obs.s2_days, obs.s1_days)
-    bands = {S2NDVI: (obs.s2_days, obs.s2_ndvi)}
-    if len(obs.s1_days):
-        bands |= {VV: (obs.s1_days, obs.vv_db), VH: (obs.s1_days, obs.vh_db)}
-    values = np.full((len(days), len(bands), *obs.shape), np.nan, np.float32)
-    for k, (at, images) in enumerate(bands.values()):
-        values[np.searchsorted(days, at), k] = images
-    height, width = obs.shape
-    coords = {
-        "t": days.astype("datetime64[D]").astype("datetime64[ns]"),
-        "bands": list(bands),
-        "y": -10.0 * np.arange(height),
-        "x": 10.0 * np.arange(width),
-    }
-    attrs = {"s1_units": "dB"} | ({} if obs.latitude is None else {"latitude": obs.latitude})
-    return xr.DataArray(values, dims=DIMS, coords=coords, attrs=attrs)
+    """The merged cube (t, bands, y, x) of observations by S2 and, where there is any, S1."""
+    return cube_from_observations(obs).sel(bands=[S2NDVI, *(RADAR_BANDS if len(obs.s1_days) else ())])
 
 
 def scored_dates(cube: xr.DataArray, wanted: RealSet) -> tuple[str, ...]:

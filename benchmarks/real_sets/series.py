@@ -1,11 +1,12 @@
 """What the readers of the real sets have in common."""
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
+import xarray as xr
 
 from fusion.features.observations import Observations
+from fusion.same_day import one_image_per_day
 
 
 class RealPatch(NamedTuple):
@@ -18,11 +19,9 @@ class RealPatch(NamedTuple):
 
 def daily_mean(times: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Days since 1970 (m,) and the mean image of each, float32 (m, y, x), NaN where no image of the day has a value."""
-    days, row = np.unique(times.astype("datetime64[D]").astype(np.int64), return_inverse=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # pixels without any value
-        means = [np.nanmean(images[row == k], axis=0) for k in range(len(days))]
-    return days, np.stack(means).astype(np.float32)
+    series = xr.DataArray(images, dims=("t", "y", "x"), coords={"t": times})
+    daily = one_image_per_day(series, "mean")
+    return daily.t.values.astype("datetime64[D]").astype(np.int64), daily.values.astype(np.float32)
 
 
 def clear_dates(days: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

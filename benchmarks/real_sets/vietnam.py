@@ -12,7 +12,7 @@ import xarray as xr
 
 from benchmarks.real_sets.series import RealPatch, clear_dates, daily_mean
 from fusion.contract import NDVI_MAX, NDVI_MIN
-from fusion.features.observations import Observations
+from fusion.features.observations import Observations, to_db
 
 NAME = "patches_vietnam_2022"
 OFFSET_FROM, OFFSET = np.datetime64("2022-01-25"), 1000
@@ -30,7 +30,7 @@ def read(data: Path) -> Iterator[RealPatch]:
         one = opened.isel(patch=patch)
         ndvi = ndvi_of(one.S2_red.values, one.S2_nir.values, one.SCL.values, s2_dates)
         s2_days, ndvi = clear_dates(*daily_mean(s2_dates, ndvi))
-        radar = np.stack([leveled(power_db(one[name].values), evening) for name in ("S1_vv", "S1_vh")])
+        radar = np.stack([leveled(to_db(one[name].values, "linear"), evening) for name in ("S1_vv", "S1_vh")])
         s1_days, (vv, vh) = _daily_radar(s1_times, radar)
         none = np.zeros((0, *ndvi.shape[1:]), np.float32)
         obs = Observations(s2_days, ndvi, s1_days, vv, vh, np.zeros(0, np.int64), none, float(one.lat))
@@ -44,11 +44,6 @@ def ndvi_of(red: np.ndarray, nir: np.ndarray, classes: np.ndarray, dates: np.nda
     red, nir = red.astype(np.float64) - offset, nir.astype(np.float64) - offset
     ndvi = (nir - red) / np.maximum(nir + red, 1)
     return np.where(seen & (ndvi > NOT_NDVI), np.clip(ndvi, NDVI_MIN, NDVI_MAX), np.nan).astype(np.float32)
-
-
-def power_db(power: np.ndarray) -> np.ndarray:
-    """Linear power as dB, NaN where there is none."""
-    return 10 * np.log10(np.where(power > 0, power, np.nan))
 
 
 def leveled(images: np.ndarray, evening: np.ndarray) -> np.ndarray:

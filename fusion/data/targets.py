@@ -17,16 +17,20 @@ def target_on_grid(
     ``obs`` that ``visible`` lacks replace it: real archives hold no better target, and the network learns the level of
     a typical observation. They count on the grid date within a day, without truth within two, so that none is lost.
     """
-    within_days = 1 if scene.truth is not None else 2
     if scene.truth is not None and scene.truth_days is not None:
         target = truth_on_days(scene.truth_days, scene.truth, grid_days)
     else:
         target = np.full((len(grid_days), *obs.shape), np.nan, np.float32)
         use_obs = True
     if use_obs:
-        withheld = withheld_on_grid(obs, visible, grid_days, within_days)
+        withheld = withheld_on_grid(obs, visible, grid_days, reach_days(scene))
         target = np.where(np.isfinite(withheld), withheld, target)
     return target
+
+
+def reach_days(scene: Scene) -> int:
+    """Largest distance of a withheld observation from its grid date, days: more without truth, so that none is lost."""
+    return 1 if scene.truth is not None else 2
 
 
 def withheld_on_grid(

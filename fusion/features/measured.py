@@ -8,7 +8,6 @@ import xarray as xr
 from fusion.contract import (
     COARSE_NDVI,
     DIMS,
-    NDVI_RANGE,
     RADAR_ANY_RANGE,
     RADAR_BANDS,
     RADAR_DB_RANGE,
@@ -16,7 +15,7 @@ from fusion.contract import (
     S1_UNITS,
     S2NDVI,
     ContractError,
-    ndvi_marks,
+    measured_ndvi,
 )
 
 log = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ def measured_cube(cube: xr.DataArray, s1_units: str | None = None) -> xr.DataArr
         if band in RADAR_BANDS:
             kept = measured_radar(values, units, band)
         else:
-            kept = _without_marks(NDVI_RANGE.keep(values, band), band)
+            kept = measured_ndvi(values, band)
         if kept is not values:
             masked[k] = kept
     if not masked:
@@ -73,16 +72,3 @@ def measured_radar(values: np.ndarray, units: str | None, name: str) -> np.ndarr
                 f"{name} is declared dB but lies within [{low:.3g}, {high:.3g}]; it looks linear; set s1_units='linear'"
             )
     return limits.keep(values, name)
-
-
-def _without_marks(ndvi: np.ndarray, name: str) -> np.ndarray:
-    """NDVI (t, y, x) without zeros and ones that stand for no data."""
-    gone = ndvi_marks(ndvi)
-    if not gone.any():
-        return ndvi
-    log.warning(
-        "%s: %d values of 0, or of 1 and more, contradict the rest of their pixel and count as missing",
-        name,
-        gone.sum(),
-    )
-    return np.where(gone, np.float32(np.nan), ndvi)

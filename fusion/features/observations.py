@@ -76,7 +76,7 @@ class Observations:
 
 
 def observations_from_cube(
-    cube: xr.DataArray, *, s1_units: str | None = None, latitude: float | None = None
+    cube: xr.DataArray, *, s1_units: str | None = None, latitude: float | None = None, measured: bool = False
 ) -> Observations:
     """Split a merged cube of the contract by sensor.
 
@@ -88,6 +88,8 @@ def observations_from_cube(
         Units of VV and VH; taken from ``cube.attrs["s1_units"]`` when not given.
     latitude : float, optional
         Degrees north; taken from ``cube.attrs["latitude"]`` when not given. It may be unknown.
+    measured : bool
+        The cube is from :func:`fusion.features.measured.measured_cube`, which is not repeated.
 
     Returns
     -------
@@ -104,7 +106,8 @@ def observations_from_cube(
     check_layout(cube)
     wanted = [str(b) in CUBE_BANDS for b in cube.bands.values]
     cube = cube if all(wanted) else cube.isel(bands=np.flatnonzero(wanted))
-    cube = measured_cube(cube.transpose(*DIMS).compute(), s1_units)  # a lazy cube is read here and nowhere else
+    cube = cube.transpose(*DIMS).compute()  # a lazy cube is read here and nowhere else
+    cube = cube if measured else measured_cube(cube, s1_units)
     days = cube.t.values.astype("datetime64[D]").astype("int64")
     bands = [str(b) for b in cube.bands.values]
 

@@ -1,4 +1,4 @@
-"""Level of Sentinel-1 by satellite: steps between satellites of one orbit, found and removed; numpy only.
+"""Level of Sentinel-1 by satellite: steps between satellites of one orbit, found and removed.
 
 The series of an orbit is the mean of the steadiest pixels (buildings, forest, water), since moisture and growth hardly
 reach them. A satellite's step is the coefficient of its indicator beside a linear spline in time, with correlated
@@ -8,6 +8,7 @@ errors, so that the season is no step. It counts if it is larger than its noise 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import uniform_filter
 
 KNOT_DAYS = 60.0  # distance of the spline's knots
 MIN_IMAGES = 4  # of each satellite
@@ -51,21 +52,12 @@ def _mean(values: np.ndarray, axis: int) -> np.ndarray:
 def _boxed(images: np.ndarray) -> np.ndarray:
     """Means over boxes, every other pixel, NaN where a box holds less than half."""
     seen = np.isfinite(images)
-    total, count = (_box_sum(np.where(seen, images, 0.0)), _box_sum(seen.astype(float)))
-    mean = np.where(count >= BOX_PX**2 / 2, total / np.maximum(count, 1.0), np.nan)
+    box = (1, BOX_PX, BOX_PX)
+    total, share = (
+        uniform_filter(values, box, mode="constant") for values in (np.where(seen, images, 0.0), seen.astype(float))
+    )
+    mean = np.where(share >= 0.5, total / np.maximum(share, 1.0 / BOX_PX**2), np.nan)
     return mean[:, ::2, ::2]
-
-
-def _box_sum(images: np.ndarray) -> np.ndarray:
-    for axis in (1, 2):
-        half = BOX_PX // 2
-        width = [(0, 0)] * 3
-        width[axis] = (half + 1, half)
-        summed = np.cumsum(np.pad(images, width), axis=axis)
-        upper, lower = [slice(None)] * 3, [slice(None)] * 3
-        upper[axis], lower[axis] = slice(BOX_PX, None), slice(None, -BOX_PX)
-        images = summed[tuple(upper)] - summed[tuple(lower)]
-    return images
 
 
 def step_between(days: np.ndarray, level: np.ndarray, late: np.ndarray) -> Step | None:

@@ -73,7 +73,7 @@ def fuse_cube(
     out = np.full((len(grid.days), 2, height, width), np.nan, np.float32)
     for done, part in enumerate(tiles, start=1):
         reach = cube.isel(y=part.reach[0], x=part.reach[1])
-        obs = observations_from_cube(reach, s1_units=s1_units, latitude=latitude)
+        obs = observations_from_cube(reach, s1_units=s1_units, latitude=latitude, measured=cube.chunks is None)
         fill_tile(out, obs, part, plan, session, sigma)
         if progress is not None:
             progress(done, len(tiles))

@@ -7,12 +7,11 @@ import xarray as xr
 
 from fusion.contract import (
     NDVI,
-    NDVI_RANGE,
     NDVI_SIGMA,
     S2NDVI,
     ContractError,
     check_dates,
-    ndvi_marks,
+    measured_ndvi,
     renaming_advice,
 )
 from fusion.phenology.extraction import LAYERS, extract_seasons
@@ -84,17 +83,10 @@ def measured(ndvi: xr.DataArray, name: str) -> xr.DataArray:
     series = ndvi.transpose("t", ...)
     if is_lazy(series):
         series = series.chunk({"t": -1})
-        kept = series.copy(data=series.data.map_blocks(keep_measured, name, dtype=series.dtype))
+        kept = series.copy(data=series.data.map_blocks(measured_ndvi, name, dtype=series.dtype))
     else:
-        kept = series.copy(data=keep_measured(series.values, name))
+        kept = series.copy(data=measured_ndvi(series.values, name))
     return kept.transpose(*ndvi.dims)
-
-
-def keep_measured(ndvi: np.ndarray, name: str) -> np.ndarray:
-    """NDVI (t, ...) with NaN for what is outside :data:`fusion.contract.NDVI_RANGE` or a mark of no data."""
-    kept = NDVI_RANGE.keep(ndvi, name)
-    marks = ndvi_marks(kept)
-    return np.where(marks, np.float32(np.nan), kept) if marks.any() else kept
 
 
 def is_lazy(array: xr.DataArray) -> bool:

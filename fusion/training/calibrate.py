@@ -9,7 +9,7 @@ import torch
 from fusion.contract import STEP_DAYS
 from fusion.data.samples import SampleSettings
 from fusion.data.scene import Scene
-from fusion.data.targets import meet, target_on_grid, withheld_on_grid
+from fusion.data.targets import meet, reach_days, target_on_grid, withheld_on_grid
 from fusion.data.withholding import season_shift, withhold
 from fusion.features.calibration import (
     CALIBRATION_EDGES,
@@ -98,8 +98,7 @@ def _errors_of_scene(generator, scene: Scene, settings: SampleSettings, rng) -> 
     truth = nothing
     if scene.truth is not None:
         truth = target_on_grid(scene, obs, visible, grid_days, use_obs=False)[:, *window]
-    within_days = 1 if scene.truth is not None else 2
-    withheld = withheld_on_grid(obs, visible, grid_days, within_days)[:, *window]
+    withheld = withheld_on_grid(obs, visible, grid_days, reach_days(scene))[:, *window]
     known = np.isfinite(features.linear) & (np.isfinite(truth) | np.isfinite(withheld))
     if scene.truth is None:  # real scenes have no clean NDVI: the withheld observation replaces it
         truth = withheld

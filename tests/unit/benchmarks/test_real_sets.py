@@ -38,7 +38,7 @@ def test_passes_are_moved_to_one_level_and_power_becomes_decibel():
     images = np.array([-8.0, -12.0, -9.0, -11.0]).reshape(4, 1, 1)
     moved = vietnam.leveled(images, np.array([True, False, True, False]))[:, 0, 0]
     np.testing.assert_allclose(moved, [-9.5, -10.5, -10.5, -9.5])
-    np.testing.assert_allclose(vietnam.power_db(np.array([0.1, 0.0])), [-10, np.nan])
+    np.testing.assert_allclose(vietnam.to_db(np.array([0.1, 0.0]), "linear"), [-10, np.nan])
 
 
 def test_without_a_red_band_ndvi_comes_from_the_red_edge_and_clouds_have_a_margin():
