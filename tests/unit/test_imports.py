@@ -24,7 +24,7 @@ GROUND = {  # facts and tools for everyone
     "fusion.cloud_mask",
     "fusion.same_day",
 }
-RAW_BANDS = {"data_prep.raw", "data_prep.grid"}
+RAW_BANDS = {"data_prep.raw", "data_prep.grid", "data_prep.settings"}
 ROOMS = {
     "fusion.contract": set(),
     "fusion.dates": {"fusion.contract"},
@@ -43,6 +43,7 @@ ROOMS = {
     "fusion.training": GROUND | {
         "fusion.features", "fusion.data", "fusion.model", "fusion.inference", "fusion.evaluation",
     },
+    "data_prep.settings": GROUND | {"fusion.data", "data_prep.simulator"},  # of the cube and of patches
     "data_prep.raw": GROUND | {"fusion.data"},
     "data_prep.grid": GROUND | {"data_prep.raw"},
     "data_prep.optical": GROUND | RAW_BANDS | {"data_prep.optical_offset"},
@@ -60,8 +61,8 @@ ROOMS = {
     },
     "data_prep": GROUND | {
         "fusion.features", "fusion.data", "data_prep.raw", "data_prep.grid", "data_prep.optical", "data_prep.radar",
-        "data_prep.coarse", "data_prep.coregistration", "data_prep.simulator", "data_prep.sources",
-        "data_prep.mosaic", "data_prep.satellites",
+        "data_prep.settings", "data_prep.coarse", "data_prep.coregistration", "data_prep.simulator",
+        "data_prep.sources", "data_prep.mosaic", "data_prep.satellites",
     },
     "udf.targets": GROUND,  # collections of the back-ends: also read by data_prep.sources
     "udf": GROUND | {"fusion.features", "fusion.phenology", "fusion.inference", "udf.targets"},
