@@ -15,6 +15,7 @@ from data_prep.settings import TablePatches
 from data_prep.split import SplitSettings, split_of_group
 from fusion.contract import NDVI_MAX, NDVI_MIN, ContractError
 from fusion.data.patch import Patch
+from fusion.extras import needs
 from fusion.features.measured import measured_radar
 from fusion.features.observations import Observations, to_db
 
@@ -95,6 +96,8 @@ def read_table(source: TablePatches) -> pd.DataFrame:
         A column is missing, a date is unreadable, an expression fails, or a group pattern matches nothing.
     """
     path, names = source.table, source.columns
+    if path.suffix == ".parquet":
+        needs("pyarrow", f"reading {path}")
     raw = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={names.sample: str})
     needed = [names.sample, names.date, names.ndvi, *([source.group] if source.group else [])]
     if missing := [name for name in needed if name not in raw]:

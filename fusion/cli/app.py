@@ -18,6 +18,7 @@ from typing import Any
 
 import fusion
 from fusion.cli.table import COMMANDS, Command
+from fusion.extras import missing_library
 
 __all__ = ["COMMANDS", "Command", "describe", "execute", "main"]
 
@@ -151,7 +152,7 @@ def describe(error: BaseException) -> tuple[str, int]:
         owner = error.name.split(".")[0]
         if owner in _OURS:
             return f"this command is not part of this installation (module {error.name} is missing)", FAILED
-        return f"this command needs the package {owner!r}; install with: pip install 'ndvi-fusion[all]'", FAILED
+        return missing_library(error.name), FAILED
     if isinstance(error, OSError) and error.errno is not None:
         where = f": {error.filename}" if error.filename else ""
         hint = {

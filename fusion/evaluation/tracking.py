@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from fusion.evaluation.report import Evaluation, slug
 from fusion.evaluation.settings import Tracking
+from fusion.extras import needs
 from fusion.inference.locate import TrackingError, check_tracking, default_tracking_uri
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ def open_experiment(uri: str, name: str) -> str:
     TrackingError
         The store cannot be written, or its server does not answer.
     """
-    import mlflow
+    mlflow = needs("mlflow", "tracking.enabled=true")
     from mlflow.exceptions import MlflowException
 
     check_tracking(uri)
@@ -66,10 +67,9 @@ def _check_database(file: Path) -> None:
 
 def record(evaluation: Evaluation, settings: Mapping[str, Any], tracking: Tracking, out: Path) -> str | None:
     """Write the run to MLflow; returns the id of the run, or None if tracking is disabled."""
-    if not tracking.enabled:
+    if not tracking.active:
         return None
-    import mlflow
-
+    mlflow = needs("mlflow", "tracking")
     uri = tracking.uri or default_tracking_uri()
     experiment = open_experiment(uri, tracking.experiment)
     client = mlflow.MlflowClient(tracking_uri=uri)

@@ -23,6 +23,7 @@ GROUND = {  # facts and tools for everyone
     "fusion.config_folder",
     "fusion.cloud_mask",
     "fusion.same_day",
+    "fusion.extras",
 }
 RAW_BANDS = {"data_prep.raw", "data_prep.grid", "data_prep.settings"}
 ROOMS = {
@@ -34,9 +35,10 @@ ROOMS = {
     "fusion.config_folder": set(),
     "fusion.cloud_mask": set(),
     "fusion.same_day": set(),
+    "fusion.extras": set(),
     "fusion.features": {"fusion.contract"},
     "fusion.phenology": {"fusion.contract", "fusion.dates"},
-    "fusion.inference": {"fusion.contract", "fusion.features"},
+    "fusion.inference": {"fusion.contract", "fusion.features", "fusion.extras"},  # extras: not in what UDFs hold
     "fusion.model": {"fusion.contract"},
     "fusion.data": GROUND | {"fusion.features"},
     "fusion.evaluation": GROUND | {"fusion.features", "fusion.phenology", "fusion.inference"},

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from data_prep.commands.patches import PatchesSettings, run
 from data_prep.raw.cubes import SourceError
+from data_prep.settings import TableColumns, TablePatches
 from data_prep.split import SplitSettings, held_quarter
-from data_prep.tables import TableColumns, TablePatches, clean_name
+from data_prep.tables import clean_name
 from fusion.cli.settings import load_settings
 from fusion.data.store import PatchStore
 
