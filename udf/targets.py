@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fusion.config_folder import config_folder
 from fusion.date_settings import FirstDate, LastDate
 
+OVERLAP_PX = 16  # required by the manifest of the shipped model
+MARGIN_DAYS = 60  # observations loaded before and after the period, so that its ends have some on both sides
+
 
 class CoarseSource(BaseModel):
     """A collection of the coarse role and the dates that it covers; no setting has a default."""

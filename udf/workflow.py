@@ -32,14 +32,12 @@ from fusion.contract import (
 )  # fmt: skip
 from fusion.dates import first_date, last_date
 from udf.area import Area
-from udf.targets import CoarseSource, TargetSettings
+from udf.targets import MARGIN_DAYS, OVERLAP_PX, CoarseSource, TargetSettings
 
 UDF_RUNTIME, UDF_RUNTIME_VERSION = "Python", "3.11"
 CONTEXT_PARAMETER = {
     "from_parameter": "context"
 }  # only this reference passes the context of the parent process to a UDF
-OVERLAP_PX = 16  # required by the manifest of the shipped model
-MARGIN_DAYS = 60  # observations loaded before and after the period, so that its ends have some on both sides
 MASK_REACH_M = WIDE.reach_m + SCL_PIXEL_M  # radius of the wide dilation kernel, and one pixel as margin
 
 

@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import fusion
@@ -151,7 +152,7 @@ def describe(error: BaseException) -> tuple[str, int]:
     if isinstance(error, ModuleNotFoundError) and error.name:
         owner = error.name.split(".")[0]
         if owner in _OURS:
-            return f"this command is not part of this installation (module {error.name} is missing)", FAILED
+            return _missing_module(error.name), FAILED
         return missing_library(error.name), FAILED
     if isinstance(error, OSError) and error.errno is not None:
         where = f": {error.filename}" if error.filename else ""
@@ -167,6 +168,15 @@ def describe(error: BaseException) -> tuple[str, int]:
     if text and (ours or isinstance(error, ValueError | OSError)):
         return text, FAILED
     return f"{type(error).__name__}: {text}" if text else type(error).__name__, FAILED
+
+
+def _missing_module(name: str) -> str:
+    """Why a module of this project is not found: a file of the user has the name of its package, or it is not there."""
+    owner = name.split(".")[0]
+    found = getattr(sys.modules.get(owner), "__file__", None)
+    if found and Path(found).resolve().parent.parent != Path(fusion.__file__).resolve().parent.parent:
+        return f"{found} hides the package {owner!r} of ndvi-fusion; rename it, or run the command in another folder"
+    return f"this command is not part of this installation (module {name} is missing)"
 
 
 def _complain(message: str, code: int) -> int:

@@ -129,7 +129,7 @@ COMMANDS: dict[str, Command] = {
     "workflow": Command(
         "Build the openEO process graph; run it on this machine, or write it for a back-end",
         "udf.commands.workflow",
-        "WorkflowSettings",
+        "udf.commands.settings.WorkflowSettings",
         (
             "target=local source=outputs/scene start=2023-03-01 end=2023-10-31 out=outputs/workflow",
             "target=cdse out=outputs/workflow_cdse",

@@ -1,0 +1,64 @@
+"""Settings of ``ndvi-fusion workflow``; the module beside this one runs it. Imports no library that computes."""
+
+import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fusion.contract import SEASON_METHOD, STEP_DAYS, WINDOW_PX
+from fusion.date_settings import FirstDate, LastDate
+from udf.targets import MARGIN_DAYS, OVERLAP_PX, TargetSettings
+
+
+class WorkflowSettings(BaseModel):
+    """``ndvi-fusion workflow``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    target: TargetSettings = Field(description="back-end: target=local (this machine), terrascope or cdse")
+    out: Path = Field(description="folder for the graph and its results")
+    source: Path | None = Field(Path("outputs/scene"), description="local: folder with s2.nc, s1.nc and coarse.nc")
+    start: FirstDate = Field(datetime.date(2019, 1, 1), description="first date")
+    end: LastDate = Field(datetime.date(2019, 12, 31), description="last date")
+    area: dict[str, Any] | Path | None = Field(
+        None, description="west, south, east, north and crs, or a GeoJSON file; null: whole extent of the local files"
+    )
+    step_days: int = Field(STEP_DAYS, ge=1, le=366, description="days between two dates of the fused series")
+    output: Literal["fused", "smoothed", "seasons"] = Field("seasons", description="result to save")
+    method: str = Field(
+        SEASON_METHOD, description="method of the season dates; reference: that of the original workflow"
+    )
+    format: Literal["GTiff", "NetCDF", "Zarr"] = Field("NetCDF", description="file format")
+    model: str | None = Field(
+        None, description="local: model folder, .zip, run:ID or registry name; null: the shipped one"
+    )
+    window_px: int = Field(WINDOW_PX, ge=4, le=2048, description="window of apply_neighborhood, pixels of 10 m")
+    overlap_px: int = Field(OVERLAP_PX, ge=0, le=512, description="overlap on every side of a window")
+    margin_days: int = Field(
+        MARGIN_DAYS, ge=0, le=400, description="days of observations loaded before start and after end"
+    )
+    radar_pass: Literal["all", "ascending", "descending"] = Field(
+        "all", description="pass of Sentinel-1 to load; all: both, not levelled against each other"
+    )
+    context: dict[str, Any] = Field(default_factory=dict, description="further keys of the context of the UDFs")
+    execute: bool = Field(True, description="local: also run the graph")
+    archives_url: str | None = Field(None, description="back-ends: URL of the folder that holds the archives")
+    service_url: str | None = Field(
+        None, description="back-ends: raw URL under which the service folder will be published"
+    )
+    submit: bool = Field(False, description="back-ends: start a batch job and wait for it")
+    publish: bool = Field(False, description="back-ends: save the process under your account, public")
+    overwrite: bool = Field(False, description="replace all results of an earlier run in this folder")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "WorkflowSettings":
+        if self.end < self.start:
+            raise ValueError(f"end {self.end} lies before start {self.start}; swap them")
+        if self.overlap_px > self.window_px:
+            raise ValueError(f"overlap_px {self.overlap_px} exceeds window_px {self.window_px}; use a larger window")
+        if self.submit and (self.area is None or self.archives_url is None):
+            raise ValueError("submit needs area and archives_url; set both")
+        if (self.submit or self.publish) and not self.target.remote:
+            raise ValueError(f"submit and publish need a back-end; target is {self.target.name}")
+        return self
