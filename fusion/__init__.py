@@ -10,9 +10,9 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 _PUBLIC = {
     "fuse": "fusion.api",
-    "suspect_observations": "fusion.inference.suspect",
-    "smooth": "fusion.phenology.smoothing",
-    "seasons": "fusion.phenology.seasons",
+    "suspect_observations": "fusion.api",
+    "smooth": "fusion.api",
+    "seasons": "fusion.api",
 }
 __all__ = ["fuse", "seasons", "smooth", "suspect_observations"]
 
