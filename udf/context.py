@@ -32,6 +32,7 @@ KEYS = {
     "min_observations": ((int,), 1, (0, 100000)),
     "insufficient": ((str,), "nan", ("nan", "keep", "error")),
     "sigma": ((str,), "observation", ("observation", "ndvi")),
+    "counts": ((bool,), False, None),
     "threads": ((int,), 1, (1, 64)),
     "method": ((str,), SEASON_METHOD, None),
     "output": ((str,), "seasons", ("seasons", "smoothed")),

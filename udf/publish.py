@@ -154,7 +154,7 @@ def call_process(
     if missing:
         raise ValueError(f"the call of {process.id} lacks {missing}; add them to the arguments")
     given = {name: value for name, value in arguments.items() if name in KEYS}
-    season_bands(given)
+    season_bands(given, [])
     period = {name: value for name, value in check_context(given).items() if name in ("start", "end")}
     arguments = arguments | period  # the back-end shifts them, which takes whole dates
     polygon = polygon_of(arguments["area"])

@@ -35,9 +35,7 @@ from udf.area import Area
 from udf.targets import CoarseSource, TargetSettings
 
 UDF_RUNTIME, UDF_RUNTIME_VERSION = "Python", "3.11"
-CONTEXT_PARAMETER = {
-    "from_parameter": "context"
-}  # only this reference passes the context of the parent process to a UDF
+CONTEXT_PARAMETER = {"from_parameter": "context"}  # only so the context of the parent process reaches a UDF
 OVERLAP_PX = 16  # required by the manifest of the shipped model
 MARGIN_DAYS = 60  # observations loaded before and after the period, so that its ends have some on both sides
 MASK_REACH_M = WIDE.reach_m + SCL_PIXEL_M  # radius of the wide dilation kernel, and one pixel as margin
@@ -67,9 +65,7 @@ class WorkflowOptions:
     radar_pass: Literal["all", "ascending", "descending"] = "all"
     latitude: float | Parameter | None = None
     context: dict[str, Any] = field(default_factory=dict)
-    shared: dict[str, Any] = field(
-        default_factory=dict, repr=False, compare=False
-    )  # graph nodes shared by several loads
+    shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # nodes shared by several loads
 
     def __post_init__(self) -> None:
         for name, read in (("start", first_date), ("end", last_date)):
@@ -259,6 +255,8 @@ def fused_cube(cube: DataCube, target: TargetSettings, options: WorkflowOptions,
         "start": _date_text(options.start), "end": _date_text(options.end), "step_days": options.step_days,
         "s1_units": target.s1_units, "latitude": _latitude(options), **options.context,
     }  # fmt: skip
+    if options.output not in ("fused", "smoothed"):  # season maps, or a parameter that may ask for them
+        context.setdefault("counts", True)
     if not target.remote:
         context.setdefault("deps_dir", None)
     return cube.apply_neighborhood(

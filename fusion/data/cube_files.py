@@ -21,6 +21,7 @@ from fusion.contract import (
     NDVI_MAX,
     NDVI_MIN,
     NDVI_SIGMA,
+    OBS_COUNT,
     S2NDVI,
     VH,
     VV,
@@ -45,6 +46,7 @@ _BAND_CF: dict[str, dict[str, Any]] = {
     VH: {"long_name": "Sentinel-1 backscatter VH", **_RADAR_CF},
     NDVI: {"long_name": "fused NDVI", **_NDVI_CF},
     NDVI_SIGMA: {"long_name": "one standard deviation of the fused NDVI", "units": "1"},
+    OBS_COUNT: {"long_name": "Sentinel-2 observations of the pixel that lie nearest to the date", "units": "1"},
 }
 _ATTRS_OF_CF = {"Conventions", "title", "grid_mapping", "coordinates", *MADE_BY}
 
@@ -170,6 +172,7 @@ def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
         cube = cube.assign_coords(bands=[str(b) for b in cube.bands.values])
         attrs = {**dataset.attrs, **cube.attrs}
     elif single:
+        counts = single.pop(OBS_COUNT, None)
         known = (*CUBE_BANDS, *FUSED_BANDS)
         order = [b for b in known if b in single] + [b for b in single if b not in known]
         cube = xr.concat(
@@ -178,6 +181,7 @@ def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
             coords="minimal",
             compat="override",
         )
+        cube = cube if counts is None else cube.assign_coords({OBS_COUNT: counts.variable})
         attrs = dict(dataset.attrs)
     else:
         advice = "make a cube with `ndvi-fusion cube`"
@@ -231,10 +235,13 @@ def to_dataset(cube: xr.DataArray, title: str = "NDVI cube") -> xr.Dataset:
     import rioxarray  # noqa: F401  (the .rio accessor)
 
     crs = cube.rio.crs
-    names = [str(b) for b in cube.bands.values]
+    layers = {str(b): cube.isel(bands=i, drop=True).astype(np.float32) for i, b in enumerate(cube.bands.values)}
+    if OBS_COUNT in cube.coords:
+        layers = {name: layer.drop_vars(OBS_COUNT) for name, layer in layers.items()}
+        layers[OBS_COUNT] = cube[OBS_COUNT].drop_vars(OBS_COUNT)
     variables = {}
-    for i, name in enumerate(names):
-        band = cube.isel(bands=i, drop=True).transpose("t", "y", "x").astype(np.float32)
+    for name, layer in layers.items():
+        band = layer.transpose("t", "y", "x")
         band.attrs = {**_BAND_CF.get(name, {"long_name": name, "units": "1"})}
         if name in (VV, VH):
             units = cube.attrs.get("s1_units")
@@ -276,6 +283,8 @@ def _write_netcdf(dataset: xr.Dataset, partial: Path) -> None:
     for name, variable in dataset.data_vars.items():
         sizes = [min(n, c) for n, c in zip(variable.shape, (16, 256, 256), strict=True)]
         encoding[str(name)] = {**compressed, "chunksizes": tuple(sizes)}
+        if variable.dtype.kind != "f":
+            encoding[str(name)] |= {"dtype": str(variable.dtype), "_FillValue": None}
     for axis in ("x", "y"):
         encoding[axis] = {"_FillValue": None}
     dataset.to_netcdf(partial, engine="netcdf4", format="NETCDF4", encoding=encoding)
