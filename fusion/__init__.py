@@ -13,8 +13,9 @@ _PUBLIC = {
     "suspect_observations": "fusion.api",
     "smooth": "fusion.api",
     "seasons": "fusion.api",
+    "view": "fusion.viewer.view",
 }
-__all__ = ["fuse", "seasons", "smooth", "suspect_observations"]
+__all__ = ["fuse", "seasons", "smooth", "suspect_observations", "view"]
 
 
 def __getattr__(name: str) -> Any:
