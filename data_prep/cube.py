@@ -17,7 +17,8 @@ from data_prep.raw.cubes import RawCubes, SourceError
 from data_prep.settings import PrepareSettings
 from data_prep.sources.files import FilesSource, load_files
 from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, VH, VV, check_time
-from fusion.data.cube_files import is_cube_file, is_zarr, read_cube
+from fusion.data.cube_files import is_zarr, opened_cube, read_cube
+from fusion.layout import with_roles
 from fusion.place import latitude_of
 from fusion.same_day import one_image_per_day
 
@@ -87,6 +88,8 @@ def _radar_bands(
 def open_cube(path: str | Path, settings: PrepareSettings | None = None, *, lazy: bool = False) -> xr.DataArray:
     """Open a merged cube (NetCDF, Zarr), or build it from a folder of raw files.
 
+    In a file, a single band with "ndvi" in its name counts as ``S2NDVI`` (:func:`fusion.layout.with_roles`).
+
     ``settings`` apply to raw files only. ``lazy=True`` returns Dask arrays where possible.
 
     Raises
@@ -100,12 +103,14 @@ def open_cube(path: str | Path, settings: PrepareSettings | None = None, *, lazy
     if path.is_dir() and not is_zarr(path):
         cube = build_cube(load_files(FilesSource(folder=path)), settings)
         return cube if lazy else cube.load()
-    if not is_cube_file(path):
+    with opened_cube(path) as seen:
+        bands = with_roles(seen).bands.values.tolist()
+    if S2NDVI not in bands:
         raise SourceError(
-            f"{path} is not a merged cube (it has no band {S2NDVI}); create one: "
-            f"`ndvi-fusion cube source.s2=[{path}] out=...`"
+            f"{path} is not a merged cube: its bands are {bands[:6]}, and none is {S2NDVI} or a single one with 'ndvi' "
+            f"in its name; create one: `ndvi-fusion cube source.s2=[{path}] out=...`"
         )
-    return read_cube(path, lazy=lazy)
+    return with_roles(read_cube(path, lazy=lazy))
 
 
 def _loaded_if_small(raw: RawCubes) -> RawCubes:

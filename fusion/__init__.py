@@ -10,11 +10,12 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 _PUBLIC = {
     "fuse": "fusion.api",
-    "suspect_observations": "fusion.inference.suspect",
-    "smooth": "fusion.phenology.smoothing",
-    "seasons": "fusion.phenology.seasons",
+    "suspect_observations": "fusion.api",
+    "smooth": "fusion.api",
+    "seasons": "fusion.api",
+    "view": "fusion.viewer.view",
 }
-__all__ = ["fuse", "seasons", "smooth", "suspect_observations"]
+__all__ = ["fuse", "seasons", "smooth", "suspect_observations", "view"]
 
 
 def __getattr__(name: str) -> Any:

@@ -36,6 +36,7 @@ CUBE_BANDS = (S2NDVI, VV, VH, COARSE_NDVI)
 NDVI = "NDVI"
 NDVI_SIGMA = "NDVI_SIGMA"
 FUSED_BANDS = (NDVI, NDVI_SIGMA)
+OBS_COUNT = "OBS_COUNT"  # coordinate of a fused cube, (t, y, x): Sentinel-2 observations nearest to each date
 
 NDVI_MIN = -0.2  # lower limit of NDVI in a merged cube (land surfaces); lower values (water) are clipped
 NDVI_MAX = 1.0

@@ -98,7 +98,7 @@ COMMANDS: dict[str, Command] = {
     "package": Command(
         "Write the files for an openEO back-end: the UDFs, the model archive and the dependency archive",
         "udf.commands.package",
-        "PackageSettings",
+        "udf.commands.settings.PackageSettings",
         ("out=outputs/package", "model=ndvi-fusion@newest dependencies=false out=outputs/package"),
     ),
     "predict": Command(
@@ -125,6 +125,16 @@ COMMANDS: dict[str, Command] = {
             "cube=outputs/ndvi.nc out=outputs/seasons",
             "cube=outputs/cube.nc out=outputs/seasons_s2 method=first_derivative smoother=whittaker year=2023",
         ),
+    ),
+    "view": Command(
+        "Show a result in the browser: a map with a time slider, and the series of a clicked pixel or field",
+        "fusion.commands.view",
+        "ViewSettings",
+        (
+            "outputs/ndvi.nc observations=outputs/cube.nc",
+            "outputs/ndvi.nc other=outputs/ndvi_s2.nc fields=outputs/fields.gpkg",
+        ),
+        own_progress=True,
     ),
     "workflow": Command(
         "Build the openEO process graph; run it on this machine, or write it for a back-end",

@@ -19,6 +19,7 @@ GROUND = {  # facts and tools for everyone
     "fusion.dates",
     "fusion.date_settings",
     "fusion.place",
+    "fusion.layout",
     "fusion.whole_file",
     "fusion.config_folder",
     "fusion.cloud_mask",
@@ -31,6 +32,7 @@ ROOMS = {
     "fusion.dates": {"fusion.contract"},
     "fusion.date_settings": {"fusion.dates"},
     "fusion.place": {"fusion.contract"},
+    "fusion.layout": {"fusion.contract", "fusion.place"},
     "fusion.whole_file": set(),
     "fusion.config_folder": set(),
     "fusion.cloud_mask": set(),
@@ -46,6 +48,7 @@ ROOMS = {
         "fusion.features", "fusion.data", "fusion.model", "fusion.inference", "fusion.evaluation",
     },
     "data_prep.settings": GROUND | {"fusion.data", "data_prep.simulator"},  # of the cube and of patches
+    "fusion.viewer": GROUND | {"fusion.data", "fusion.phenology", "fusion.evaluation"},
     "data_prep.raw": GROUND | {"fusion.data"},
     "data_prep.grid": GROUND | {"data_prep.raw"},
     "data_prep.optical": GROUND | RAW_BANDS | {"data_prep.optical_offset"},

@@ -1,4 +1,4 @@
-"""Settings of ``ndvi-fusion workflow``; the module beside this one runs it. Imports no library that computes."""
+"""Settings of the commands of this package; the modules beside this one run them. Imports no library that computes."""
 
 import datetime
 from pathlib import Path
@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fusion.contract import SEASON_METHOD, STEP_DAYS, WINDOW_PX
 from fusion.date_settings import FirstDate, LastDate
-from udf.targets import MARGIN_DAYS, OVERLAP_PX, TargetSettings
+from udf.settings import MARGIN_DAYS, OVERLAP_PX, PriceSettings, ServiceSettings
+from udf.targets import TargetSettings
 
 
 class WorkflowSettings(BaseModel):
@@ -41,12 +42,21 @@ class WorkflowSettings(BaseModel):
     radar_pass: Literal["all", "ascending", "descending"] = Field(
         "all", description="pass of Sentinel-1 to load; all: both, not levelled against each other"
     )
+    radar_satellites: tuple[str, ...] | None = Field(
+        None, description="values of target.s1_satellite_property to load; null: all satellites"
+    )
     context: dict[str, Any] = Field(default_factory=dict, description="further keys of the context of the UDFs")
     execute: bool = Field(True, description="local: also run the graph")
-    archives_url: str | None = Field(None, description="back-ends: URL of the folder that holds the archives")
+    dry_run: bool = Field(False, description="only print the steps of the graph, as a list and as a Mermaid picture")
+    estimate: bool = Field(False, description="only print area, windows, CPU hours, memory and credits")
+    price: PriceSettings = Field(PriceSettings(), description="price of computing, for estimate=true")
+    archives_url: str | None = Field(
+        None, description="back-ends: URL under which the folder of `ndvi-fusion package` is published"
+    )
     service_url: str | None = Field(
         None, description="back-ends: raw URL under which the service folder will be published"
     )
+    service: ServiceSettings = Field(ServiceSettings(), description="provider of the service, for the catalogue")
     submit: bool = Field(False, description="back-ends: start a batch job and wait for it")
     publish: bool = Field(False, description="back-ends: save the process under your account, public")
     overwrite: bool = Field(False, description="replace all results of an earlier run in this folder")
@@ -59,6 +69,30 @@ class WorkflowSettings(BaseModel):
             raise ValueError(f"overlap_px {self.overlap_px} exceeds window_px {self.window_px}; use a larger window")
         if self.submit and (self.area is None or self.archives_url is None):
             raise ValueError("submit needs area and archives_url; set both")
-        if (self.submit or self.publish) and not self.target.remote:
-            raise ValueError(f"submit and publish need a back-end; target is {self.target.name}")
+        if self.service_url is not None and self.archives_url is None:
+            raise ValueError("service_url needs archives_url, or the published process names no archives; set both")
+        if (self.submit or self.publish or self.service_url) and not self.target.remote:
+            raise ValueError(f"submit, publish and service_url need a back-end; target is {self.target.name}")
         return self
+
+
+class PackageSettings(BaseModel):
+    """``ndvi-fusion package``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    out: Path = Field(description="folder to write")
+    model: str | None = Field(
+        None, description="model folder, .onnx, .zip, run:ID or registry name; null: the shipped one"
+    )
+    dependencies: bool = Field(
+        True, description="also write the onnxruntime archive; pip downloads its wheels (about 14 MB)"
+    )
+    onnxruntime: str = Field("1.20.1", pattern=r"^\d+(\.\d+)+$", description="onnxruntime version of that archive")
+    wheels: Path | None = Field(None, description="folder of wheels to use instead of downloading")
+    scene: Path | None = Field(
+        None, description="folder of a small simulated scene: also write its results as reference, and the thumbnail"
+    )
+    check: Path | None = Field(
+        None, description="write nothing; compare this NetCDF result of the scene with the reference in out"
+    )
