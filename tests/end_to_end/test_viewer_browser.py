@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fusion.cli import app as cli
 from fusion.contract import NDVI
 from fusion.data.cube_files import read_cube, write_cube
 from tests.browser import keep_picture, page_in_browser
