@@ -55,7 +55,7 @@ ROOMS = {
     "data_prep.optical_offset": GROUND | RAW_BANDS,
     "data_prep.mosaic": GROUND | RAW_BANDS,
     "data_prep.satellites": GROUND | RAW_BANDS | {"fusion.features", "data_prep.coregistration"},
-    "data_prep.radar": GROUND | RAW_BANDS | {"data_prep.satellites"},
+    "data_prep.radar": GROUND | RAW_BANDS | {"fusion.features", "data_prep.satellites"},
     "data_prep.coarse": GROUND | RAW_BANDS,
     "data_prep.coregistration": GROUND | RAW_BANDS,
     "data_prep.simulator": GROUND | RAW_BANDS | {"fusion.features", "fusion.data", "data_prep.optical"},
