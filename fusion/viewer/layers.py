@@ -100,7 +100,7 @@ def _in_folder(folder: Path) -> list[Path | None]:
     found = [next((folder / name for name in pair if (folder / name).exists()), None) for pair in names]
     if found[0] is None:
         raise ContractError(
-            f"{folder} holds neither ndvi.nc nor ndvi.zarr; give the NetCDF or Zarr file that `ndvi-fusion predict` wrote"
+            f"{folder} holds neither ndvi.nc nor ndvi.zarr; give the file that `ndvi-fusion predict` wrote"
         )
     return found
 
@@ -160,7 +160,8 @@ def open_fields(source: "str | os.PathLike | geopandas.GeoDataFrame", result: St
     touching = touching[touching.geom_type == "Polygon"].reset_index(drop=True)
     if touching.empty:
         raise ContractError(
-            f"none of the {len(frame)} polygons touches the result (bounds {[round(b, 4) for b in area.bounds]}, polygons "
+            f"none of the {len(frame)} polygons touches the result (bounds {[round(b, 4) for b in area.bounds]}, "
+            "polygons "
             f"{[round(float(b), 4) for b in frame.total_bounds]}); check that both state their CRS"
         )
     return touching
@@ -226,7 +227,7 @@ def _inside(values: np.ndarray, low: float, high: float) -> slice:
 
 
 def map_layers(content: Content) -> dict[str, tuple[str, Any]]:
-    """Label -> (kind, what) of every map: ``("band", array (t, y, x))``, ``("difference", None)``, ``("season", image)``."""
+    """Label -> (kind, what) of every map: a ``band`` (t, y, x), the ``difference``, or a ``season`` image (y, x)."""
     result, seen, other = content.result, content.observations, content.other
     layers: dict[str, tuple[str, Any]] = {band: ("band", values) for band, values in result.bands.items()}
     if seen is not None and seen is not result:

@@ -26,8 +26,8 @@ def view(
     Parameters
     ----------
     source : path, DataArray or Dataset
-        Fused NDVI (bands ``NDVI`` and ``NDVI_SIGMA``), or any images with dims ``(t, y, x)``; a folder with ``ndvi.nc``,
-        as the demo writes it. Of a file, only what is on the screen is read: one date at the screen's resolution, and
+        Fused NDVI (bands ``NDVI`` and ``NDVI_SIGMA``), or any images with dims ``(t, y, x)``; a folder with
+        ``ndvi.nc``, as the demo writes it. Of a file, only what is on the screen is read: one date at the screen's resolution, and
         the series of the clicked pixel or field.
     observations : path or DataArray, optional
         The merged cube, whose ``S2NDVI`` is drawn as dots.

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fusion.cli import app as cli
 from fusion.contract import NDVI
 from fusion.data.cube_files import read_cube, write_cube
 from tests.browser import keep_picture, page_in_browser
@@ -103,6 +102,7 @@ def test_clicks_slider_and_layers(address: str, scene: Path, tmp_path: Path, req
         page.keyboard.press("ArrowRight")
         later = str(np.datetime64(day) + 5)
         page.get_by_text(re.compile(rf"Pixel, row 12, column 45.*{later}")).wait_for(timeout=15_000)
+        page.mouse.move(700, 600)
         keep_picture(page, "viewer", tmp_path, wanted=request.config.getoption("--pictures"))
         # another layer, and a closer view of it
         page.locator("select").select_option("difference, other minus result")
