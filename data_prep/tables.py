@@ -5,63 +5,20 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_prep.raw.cubes import SourceError
+from data_prep.settings import TablePatches
 from data_prep.split import SplitSettings, split_of_group
-from fusion.contract import NDVI_MAX, NDVI_MIN, S1_UNITS, ContractError
+from fusion.contract import NDVI_MAX, NDVI_MIN, ContractError
 from fusion.data.patch import Patch
 from fusion.features.measured import measured_radar
 from fusion.features.observations import Observations, to_db
 
 MILLISECONDS_FROM = 1e10  # a number above is a time in milliseconds since 1970, as in Earth Engine's system:time_start
-
-
-class TableColumns(BaseModel):
-    """Names of the columns. Of the radar both or none may be absent, latitude and longitude as well."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    sample: str = Field("sample", description="name of the point, pixel or field")
-    date: str = Field("date", description="date, or milliseconds since 1970")
-    ndvi: str = Field("ndvi", description="Sentinel-2 NDVI; empty where there is no observation")
-    vv: str = Field("vv_db", description="Sentinel-1 VV; empty where there is no acquisition")
-    vh: str = Field("vh_db", description="Sentinel-1 VH")
-    lat: str = Field("lat", description="latitude, degrees north")
-    lon: str = Field("lon", description="longitude, degrees east")
-
-
-class TablePatches(BaseModel):
-    """Patches of one pixel from tables; a sample is a site."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["table"] = "table"
-    table: Path = Field(description="table to read, .parquet or .csv")
-    name: str | None = Field(None, description="name of the set, part of every patch key; the file's when empty")
-    columns: TableColumns = Field(TableColumns(), description="names of the columns")
-    where: str | None = Field(
-        None, description="expression over the columns (pandas query) that is true for clear optical observations"
-    )
-    shift_days: int = Field(
-        0, ge=-31, le=31, description="days added to every date: 5 for dekads that are dated by their first day"
-    )
-    s1_units: Literal["dB", "linear"] = Field(S1_UNITS[0], description="units of VV and VH")  # type: ignore[arg-type]
-    group: str | None = Field(None, description="column of the unit (field, plot) that goes into one split as a whole")
-    group_pattern: str | None = Field(
-        None, description="or regular expression whose match in the sample's name is that unit; the sample when empty"
-    )
-
-    @field_validator("table")
-    @classmethod
-    def _known_format(cls, table: Path) -> Path:
-        if table.suffix not in (".parquet", ".csv"):
-            raise ValueError(f"table={table} ends in {table.suffix!r}; expected .parquet or .csv")
-        return table
 
 
 @dataclass(frozen=True)
