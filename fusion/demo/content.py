@@ -15,9 +15,8 @@ from fusion.demo.steps import StepRecord
 
 SIMULATED_NOTE = (
     "Everything on this page was made from SIMULATED satellite images: the scene, its clouds, its radar and its 300 m "
-    "series come from the simulator of this project, and the shipped weights were fine-tuned for a few minutes on "
-    "other simulated scenes. The truth is therefore known, and the result can be scored against it; the "
-    "figures do not apply to real fields."
+    "series come from the simulator of this project. The truth is therefore known, and the result can be scored "
+    "against it; the figures do not apply to real fields."
 )
 REAL_NOTE = (
     "The input of this page is a real cube. There is no truth for it: the accuracy stated here is the error at "
