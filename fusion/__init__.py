@@ -10,11 +10,13 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 _PUBLIC = {
     "fuse": "fusion.api",
+    "field_series": "fusion.fields.series",
+    "read_table": "fusion.fields.points",
     "suspect_observations": "fusion.inference.suspect",
     "smooth": "fusion.phenology.smoothing",
     "seasons": "fusion.phenology.seasons",
 }
-__all__ = ["fuse", "seasons", "smooth", "suspect_observations"]
+__all__ = ["field_series", "fuse", "read_table", "seasons", "smooth", "suspect_observations"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,8 @@ import xarray as xr
 
 from fusion.contract import STEP_DAYS, TimeGrid
 from fusion.dates import first_date, last_date
+from fusion.fields.fused import fuse_series
+from fusion.fields.polygons import FIELD
 from fusion.inference.fuse import fuse_cube
 from fusion.inference.locate import locate_model
 from fusion.inference.session import load_session
@@ -38,7 +40,9 @@ def fuse(
     ----------
     cube : xarray.DataArray
         Merged cube, dims ``(t, bands, y, x)`` in any order, float, NaN = no observation. Band ``S2NDVI`` must exist;
-        ``VV``, ``VH`` and ``COARSE_NDVI`` may be absent or all NaN. Any number of dates and any size.
+        ``VV``, ``VH`` and ``COARSE_NDVI`` may be absent or all NaN. Any number of dates and any size. Series of points
+        and fields, dims ``(t, bands, field)``, are fused one by one (:func:`fusion.read_table`,
+        :func:`fusion.field_series`).
     start, end : date
         First and last date of the result; ``end`` is included where it lies on the time step. A month ``2021-05`` or a
         year ``2021`` counts as a whole.
@@ -78,6 +82,10 @@ def fuse(
     """
     session = load_session(locate_model(model), threads=threads or os.cpu_count() or 1)
     grid = TimeGrid(np.datetime64(first_date(start)), np.datetime64(last_date(end)), step_days)
+    if FIELD in getattr(cube, "dims", ()):
+        return fuse_series(
+            cube, session, grid, s1_units=s1_units, latitude=latitude, sigma=sigma, progress=progress
+        )  # fmt: skip
     latitude = latitude_of(cube) if latitude is None else latitude
     return fuse_cube(
         cube, session, grid, s1_units=s1_units, latitude=latitude, sigma=sigma, tile=tile, progress=progress
