@@ -171,7 +171,7 @@ def on_cube(table: "gpd.GeoDataFrame", crs: Any, pixel_area: float, rules: Field
     area_ha = (in_metres.area / 1e4).where(~gone)
     inner = in_metres.buffer(-rules.inner_buffer_m).to_crs(crs)
     outline = whole.to_crs(crs)
-    full, kept = outline.area / pixel_area, inner.area / pixel_area
+    full, kept = (shapely.area(shapes.values) / pixel_area for shapes in (outline, inner))
     unbuffered = (kept < rules.min_pixels) & (rules.inner_buffer_m > 0) & ~gone
     flag = flag | np.where(unbuffered, FIELD_FLAGS["no_buffer"], 0)
     flag = flag | np.where((full < rules.min_pixels) & ~gone, FIELD_FLAGS["small"], 0)
