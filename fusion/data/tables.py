@@ -35,6 +35,7 @@ class TableColumns(BaseModel):
     sample: str = Field("sample", description="name of the point, pixel or field; id is found too")
     date: str = Field("date", description="date, or milliseconds since 1970; system:time_start is found too")
     ndvi: str = Field("ndvi", description="Sentinel-2 NDVI; empty where there is no observation")
+    sigma: str = Field("ndvi_sigma", description="standard deviation of NDVI, where the table has one")
     vv: str = Field("vv_db", description="Sentinel-1 VV; empty where there is no acquisition; vv is found too")
     vh: str = Field("vh_db", description="Sentinel-1 VH; vh is found too")
     lat: str = Field("lat", description="latitude, degrees north")
@@ -76,7 +77,7 @@ class TableSource(BaseModel):
 
 
 def read_long_table(source: TableSource, keep: tuple[str, ...] = (), key: str = "") -> pd.DataFrame:
-    """The table with the columns sample, date, ndvi and, where present, vv, vh (dB), lat and lon, and those of ``keep``.
+    """The table with the columns sample, date, ndvi and, where present, sigma, vv, vh (dB), lat, lon and those of ``keep``.
 
     NDVI is empty where an observation is not clear or outside -0.2 to 1. Dates are as in the file, not yet shifted.
 
@@ -111,7 +112,7 @@ def read_long_table(source: TableSource, keep: tuple[str, ...] = (), key: str = 
     raw[names.date] = _dates(raw[names.date], path)
     ndvi = pd.to_numeric(raw[names.ndvi], errors="coerce")
     out: dict[str, Any] = {"sample": raw[names.sample].astype(str), "date": raw[names.date]}
-    for column in ("vv", "vh", "lat", "lon"):
+    for column in ("sigma", "vv", "vh", "lat", "lon"):
         if (name := getattr(names, column)) in raw:
             out[column] = pd.to_numeric(raw[name], errors="coerce")
     try:

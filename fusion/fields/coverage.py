@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 WINDOW_VALUES = 2**24  # values of a window in memory, all bands and dates: 64 MiB as float32
+DATES_AT_ONCE = 16
 SIDES_PX = (32, 64, 128, 256, 512)
 _IRREGULAR = 0.01  # of a pixel
 
@@ -143,7 +144,7 @@ def field_sums(
             part = bands.isel(y=rows, x=columns).compute()
             for name in names:
                 values = clean(np.asarray(part[name].transpose("t", "y", "x").values, np.float32), name)
-                _add(sums[name], found, values.reshape(count, -1)[:, found.cells].T.astype(np.float64))
+                _add(sums[name], found, values.reshape(count, -1)[:, found.cells].T)
         if progress is not None:
             progress(done, len(cut))
     return sums, on_grid
@@ -151,10 +152,12 @@ def field_sums(
 
 def _add(sums: Sums, found: Coverage, values: np.ndarray) -> None:
     """Add one window; ``values`` (cells, dates) with NaN."""
-    seen = np.isfinite(values)
-    values = np.where(seen, values, 0.0)
-    at, weights = found.fields, found.weights
-    sums.weight[at] += weights @ seen.astype(np.float64)
-    sums.first[at] += weights @ values
-    sums.second[at] += weights @ values**2
-    sums.squared[at] += weights.power(2) @ values**2
+    at, weights, squared = found.fields, found.weights, found.weights.power(2)
+    for first in range(0, values.shape[1], DATES_AT_ONCE):  # float64 of a few dates at a time
+        dates = slice(first, first + DATES_AT_ONCE)
+        seen = np.isfinite(values[:, dates])
+        some = np.where(seen, values[:, dates], 0.0).astype(np.float64)
+        sums.weight[at, dates] += weights @ seen.astype(np.float64)
+        sums.first[at, dates] += weights @ some
+        sums.second[at, dates] += weights @ some**2
+        sums.squared[at, dates] += squared @ some**2

@@ -10,11 +10,11 @@ import pandas as pd
 import xarray as xr
 from pydantic import ValidationError
 
-from fusion.contract import S1_UNITS, S2NDVI, VH, VV, ContractError
+from fusion.contract import NDVI_SIGMA, S1_UNITS, S2NDVI, VH, VV, ContractError
 from fusion.data.tables import TableColumns, TableError, TableSource, read_long_table
 from fusion.fields.polygons import FIELD
 
-BANDS = {"ndvi": S2NDVI, "vv": VV, "vh": VH}
+BANDS = {"ndvi": S2NDVI, "sigma": NDVI_SIGMA, "vv": VV, "vh": VH}
 
 
 def read_table(
@@ -45,7 +45,7 @@ def read_table(
     -------
     xarray.DataArray
         float32, dims ``(t, bands, field)`` on all dates of the table, bands ``S2NDVI`` and, with radar, ``VV`` and
-        ``VH`` in dB; values of one day are averaged; coordinates ``lat`` and ``lon`` of ``field`` where the table has
+        ``VH`` in dB, ``NDVI_SIGMA`` where the table has one; values of one day are averaged; coordinates ``lat`` and ``lon`` of ``field`` where the table has
         them. :func:`fusion.fuse_series` and :func:`fusion.seasons` take it.
 
     Raises

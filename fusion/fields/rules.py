@@ -36,7 +36,7 @@ class FieldRules:
     inner_buffer_m: float = 10.0
     min_pixels: float = 4.0
     min_share: float = 0.5
-    correlation: float = 0.5
+    correlation: float = 0.9
 
     def __post_init__(self) -> None:
         limits = {"inner_buffer_m": (0, 1000), "min_pixels": (0, 1e6), "min_share": (0, 1), "correlation": (0, 1)}

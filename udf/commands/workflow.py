@@ -16,6 +16,7 @@ from fusion.inference.manifest import read_model_files
 from fusion.place import LONLAT, latitude_of
 from fusion.whole_file import whole_set, write_json
 from udf.area import area_from
+from udf.field_means import area_of, build_field_workflow, field_collection
 from udf.local.grid import project
 from udf.local.loading import open_raster
 from udf.local.saving import SavedResult
@@ -27,7 +28,7 @@ from udf.workflow import MARGIN_DAYS, OVERLAP_PX, WorkflowOptions, build_workflo
 _log = logging.getLogger(__name__)
 RESULTS = (
     "process_graph.json", "job_options.json", f"{PROCESS_ID}*.json", "service",
-    "openEO*.tif", "openEO.nc", "openEO.zarr",
+    "openEO*.tif", "openEO.nc", "openEO.zarr", "openEO.csv",
 )  # fmt: skip
 
 
@@ -44,6 +45,10 @@ class WorkflowSettings(BaseModel):
     area: dict[str, Any] | Path | None = Field(
         None, description="west, south, east, north and crs, or a GeoJSON file; null: whole extent of the local files"
     )
+    polygons: Path | None = Field(
+        None, description="polygons (.geojson, .gpkg, .parquet): a table of their means (CSV) instead of maps"
+    )
+    id: str | None = Field(None, description="column with the unique names of the polygons; id, or row numbers")
     step_days: int = Field(STEP_DAYS, ge=1, le=366, description="days between two dates of the fused series")
     output: Literal["fused", "smoothed", "seasons"] = Field("seasons", description="result to save")
     method: str = Field(
@@ -77,7 +82,10 @@ class WorkflowSettings(BaseModel):
             raise ValueError(f"end {self.end} lies before start {self.start}; swap them")
         if self.overlap_px > self.window_px:
             raise ValueError(f"overlap_px {self.overlap_px} exceeds window_px {self.window_px}; use a larger window")
-        if self.submit and (self.area is None or self.archives_url is None):
+        if self.polygons is not None and self.output == "seasons":
+            raise ValueError("means of season dates mix fields with and without a season; set output=fused, and run "
+                             "`ndvi-fusion fields table=openEO.csv fuse=false` on the result")  # fmt: skip
+        if self.submit and ((self.area is None and self.polygons is None) or self.archives_url is None):
             raise ValueError("submit needs area and archives_url; set both")
         if (self.submit or self.publish) and not self.target.remote:
             raise ValueError(f"submit and publish need a back-end; target is {self.target.name}")
@@ -87,6 +95,9 @@ class WorkflowSettings(BaseModel):
 def run(settings: WorkflowSettings) -> str:
     """Write the graph, and run or submit it as set; returns a line for the terminal."""
     area_from(settings.area)  # refused before anything is written
+    if settings.polygons is not None and settings.area is None and settings.target.remote:
+        around = area_of(field_collection(settings.polygons, settings.id)).bbox()
+        settings = settings.model_copy(update={"area": around})
     with whole_set(settings.out, RESULTS, overwrite=settings.overwrite) as folder:
         return _run_remote(settings, folder) if settings.target.remote else _run_local(settings, folder)
 
@@ -108,6 +119,13 @@ def options_of(settings: WorkflowSettings) -> WorkflowOptions:
     )  # fmt: skip
 
 
+def _graph(target: TargetSettings, settings: WorkflowSettings) -> Any:
+    """The process graph: maps, or a table where there are polygons."""
+    if settings.polygons is None:
+        return build_workflow(target, options_of(settings))
+    return build_field_workflow(target, options_of(settings), field_collection(settings.polygons, settings.id))
+
+
 def _run_local(settings: WorkflowSettings, folder: Path) -> str:
     if settings.source is None:
         raise ValueError("target=local reads files: set source to the folder with s2.nc, s1.nc and coarse.nc")
@@ -117,7 +135,7 @@ def _run_local(settings: WorkflowSettings, folder: Path) -> str:
             f"overlap_px is {settings.overlap_px}, this model needs {need}; with less, seams appear between windows"
         )
     target = settings.target.model_copy(update=_present(settings.target, settings.source))
-    graph = build_workflow(target, options_of(settings))
+    graph = _graph(target, settings)
     path = _write_graph(folder / "process_graph.json", graph)
     if not settings.execute:
         return f"{settings.out / path.name}: process graph"
@@ -155,7 +173,7 @@ def _run_remote(settings: WorkflowSettings, folder: Path) -> str:
         written += write_service(folder / "service", process, target, settings.service_url, example)
     graph = None
     if settings.area is not None:
-        graph = build_workflow(target, options_of(settings))
+        graph = _graph(target, settings)
         written.append(_write_graph(folder / "process_graph.json", graph))
         written.append(write_json(folder / "job_options.json", job_options(target, settings.archives_url)))
     else:
