@@ -41,7 +41,7 @@ def aggregate_spatial(
     table = geopandas().GeoDataFrame.from_features(_features(shapes), crs=LONLAT)
     polygons = read_polygons(table, FIELD if FIELD in table else None)
     cube = data if "t" in data.dims else data.expand_dims("t")
-    bands = cube.drop_attrs(deep=False).to_dataset("bands").rename(lambda name: str(name))
+    bands = cube.drop_attrs(deep=False).assign_coords(bands=[str(b) for b in cube.bands.values]).to_dataset("bands")
     grid = grid_of(bands)
     shapes_on_cube = on_cube(polygons, crs, grid.dx * grid.dy, FieldRules(inner_buffer_m=0)).geometry
     sums, _ = field_sums(bands, shapes_on_cube, lambda values, _: values)
