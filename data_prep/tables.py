@@ -4,28 +4,16 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 
 from data_prep.raw.cubes import SourceError
+from data_prep.settings import TablePatches
 from data_prep.split import SplitSettings, split_of_group
 from fusion.data.patch import Patch
-from fusion.data.tables import TableError, TableSource, read_long_table
+from fusion.data.tables import TableError, read_long_table
 from fusion.features.observations import Observations
-
-
-class TablePatches(TableSource):
-    """Patches of one pixel from tables; a sample is a site."""
-
-    kind: Literal["table"] = "table"
-    name: str | None = Field(None, description="name of the set, part of every patch key; the file's when empty")
-    group: str | None = Field(None, description="column of the unit (field, plot) that goes into one split as a whole")
-    group_pattern: str | None = Field(
-        None, description="or regular expression whose match in the sample's name is that unit; the sample when empty"
-    )
 
 
 @dataclass(frozen=True)

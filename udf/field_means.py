@@ -10,9 +10,10 @@ from openeo.rest.result import SaveResult
 from fusion.fields.polygons import read_polygons
 from fusion.place import LONLAT
 from udf.area import Area, area_from
+from udf.graph_options import WorkflowOptions
 from udf.polygon import MAX_VERTICES
 from udf.targets import TargetSettings
-from udf.workflow import WorkflowOptions, build_workflow
+from udf.workflow import build_workflow
 
 FORMAT = "CSV"  # the table format that all back-ends write
 
@@ -55,4 +56,3 @@ def build_field_workflow(target: TargetSettings, options: WorkflowOptions, field
     cube = build_workflow(target, options, save=False)
     assert not isinstance(cube, SaveResult)
     return cube.aggregate_spatial(geometries=fields, reducer="mean").save_result(format=FORMAT)
-

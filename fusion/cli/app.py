@@ -8,7 +8,6 @@ error. Exit codes: 0 success, 1 failure, 2 invalid settings or usage, 130 interr
 """
 
 import errno
-import importlib.metadata
 import logging
 import os
 import sys
@@ -17,9 +16,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import fusion
 from fusion.cli.table import COMMANDS, Command
 
-__all__ = ["COMMANDS", "Command", "describe", "execute", "main", "version"]
+__all__ = ["COMMANDS", "Command", "describe", "execute", "main"]
 
 DEBUG_VARIABLE = "NDVI_FUSION_DEBUG"
 PIPED_WIDTH = 120  # columns of a table that goes to a file or a pipe
@@ -27,14 +27,6 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _OURS = ("fusion", "data_prep", "udf")
 
 _log = logging.getLogger("fusion.cli.app")
-
-
-def version() -> str:
-    """The installed version of the distribution."""
-    try:
-        return importlib.metadata.version("ndvi-fusion")
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     debug = "--debug" in options or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
     _set_up(debug or bool(options & {"-v", "--verbose"}), bool(options & {"-q", "--quiet"}))
     if "--version" in options:
-        print(f"ndvi-fusion {version()}")
+        print(f"ndvi-fusion {fusion.__version__}")
         return OK
     if not words or words[0] == "help":
         options.add("--help")
@@ -83,7 +75,7 @@ def execute(name: str, overrides: list[str]) -> Any:
         shown = run(settings)
     file = settings_file(settings)
     if file is not None:
-        save_settings(settings, file, command=name, version=version())
+        save_settings(settings, file, command=name, version=fusion.__version__)
         _log.debug("settings of this run: %s", file)
     return shown
 

@@ -10,27 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from pydantic import Field
 
 from fusion.evaluation.report import Evaluation, slug
-from fusion.evaluation.rules import Rules
+from fusion.evaluation.settings import Tracking
 from fusion.inference.locate import TrackingError, check_tracking, default_tracking_uri
 
 log = logging.getLogger(__name__)
 
 LOGGED_METRICS = ("mae", "rmse", "bias", "coverage_90", "crps")
 PARAMETER_LENGTH = 490  # characters; MLflow refuses longer values
-
-
-class Tracking(Rules):
-    """Settings of MLflow tracking."""
-
-    enabled: bool = Field(True, description="record the run with MLflow")
-    uri: str | None = Field(
-        None, description="MLflow tracking URI; MLFLOW_TRACKING_URI or outputs/mlflow.db when empty"
-    )
-    experiment: str = Field("evaluation", description="MLflow experiment")
-    run_name: str | None = Field(None, description="name of the run; the name of the output folder when empty")
 
 
 def open_experiment(uri: str, name: str) -> str:

@@ -11,7 +11,8 @@ import xarray as xr
 from pydantic import ValidationError
 
 from fusion.contract import NDVI_SIGMA, S1_UNITS, S2NDVI, VH, VV, ContractError
-from fusion.data.tables import TableColumns, TableError, TableSource, read_long_table
+from fusion.data.table_settings import TableColumns, TableSource
+from fusion.data.tables import TableError, read_long_table
 from fusion.fields.polygons import FIELD
 
 BANDS = {"ndvi": S2NDVI, "sigma": NDVI_SIGMA, "vv": VV, "vh": VH}

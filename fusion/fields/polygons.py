@@ -80,7 +80,9 @@ def read_polygons(
         raise ContractError(f"{what} holds no polygon ({len(table)} rows); give at least one")
     if table.crs.is_geographic:
         try:
-            check_lonlat(tuple(there.total_bounds), what, ", or set the right CRS with gdf.set_crs(..., allow_override=True)")
+            check_lonlat(
+                tuple(there.total_bounds), what, ", or set the right CRS with gdf.set_crs(..., allow_override=True)"
+            )
         except ValueError as error:
             raise ContractError(str(error)) from error
     return _named(table, id, what)

@@ -118,12 +118,12 @@ def _bands(cube: xr.DataArray, s1_units: str | None) -> tuple[xr.Dataset, str, s
 
     cube = cube.rename(dim_renaming(cube.dims))
     if not {"t", "y", "x"} <= set(cube.dims) or set(cube.dims) - {"t", "bands", "y", "x"}:
-        raise ContractError(
-            f"the cube has dims {cube.dims}; expected t, y, x and bands" + renaming_advice(cube.dims)
-        )
+        raise ContractError(f"the cube has dims {cube.dims}; expected t, y, x and bands" + renaming_advice(cube.dims))
     check_dates(cube)
     if cube.rio.crs is None:
-        raise ContractError("the cube has no CRS, so fields cannot be placed on it; call cube.rio.write_crs('EPSG:...')")
+        raise ContractError(
+            "the cube has no CRS, so fields cannot be placed on it; call cube.rio.write_crs('EPSG:...')"
+        )
     for axis, ascending in (("y", False), ("x", True)):
         if (cube[axis].values[0] < cube[axis].values[-1]) != ascending:
             cube = cube.isel({axis: slice(None, None, -1)})

@@ -5,16 +5,19 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
-from fusion.contract import DIMS, FUSED_BANDS, ContractError, TimeGrid, check_layout
+from fusion.contract import DIMS, FUSED_BANDS, OBS_COUNT, ContractError, TimeGrid, check_layout
 from fusion.features.calibration import SIGMA_KINDS
 from fusion.features.features import compute_features
 from fusion.features.measured import measured_cube
 from fusion.features.observations import Observations, observations_from_cube
+from fusion.features.orientation import reversed_axes, turned
 from fusion.features.tiling import Tile, cut_tiles
+from fusion.inference.counts import COUNT_ATTRS, add_counts
 from fusion.inference.session import ModelSession
 
 TILE_PX = 96
 TILE_PIXEL_DATES = 1_300_000  # upper limit for a tile, about 220 MB of features
+FAR_DAYS = 180  # the uncertainty is calibrated up to 176 days from an observation
 NETWORK_RADIUS_PX = 4  # at least the spatial radius of the network, so that border effects stay outside the core
 
 
@@ -39,7 +42,8 @@ def fuse_cube(
     session : ModelSession
         The model, from :func:`fusion.inference.session.load_session`.
     grid : TimeGrid
-        Requested dates. Dates far from any observation are predicted too, with a large sigma.
+        Requested dates. Those before the first and after the last image are extrapolated; those more than
+        ``FAR_DAYS`` days from every image are NaN.
     s1_units : {"dB", "linear"}, optional
         Units of the radar bands; required where ``cube.attrs["s1_units"]`` is missing.
     latitude : float, optional
@@ -55,7 +59,9 @@ def fuse_cube(
     -------
     xarray.DataArray
         float32, dims ``(t, bands, y, x)``, bands ``NDVI`` (-0.2..1) and ``NDVI_SIGMA``, with the
-        coordinates and CRS of the cube. NaN for pixels without any Sentinel-2 observation in the cube.
+        coordinates and CRS of the cube, in its orientation. NaN for pixels without any Sentinel-2 observation in the
+        cube, and on dates far from all images. The coordinate ``OBS_COUNT``, uint8 (t, y, x), counts the Sentinel-2
+        observations nearest to each date.
 
     Raises
     ------
@@ -65,19 +71,35 @@ def fuse_cube(
     if sigma not in SIGMA_KINDS:
         raise ContractError(f"sigma is {sigma!r}; expected one of {SIGMA_KINDS}")
     cube = checked_cube(cube, s1_units)
+    axes = reversed_axes(cube)
+    cube = turned(cube, axes).copy() if axes else cube  # compiled loops need plain arrays, not views from behind
+    far = far_dates(cube.t.values.astype("datetime64[D]").astype("int64"), grid)
     height, width = cube.sizes["y"], cube.sizes["x"]
     plan = plan_passes(cube.t.values.astype("datetime64[D]").astype("int64"), grid, session)
     longest = max((len(days) for days, _, _ in plan), default=1)
     size = tile or max(32, min(TILE_PX, int((TILE_PIXEL_DATES / longest) ** 0.5) // 4 * 4))
     tiles = list(cut_tiles(height, width, size, NETWORK_RADIUS_PX, NETWORK_RADIUS_PX + session.manifest.overlap_px))
     out = np.full((len(grid.days), 2, height, width), np.nan, np.float32)
+    counts = np.zeros((len(grid.days), height, width), np.uint8)
     for done, part in enumerate(tiles, start=1):
         reach = cube.isel(y=part.reach[0], x=part.reach[1])
         obs = observations_from_cube(reach, s1_units=s1_units, latitude=latitude, measured=cube.chunks is None)
         fill_tile(out, obs, part, plan, session, sigma)
+        add_counts(counts, obs, part, grid)
         if progress is not None:
             progress(done, len(tiles))
-    return label_fused(out, cube, grid, session, sigma)
+    out[far] = np.nan
+    fused = label_fused(out, cube, grid, session, sigma).assign_coords(
+        {OBS_COUNT: (("t", "y", "x"), counts, COUNT_ATTRS)}
+    )
+    return turned(fused, axes).copy() if axes else fused
+
+
+def far_dates(image_days: np.ndarray, grid: TimeGrid) -> np.ndarray:
+    """True, bool (T,), for dates of the grid that are more than ``FAR_DAYS`` from every image (sorted days)."""
+    after = np.searchsorted(image_days, grid.days)
+    around = np.stack([image_days[np.clip(after - k, 0, len(image_days) - 1)] for k in (0, 1)])
+    return np.abs(around - grid.days).min(axis=0) > FAR_DAYS
 
 
 def fill_tile(

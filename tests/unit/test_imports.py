@@ -19,17 +19,19 @@ GROUND = {  # facts and tools for everyone
     "fusion.dates",
     "fusion.date_settings",
     "fusion.place",
+    "fusion.layout",
     "fusion.whole_file",
     "fusion.config_folder",
     "fusion.cloud_mask",
     "fusion.same_day",
 }
-RAW_BANDS = {"data_prep.raw", "data_prep.grid"}
+RAW_BANDS = {"data_prep.raw", "data_prep.grid", "data_prep.settings"}
 ROOMS = {
     "fusion.contract": set(),
     "fusion.dates": {"fusion.contract"},
     "fusion.date_settings": {"fusion.dates"},
     "fusion.place": {"fusion.contract"},
+    "fusion.layout": {"fusion.contract", "fusion.place"},
     "fusion.whole_file": set(),
     "fusion.config_folder": set(),
     "fusion.cloud_mask": set(),
@@ -44,6 +46,8 @@ ROOMS = {
     "fusion.training": GROUND | {
         "fusion.features", "fusion.data", "fusion.model", "fusion.inference", "fusion.evaluation",
     },
+    "data_prep.settings": GROUND | {"fusion.data", "data_prep.simulator"},  # of the cube and of patches
+    "fusion.viewer": GROUND | {"fusion.data", "fusion.phenology", "fusion.evaluation"},
     "data_prep.raw": GROUND | {"fusion.data"},
     "data_prep.grid": GROUND | {"data_prep.raw"},
     "data_prep.optical": GROUND | RAW_BANDS | {"data_prep.optical_offset"},
@@ -61,8 +65,8 @@ ROOMS = {
     },
     "data_prep": GROUND | {
         "fusion.features", "fusion.data", "data_prep.raw", "data_prep.grid", "data_prep.optical", "data_prep.radar",
-        "data_prep.coarse", "data_prep.coregistration", "data_prep.simulator", "data_prep.sources",
-        "data_prep.mosaic", "data_prep.satellites",
+        "data_prep.settings", "data_prep.coarse", "data_prep.coregistration", "data_prep.simulator",
+        "data_prep.sources", "data_prep.mosaic", "data_prep.satellites",
     },
     "udf.targets": GROUND,  # collections of the back-ends: also read by data_prep.sources
     "udf": GROUND | {

@@ -20,10 +20,10 @@ from tests.unit.udf.fakes import fake_model
 from tests.unit.udf.raw_scene import write_raw
 from udf.commands.workflow import WorkflowSettings, run
 from udf.field_means import area_of, build_field_workflow, field_collection
+from udf.graph_options import WorkflowOptions
 from udf.local.saving import SavedResult
 from udf.local_backend import connect, execute_graph
 from udf.targets import load_target
-from udf.workflow import WorkflowOptions
 
 POLYGONS = [
     shapely.Polygon([(ORIGIN_X + x, ORIGIN_Y - y) for x, y in ((33, 41), (212, 58), (180, 240), (44, 201))]),

@@ -16,7 +16,8 @@ import xarray as xr
 import fusion
 from fusion.cli.app import execute
 from fusion.cli.settings import SettingsError, load_settings
-from fusion.commands.fields import FieldsSettings, run
+from fusion.commands.fields import run
+from fusion.commands.fields_settings import FieldsSettings
 from fusion.contract import ContractError
 from fusion.data.cube_files import write_cube
 from fusion.whole_file import OutputExistsError
@@ -33,7 +34,12 @@ def fused(first: str = "2019-01-01", dates: int = 73) -> xr.DataArray:
     curve = 0.2 + 0.6 / (1 + np.exp(-(doy - green) / 8)) - 0.6 / (1 + np.exp(-(doy - 240) / 8))
     ndvi = np.broadcast_to(curve[:, None], (dates, SIDE, SIDE))
     axis = np.arange(SIDE) * 10 + 5.0
-    coords = {"t": t.astype("datetime64[ns]"), "bands": ["NDVI", "NDVI_SIGMA"], "y": ORIGIN_Y - axis, "x": ORIGIN_X + axis}
+    coords = {
+        "t": t.astype("datetime64[ns]"),
+        "bands": ["NDVI", "NDVI_SIGMA"],
+        "y": ORIGIN_Y - axis,
+        "x": ORIGIN_X + axis,
+    }
     values = np.stack([ndvi, np.full(ndvi.shape, 0.03)], axis=1).astype(np.float32)
     return xr.DataArray(values, dims=("t", "bands", "y", "x"), coords=coords).rio.write_crs(CRS)
 
@@ -181,7 +187,9 @@ def test_the_page_of_the_documentation_runs(tmp_path, monkeypatch):
     table = gpd.GeoDataFrame({"parcel": [1, 2]}, geometry=[box(5, 5, 115, 200), box(130, 5, 235, 200)], crs=CRS)
     table.to_file(tmp_path / "fields.gpkg")
     points(tmp_path, vv=-12.0, vh=-19.0, cloud=0)
-    ran = [execute(words[1], words[2:]) for line in lines if (words := shlex.split(line, comments=True))[1:2] == ["fields"]]
+    ran = [
+        execute(words[1], words[2:]) for line in lines if (words := shlex.split(line, comments=True))[1:2] == ["fields"]
+    ]
     assert len(ran) >= 4 and all("fields" in said for said in ran)
     names: dict = {}
     for kind, block in blocks:

@@ -166,7 +166,10 @@ def test_what_is_special_about_a_field_is_flagged(caplog):
         FIELD_FLAGS[n] for n in ("repaired", "no_buffer", "small", "partly_outside", "outside", "no_geometry")
     )
     assert got.flag.values.tolist() == [repaired, no_buffer | small, part, outside, none, none, none, 0]
-    assert "2 of 8 polygons were invalid and are repaired" in caplog.text and "3 of 8 fields have no geometry" in caplog.text
+    assert (
+        "2 of 8 polygons were invalid and are repaired" in caplog.text
+        and "3 of 8 fields have no geometry" in caplog.text
+    )
     ndvi, share = got.sel(bands="NDVI").values[0], got.sel(bands="SHARE_OBSERVED").values[0]
     assert np.isfinite(ndvi).tolist() == [True, True, False, False, False, False, False, True]
     assert share[2] == pytest.approx(0.45, abs=0.09) and share[3] == 0 and np.isnan(share[4:7]).all()

@@ -9,7 +9,8 @@ import xarray as xr
 
 import fusion
 from fusion.contract import S2NDVI, ContractError
-from fusion.data.tables import TableColumns, TableError
+from fusion.data.table_settings import TableColumns
+from fusion.data.tables import TableError
 from tests.factory import day_of_year, mock_cube
 
 DAYS = pd.date_range("2021-01-01", "2021-12-31", freq="5D")
@@ -83,7 +84,9 @@ def test_field_means_of_a_merged_cube_can_be_fused():
 
     cube = mock_cube(t=30, y=20, x=20)
     x, y = float(cube.x[0]) - 5, float(cube.y[0]) + 5
-    means = fusion.field_series(cube, gpd.GeoDataFrame(geometry=[shapely.box(x, y - 100, x + 100, y)], crs=cube.rio.crs))
+    means = fusion.field_series(
+        cube, gpd.GeoDataFrame(geometry=[shapely.box(x, y - 100, x + 100, y)], crs=cube.rio.crs)
+    )
     dense = fusion.fuse(means, start="2019-03-01", end="2019-07-01")
     assert np.isfinite(dense.values).all() and dense.flag.item() == 0
     seen = means.sel(bands=S2NDVI).dropna("t")
