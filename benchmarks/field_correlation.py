@@ -9,6 +9,7 @@ v (c + (1 - c) / n), which is solved for c over all parcels and dates of a class
 
 import argparse
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def main() -> None:
     session = load_session(SHIPPED, threads=1)
     rows = np.array([row for seed in range(arguments.scenes) for row in field_dates(900_000 + seed, session, 64)])
     result = {"scenes": arguments.scenes, "field_dates": len(rows), "classes": []}
-    for low, high in (*zip(GAPS[:-1], GAPS[1:], strict=True), (GAPS[0], GAPS[-1])):
+    for low, high in (*pairwise(GAPS), (GAPS[0], GAPS[-1])):
         some = rows[(rows[:, 0] >= low) & (rows[:, 0] < high)]
         entry = {
             "gap_days": [low, high], "field_dates": len(some), "correlation": round(correlation(some), 3),

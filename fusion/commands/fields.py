@@ -58,7 +58,7 @@ def write_results(settings: FieldsSettings, folder: Path) -> str:
     dated = table.groupby(FIELD).MAXD.count().gt(0).sum()
     summary = (
         f"{series.sizes[FIELD]} fields on {series.sizes['t']} dates, {dated} with a season; median start "
-        f"{_median_date(table, 'SOS')}, median end {_median_date(table, 'EOS')}"
+        f"{_median_date(table, 'SOSD_date')}, median end {_median_date(table, 'EOSD_date')}"
     )
     write_page(summary, series, table, plots, folder / PAGE)
     return summary
@@ -114,7 +114,7 @@ def write_plots(
     import matplotlib.pyplot as plt
 
     names = {k: str(name) for k, name in enumerate(series[FIELD].values)}
-    known = np.isfinite(series.isel(bands=0)).any("t").values
+    known = np.isfinite(series.isel(bands=0).transpose("t", FIELD).values).any(axis=0)
     plots = []
     for k in np.flatnonzero(known)[:count]:
         shown = None if seen is None else seen.isel({FIELD: k})
@@ -137,8 +137,8 @@ def write_page(
                  "(with geometry, for QGIS and geopandas): one row per field, year and season.")  # fmt: skip
     page.section("Seasons by year")
     rows = [
-        [int(year), int(some.MAXD.count()), _median_date(some, "SOS"), _median_date(some, "MAX"),
-         _median_date(some, "EOS"), float(some.LENGTH.median()), float(some.MAXV.median())]
+        [int(year), int(some.MAXD.count()), _median_date(some, "SOSD_date"), _median_date(some, "MAXD_date"),
+         _median_date(some, "EOSD_date"), float(some.LENGTH.median()), float(some.MAXV.median())]
         for year, some in table.groupby("year")
     ]  # fmt: skip
     page.table(
@@ -147,8 +147,8 @@ def write_page(
     )  # fmt: skip
     page.section("Flags")
     counted = [[f"season: {name}", int((table.FLAG & bit > 0).sum())] for name, bit in FLAGS.items()]
-    if "flag" in series.coords:
-        counted += [[f"field: {n}", int((series.flag.values & bit > 0).sum())] for n, bit in FIELD_FLAGS.items()]
+    if "field_flag" in series.coords:
+        counted += [[f"field: {n}", int((series.field_flag.values & bit > 0).sum())] for n, bit in FIELD_FLAGS.items()]
     page.table(["flag", "rows or fields"], [row for row in counted if row[1]])
     if plots:
         page.section("Plots", f"The first {len(plots)} fields that have values.")

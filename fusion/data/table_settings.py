@@ -38,7 +38,7 @@ class TableColumns(BaseModel):
         other = {
             key: alias
             for key, aliases in ALIASES.items()
-            if key not in self.model_fields_set and getattr(self, key) not in table
+            if getattr(self, key) == type(self).model_fields[key].default and getattr(self, key) not in table
             for alias in reversed(aliases)
             if alias in table
         }

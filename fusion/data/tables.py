@@ -72,7 +72,7 @@ def _read(path: Path, columns: TableColumns) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
-        names = columns.sample, *(ALIASES["sample"] if "sample" not in columns.model_fields_set else ())
+        names = columns.sample, *ALIASES["sample"]
         return pd.read_csv(path, dtype=dict.fromkeys(names, str))
     except Exception as error:  # pandas and pyarrow raise many kinds for a broken file
         raise TableError(f"{path} cannot be read as {path.suffix[1:]} ({error}); write it again") from error

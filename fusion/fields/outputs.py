@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from fusion.fields.polygons import FIELD
+from fusion.fields.series import FACTS
 from fusion.phenology.settings import DATES
 from fusion.place import LONLAT
 from fusion.whole_file import whole_file
@@ -31,25 +32,18 @@ def series_table(series: xr.DataArray) -> pd.DataFrame:
 def season_table(seasons: xr.Dataset) -> pd.DataFrame:
     """The long table of the seasons of fields: one row per field, year and season.
 
-    A field without a season has one row per year, with NaN and the FLAG that says why. Besides the days since 1
-    January, ``SOS``, ``MAX`` and ``EOS`` are calendar dates. The area, place and flag of a field come first.
+    A field and year without a season have one row with season 0, whose FLAG says why. ``SOSD_date``, ``EOSD_date`` and
+    ``MAXD_date`` are calendar dates. The facts about a field come first.
     """
     years = seasons if "year" in seasons.dims else seasons.expand_dims("year")
-    table = years.reset_coords("spatial_ref", drop=True) if "spatial_ref" in years.coords else years
-    frame = table.to_dataframe(dim_order=[FIELD, "year", "season"]).reset_index()
-    frame = frame.rename(columns={"flag": "field_flag"})
-    kept = frame[(frame.season == 1) | np.isfinite(frame.MAXD)] if "MAXD" in frame else frame
-    zero = pd.to_datetime(kept.year.astype(str) + "-01-01")
-    dates = {
-        {"SOSD": "SOS", "MAXD": "MAX", "EOSD": "EOS"}[n]: (zero + pd.to_timedelta(np.floor(kept[n]), "D"))
-        for n in DATES
-        if n in kept
-    }
-    facts = [c for c in ("area_ha", "pixels", "lat", "lon", "field_flag") if c in kept]
-    first = [FIELD, *facts, "year", "season"]
-    kept = kept.assign(**dates)
-    rest = [c for c in kept.columns if c not in (*first, *dates)]
-    return kept[[*first, *dates, *rest]].reset_index(drop=True)
+    frame = years.to_dataframe(dim_order=[FIELD, "year", "season"]).reset_index()
+    found = frame.season <= frame.COUNT
+    frame = frame.assign(season=frame.season.where(found, 0))[found | (frame.season == 1)]
+    zero = pd.to_datetime(frame.year.astype(str) + "-01-01")
+    dates = {f"{name}_date": zero + pd.to_timedelta(np.floor(frame[name]), "D") for name in DATES}
+    first = [FIELD, *(c for c in FACTS if c in frame), "year", "season"]
+    names = [*first, *dates, *(str(n) for n, v in years.data_vars.items() if "season" in v.dims)]
+    return frame.assign(**dates)[names].reset_index(drop=True)
 
 
 def placed(seasons: pd.DataFrame, polygons: "gpd.GeoDataFrame | None") -> "gpd.GeoDataFrame | None":

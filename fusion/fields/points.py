@@ -33,7 +33,7 @@ def read_table(
     table : path
         ``.csv`` or ``.parquet`` with name, date, NDVI and, if there is radar, VV and VH; empty = no observation.
     columns : mapping or TableColumns, optional
-        Names of the columns (:class:`fusion.data.tables.TableColumns`). Those of Earth Engine (``id``,
+        Names of the columns (:class:`fusion.data.table_settings.TableColumns`). Those of Earth Engine (``id``,
         ``system:time_start``, ``vv``, ``vh``) are found without.
     where : str, optional
         Expression over the columns that is true for clear optical observations, such as ``"cloud < 20"``.
@@ -46,8 +46,8 @@ def read_table(
     -------
     xarray.DataArray
         float32, dims ``(t, bands, field)`` on all dates of the table, bands ``S2NDVI`` and, with radar, ``VV`` and
-        ``VH`` in dB, ``NDVI_SIGMA`` where the table has one; values of one day are averaged; coordinates ``lat`` and ``lon`` of ``field`` where the table has
-        them. :func:`fusion.fuse_series` and :func:`fusion.seasons` take it.
+        ``VH`` in dB, ``NDVI_SIGMA`` where the table has one; values of one day are averaged; coordinates ``lat`` and
+        ``lon`` of ``field`` where the table has them. :func:`fusion.fuse` and :func:`fusion.seasons` take it.
 
     Raises
     ------

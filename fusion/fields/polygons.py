@@ -20,6 +20,7 @@ FIELD = "field"  # dimension and column of the fields' names
 SUFFIXES = (".geojson", ".json", ".gpkg", ".parquet", ".geoparquet", ".shp", ".fgb")
 _GEOPARQUET = (".parquet", ".geoparquet")
 _KINDS = ("Polygon", "MultiPolygon")
+_OTHER_CRS = ", or set the right CRS with gdf.set_crs(..., allow_override=True)"
 _ON_GRID = 1e-3  # share of a field that may lie beside the cube by rounding
 
 
@@ -81,7 +82,7 @@ def read_polygons(
     if table.crs.is_geographic:
         try:
             check_lonlat(
-                tuple(there.total_bounds), what, ", or set the right CRS with gdf.set_crs(..., allow_override=True)"
+                tuple(there.total_bounds), what, _OTHER_CRS
             )
         except ValueError as error:
             raise ContractError(str(error)) from error
@@ -152,7 +153,7 @@ def on_cube(table: "gpd.GeoDataFrame", crs: Any, pixel_area: float, rules: Field
     GeoDataFrame
         Same index. ``geometry``: what is averaged, empty where there is nothing. ``area_ha``: area of the whole field
         (NaN where there is no geometry). ``pixels``: area of ``geometry`` in pixels. ``lat``, ``lon``: a point inside.
-        ``flag``: sum of :data:`fusion.fields.rules.FIELD_FLAGS`, so far as they are known before the cube is read.
+        ``field_flag``: sum of :data:`fusion.fields.rules.FIELD_FLAGS`, so far as they are known before the cube is read.
     """
     gpd = geopandas()
     whole = table.geometry.copy()
@@ -181,7 +182,7 @@ def on_cube(table: "gpd.GeoDataFrame", crs: Any, pixel_area: float, rules: Field
     return gpd.GeoDataFrame(
         {
             "area_ha": area_ha, "pixels": np.where(unbuffered, full, kept), "lat": points.y, "lon": points.x,
-            "flag": flag,
+            "field_flag": flag,
         },
         geometry=inner.where(~unbuffered, outline), crs=crs, index=table.index,
     )  # fmt: skip

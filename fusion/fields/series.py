@@ -9,6 +9,7 @@ import xarray as xr
 
 from fusion.contract import (
     NDVI_SIGMA,
+    OBS_COUNT,
     RADAR_BANDS,
     S2NDVI,
     ContractError,
@@ -23,7 +24,7 @@ from fusion.features.observations import resolve_s1_units, to_db
 from fusion.fields.coverage import Sums, field_sums, grid_of
 from fusion.fields.polygons import FIELD, geopandas, on_cube, place_flags, read_polygons
 from fusion.fields.rules import FIELD_FLAGS, FieldRules
-from fusion.phenology.layers import ndvi_band
+from fusion.phenology.layers import ndvi_band, obs_counts
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -34,7 +35,7 @@ FACTS = {  # coordinates of the dimension ``field``: long name, units
     "pixels": ("area that is averaged, in pixels", "1"),
     "lat": ("latitude of a point in the field", "degrees_north"),
     "lon": ("longitude of that point", "degrees_east"),
-    "flag": ("sum of field flags", "1"),
+    "field_flag": ("sum of field flags", "1"),
 }
 
 
@@ -72,12 +73,13 @@ def field_series(
     Returns
     -------
     xarray.DataArray
-        float32, dims ``(t, bands, field)``, as :func:`fusion.seasons` and :func:`fusion.fuse_series` take it. Bands:
+        float32, dims ``(t, bands, field)``, as :func:`fusion.seasons` and :func:`fusion.fuse` take it. Bands:
         the cube's NDVI band, area-weighted mean; ``NDVI_SIGMA`` where the cube has it, the standard deviation of that
         mean; ``NDVI_SPREAD``, area-weighted standard deviation within the field; ``SHARE_OBSERVED``, from 0 to 1;
         ``VV`` and ``VH`` where the cube has them, means of power in dB. NaN where less than ``min_share`` of the field
-        is observed. Coordinates of ``field``: ``area_ha``, ``pixels``, ``lat``, ``lon`` and ``flag``
-        (:data:`fusion.fields.rules.FIELD_FLAGS`).
+        is observed. Coordinates of ``field``: ``area_ha``, ``pixels``, ``lat``, ``lon`` and
+        ``field_flag`` (:data:`fusion.fields.rules.FIELD_FLAGS`). ``OBS_COUNT`` (t, field) of a fused cube: the mean
+        count of the pixels, rounded, from which :func:`fusion.seasons` has QFLAG and gaps.
 
     Raises
     ------
@@ -98,7 +100,7 @@ def field_series(
     fields = on_cube(read_polygons(polygons, id, layer), cube.rio.crs, grid.dx * grid.dy, rules)
 
     def clean(values: np.ndarray, band: str) -> np.ndarray:
-        if band == NDVI_SIGMA:
+        if band in (NDVI_SIGMA, OBS_COUNT):
             return values
         if band in RADAR_BANDS:
             power = to_db(measured_radar(values, units, band), str(units))
@@ -108,8 +110,8 @@ def field_series(
     sums, on_grid = field_sums(bands, fields.geometry, clean, progress)
     if not (on_grid > 0).any():
         raise ContractError(_nowhere(fields, cube))
-    flag = fields.flag.to_numpy() | place_flags(fields.pixels.to_numpy(), on_grid)
-    return _labelled(sums, fields.assign(flag=flag), bands.t.values, name, rules)
+    flag = fields.field_flag.to_numpy() | place_flags(fields.pixels.to_numpy(), on_grid)
+    return _labelled(sums, fields.assign(field_flag=flag), bands.t.values, name, rules)
 
 
 def _bands(cube: xr.DataArray, s1_units: str | None) -> tuple[xr.Dataset, str, str | None]:
@@ -122,7 +124,7 @@ def _bands(cube: xr.DataArray, s1_units: str | None) -> tuple[xr.Dataset, str, s
     check_dates(cube)
     if cube.rio.crs is None:
         raise ContractError(
-            "the cube has no CRS, so fields cannot be placed on it; call cube.rio.write_crs('EPSG:...')"
+            "the cube has no CRS, so no field can be placed; call cube.rio.write_crs('EPSG:...')"
         )
     for axis, ascending in (("y", False), ("x", True)):
         if (cube[axis].values[0] < cube[axis].values[-1]) != ascending:
@@ -132,15 +134,19 @@ def _bands(cube: xr.DataArray, s1_units: str | None) -> tuple[xr.Dataset, str, s
     more = [b for b in ((*RADAR_BANDS,) if name == S2NDVI else (NDVI_SIGMA,)) if b in labels]
     units = resolve_s1_units(cube, s1_units) if any(b in RADAR_BANDS for b in more) else None
     layers = {name: ndvi, **{b: cube.isel(bands=labels.index(b), drop=True) for b in more}}
-    return xr.Dataset({k: v.drop_attrs(deep=False) for k, v in layers.items()}), name, units
+    counts = obs_counts(cube)
+    if counts is not None:
+        layers[OBS_COUNT] = counts
+    bare = {k: v.drop_vars(OBS_COUNT, errors="ignore").drop_attrs(deep=False) for k, v in layers.items()}
+    return xr.Dataset(bare), name, units
 
 
 def _nowhere(fields: "gpd.GeoDataFrame", cube: xr.DataArray) -> str:
     seen = ", ".join(f"{v:.0f}" for v in fields.geometry[~fields.geometry.is_empty].total_bounds)
     have = ", ".join(f"{v:.0f}" for v in (cube.x.min(), cube.y.min(), cube.x.max(), cube.y.max()))
     return (
-        f"no field lies on the cube: in {cube.rio.crs}, the fields cover {seen} and the cube {have} (west, south, east, "
-        "north); check the CRS of both, and that they belong together"
+        f"no field lies on the cube: in {cube.rio.crs}, the fields cover {seen} and the cube {have} (west, "
+        "south, east, north); check the CRS of both, and that they belong together"
     )
 
 
@@ -178,9 +184,13 @@ def _labelled(
     )
     if RADAR_BANDS[0] in layers or RADAR_BANDS[1] in layers:
         out.attrs["s1_units"] = "dB"
+    if OBS_COUNT in sums:
+        with np.errstate(invalid="ignore"):
+            count = sums[OBS_COUNT].first / sums[OBS_COUNT].weight
+        out = out.assign_coords({OBS_COUNT: (("t", FIELD), np.rint(np.nan_to_num(count)).astype(np.uint8).T)})
     facts = {k: (FIELD, fields[k].to_numpy(), {"long_name": n, "units": u}) for k, (n, u) in FACTS.items()}
     out = out.assign_coords(facts)
-    out.flag.attrs |= {"flag_masks": list(FIELD_FLAGS.values()), "flag_meanings": " ".join(FIELD_FLAGS)}
+    out.field_flag.attrs |= {"flag_masks": list(FIELD_FLAGS.values()), "flag_meanings": " ".join(FIELD_FLAGS)}
     return out
 
 

@@ -162,10 +162,7 @@ def _season_dates(data: xr.Dataset) -> list[SeasonDates]:
             days = {name: float(one[name]) for name in PARAMETERS if name in one}
             if not any(np.isfinite(day) for day in days.values()):
                 continue
-            dates = {
-                n: zero + np.timedelta64(round(d), "D") if np.isfinite(d) else np.datetime64("NaT")
-                for n, d in days.items()
-            }
+            dates = {n: zero + np.timedelta64(round(d), "D") if np.isfinite(d) else np.datetime64("NaT") for n, d in days.items()}
             sigma = {n: float(one[f"{n}_SIGMA"]) if f"{n}_SIGMA" in one else np.nan for n in days}
             amplitude, qflag = (float(one[n]) if n in one else np.nan for n in ("AMPL", "QFLAG"))
             found.append(SeasonDates(dates, sigma, amplitude, qflag))

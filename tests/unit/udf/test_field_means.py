@@ -1,4 +1,4 @@
-"""``aggregate_spatial`` at the end of the graph: built for every target, run here, equal to the field means in Python."""
+"""``aggregate_spatial`` at the end of the graph: built for every target, run here, equal to means in Python."""
 
 import datetime
 import json

@@ -52,7 +52,7 @@ def box(west: float, north: float, east: float, south: float) -> shapely.Polygon
 def inputs(tmp_path: Path) -> tuple[Path, Path]:
     """A fused cube and three fields, one of them elsewhere."""
     table = gpd.GeoDataFrame(
-        {"parcel": ["a/1", "b", "far"], "season": ["x", "y", "z"], "crop": ["wheat", "maize", "beet"]},
+        {"parcel": ["a/1", "b", "far"], "year": ["x", "y", "z"], "crop": ["wheat", "maize", "beet"]},
         geometry=[box(5, 5, 115, 200), box(130, 5, 235, 200), box(9000, 0, 9100, 100)], crs=CRS,
     )  # fmt: skip
     table.to_crs(4326).to_file(tmp_path / "parcels.geojson")
@@ -75,14 +75,14 @@ def test_polygons_give_series_seasons_plots_and_a_page(tmp_path, inputs):
     seasons = pd.read_csv(out / "seasons.csv")
     assert seasons.field.tolist() == ["a/1", "b", "far"] and seasons.year.tolist() == [2019] * 3
     np.testing.assert_allclose(seasons.SOSD[:2], [100 - 8 * np.log(3) - 1, 130 - 8 * np.log(3) - 1], atol=1.5)
-    assert seasons.SOS[:2].tolist() == [str(np.datetime64("2019-01-01") + int(d)) for d in seasons.SOSD[:2]]
+    assert seasons.SOSD_date[:2].tolist() == [str(np.datetime64("2019-01-01") + int(d)) for d in seasons.SOSD[:2]]
     assert seasons.FLAG.tolist()[2] == 1 and seasons.field_flag.tolist() == [0, 0, 32]
     assert np.isfinite(seasons.SOSD_SIGMA[:2]).all()
     geo = gpd.read_parquet(out / "seasons.parquet")
     assert geo.crs == 4326 and geo.crop.tolist() == ["wheat", "maize", "beet"]
     described = json.loads(pq.read_metadata(out / "seasons.parquet").metadata[b"geo"])
     assert described["primary_column"] == "geometry" and described["columns"]["geometry"]["encoding"] == "WKB"
-    assert geo.season_of_polygon.tolist() == ["x", "y", "z"] and geo.season.tolist() == [1, 1, 1]
+    assert geo.year_of_polygon.tolist() == ["x", "y", "z"] and geo.season.tolist() == [1, 1, 0]
     np.testing.assert_allclose(geo.SOSD, seasons.SOSD, atol=1e-3)
     assert sorted(p.name for p in out.glob("*.png")) == ["field_1_a_1.png", "field_2_b.png"]
     page = (out / "fields.html").read_text()

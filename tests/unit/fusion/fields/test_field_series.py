@@ -72,7 +72,7 @@ def test_means_equal_those_of_a_raster_of_1_m(polygon, buffer):
     np.testing.assert_allclose(got.sel(bands="NDVI").values[:, 0], expected, atol=0.002)
     assert got.pixels.item() == pytest.approx(used.area / 100, rel=1e-6)
     assert got.area_ha.item() == pytest.approx(polygon.area / 1e4, rel=1e-6)
-    assert got.flag.item() == (FIELD_FLAGS["no_buffer"] if used is polygon and buffer else 0)
+    assert got.field_flag.item() == (FIELD_FLAGS["no_buffer"] if used is polygon and buffer else 0)
 
 
 def test_spread_share_and_sigma_of_two_pixels_by_hand():
@@ -165,7 +165,7 @@ def test_what_is_special_about_a_field_is_flagged(caplog):
     repaired, no_buffer, small, part, outside, none = (
         FIELD_FLAGS[n] for n in ("repaired", "no_buffer", "small", "partly_outside", "outside", "no_geometry")
     )
-    assert got.flag.values.tolist() == [repaired, no_buffer | small, part, outside, none, none, none, 0]
+    assert got.field_flag.values.tolist() == [repaired, no_buffer | small, part, outside, none, none, none, 0]
     assert (
         "2 of 8 polygons were invalid and are repaired" in caplog.text
         and "3 of 8 fields have no geometry" in caplog.text
@@ -174,7 +174,7 @@ def test_what_is_special_about_a_field_is_flagged(caplog):
     assert np.isfinite(ndvi).tolist() == [True, True, False, False, False, False, False, True]
     assert share[2] == pytest.approx(0.45, abs=0.09) and share[3] == 0 and np.isnan(share[4:7]).all()
     assert got.area_ha.values[0] == pytest.approx(0.32, rel=1e-6), "the two triangles of the bow"
-    assert got.flag.attrs["flag_meanings"].split() == list(FIELD_FLAGS)
+    assert got.field_flag.attrs["flag_meanings"].split() == list(FIELD_FLAGS)
     seasons = fusion.seasons(got)
     assert seasons.FLAG.values[0].tolist()[3:7] == [1, 1, 1, 1], "no data"
     assert table.equals(before)
@@ -238,3 +238,18 @@ def test_a_missing_extra_names_itself(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setitem(sys.modules, "exactextract", None)
     refused(r"'exactextract'; install it with: pip install 'ndvi-fusion\[fields\]'", fields(PENTAGON))
+
+
+def test_counts_of_observations_come_along():
+    """A field counts as observed where most of its pixels are; seasons take QFLAG and gaps from it."""
+    merged = mock_cube(t=73, y=20, x=20, start="2019-01-01", cloud=0.6)
+    dense = fusion.fuse(merged, start="2019-01-01", end="2019-12-31")
+    table = fields(shapely.box(*at((20, 180))[0], *at((95, 20))[0]))
+    got = fusion.field_series(dense, table)
+    seen = np.isfinite(merged.sel(bands="S2NDVI").values[:, 5, 5])
+    np.testing.assert_array_equal(got.OBS_COUNT.values[:, 0], seen)
+    counted = fusion.seasons(got)
+    alone = fusion.seasons(got, observations=fusion.field_series(merged, table))
+    for name in ("QFLAG", "OBS_UP", "OBS_PEAK", "OBS_DOWN", "LONGEST_GAP"):
+        np.testing.assert_array_equal(counted[name], alone[name])
+    assert counted.LONGEST_GAP.values[0] > 5

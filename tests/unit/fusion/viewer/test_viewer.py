@@ -127,9 +127,7 @@ def test_a_large_zarr_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(LocalStore, "get", counted)
     whole = picture(content.result.ndvi.isel(t=1))
     assert {key.split("/c/")[1].split("/")[0] for key in read} == {"1"} and len(read) == 16
-    assert (
-        max(whole.values.shape) <= SCREEN_PX and np.isin(whole.values, np.arange(2000, dtype=np.float32) / 2000).all()
-    )
+    assert max(whole.values.shape) <= SCREEN_PX and np.isin(whole.values, np.arange(2000, dtype=np.float32) / 2000).all()
     read.clear()
     part = picture(content.result.ndvi.isel(t=1), (500_100, 599_000, 502_000, 599_900))
     assert len(read) == 1 and part.values.shape[1] == 191  # at the window's own resolution: centres 500,100 .. 502,000
