@@ -59,6 +59,8 @@ class TrackingSettings(BaseModel):
     experiment: str = Field("ndvi-fusion", description="MLflow experiment")
     register_as: str | None = Field("ndvi-fusion", description="name in the model registry; empty = do not register")
     alias: str = Field("newest", description="alias given to the registered version")
+    min_steps: int = Field(500, ge=0, description="a shorter training is registered without the alias")
+    tags: dict[str, str] = Field(default_factory=dict, description="MLflow tags of the run, such as tags.area=north")
 
 
 class TrainSettings(BaseModel):

@@ -18,7 +18,6 @@ from data_prep.raw.cubes import RawCubes, SourceError
 from data_prep.sources.files import FilesSource, load_files
 from fusion.commands.phenology import PhenologySettings
 from fusion.commands.phenology import run as run_phenology
-from fusion.contract import ContractError
 from fusion.data.cube_files import read_cube
 from fusion.data.ndvi_files import open_ndvi
 from fusion.place import METRES_PER_DEGREE
