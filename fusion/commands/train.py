@@ -17,6 +17,7 @@ from fusion import pyfunc
 from fusion.data.mixture import held_scenes
 from fusion.data.stream import SceneDataModule
 from fusion.evaluation.tracking import open_experiment
+from fusion.inference.locate import SHIPPED
 from fusion.training.calibrate import calibrate
 from fusion.training.checkpoint import (
     GeneratorSettings,
@@ -132,7 +133,7 @@ def _fit_and_finish(
 
 
 def mean_weights(files: Path | tuple[Path, ...], shape: GeneratorSettings) -> dict[str, torch.Tensor]:
-    """Weights of one checkpoint, or the mean of several that were fine-tuned from the same one.
+    """Weights of one checkpoint ("shipped": the one of this package), or the mean of several tuned from the same one.
 
     Such a mean often has a lower error than each, in particular on data that differ from the training data (Wortsman et
     al. 2022, arXiv:2203.05482).
@@ -144,7 +145,7 @@ def mean_weights(files: Path | tuple[Path, ...], shape: GeneratorSettings) -> di
     """
     states = []
     for file in (files,) if isinstance(files, Path) else files:
-        start = load_weights(file)
+        start = load_weights(SHIPPED / "generator.pt" if str(file) == "shipped" else file)
         if start.settings != shape:
             raise WeightsError(
                 f"{file} has the architecture {start.settings}, the run {shape}; both must agree: set "

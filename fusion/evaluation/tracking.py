@@ -99,8 +99,9 @@ def run_tags(command: str) -> dict[str, str]:
         tags[VERSION_TAG] = version("ndvi-fusion")
     with suppress(OSError, KeyError):  # a user without a name
         tags["mlflow.user"] = getpass.getuser()
-    if commit := checkout_commit():
-        tags["mlflow.source.git.commit"] = commit
+    commit, changed, _ = (checkout_commit() or "").partition("-")
+    if commit:
+        tags |= {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": str(bool(changed)).lower()}
     return tags
 
 

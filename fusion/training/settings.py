@@ -86,7 +86,7 @@ class TrainSettings(BaseModel):
     optimiser: OptimiserSettings = Field(default_factory=lambda: OptimiserSettings())
     tracking: TrackingSettings = Field(default_factory=lambda: TrackingSettings())
     start_from: Path | Annotated[tuple[Path, ...], Field(min_length=1)] | None = Field(
-        None, description="generator.pt whose weights start this run; of several, their mean (arXiv:2203.05482)"
+        None, description="generator.pt that starts this run, or shipped; of several, their mean (arXiv:2203.05482)"
     )
     resume: bool = Field(True, description="resume from the checkpoint in the output folder, if there is one")
     validate_every: int = Field(1000, ge=1, description="steps between validations")
