@@ -26,6 +26,10 @@ __all__ = ["COMMANDS", "Command", "describe", "execute", "main"]
 DEBUG_VARIABLE = "NDVI_FUSION_DEBUG"
 PIPED_WIDTH = 120  # columns of a table that goes to a file or a pipe
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+OPTIONS = {
+    "-h", "--help", "--version", "--debug", "-v", "--verbose", "-q", "--quiet", "--settings", "-m", "--multirun",
+    "--completion",
+}  # fmt: skip
 _OURS = ("fusion", "data_prep", "udf")
 
 _log = logging.getLogger("fusion.cli.app")
@@ -36,13 +40,18 @@ def main(arguments: list[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = {word for word in words if word.startswith("-") and "=" not in word}
     words = [word for word in words if word not in options]
-    unknown = options - {"-h", "--help", "--version", "--debug", "-v", "--verbose", "-q", "--quiet", "--settings"}
+    unknown = options - OPTIONS
     if unknown:
         return _complain(f"unknown option {sorted(unknown)[0]}; settings are written key=value, see --help", USAGE)
     debug = "--debug" in options or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
     _set_up(debug or bool(options & {"-v", "--verbose"}), bool(options & {"-q", "--quiet"}))
     if "--version" in options:
         print(f"ndvi-fusion {fusion.__version__}")
+        return OK
+    if "--completion" in options:
+        from fusion.cli.completion import script
+
+        print(script(COMMANDS))
         return OK
     if not words or words[0] == "help":
         options.add("--help")
@@ -62,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         if wants_help:
             print_command_help(name, COMMANDS[name])
         else:
-            _run(name, overrides, only_show="--settings" in options)
+            _run_all(name, overrides, several=bool(options & {"-m", "--multirun"}), only_show="--settings" in options)
     return outcome.code
 
 
@@ -80,6 +89,21 @@ def execute(name: str, overrides: list[str]) -> Any:
         save_settings(settings, file, command=name, version=fusion.__version__)
         _log.debug("settings of this run: %s", file)
     return shown
+
+
+def _run_all(name: str, overrides: list[str], *, several: bool, only_show: bool) -> None:
+    """One run, or with ``several`` one for each combination of the values given; all settings are checked first."""
+    if not several:
+        return _run(name, overrides, only_show=only_show)
+    from fusion.cli.multirun import jobs
+    from fusion.cli.settings import load_settings
+
+    wanted = jobs(overrides)
+    for _, own in wanted:
+        load_settings(name, COMMANDS[name].settings_class(), own)
+    for number, (label, own) in enumerate(wanted, start=1):
+        _log.info("run %d of %d: %s", number, len(wanted), label)
+        _run(name, own, only_show=only_show)
 
 
 def _run(name: str, overrides: list[str], *, only_show: bool) -> None:

@@ -126,6 +126,15 @@ COMMANDS: dict[str, Command] = {
             "cube=outputs/cube.nc out=outputs/seasons_s2 method=first_derivative smoother=whittaker year=2023",
         ),
     ),
+    "fields": Command(
+        "Polygons and a cube, or a table of points -> series and seasons per field, as CSV and GeoParquet",
+        "fusion.commands.fields",
+        "fusion.commands.fields_settings.FieldsSettings",
+        (
+            "cube=outputs/ndvi.nc polygons=fields.gpkg out=outputs/fields",
+            "table=points.csv start=2023-01-01 end=2023-12-31 out=outputs/points",
+        ),
+    ),
     "view": Command(
         "Show a result in the browser: a map with a time slider, and the series of a clicked pixel or field",
         "fusion.commands.view",

@@ -90,7 +90,7 @@ def _from_mlflow(text: str, uri: str) -> Path:
 
     mlflow.set_tracking_uri(uri)
     client = mlflow.MlflowClient()
-    run_id: str | None
+    run_id: str
     try:
         if text.startswith("run:"):
             run_id = text.removeprefix("run:")
@@ -100,6 +100,10 @@ def _from_mlflow(text: str, uri: str) -> Path:
         else:
             name, _, alias = text.partition("@")
             run_id = client.get_model_version_by_alias(name, alias or "newest").run_id
+        moved = Path(database).resolve().parent / "mlartifacts" / run_id / "artifacts" / "files"
+        client.get_run(run_id)
+        if uri.startswith("sqlite:///") and moved.is_dir():  # beside the store, wherever that lies today
+            return moved
         return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="files", tracking_uri=uri))
     except MlflowException as error:
         raise ModelNotFoundError(f"{text!r} is not in the MLflow store {uri}: {error.message}") from error

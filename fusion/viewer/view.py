@@ -3,6 +3,7 @@
 import os
 from typing import TYPE_CHECKING, Any
 
+from fusion.extras import missing_library
 from fusion.viewer.layers import Source, open_content
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ def view(
     Parameters
     ----------
     source : path, DataArray or Dataset
-        Fused NDVI (bands ``NDVI`` and ``NDVI_SIGMA``), or any images with dims ``(t, y, x)``; a folder with ``ndvi.nc``,
-        as the demo writes it. Of a file, only what is on the screen is read: one date at the screen's resolution, and
-        the series of the clicked pixel or field.
+        Fused NDVI (bands ``NDVI`` and ``NDVI_SIGMA``), or any images with dims ``(t, y, x)``; a folder with
+        ``ndvi.nc``, as the demo writes it. Of a file, only what is on the screen is read: one date at the screen's
+        resolution, and the series of the clicked pixel or field.
     observations : path or DataArray, optional
         The merged cube, whose ``S2NDVI`` is drawn as dots.
     other : path, DataArray or Dataset, optional
@@ -57,7 +58,7 @@ def view(
 
     from fusion.viewer.app import Viewer
 
-    panel.extension()
+    panel.extension(inline=True)  # nothing is fetched from another host
     return Viewer(open_content(source, observations=observations, other=other, seasons=seasons, fields=fields)).layout()
 
 
@@ -67,6 +68,4 @@ def check_installed() -> None:
 
     missing = [name for name in ("panel", "bokeh") if find_spec(name) is None]
     if missing:
-        raise ViewerMissingError(
-            f"the viewer needs {' and '.join(missing)}; install with: pip install 'ndvi-fusion[view]'"
-        )
+        raise ViewerMissingError(missing_library(missing[0], "the viewer"))

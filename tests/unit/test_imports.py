@@ -44,6 +44,7 @@ ROOMS = {
     "fusion.model": {"fusion.contract"},
     "fusion.data": GROUND | {"fusion.features"},
     "fusion.evaluation": GROUND | {"fusion.features", "fusion.phenology", "fusion.inference"},
+    "fusion.fields": GROUND | {"fusion.features", "fusion.phenology", "fusion.inference", "fusion.data"},
     "fusion.training": GROUND | {
         "fusion.features", "fusion.data", "fusion.model", "fusion.inference", "fusion.evaluation",
     },
@@ -55,7 +56,7 @@ ROOMS = {
     "data_prep.optical_offset": GROUND | RAW_BANDS,
     "data_prep.mosaic": GROUND | RAW_BANDS,
     "data_prep.satellites": GROUND | RAW_BANDS | {"fusion.features", "data_prep.coregistration"},
-    "data_prep.radar": GROUND | RAW_BANDS | {"data_prep.satellites"},
+    "data_prep.radar": GROUND | RAW_BANDS | {"fusion.features", "data_prep.satellites"},
     "data_prep.coarse": GROUND | RAW_BANDS,
     "data_prep.coregistration": GROUND | RAW_BANDS,
     "data_prep.simulator": GROUND | RAW_BANDS | {"fusion.features", "fusion.data", "data_prep.optical"},
@@ -70,7 +71,9 @@ ROOMS = {
         "data_prep.sources", "data_prep.mosaic", "data_prep.satellites",
     },
     "udf.targets": GROUND,  # collections of the back-ends: also read by data_prep.sources
-    "udf": GROUND | {"fusion.features", "fusion.phenology", "fusion.inference", "udf.targets"},
+    "udf": GROUND | {
+        "fusion.features", "fusion.phenology", "fusion.inference", "fusion.fields", "udf.targets",
+    },
 }  # fmt: skip
 
 # the public calls, the command line and what it runs stand above them

@@ -25,6 +25,10 @@ class WorkflowSettings(BaseModel):
     area: dict[str, Any] | Path | None = Field(
         None, description="west, south, east, north and crs, or a GeoJSON file; null: whole extent of the local files"
     )
+    polygons: Path | None = Field(
+        None, description="polygons (.geojson, .gpkg, .parquet): a table of their means (CSV) instead of maps"
+    )
+    id: str | None = Field(None, description="column with the unique names of the polygons; id, or row numbers")
     step_days: int = Field(STEP_DAYS, ge=1, le=366, description="days between two dates of the fused series")
     output: Literal["fused", "smoothed", "seasons"] = Field("seasons", description="result to save")
     method: str = Field(
@@ -67,7 +71,12 @@ class WorkflowSettings(BaseModel):
             raise ValueError(f"end {self.end} lies before start {self.start}; swap them")
         if self.overlap_px > self.window_px:
             raise ValueError(f"overlap_px {self.overlap_px} exceeds window_px {self.window_px}; use a larger window")
-        if self.submit and (self.area is None or self.archives_url is None):
+        if self.polygons is not None and self.output == "seasons":
+            raise ValueError(
+                "means of season dates mix fields with and without a season; set output=fused, and run "
+                "`ndvi-fusion fields table=openEO.csv fuse=false` on the result"
+            )
+        if self.submit and ((self.area is None and self.polygons is None) or self.archives_url is None):
             raise ValueError("submit needs area and archives_url; set both")
         if self.service_url is not None and self.archives_url is None:
             raise ValueError("service_url needs archives_url, or the published process names no archives; set both")

@@ -13,6 +13,7 @@ from fusion.whole_file import whole_set, write_json
 from udf.area import area_from
 from udf.commands.settings import WorkflowSettings
 from udf.cost import estimate_text
+from udf.field_means import area_of, build_field_workflow, field_collection
 from udf.graph_options import WorkflowOptions
 from udf.local.grid import project
 from udf.local.saving import SavedResult
@@ -35,7 +36,7 @@ from udf.workflow import build_workflow
 _log = logging.getLogger(__name__)
 RESULTS = (
     "process_graph.json", "job_options.json", f"{PROCESS_ID}*.json", "service",
-    "openEO*.tif", "openEO.nc", "openEO.zarr",
+    "openEO*.tif", "openEO.nc", "openEO.zarr", "openEO.csv",
 )  # fmt: skip
 
 
@@ -44,10 +45,11 @@ def run(settings: WorkflowSettings) -> str:
 
     Everything is checked before anything is written, and a back-end is connected to before that.
     """
+    settings = _around_polygons(settings)
     if settings.estimate:
         return estimate_text(_target_of(settings), options_of(settings), settings.model, settings.price)
     if settings.dry_run:
-        graph = build_workflow(_target_of(settings), options_of(settings)).flat_graph()
+        graph = _graph(settings, options_of(settings)).flat_graph()
         graph = json.loads(json.dumps(graph))
         return "\n".join([*step_lines(graph), "", "```mermaid", mermaid(graph), "```", *_warnings(settings)])
     if settings.service_url is not None:
@@ -81,6 +83,21 @@ def options_of(settings: WorkflowSettings) -> WorkflowOptions:
     )  # fmt: skip
 
 
+def _around_polygons(settings: WorkflowSettings) -> WorkflowSettings:
+    """With the rectangle around the polygons as area, where a back-end would have none."""
+    if settings.polygons is None or settings.area is not None or not settings.target.remote:
+        return settings
+    around = area_of(field_collection(settings.polygons, settings.id)).bbox()
+    return settings.model_copy(update={"area": around})
+
+
+def _graph(settings: WorkflowSettings, options: WorkflowOptions) -> Any:
+    """The process graph: it ends in maps, or in a table where there are polygons."""
+    if settings.polygons is None:
+        return build_workflow(_target_of(settings), options)
+    return build_field_workflow(_target_of(settings), options, field_collection(settings.polygons, settings.id))
+
+
 def _target_of(settings: WorkflowSettings) -> TargetSettings:
     """The target with the sensors that there are."""
     if settings.target.remote:
@@ -100,7 +117,7 @@ def _warnings(settings: WorkflowSettings) -> list[str]:
 
 
 def _run_local(settings: WorkflowSettings, folder: Path, options: WorkflowOptions) -> str:
-    graph = build_workflow(_target_of(settings), options)
+    graph = _graph(settings, options)
     path = _write_graph(folder / "process_graph.json", graph)
     if not settings.execute:
         return f"{settings.out / path.name}: process graph"
@@ -125,7 +142,7 @@ def _run_remote(
         )
     graph, jobs = None, job_options(target, settings.archives_url)
     if options is not None:
-        graph = build_workflow(target, options)
+        graph = _graph(settings, options)
         written.append(_write_graph(folder / "process_graph.json", graph))
         written.append(write_json(folder / "job_options.json", jobs))
     else:
