@@ -74,7 +74,6 @@ def _read(path: Path, columns: TableColumns) -> pd.DataFrame:
         needs("pyarrow", f"reading {path}")
     try:
         if path.suffix == ".parquet":
-            needs("pyarrow", f"reading {path}")
             return pd.read_parquet(path)
         names = columns.sample, *ALIASES["sample"]
         return pd.read_csv(path, dtype=dict.fromkeys(names, str))
