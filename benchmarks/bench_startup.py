@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
 from fusion.cli.table import COMMANDS
