@@ -304,7 +304,7 @@ def check_latitude(latitude: object) -> float:
     wrong_type = isinstance(number, bool) or not isinstance(number, Real)
     degrees = float(number) if isinstance(number, Real) and not wrong_type else np.nan
     if not -90 <= degrees <= 90:
-        seen = f"{latitude!r} ({type(latitude).__name__})" if wrong_type else f"{latitude!r}"
+        seen = f"{latitude!r} ({type(latitude).__name__})" if wrong_type else f"{number}"
         raise ContractError(
             f"latitude is {seen}; expected degrees north, a number from -90 to 90; fix cube.attrs['latitude'] or the "
             "argument latitude"
