@@ -9,7 +9,7 @@ import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
-from data_prep.coarse import CoarseSettings, coarse_on_grid
+from data_prep.coarse import CoarseSettings, coarse_on_grid, level_beside_s2
 from data_prep.coregistration import RegistrationSettings, check_registration
 from data_prep.grid import to_grid
 from data_prep.optical import OpticalSettings, cloud_dips, masked_ndvi
@@ -68,6 +68,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     if raw.coarse is not None:
         coarse = _period(raw.coarse, settings, "the coarse series", required=False)
         bands[COARSE_NDVI] = coarse_on_grid(_once_a_day(coarse), s2, settings.coarse)
+        notes += [told] if (told := level_beside_s2(bands[COARSE_NDVI], ndvi)) else []
     for name, band in bands.items():
         if band.sizes["t"] == 0:
             notes.append(f"{name} has no data in the period; the band is empty")
