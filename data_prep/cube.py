@@ -9,7 +9,7 @@ import numpy as np
 import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
-from data_prep.coarse import coarse_on_grid
+from data_prep.coarse import coarse_on_grid, level_beside_s2
 from data_prep.coregistration import check_registration
 from data_prep.grid import to_grid
 from data_prep.optical import OpticalSettings, cloud_dips, masked_ndvi
@@ -57,6 +57,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     if raw.coarse is not None:
         coarse = _period(raw.coarse, settings, "the coarse series", required=False)
         bands[COARSE_NDVI] = coarse_on_grid(_once_a_day(coarse), s2, settings.coarse)
+        notes += [told] if (told := level_beside_s2(bands[COARSE_NDVI], ndvi)) else []
     for name, band in bands.items():
         if band.sizes["t"] == 0:
             notes.append(f"{name} has no data in the period; the band is empty")
