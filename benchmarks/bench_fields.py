@@ -76,7 +76,8 @@ def measure(folder: Path, seasons: bool) -> dict:
     middle, held = time.perf_counter(), peak_mib()
     result = {
         "fields": series.sizes["field"], "dates": series.sizes["t"], "cube_mib": round(cube.nbytes / 2**20),
-        "means_s": round(middle - start, 1), "means_cpu_s": round(cpu, 1), "peak_mib": round(held), "after_imports_mib": round(before),
+        "means_s": round(middle - start, 1), "means_cpu_s": round(cpu, 1),
+        "peak_mib": round(held), "after_imports_mib": round(before),
         "values": int(np.isfinite(series.sel(bands="NDVI").values).sum()),
     }  # fmt: skip
     if seasons:

@@ -48,5 +48,5 @@ def keep_picture(page: Any, name: str, folder: Path, *, wanted: bool, **clip: An
     raw = folder / f"{name}_raw.png"
     page.screenshot(path=raw, **clip)
     file = (PICTURES if wanted else folder) / f"{name}.png"
-    Image.open(raw).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
+    Image.open(raw).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
     return file

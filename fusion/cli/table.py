@@ -98,7 +98,7 @@ COMMANDS: dict[str, Command] = {
     "package": Command(
         "Write the files for an openEO back-end: the UDFs, the model archive and the dependency archive",
         "udf.commands.package",
-        "PackageSettings",
+        "udf.commands.settings.PackageSettings",
         ("out=outputs/package", "model=ndvi-fusion@newest dependencies=false out=outputs/package"),
     ),
     "predict": Command(
@@ -148,7 +148,7 @@ COMMANDS: dict[str, Command] = {
     "workflow": Command(
         "Build the openEO process graph; run it on this machine, or write it for a back-end",
         "udf.commands.workflow",
-        "WorkflowSettings",
+        "udf.commands.settings.WorkflowSettings",
         (
             "target=local source=outputs/scene start=2023-03-01 end=2023-10-31 out=outputs/workflow",
             "target=cdse out=outputs/workflow_cdse",

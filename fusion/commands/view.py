@@ -15,7 +15,9 @@ class ViewSettings(BaseModel):
     path: Path = Field(description="fused NDVI or any images (t, y, x) as .nc or .zarr, or the output folder of a demo")
     observations: Path | None = Field(None, description="merged cube, whose Sentinel-2 observations are drawn as dots")
     other: Path | None = Field(None, description="a second result on the same grid, to compare with")
-    seasons: Path | None = Field(None, description="seasons.nc, for maps of season dates; computed per click when empty")
+    seasons: Path | None = Field(
+        None, description="seasons.nc, for maps of season dates; computed per click when empty"
+    )
     fields: Path | None = Field(None, description="polygons (.gpkg, .geojson, .parquet); a click shows a field's mean")
     port: int = Field(5006, ge=0, le=65535, description="port on this machine; 0: any free one")
     browser: bool = Field(True, description="open the browser")

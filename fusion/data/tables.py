@@ -8,6 +8,7 @@ import pandas as pd
 
 from fusion.contract import NDVI_MAX, NDVI_MIN, NDVI_RANGE, ContractError
 from fusion.data.table_settings import ALIASES, TableColumns, TableSource
+from fusion.extras import needs
 from fusion.features.measured import measured_radar
 from fusion.features.observations import to_db
 
@@ -21,7 +22,7 @@ class TableError(ContractError):
 def read_long_table(source: TableSource, keep: tuple[str, ...] = (), key: str = "") -> pd.DataFrame:
     """The table with the columns sample, date, ndvi, those of ``keep`` and, where present, sigma, vv, vh, lat and lon.
 
-    Radar is in dB. NDVI is empty where an observation is not clear or outside -0.2 to 1. Dates are as in the file, not yet shifted.
+    Radar is in dB. NDVI is empty where an observation is not clear or outside -0.2 to 1. Dates are as in the file.
 
     Parameters
     ----------
@@ -69,6 +70,8 @@ def read_long_table(source: TableSource, keep: tuple[str, ...] = (), key: str = 
 
 
 def _read(path: Path, columns: TableColumns) -> pd.DataFrame:
+    if path.suffix == ".parquet":
+        needs("pyarrow", f"reading {path}")
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)

@@ -20,8 +20,8 @@ from fusion.contract import (
 )
 from fusion.data.cube_files import opened_cube
 from fusion.features.measured import measured_radar
-from fusion.features.orientation import reversed_axes, turned
 from fusion.features.observations import resolve_s1_units, to_db
+from fusion.features.orientation import reversed_axes, turned
 from fusion.fields.coverage import Sums, field_sums, grid_of
 from fusion.fields.polygons import FIELD, on_cube, place_flags, read_polygons
 from fusion.fields.rules import FIELD_FLAGS, FieldRules
@@ -135,9 +135,7 @@ def _bands(cube: xr.DataArray, s1_units: str | None) -> tuple[xr.Dataset, str, s
         raise ContractError(f"the cube has dims {cube.dims}; expected t, y, x and bands")
     check_dates(cube)
     if cube.rio.crs is None:
-        raise ContractError(
-            "the cube has no CRS, so no field can be placed; call cube.rio.write_crs('EPSG:...')"
-        )
+        raise ContractError("the cube has no CRS, so no field can be placed; call cube.rio.write_crs('EPSG:...')")
     cube = turned(cube, reversed_axes(cube))
     ndvi, name = ndvi_band(cube)
     labels = [str(b) for b in cube.bands.values] if "bands" in cube.coords else []

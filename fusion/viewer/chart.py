@@ -30,7 +30,9 @@ class Chart:
         self.other = self._curve("other result", OTHER) if compares else None
         self.observed = ColumnDataSource({"t": [], "ndvi": []})
         if observes:
-            dots = self.figure.scatter("t", "ndvi", source=self.observed, color=OBSERVED, size=6, legend_label="observation")
+            dots = self.figure.scatter(
+                "t", "ndvi", source=self.observed, color=OBSERVED, size=6, legend_label="observation"
+            )
             self.figure.add_tools(HoverTool(renderers=[dots], tooltips=[("date", "@t{%F}"), ("NDVI", "@ndvi{0.000}")],
                                             formatters={"@t": "datetime"}))  # fmt: skip
         self.now = Span(dimension="height", line_color="#22312b", line_dash="dotted", line_width=1)
@@ -42,7 +44,9 @@ class Chart:
 
     def _curve(self, label: str, colour: str) -> ColumnDataSource:
         source = ColumnDataSource({"t": [], "ndvi": [], "low": [], "high": []})
-        self.figure.varea("t", "low", "high", source=source, color=colour, alpha=0.18, legend_label=f"{label}, 90 % band")
+        self.figure.varea(
+            "t", "low", "high", source=source, color=colour, alpha=0.18, legend_label=f"{label}, 90 % band"
+        )
         self.figure.line("t", "ndvi", source=source, color=colour, line_width=2, legend_label=label)
         return source
 

@@ -10,7 +10,7 @@ import numpy as np
 import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
-from fusion.contract import NDVI, NDVI_SIGMA, S2NDVI, ContractError
+from fusion.contract import NDVI, NDVI_SIGMA, OBS_COUNT, S2NDVI, ContractError, dim_renaming
 from fusion.data.cube_files import is_zarr, open_dataset, plain_dims
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _in_folder(folder: Path) -> list[Path | None]:
     found = [next((folder / name for name in pair if (folder / name).exists()), None) for pair in names]
     if found[0] is None:
         raise ContractError(
-            f"{folder} holds neither ndvi.nc nor ndvi.zarr; give the NetCDF or Zarr file that `ndvi-fusion predict` wrote"
+            f"{folder} holds neither ndvi.nc nor ndvi.zarr; give the file that `ndvi-fusion predict` wrote"
         )
     return found
 
@@ -108,6 +108,8 @@ def _in_folder(folder: Path) -> list[Path | None]:
 def open_stack(source: Source, name: str) -> Stack:
     """The dated images of a file or an array, unread."""
     where = str(source) if isinstance(source, str | os.PathLike) else f"the {name}"
+    if isinstance(source, xr.DataArray):
+        source = source.rename(dim_renaming(source.dims))
     if isinstance(source, xr.DataArray) and "bands" in source.dims:
         source = source.assign_coords(bands=[str(band) for band in source.bands.values])
         data = xr.Dataset({str(band): source.sel(bands=band, drop=True) for band in source.bands.values})
@@ -116,7 +118,9 @@ def open_stack(source: Source, name: str) -> Stack:
     elif isinstance(source, xr.Dataset):
         data = source
     else:
-        data = plain_dims(open_dataset(source))
+        data = open_dataset(source)
+    data = plain_dims(data)
+    data = data.reset_coords([OBS_COUNT] if OBS_COUNT in data.coords else [])
     bands: dict[str, xr.DataArray] = {}
     for key, values in data.data_vars.items():
         if set(values.dims) == {"t", "y", "x"}:
@@ -136,6 +140,7 @@ def open_stack(source: Source, name: str) -> Stack:
 def open_seasons(source: Source) -> xr.Dataset:
     """Season parameters as :func:`fusion.seasons` and ``ndvi-fusion phenology`` give them, unread."""
     data = open_dataset(source) if isinstance(source, str | os.PathLike) else source
+    data = plain_dims(data) if isinstance(data, xr.Dataset) else data
     if not isinstance(data, xr.Dataset) or "SOSD" not in data or "year" not in data.coords:
         raise ContractError("seasons holds no SOSD with a year; give seasons.nc or the result of fusion.seasons(...)")
     return data
@@ -160,7 +165,8 @@ def open_fields(source: "str | os.PathLike | geopandas.GeoDataFrame", result: St
     touching = touching[touching.geom_type == "Polygon"].reset_index(drop=True)
     if touching.empty:
         raise ContractError(
-            f"none of the {len(frame)} polygons touches the result (bounds {[round(b, 4) for b in area.bounds]}, polygons "
+            f"none of the {len(frame)} polygons touches the result (bounds {[round(b, 4) for b in area.bounds]}, "
+            "polygons "
             f"{[round(float(b), 4) for b in frame.total_bounds]}); check that both state their CRS"
         )
     return touching
@@ -226,7 +232,7 @@ def _inside(values: np.ndarray, low: float, high: float) -> slice:
 
 
 def map_layers(content: Content) -> dict[str, tuple[str, Any]]:
-    """Label -> (kind, what) of every map: ``("band", array (t, y, x))``, ``("difference", None)``, ``("season", image)``."""
+    """Label -> (kind, what) of every map: a ``band`` (t, y, x), the ``difference``, or a ``season`` image (y, x)."""
     result, seen, other = content.result, content.observations, content.other
     layers: dict[str, tuple[str, Any]] = {band: ("band", values) for band, values in result.bands.items()}
     if seen is not None and seen is not result:

@@ -61,9 +61,17 @@ class MapPanel:
         self.figure.toolbar.active_scroll = wheel
         self.figure.toolbar.logo = None
         self.mapper = LinearColorMapper(palette=NDVI_PALETTE, low=0, high=1, nan_color=NO_DATA)
-        self.source = ColumnDataSource({"image": [np.zeros((1, 1), np.float32)], "x": [0], "y": [0], "dw": [1], "dh": [1]})
-        drawn = self.figure.image(image="image", x="x", y="y", dw="dw", dh="dh", source=self.source, color_mapper=self.mapper)
-        self.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("value", "@image{0.000}"), ("x, y", "$x{0.0}, $y{0.0}")]))
+        self.source = ColumnDataSource(
+            {"image": [np.zeros((1, 1), np.float32)], "x": [0], "y": [0], "dw": [1], "dh": [1]}
+        )
+        pixel = whole.width / whole.values.shape[1]
+        digits = max(0, -int(np.floor(np.log10(pixel))))  # more for degrees than for metres
+        decimals = "0." + "0" * digits if digits else "0"
+        at = f"$x{{{decimals}}}, $y{{{decimals}}}"
+        drawn = self.figure.image(
+            image="image", x="x", y="y", dw="dw", dh="dh", source=self.source, color_mapper=self.mapper
+        )
+        self.figure.add_tools(HoverTool(renderers=[drawn], tooltips=[("value", "@image{0.000}"), ("x, y", at)]))
         self.figure.add_layout(ColorBar(color_mapper=self.mapper, width=10), "right")
         self.outlines = ColumnDataSource({"xs": [], "ys": []})
         self.figure.multi_polygons(

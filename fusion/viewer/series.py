@@ -1,16 +1,18 @@
 """The series of one pixel or one field, read for a click: observations, fused curve, standard deviation, seasons."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import xarray as xr
 
-from fusion.contract import NDVI, NDVI_SIGMA
+from fusion.contract import NDVI, NDVI_SIGMA, OBS_COUNT
 from fusion.phenology.seasons import seasons
 from fusion.viewer.layers import Content, Stack, pixel_size
 
 CLEAR_SHARE = 0.5  # of a field's pixels that a date needs, to be drawn as an observation of the field
 PARAMETERS = ("SOSD", "MAXD", "EOSD")
+Reader = Callable[[xr.DataArray], np.ndarray]  # from images (t, y, x) to the values of what was clicked (t,)
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,10 @@ def pixel_at(content: Content, x: float, y: float) -> tuple[int, int] | None:
 def pixel_series(content: Content, row: int, column: int) -> Clicked:
     """The series of one pixel; of the files only this pixel is read."""
 
-    def curve(stack: Stack) -> Curve:
-        return _curve(stack, lambda band: band.isel(y=row, x=column).values)
+    def read(band: xr.DataArray) -> np.ndarray:
+        return band.isel(y=row, x=column).values
 
-    return _clicked(content, f"Pixel, row {row}, column {column}", curve, 1, (row, column))
+    return _clicked(content, f"Pixel, row {row}, column {column}", read, 1, (row, column))
 
 
 def field_at(content: Content, x: float, y: float) -> int | None:
@@ -91,10 +93,10 @@ def field_series(content: Content, number: int) -> Clicked | None:
     if count == 0:
         return None
 
-    def curve(stack: Stack) -> Curve:
-        return _curve(stack, lambda band: _mean(band.isel(window).values[:, inside]))
+    def read(band: xr.DataArray) -> np.ndarray:
+        return _mean(band.isel(window).values[:, inside])
 
-    return _clicked(content, f"Field {number + 1}, mean of {count} pixels", curve, count, None)
+    return _clicked(content, f"Field {number + 1}, mean of {count} pixels", read, count, None)
 
 
 def _pixels_in(shape, grid: xr.DataArray) -> tuple[dict[str, slice], np.ndarray]:
@@ -117,37 +119,37 @@ def _mean(values: np.ndarray) -> np.ndarray:
     return np.where(known.mean(axis=1) >= CLEAR_SHARE, total / np.maximum(known.sum(axis=1), 1), np.nan)
 
 
-def _curve(stack: Stack, read) -> Curve:
+def _curve(stack: Stack, read: Reader) -> Curve:
     ndvi = np.asarray(read(stack.ndvi), np.float64)
     sigma = np.full(ndvi.shape, np.nan) if stack.sigma is None else np.asarray(read(stack.sigma), np.float64)
     return Curve(stack.ndvi.t.values.astype("datetime64[ns]"), ndvi, sigma)
 
 
-def _clicked(content: Content, title: str, curve, pixels: int, pixel: tuple[int, int] | None) -> Clicked:
-    fused = curve(content.result)
-    seen = curve(content.observations) if content.observations is not None else None
-    other = curve(content.other) if content.other is not None else None
+def _clicked(content: Content, title: str, read: Reader, pixels: int, pixel: tuple[int, int] | None) -> Clicked:
+    fused = _curve(content.result, read)
+    seen = _curve(content.observations, read) if content.observations is not None else None
+    other = _curve(content.other, read) if content.other is not None else None
     if content.seasons is not None and pixel is not None:
         found = _season_dates(content.seasons.isel(y=pixel[0], x=pixel[1]))
     else:
-        found = _season_dates(_seasons_of(fused, seen if content.observations is not content.result else None))
+        counts = read(content.result.bands[OBS_COUNT]) if OBS_COUNT in content.result.bands else None
+        found = _season_dates(_seasons_of(fused, seen if content.observations is not content.result else None, counts))
     return Clicked(title, fused, pixels, seen, other, found)
 
 
-def _seasons_of(fused: Curve, seen: Curve | None) -> xr.Dataset:
-    """Seasons of one series with the recommended method."""
+def _seasons_of(fused: Curve, seen: Curve | None, counts: np.ndarray | None) -> xr.Dataset:
+    """Seasons of one series, recommended method; ``counts`` of observations serve where these are absent."""
     known = bool(np.isfinite(fused.sigma).any())
     bands = {NDVI: fused.ndvi, NDVI_SIGMA: fused.sigma} if known else {NDVI: fused.ndvi}
-    cube = xr.DataArray(
-        np.stack(list(bands.values()))[..., None, None].astype(np.float32),
-        dims=("bands", "t", "y", "x"),
-        coords={"bands": list(bands), "t": fused.dates},
-    ).transpose("t", "bands", "y", "x")
+    values = np.stack(list(bands.values()), axis=1)[..., None, None].astype(np.float32)
+    coords = {"bands": list(bands), "t": fused.dates}
+    cube = xr.DataArray(values, dims=("t", "bands", "y", "x"), coords=coords)
+    if counts is not None:
+        cube = cube.assign_coords({OBS_COUNT: (("t", "y", "x"), np.round(counts)[:, None, None])})
     observations = None
     if seen is not None:
-        observations = xr.DataArray(
-            seen.ndvi[:, None, None].astype(np.float32), dims=("t", "y", "x"), coords={"t": seen.dates}
-        )
+        ndvi = seen.ndvi[:, None, None].astype(np.float32)
+        observations = xr.DataArray(ndvi, dims=("t", "y", "x"), coords={"t": seen.dates})
     return seasons(cube, observations=observations, use_numba=False).isel(y=0, x=0)
 
 
@@ -162,7 +164,10 @@ def _season_dates(data: xr.Dataset) -> list[SeasonDates]:
             days = {name: float(one[name]) for name in PARAMETERS if name in one}
             if not any(np.isfinite(day) for day in days.values()):
                 continue
-            dates = {n: zero + np.timedelta64(round(d), "D") if np.isfinite(d) else np.datetime64("NaT") for n, d in days.items()}
+            dates = {
+                n: zero + np.timedelta64(round(d), "D") if np.isfinite(d) else np.datetime64("NaT")
+                for n, d in days.items()
+            }
             sigma = {n: float(one[f"{n}_SIGMA"]) if f"{n}_SIGMA" in one else np.nan for n in days}
             amplitude, qflag = (float(one[n]) if n in one else np.nan for n in ("AMPL", "QFLAG"))
             found.append(SeasonDates(dates, sigma, amplitude, qflag))

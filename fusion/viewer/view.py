@@ -26,9 +26,9 @@ def view(
     Parameters
     ----------
     source : path, DataArray or Dataset
-        Fused NDVI (bands ``NDVI`` and ``NDVI_SIGMA``), or any images with dims ``(t, y, x)``; a folder with ``ndvi.nc``,
-        as the demo writes it. Of a file, only what is on the screen is read: one date at the screen's resolution, and
-        the series of the clicked pixel or field.
+        Fused NDVI (bands ``NDVI`` and ``NDVI_SIGMA``), or any images with dims ``(t, y, x)``; a folder with
+        ``ndvi.nc``, as the demo writes it. Of a file, only what is on the screen is read: one date at the screen's
+        resolution, and the series of the clicked pixel or field.
     observations : path or DataArray, optional
         The merged cube, whose ``S2NDVI`` is drawn as dots.
     other : path, DataArray or Dataset, optional
@@ -57,7 +57,7 @@ def view(
 
     from fusion.viewer.app import Viewer
 
-    panel.extension()
+    panel.extension(inline=True)  # nothing is fetched from another host
     return Viewer(open_content(source, observations=observations, other=other, seasons=seasons, fields=fields)).layout()
 
 

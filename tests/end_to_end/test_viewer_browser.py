@@ -13,7 +13,7 @@ import pytest
 
 from fusion.contract import NDVI
 from fusion.data.cube_files import read_cube, write_cube
-from tests.browser import keep_picture, page_in_browser
+from tests.browser import page_in_browser
 from tests.factory import mock_cube, mock_fused
 
 pytest.importorskip("panel", reason="needs the extra 'view'")
@@ -81,7 +81,7 @@ def click(page: Any, x: float, y: float, text: str) -> str:
     return line.inner_text()
 
 
-def test_clicks_slider_and_layers(address: str, scene: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_clicks_slider_and_layers(address: str, scene: Path) -> None:
     fused = read_cube(scene / "ndvi.nc")
     with page_in_browser(1400, 660) as (page, faults):
         page.goto(address)
@@ -102,7 +102,6 @@ def test_clicks_slider_and_layers(address: str, scene: Path, tmp_path: Path, req
         page.keyboard.press("ArrowRight")
         later = str(np.datetime64(day) + 5)
         page.get_by_text(re.compile(rf"Pixel, row 12, column 45.*{later}")).wait_for(timeout=15_000)
-        keep_picture(page, "viewer", tmp_path, wanted=request.config.getoption("--pictures"))
         # another layer, and a closer view of it
         page.locator("select").select_option("difference, other minus result")
         page.wait_for_function(f"() => ({SHAPE})().join() == '64,64'")

@@ -129,7 +129,11 @@ def test_direction_and_names_of_axes_do_not_matter(axes):
 
 
 def test_a_fill_value_is_missing_as_nan_is(caplog):
-    for band, cube in (("NDVI", fused_cube()), ("VV", mock_cube(t=10, y=SIDE, x=SIDE)), ("S2NDVI", mock_cube(t=10, y=SIDE, x=SIDE))):
+    for band, cube in (
+        ("NDVI", fused_cube()),
+        ("VV", mock_cube(t=10, y=SIDE, x=SIDE)),
+        ("S2NDVI", mock_cube(t=10, y=SIDE, x=SIDE)),
+    ):
         filled, empty = cube.copy(), cube.copy()
         filled.loc[{"bands": band}][2, 5, 5], empty.loc[{"bands": band}][2, 5, 5] = -9999, np.nan
         got, expected = (fusion.field_series(c, fields(PENTAGON)) for c in (filled, empty))

@@ -1,5 +1,6 @@
 """The viewer without a browser: what is read, what a click finds, what is compared, and what is refused."""
 
+import re
 import socket
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import xarray as xr
 
 import fusion
 from fusion.cli import app as cli
-from fusion.contract import NDVI, NDVI_SIGMA, ContractError
+from fusion.contract import NDVI, NDVI_SIGMA, OBS_COUNT, ContractError
 from fusion.data.cube_files import write_cube
 from fusion.viewer.layers import SCREEN_PX, open_content, picture
 from fusion.viewer.series import field_series, pixel_at, pixel_series
@@ -57,6 +58,19 @@ def test_a_pixel_shows_the_values_of_the_file(cube: xr.DataArray, fused: xr.Data
     assert season.qflag == float(direct.QFLAG.isel(season=0).item())
 
 
+def test_counts_of_a_fused_series_serve_where_the_observations_are_absent(fused: xr.DataArray, tmp_path: Path) -> None:
+    counts = xr.ones_like(fused.isel(bands=0, drop=True)).assign_attrs(units="1")
+    carried = fused.assign_coords({OBS_COUNT: counts})
+    write_cube(carried, tmp_path / "ndvi.nc")
+    for source in (carried, tmp_path / "ndvi.nc"):
+        content = open_content(source)
+        assert set(content.result.bands) == {NDVI, NDVI_SIGMA, OBS_COUNT}
+        (season,) = pixel_series(content, 5, 3).seasons
+        assert season.qflag == 10
+    none = carried.assign_coords({OBS_COUNT: counts * 0})
+    assert pixel_series(open_content(none), 5, 3).seasons[0].qflag < 10
+
+
 def test_seasons_of_a_file_are_shown_as_they_are(cube: xr.DataArray, fused: xr.DataArray) -> None:
     data = fusion.seasons(fused, use_numba=False)
     content = open_content(fused, seasons=data.assign(SOSD=data.SOSD * 0 + 31))
@@ -80,6 +94,12 @@ def test_a_field_shows_the_mean_of_its_pixels(cube: xr.DataArray, fused: xr.Data
     seen = cube.sel(bands="S2NDVI").values[:, 3:6, 2:5].reshape(73, 9)
     half = np.isfinite(seen).mean(axis=1) >= 0.5
     np.testing.assert_array_equal(np.isfinite(clicked.observations.ndvi), half)
+
+
+def test_other_names_of_dimensions(fused: xr.DataArray, cube: xr.DataArray) -> None:
+    named = fused.rename(t="time", bands="band")
+    content = open_content(named, observations=cube.rename(t="time", bands="variable"), seasons=fusion.seasons(named))
+    np.testing.assert_array_equal(pixel_series(content, 5, 3).fused.ndvi, fused.sel(bands=NDVI).values[:, 5, 3])
 
 
 def test_two_results_are_compared(fused: xr.DataArray, cube: xr.DataArray) -> None:
@@ -127,7 +147,9 @@ def test_a_large_zarr_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(LocalStore, "get", counted)
     whole = picture(content.result.ndvi.isel(t=1))
     assert {key.split("/c/")[1].split("/")[0] for key in read} == {"1"} and len(read) == 16
-    assert max(whole.values.shape) <= SCREEN_PX and np.isin(whole.values, np.arange(2000, dtype=np.float32) / 2000).all()
+    assert (
+        max(whole.values.shape) <= SCREEN_PX and np.isin(whole.values, np.arange(2000, dtype=np.float32) / 2000).all()
+    )
     read.clear()
     part = picture(content.result.ndvi.isel(t=1), (500_100, 599_000, 502_000, 599_900))
     assert len(read) == 1 and part.values.shape[1] == 191  # at the window's own resolution: centres 500,100 .. 502,000
@@ -180,3 +202,25 @@ def test_a_taken_port_is_told(fused: xr.DataArray, tmp_path: Path, capsys: pytes
 def test_the_notebook_call_gives_something_to_show(fused: xr.DataArray) -> None:
     shown = fusion.view(fused)
     assert hasattr(shown, "_repr_mimebundle_") and hasattr(shown, "show")
+
+
+def test_a_notebook_fetches_nothing_from_another_host(fused: xr.DataArray) -> None:
+    import panel
+
+    fusion.view(fused)
+    assert panel.config.inline  # else the notebook's page asks a content delivery network for the scripts
+
+
+@pytest.mark.slow
+def test_output_of_a_notebook_names_no_other_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    nbformat = pytest.importorskip("nbformat", reason="needs the extra 'notebooks'")
+    from nbclient import NotebookClient
+
+    root = Path(__file__).parents[4]
+    monkeypatch.setenv("PYTHONPATH", str(root))
+    code = "import fusion\nfrom tests.factory import mock_cube, mock_fused\nfusion.view(mock_fused(mock_cube(t=4)))"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(root)}}).execute()
+    shown = [str(text) for o in notebook.cells[0].outputs for kind, text in o.get("data", {}).items() if "html" in kind]
+    assert sum(map(len, shown)) > 10_000
+    assert not [text for text in shown if re.search(r"(src|href)=.https?:|https://cdn", text)]
