@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data_prep.simulator.settings import SceneSettings
 from fusion.cloud_mask import SCL_CLOUD, SCL_INVALID
-from fusion.contract import S1_UNITS
 from fusion.data.settings import SPLITS
+from fusion.data.table_settings import TableSource
 from fusion.date_settings import FirstDate, LastDate
 
 OffsetSetting = Literal["auto", "by_date"] | int
@@ -169,44 +169,12 @@ class SimulatedPatches(BaseModel):
     scene: SceneSettings = Field(SceneSettings(), description="the simulator's settings")
 
 
-class TableColumns(BaseModel):
-    """Names of the columns. Of the radar both or none may be absent, latitude and longitude as well."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    sample: str = Field("sample", description="name of the point, pixel or field")
-    date: str = Field("date", description="date, or milliseconds since 1970")
-    ndvi: str = Field("ndvi", description="Sentinel-2 NDVI; empty where there is no observation")
-    vv: str = Field("vv_db", description="Sentinel-1 VV; empty where there is no acquisition")
-    vh: str = Field("vh_db", description="Sentinel-1 VH")
-    lat: str = Field("lat", description="latitude, degrees north")
-    lon: str = Field("lon", description="longitude, degrees east")
-
-
-class TablePatches(BaseModel):
+class TablePatches(TableSource):
     """Patches of one pixel from tables; a sample is a site."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     kind: Literal["table"] = "table"
-    table: Path = Field(description="table to read, .parquet or .csv")
     name: str | None = Field(None, description="name of the set, part of every patch key; the file's when empty")
-    columns: TableColumns = Field(TableColumns(), description="names of the columns")
-    where: str | None = Field(
-        None, description="expression over the columns (pandas query) that is true for clear optical observations"
-    )
-    shift_days: int = Field(
-        0, ge=-31, le=31, description="days added to every date: 5 for dekads that are dated by their first day"
-    )
-    s1_units: Literal["dB", "linear"] = Field(S1_UNITS[0], description="units of VV and VH")  # type: ignore[arg-type]
     group: str | None = Field(None, description="column of the unit (field, plot) that goes into one split as a whole")
     group_pattern: str | None = Field(
         None, description="or regular expression whose match in the sample's name is that unit; the sample when empty"
     )
-
-    @field_validator("table")
-    @classmethod
-    def _known_format(cls, table: Path) -> Path:
-        if table.suffix not in (".parquet", ".csv"):
-            raise ValueError(f"table={table} ends in {table.suffix!r}; expected .parquet or .csv")
-        return table

@@ -10,12 +10,14 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 _PUBLIC = {
     "fuse": "fusion.api",
+    "field_series": "fusion.fields.series",
+    "read_table": "fusion.fields.points",
     "suspect_observations": "fusion.api",
     "smooth": "fusion.api",
     "seasons": "fusion.api",
     "view": "fusion.viewer.view",
 }
-__all__ = ["fuse", "seasons", "smooth", "suspect_observations", "view"]
+__all__ = ["field_series", "fuse", "read_table", "seasons", "smooth", "suspect_observations", "view"]
 
 
 def __getattr__(name: str) -> Any:

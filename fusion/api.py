@@ -127,7 +127,9 @@ def _each_point(
     """Points (t, bands, dim), fused one by one, since they are no neighbours of each other."""
     answers = []
     for k in range(points.sizes[dim]):
-        pixel, _ = as_grid(points.isel({dim: k}), Layout("array", {}))
+        own = points.isel({dim: k})
+        dated = own.dropna("t", how="all")  # dates of other points only would change the answer
+        pixel, _ = as_grid(dated if dated.sizes["t"] else own, Layout("array", {}))
         answers.append(fused(pixel, None))
         if progress is not None:
             progress(k + 1, points.sizes[dim])

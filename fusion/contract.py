@@ -169,7 +169,7 @@ NDVI_RANGE = ValidRange(
     "mask_and_scale)",
 )
 RADAR_DB_RANGE = ValidRange(  # a border filled with zeros is no echo of exactly 0 dB, and DN 1 no power of exactly 1
-    "dB", S1_DB_MIN, S1_DB_MAX, "decode the file first, and say its units (s1_units)", marks=(0.0, 1.0)
+    "dB", S1_DB_MIN, S1_DB_MAX, "decode the file first, and say its units (s1_units)", marks=(0.0, 1.0, S1_DB_MIN)
 )
 RADAR_POWER_RANGE = ValidRange("linear power", 1e-5, 316.3, RADAR_DB_RANGE.advice, marks=(0.0, 1.0))
 RADAR_ANY_RANGE = ValidRange("backscatter", S1_DB_MIN, 316.3, RADAR_DB_RANGE.advice, marks=(0.0, 1.0))

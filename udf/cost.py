@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 from openeo.api.process import Parameter
-from pydantic import BaseModel, ConfigDict, Field
 
 from fusion.contract import CUBE_BANDS
 from fusion.inference.locate import locate_model
@@ -22,23 +21,15 @@ from udf.graph_loading import MASK_REACH_M
 from udf.graph_options import WorkflowOptions
 from udf.local.loading import open_raster
 from udf.season_chunk import season_chunk
+from udf.settings import PriceSettings
 from udf.targets import TargetSettings
 
 PIXEL_M = 10.0
 REVISIT_DAYS = (5, 6, 10)  # Sentinel-2, Sentinel-1 and coarse dates that a back-end is taken to hold
 PROBE_PX = 64  # side of the window that is timed
-GRAPH_CPU_S = 6.7e-7  # CPU seconds per pixel and Sentinel-2 date of everything but the UDFs (benchmarks/bench_cost.py)
+# CPU seconds of everything but the UDFs: at the start, and per pixel and Sentinel-2 date (benchmarks/bench_cost.py)
+START_CPU_S, GRAPH_CPU_S = 1.4, 1.15e-6
 MEMORY_BASE_MIB, MEMORY_BYTES = 330.0, 133.0  # of the Python process: at rest; per pixel of a window and date
-
-
-class PriceSettings(BaseModel):
-    """Price of computing on a back-end, in platform credits."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    cpu_hour: float = Field(1.5, ge=0, description="credits per CPU hour (example of the openEO platform's accounting)")
-    gb_hour: float = Field(1.0, ge=0, description="credits per GB of memory and hour (the same example)")
-    job: float = Field(2.0, ge=0, description="credits to start a batch job (Copernicus Data Space)")
 
 
 @dataclass(frozen=True)
@@ -69,7 +60,7 @@ def estimate(
     probe = _probe_seconds(steps, options, model)
     window, overlap = options.window_px, options.overlap_px
     pixels = _computed(columns, window, overlap) * _computed(rows, window, overlap)
-    cpu = probe * pixels + GRAPH_CPU_S * columns * rows * len(steps[0])
+    cpu = START_CPU_S + probe * pixels + GRAPH_CPU_S * columns * rows * len(steps[0])
     dates = len(set().union(*map(set, steps)))
     memory = MEMORY_BASE_MIB + MEMORY_BYTES * (window + 2 * overlap) ** 2 * dates / 2**20
     hours = cpu / 3600

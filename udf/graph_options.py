@@ -13,9 +13,8 @@ from fusion.phenology.settings import METHODS
 from udf.area import Area
 from udf.context import check_context
 from udf.season_chunk import NOT_IN_UDF, season_bands
+from udf.settings import MARGIN_DAYS, OVERLAP_PX
 
-OVERLAP_PX = 16  # required by the manifest of the shipped model
-MARGIN_DAYS = 60  # observations loaded before and after the period, so that its ends have some on both sides
 SET_BY_THE_GRAPH = ("start", "end", "temporal_extent", "spatial_extent", "step_days", "method", "output")
 
 

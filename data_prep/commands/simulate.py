@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from tqdm import tqdm
 
 from data_prep.commands.settings import SimulateSettings
 from data_prep.simulator.raw import RawScene, simulate_raw
@@ -32,7 +31,7 @@ _ENCODING = {"B04": _REFLECTANCE, "B08": _REFLECTANCE, "VV": _BACKSCATTER, "VH":
 
 def run(settings: SimulateSettings) -> None:
     """Write s2.nc, s1.nc, coarse.nc and truth.nc of each scene; existing scenes are kept unless ``overwrite``."""
-    for seed in tqdm(range(settings.seed, settings.seed + settings.count), desc="scenes", disable=settings.count == 1):
+    for seed in range(settings.seed, settings.seed + settings.count):
         folder = settings.out if settings.count == 1 else settings.out / f"scene_{seed:08d}"
         if (folder / "truth.nc").exists() and not settings.overwrite:
             log.warning("%s exists and is kept (overwrite=true replaces it)", folder)

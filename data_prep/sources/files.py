@@ -48,9 +48,10 @@ def load_files(settings: FilesSource) -> RawCubes:
     missing = [role for role in ("B04", "B08") if role not in by_role]
     if missing:
         seen = sorted({b.name for b in bands})
+        left_out = f" ({notes[0]})" if notes and not bands else ""
         raise SourceError(
             f"no band {' and '.join(missing)} in {', '.join(map(str, wanted)) or settings.folder}; "
-            f"bands found: {seen[:12]}; Sentinel-2 red and near infrared are required"
+            f"bands found: {seen[:12]}{left_out}; Sentinel-2 red and near infrared are required"
         )
     s2 = _sentinel2(by_role, settings, notes)
     s1 = _sentinel1(by_role, settings, notes)

@@ -98,7 +98,7 @@ COMMANDS: dict[str, Command] = {
     "package": Command(
         "Write the files for an openEO back-end: the UDFs, the model archive and the dependency archive",
         "udf.commands.package",
-        "PackageSettings",
+        "udf.commands.settings.PackageSettings",
         ("out=outputs/package", "model=ndvi-fusion@newest dependencies=false out=outputs/package"),
     ),
     "predict": Command(
@@ -126,6 +126,15 @@ COMMANDS: dict[str, Command] = {
             "cube=outputs/cube.nc out=outputs/seasons_s2 method=first_derivative smoother=whittaker year=2023",
         ),
     ),
+    "fields": Command(
+        "Polygons and a cube, or a table of points -> series and seasons per field, as CSV and GeoParquet",
+        "fusion.commands.fields",
+        "fusion.commands.fields_settings.FieldsSettings",
+        (
+            "cube=outputs/ndvi.nc polygons=fields.gpkg out=outputs/fields",
+            "table=points.csv start=2023-01-01 end=2023-12-31 out=outputs/points",
+        ),
+    ),
     "view": Command(
         "Show a result in the browser: a map with a time slider, and the series of a clicked pixel or field",
         "fusion.commands.view",
@@ -139,7 +148,7 @@ COMMANDS: dict[str, Command] = {
     "workflow": Command(
         "Build the openEO process graph; run it on this machine, or write it for a back-end",
         "udf.commands.workflow",
-        "WorkflowSettings",
+        "udf.commands.settings.WorkflowSettings",
         (
             "target=local source=outputs/scene start=2023-03-01 end=2023-10-31 out=outputs/workflow",
             "target=cdse out=outputs/workflow_cdse",

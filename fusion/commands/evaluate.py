@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 def run(settings: EvaluateSettings) -> Any:
     """Score, write every output into ``settings.out``, record the run; returns the tables to show."""
     cube_paths(settings)  # before a model is loaded
-    if settings.tracking.enabled:  # and before hours of work that could not be recorded
+    if settings.tracking.active:  # and before hours of work that could not be recorded
         open_experiment(settings.tracking.uri or default_tracking_uri(), settings.tracking.experiment)
     evaluation = evaluate(settings, load_models(settings))
     keep(evaluation, settings)

@@ -1,5 +1,6 @@
 """Settings of the evaluation's protocols. Imports no library that computes."""
 
+from importlib.util import find_spec
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -82,9 +83,14 @@ class Bootstrap(Rules):
 class Tracking(Rules):
     """Settings of MLflow tracking."""
 
-    enabled: bool = Field(True, description="record the run with MLflow")
+    enabled: bool | None = Field(None, description="record the run with MLflow; null: if MLflow is installed")
     uri: str | None = Field(
         None, description="MLflow tracking URI; MLFLOW_TRACKING_URI or outputs/mlflow.db when empty"
     )
     experiment: str = Field("evaluation", description="MLflow experiment")
     run_name: str | None = Field(None, description="name of the run; the name of the output folder when empty")
+
+    @property
+    def active(self) -> bool:
+        """Whether the run is recorded."""
+        return find_spec("mlflow") is not None if self.enabled is None else self.enabled
