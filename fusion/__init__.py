@@ -13,8 +13,10 @@ _PUBLIC = {
     "suspect_observations": "fusion.inference.suspect",
     "smooth": "fusion.phenology.smoothing",
     "seasons": "fusion.phenology.seasons",
+    "season_dates": "fusion.phenology.season_table",
+    "season_table": "fusion.phenology.season_table",
 }
-__all__ = ["fuse", "seasons", "smooth", "suspect_observations"]
+__all__ = ["fuse", "season_dates", "season_table", "seasons", "smooth", "suspect_observations"]
 
 
 def __getattr__(name: str) -> Any:

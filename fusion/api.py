@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from fusion.contract import STEP_DAYS, TimeGrid
+from fusion.contract import STEP_DAYS, TimeGrid, check_time
 from fusion.dates import first_date, last_date
 from fusion.inference.fuse import fuse_cube
 from fusion.inference.locate import locate_model
@@ -21,8 +21,8 @@ DateLike = str | datetime.date | np.datetime64
 def fuse(
     cube: xr.DataArray,
     *,
-    start: DateLike,
-    end: DateLike,
+    start: DateLike | None = None,
+    end: DateLike | None = None,
     model: str | os.PathLike | None = None,
     step_days: int = STEP_DAYS,
     s1_units: Literal["dB", "linear"] | None = None,
@@ -39,9 +39,10 @@ def fuse(
     cube : xarray.DataArray
         Merged cube, dims ``(t, bands, y, x)`` in any order, float, NaN = no observation. Band ``S2NDVI`` must exist;
         ``VV``, ``VH`` and ``COARSE_NDVI`` may be absent or all NaN. Any number of dates and any size.
-    start, end : date
+    start, end : date, optional
         First and last date of the result; ``end`` is included where it lies on the time step. A month ``2021-05`` or a
-        year ``2021`` counts as a whole.
+        year ``2021`` counts as a whole. Default: the first and last date of the cube. For season dates the series
+        should begin on 1 September of the year before, where the cube reaches so far back.
     model : path or str, optional
         Model folder, archive, ``run:ID`` or registered name; the shipped model when not given.
     step_days : int
@@ -77,7 +78,11 @@ def fuse(
         The model is not found, damaged, or does not match this package.
     """
     session = load_session(locate_model(model), threads=threads or os.cpu_count() or 1)
-    grid = TimeGrid(np.datetime64(first_date(start)), np.datetime64(last_date(end)), step_days)
+    if start is None or end is None:
+        check_time(cube)
+    first = cube.t.values[0] if start is None else np.datetime64(first_date(start))
+    last = cube.t.values[-1] if end is None else np.datetime64(last_date(end))
+    grid = TimeGrid(first, last, step_days)
     latitude = latitude_of(cube) if latitude is None else latitude
     return fuse_cube(
         cube, session, grid, s1_units=s1_units, latitude=latitude, sigma=sigma, tile=tile, progress=progress

@@ -38,6 +38,7 @@ UDF_RUNTIME, UDF_RUNTIME_VERSION = "Python", "3.11"
 CONTEXT_PARAMETER = {"from_parameter": "context"}  # only so the context of the parent process reaches a UDF
 OVERLAP_PX = 16  # required by the manifest of the shipped model
 MARGIN_DAYS = 60  # observations loaded before and after the period, so that its ends have some on both sides
+LEAD_DAYS = 122  # the fused series of season maps begins so long before the period: 1 September for a calendar year
 MASK_REACH_M = WIDE.reach_m + SCL_PIXEL_M  # radius of the wide dilation kernel, and one pixel as margin
 
 
@@ -253,12 +254,9 @@ def fused_cube(cube: DataCube, target: TargetSettings, options: WorkflowOptions,
     """Dense NDVI and NDVI_SIGMA by the fusion UDF, window by window."""
     context = {
         "start": _date_text(options.start), "end": _date_text(options.end), "step_days": options.step_days,
-        "s1_units": target.s1_units, "latitude": _latitude(options), **options.context,
+        "s1_units": target.s1_units, "latitude": _latitude(options), **({} if target.remote else {"deps_dir": None}),
+        **({"counts": True, "lead_days": _lead(options)} if _lead(options) else {}), **options.context,
     }  # fmt: skip
-    if options.output not in ("fused", "smoothed"):  # season maps, or a parameter that may ask for them
-        context.setdefault("counts", True)
-    if not target.remote:
-        context.setdefault("deps_dir", None)
     return cube.apply_neighborhood(
         process=UDF(code, runtime=UDF_RUNTIME, version=UDF_RUNTIME_VERSION, context=CONTEXT_PARAMETER),
         size=[{"dimension": d, "value": options.window_px, "unit": "px"} for d in ("x", "y")],
@@ -267,6 +265,11 @@ def fused_cube(cube: DataCube, target: TargetSettings, options: WorkflowOptions,
         else [],
         context=_plain(context),
     )
+
+
+def _lead(options: WorkflowOptions) -> int:
+    """Days of the fused series before the period; season maps need them, also where a parameter may ask for maps."""
+    return 0 if options.output in ("fused", "smoothed") or options.method == "reference" else LEAD_DAYS
 
 
 def _latitude(options: WorkflowOptions) -> float | Parameter | None:
@@ -279,11 +282,9 @@ def _latitude(options: WorkflowOptions) -> float | Parameter | None:
 def phenology_cube(cube: DataCube, options: WorkflowOptions, code: str) -> DataCube:
     """Season maps, or the smoothed series, by the phenology UDF over t."""
     context = {
-        "method": options.method,
-        "output": options.output,
-        "start": _date_text(options.start),
-        "end": _date_text(options.end),
-    }
+        "method": options.method, "output": options.output,
+        "start": _date_text(options.start), "end": _date_text(options.end),
+    }  # fmt: skip
     context |= {k: v for k, v in options.context.items() if k in ("phenology", "smoothing")}
     return cube.apply_dimension(
         process=UDF(code, runtime=UDF_RUNTIME, version=UDF_RUNTIME_VERSION, context=CONTEXT_PARAMETER),
@@ -324,9 +325,12 @@ def _load_extent(options: WorkflowOptions) -> Any:
 def _load_period(options: WorkflowOptions, first: datetime.date | None, last: datetime.date | None) -> list:
     """Left-closed interval to load: the period with its margin, cut to the dates that the collection covers."""
     if isinstance(options.start, Parameter) or isinstance(options.end, Parameter):
-        ends = [_shifted(options.start, -options.margin_days), _shifted(options.end, options.margin_days + 1)]
+        ends = [
+            _shifted(options.start, -options.margin_days - _lead(options)),
+            _shifted(options.end, options.margin_days + 1),
+        ]
         return options.shared.setdefault("period", ends)
-    start = options.start - datetime.timedelta(days=options.margin_days)
+    start = options.start - datetime.timedelta(days=options.margin_days + _lead(options))
     end = options.end + datetime.timedelta(days=options.margin_days + 1)
     start = max(start, first) if first else start
     end = min(end, last + datetime.timedelta(days=1)) if last else end
