@@ -10,6 +10,7 @@ import xarray as xr
 
 from fusion.contract import STEP_DAYS, TimeGrid
 from fusion.dates import first_date, last_date
+from fusion.inference.blas import one_blas_thread
 from fusion.inference.fuse import fuse_cube
 from fusion.inference.locate import locate_model
 from fusion.inference.session import load_session
@@ -59,15 +60,17 @@ def fuse(
     tile : int, optional
         Tile side in pixels; does not change the result.
     threads : int, optional
-        CPU threads of onnxruntime; all cores when not given.
+        CPU threads, which compute tiles side by side; all cores when not given. Of a chunked cube, those of the Dask
+        scheduler are used.
     progress : callable, optional
-        Called with (tiles done, total number of tiles).
+        Called with (tiles done, total number of tiles); not for a chunked cube.
 
     Returns
     -------
     xarray.DataArray
         float32, dims ``(t, bands, y, x)``, bands ``NDVI`` and ``NDVI_SIGMA``; CRS and pixel coordinates kept; NaN for
-        pixels without a single observation.
+        pixels without a single observation. A chunked (Dask) cube gives a chunked one, block by block, and nothing is
+        computed here; blocks of less than 20 pixels are joined.
 
     Raises
     ------
@@ -76,9 +79,23 @@ def fuse(
     fusion.inference.manifest.ModelFileError, fusion.inference.locate.ModelNotFoundError
         The model is not found, damaged, or does not match this package.
     """
-    session = load_session(locate_model(model), threads=threads or os.cpu_count() or 1)
     grid = TimeGrid(np.datetime64(first_date(start)), np.datetime64(last_date(end)), step_days)
     latitude = latitude_of(cube) if latitude is None else latitude
-    return fuse_cube(
-        cube, session, grid, s1_units=s1_units, latitude=latitude, sigma=sigma, tile=tile, progress=progress
-    )
+    if cube.chunks is not None:
+        from fusion.inference.lazy import fuse_lazily
+
+        return fuse_lazily(
+            cube, locate_model(model), grid, s1_units=s1_units, latitude=latitude, sigma=sigma, tile=tile
+        )
+    with one_blas_thread():
+        return fuse_cube(
+            cube,
+            load_session(locate_model(model)),
+            grid,
+            s1_units=s1_units,
+            latitude=latitude,
+            sigma=sigma,
+            tile=tile,
+            workers=threads or os.cpu_count() or 1,
+            progress=progress,
+        )

@@ -79,7 +79,12 @@ BUNDLED = (
     "fusion.phenology",
     "fusion.inference",
 )
-NOT_BUNDLED = ("fusion.inference.locate", "fusion.phenology.plots")
+NOT_BUNDLED = (
+    "fusion.inference.blas",
+    "fusion.inference.lazy",
+    "fusion.inference.locate",
+    "fusion.phenology.plots",
+)
 THIRD_PARTY_IN_BUNDLE = {"numpy", "xarray", "scipy", "pandas", "onnxruntime", "numba"}
 LAZY_IN_BUNDLE = {"onnxruntime", "numba"}
 DOTTED = re.compile(rf"({'|'.join(PACKAGES)})(\.\w+)+")  # a string such as "fusion.api", or a Hydra _target_
