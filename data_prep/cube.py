@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
 
-from data_prep.coarse import CoarseSettings, coarse_on_grid
-from data_prep.coregistration import RegistrationSettings, check_registration
+from data_prep.coarse import coarse_on_grid
+from data_prep.coregistration import check_registration
 from data_prep.grid import to_grid
 from data_prep.optical import OpticalSettings, cloud_dips, masked_ndvi
-from data_prep.radar import RadarSettings, prepare_radar
+from data_prep.radar import prepare_radar
 from data_prep.raw.cubes import RawCubes, SourceError
+from data_prep.settings import PrepareSettings
 from data_prep.sources.files import FilesSource, load_files
 from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, VH, VV, check_time
-from fusion.data.cube_files import is_cube_file, is_zarr, read_cube
-from fusion.date_settings import FirstDate, LastDate
+from fusion.data.cube_files import is_zarr, opened_cube, read_cube
+from fusion.layout import with_roles
 from fusion.place import latitude_of
 from fusion.same_day import one_image_per_day
 
@@ -26,19 +26,6 @@ log = logging.getLogger(__name__)
 
 SUSPECT = "S2_SUSPECT"  # optional band: 1 = NDVI dip like undetected cloud, 0 = no dip, NaN = no observation
 _IN_MEMORY_BYTES = 512 * 2**20
-
-
-class PrepareSettings(BaseModel):
-    """Processing of raw cubes to a merged cube."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    optical: OpticalSettings = Field(OpticalSettings(), description="cloud mask and NDVI of Sentinel-2")
-    radar: RadarSettings = Field(RadarSettings(), description="processing of Sentinel-1")
-    coarse: CoarseSettings = Field(CoarseSettings(), description="processing of the coarse NDVI (PROBA-V, CGLS)")
-    registration: RegistrationSettings = Field(RegistrationSettings(), description="check of the shift between sensors")
-    start: FirstDate | None = Field(None, description="first date kept; null: all")
-    end: LastDate | None = Field(None, description="last date kept; null: all")
 
 
 def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.DataArray:
@@ -101,6 +88,8 @@ def _radar_bands(
 def open_cube(path: str | Path, settings: PrepareSettings | None = None, *, lazy: bool = False) -> xr.DataArray:
     """Open a merged cube (NetCDF, Zarr), or build it from a folder of raw files.
 
+    In a file, a single band with "ndvi" in its name counts as ``S2NDVI`` (:func:`fusion.layout.with_roles`).
+
     ``settings`` apply to raw files only. ``lazy=True`` returns Dask arrays where possible.
 
     Raises
@@ -114,12 +103,14 @@ def open_cube(path: str | Path, settings: PrepareSettings | None = None, *, lazy
     if path.is_dir() and not is_zarr(path):
         cube = build_cube(load_files(FilesSource(folder=path)), settings)
         return cube if lazy else cube.load()
-    if not is_cube_file(path):
+    with opened_cube(path) as seen:
+        bands = with_roles(seen).bands.values.tolist()
+    if S2NDVI not in bands:
         raise SourceError(
-            f"{path} is not a merged cube (it has no band {S2NDVI}); create one: "
-            f"`ndvi-fusion cube source.s2=[{path}] out=...`"
+            f"{path} is not a merged cube: its bands are {bands[:6]}, and none is {S2NDVI} or a single one with 'ndvi' "
+            f"in its name; create one: `ndvi-fusion cube source.s2=[{path}] out=...`"
         )
-    return read_cube(path, lazy=lazy)
+    return with_roles(read_cube(path, lazy=lazy))
 
 
 def _loaded_if_small(raw: RawCubes) -> RawCubes:

@@ -70,17 +70,8 @@ def write_dependency_archive(folder: Path, onnxruntime: str, wheels: Path | None
 
 def download_wheels(folder: Path, onnxruntime: str) -> Path:
     """Download the wheels with pip, for the Python version and platform of the back-ends."""
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--dest",
-        str(folder),
-    ]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    command += ["--retries", "0", "--timeout", "20", "--dest", str(folder)]
     command += ["--python-version", _PYTHON, "--implementation", "cp"]
     for abi in (f"cp{_PYTHON.replace('.', '')}", "abi3", "none"):
         command += ["--abi", abi]

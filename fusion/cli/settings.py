@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from fusion.cli.foreign_code import foreign_code
-from fusion.cli.schema import default_values, field_names, in_free_mapping, located, owners, target_models
+from fusion.cli.schema import MISSING, default_values, field_names, in_free_mapping, located, owners, target_models
 from fusion.config_folder import config_folder
 from fusion.whole_file import whole_file
 
@@ -54,7 +54,8 @@ def compose_config(command: str, settings_class: type[BaseModel], overrides: lis
     if refusal := foreign_code({}, overrides):  # before Hydra follows a search path
         raise SettingsError(refusal)
     GlobalHydra.instance().clear()
-    readable = [_readable(text) for text in overrides]
+    first = getattr(settings_class, "POSITIONAL", None)  # the setting that a word without "=" gives
+    readable = [_readable(f"{first}={text}" if first and "=" not in text else text) for text in overrides]
     known: list[str] = []
     values: dict[str, Any] = {}
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
@@ -63,7 +64,7 @@ def compose_config(command: str, settings_class: type[BaseModel], overrides: lis
             groups = config.hydra.runtime.choices
             choices = [text for text in readable if _key(text) in groups]
             given = _plain_values(_compose(command, {}, choices) if choices else config)
-            defaults = default_values(settings_class, given)
+            defaults = _without_required(default_values(settings_class, given), given)
             known = [*_flat(defaults), *(str(group) for group in groups if not str(group).startswith("hydra/"))]
             plain_keys = [text for text in readable if _is_plain(text, groups)]
             values = _plain_values(OmegaConf.merge(OmegaConf.create(defaults), given))
@@ -92,6 +93,17 @@ def _compose(command: str, defaults: dict[str, Any], overrides: list[str]) -> Di
     store.store(name="_pydantic_defaults", node=defaults)
     store.store(name="_over_defaults", node={"defaults": ["_pydantic_defaults", command, "_self_"]})
     return compose("_over_defaults", overrides=overrides, return_hydra_config=True)
+
+
+def _without_required(defaults: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults without those that the YAML requires anew (``???``), which Hydra would not put over a value."""
+    kept = dict(defaults)
+    for key, value in given.items():
+        if isinstance(value, Mapping) and isinstance(kept.get(key), dict):
+            kept[key] = _without_required(kept[key], value)
+        elif value == MISSING:
+            kept[key] = MISSING
+    return kept
 
 
 def _plain_values(config: Any, *, resolve: bool = False) -> dict[str, Any]:

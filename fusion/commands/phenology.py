@@ -1,22 +1,22 @@
 """``ndvi-fusion phenology``: NDVI series -> season dates and parameters as NetCDF, GeoTIFF and maps."""
 
+from __future__ import annotations
+
 import logging
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fusion.contract import NDVI, STEP_DAYS, ContractError
-from fusion.data.cube_files import read_cube, write_cube
 from fusion.data.provenance import MADE_BY
-from fusion.phenology.plots import plot_parameter
-from fusion.phenology.seasons import seasons
 from fusion.phenology.settings import VARIABLES, SeasonSettings
-from fusion.phenology.smoothing import smooth
 from fusion.whole_file import refuse_cut_off, whole_file, whole_set
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 log = logging.getLogger(__name__)
 SEASON_FILE = "seasons.nc"
@@ -76,7 +76,7 @@ class PhenologySettings(BaseModel):
         return year
 
     @model_validator(mode="after")
-    def _valid_options(self) -> "PhenologySettings":
+    def _valid_options(self) -> PhenologySettings:
         self.season_settings()
         return self
 
@@ -97,6 +97,10 @@ def run(settings: PhenologySettings) -> str:
 
 def write_results(settings: PhenologySettings, folder: Path) -> tuple[xr.Dataset, list[Path]]:
     """Compute and write into ``folder``; returns the season parameters and the files."""
+    from fusion.data.cube_files import read_cube, write_cube
+    from fusion.phenology.seasons import seasons
+    from fusion.phenology.smoothing import smooth
+
     cube = read_cube(settings.cube)
     data = seasons(
         cube, sigma=settings.sigma, method=settings.method, start=settings.start, end=settings.end,
@@ -191,6 +195,8 @@ def write_season_maps(data: xr.Dataset, folder: Path) -> list[Path]:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+
+    from fusion.phenology.plots import plot_parameter
 
     files = []
     by_year = data if "year" in data.dims else data.expand_dims("year")

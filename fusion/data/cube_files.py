@@ -21,6 +21,7 @@ from fusion.contract import (
     NDVI_MAX,
     NDVI_MIN,
     NDVI_SIGMA,
+    OBS_COUNT,
     S2NDVI,
     VH,
     VV,
@@ -28,7 +29,8 @@ from fusion.contract import (
 )
 from fusion.data.provenance import MADE_BY
 from fusion.features.measured import measured_cube
-from fusion.place import LONLAT
+from fusion.features.orientation import reversed_axes, turned
+from fusion.layout import with_degrees
 from fusion.whole_file import OutputExistsError, whole_file
 
 _NDVI_CF = {
@@ -44,6 +46,7 @@ _BAND_CF: dict[str, dict[str, Any]] = {
     VH: {"long_name": "Sentinel-1 backscatter VH", **_RADAR_CF},
     NDVI: {"long_name": "fused NDVI", **_NDVI_CF},
     NDVI_SIGMA: {"long_name": "one standard deviation of the fused NDVI", "units": "1"},
+    OBS_COUNT: {"long_name": "Sentinel-2 observations of the pixel that lie nearest to the date", "units": "1"},
 }
 _ATTRS_OF_CF = {"Conventions", "title", "grid_mapping", "coordinates", *MADE_BY}
 
@@ -153,16 +156,10 @@ def opened_cube(path: str | Path) -> Iterator[xr.DataArray]:
 
 
 def plain_dims(dataset: xr.Dataset) -> xr.Dataset:
-    """Dimensions as the contract names them; a grid of latitude and longitude gets its CRS and starts in the north."""
+    """Dimensions as the contract names them, from north to south and west to east; latitude and longitude get a CRS."""
     renaming = dim_renaming(dataset.dims)
-    dataset = dataset.rename(renaming)
-    degrees = any(str(dim).lower() in ("lat", "latitude") for dim in renaming)
-    if not degrees or not {"y", "x"} <= set(dataset.coords) or not bool((abs(dataset.y) <= 90).all()):
-        return dataset
-    import rioxarray  # noqa: F401  (the .rio accessor)
-
-    dataset = dataset.sortby("y", ascending=False)
-    return dataset if dataset.rio.crs is not None else dataset.rio.write_crs(LONLAT)
+    dataset = with_degrees(dataset.rename(renaming), renaming)
+    return turned(dataset, reversed_axes(dataset))
 
 
 def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
@@ -175,6 +172,7 @@ def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
         cube = cube.assign_coords(bands=[str(b) for b in cube.bands.values])
         attrs = {**dataset.attrs, **cube.attrs}
     elif single:
+        counts = single.pop(OBS_COUNT, None)
         known = (*CUBE_BANDS, *FUSED_BANDS)
         order = [b for b in known if b in single] + [b for b in single if b not in known]
         cube = xr.concat(
@@ -183,11 +181,15 @@ def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
             coords="minimal",
             compat="override",
         )
+        cube = cube if counts is None else cube.assign_coords({OBS_COUNT: counts.variable})
         attrs = dict(dataset.attrs)
     else:
+        advice = "make a cube with `ndvi-fusion cube`"
+        if "t" in dataset.dims:
+            advice = f"pixels and points are fused in Python: fusion.fuse(xarray.open_dataset({str(path)!r}), ...)"
         raise CubeFileError(
             f"{path} has variables {sorted(map(str, dataset.data_vars))[:6]} with dims {seen}; expected bands with "
-            "dims (t, y, x); make a cube with `ndvi-fusion cube`"
+            f"dims (t, y, x); {advice}"
         )
     crs = cube.rio.crs if hasattr(cube, "rio") else None
     cube = cube.transpose(*DIMS).astype(np.float32)
@@ -233,10 +235,13 @@ def to_dataset(cube: xr.DataArray, title: str = "NDVI cube") -> xr.Dataset:
     import rioxarray  # noqa: F401  (the .rio accessor)
 
     crs = cube.rio.crs
-    names = [str(b) for b in cube.bands.values]
+    layers = {str(b): cube.isel(bands=i, drop=True).astype(np.float32) for i, b in enumerate(cube.bands.values)}
+    if OBS_COUNT in cube.coords:
+        layers = {name: layer.drop_vars(OBS_COUNT) for name, layer in layers.items()}
+        layers[OBS_COUNT] = cube[OBS_COUNT].drop_vars(OBS_COUNT)
     variables = {}
-    for i, name in enumerate(names):
-        band = cube.isel(bands=i, drop=True).transpose("t", "y", "x").astype(np.float32)
+    for name, layer in layers.items():
+        band = layer.transpose("t", "y", "x")
         band.attrs = {**_BAND_CF.get(name, {"long_name": name, "units": "1"})}
         if name in (VV, VH):
             units = cube.attrs.get("s1_units")
@@ -278,6 +283,8 @@ def _write_netcdf(dataset: xr.Dataset, partial: Path) -> None:
     for name, variable in dataset.data_vars.items():
         sizes = [min(n, c) for n, c in zip(variable.shape, (16, 256, 256), strict=True)]
         encoding[str(name)] = {**compressed, "chunksizes": tuple(sizes)}
+        if variable.dtype.kind != "f":
+            encoding[str(name)] |= {"dtype": str(variable.dtype), "_FillValue": None}
     for axis in ("x", "y"):
         encoding[axis] = {"_FillValue": None}
     dataset.to_netcdf(partial, engine="netcdf4", format="NETCDF4", encoding=encoding)

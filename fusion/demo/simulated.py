@@ -191,14 +191,15 @@ class SimulatedDemo:
         with open_dataset(self.scene / "truth.nc") as opened:
             truth = opened[NDVI].sel(t=slice(self.start, self.end)).load()
         with open_dataset(self.seasons) as data:
-            seasons = main_season(data.load())
+            all_seasons = data.load()
         content = ReportContent(
             cube=cube.sel(t=slice(self.start, self.end)),
             fused=fused,
             simulated=True,
             source="A simulated scene",
             model=self.settings.model or f"trained here for {self.settings.train_minutes:g} minutes",
-            seasons=seasons,
+            seasons=main_season(all_seasons),
+            all_seasons=all_seasons,
             truth=truth.sel(t=truth.t.isin(fused.t)),
             true_seasons=main_season(fusion.seasons(truth, sigma=TRUTH_SIGMA, year=self.settings.year)),
             scores=score_rows(self.evaluation),

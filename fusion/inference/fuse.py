@@ -2,20 +2,24 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from fusion.contract import DIMS, FUSED_BANDS, ContractError, TimeGrid, check_layout
+from fusion.contract import DIMS, FUSED_BANDS, OBS_COUNT, ContractError, TimeGrid, check_layout
 from fusion.features.calibration import SIGMA_KINDS
 from fusion.features.features import compute_features
 from fusion.features.measured import measured_cube
 from fusion.features.observations import Observations, observations_from_cube
+from fusion.features.orientation import reversed_axes, turned
 from fusion.features.tiling import Tile, cut_tiles
+from fusion.inference.counts import COUNT_ATTRS, add_counts
 from fusion.inference.session import ModelSession
 
 TILE_PX = 128
 TILE_PIXEL_DATES = 1_300_000  # upper limit for a tile, about 240 MB of features
+FAR_DAYS = 180  # the uncertainty is calibrated up to 176 days from an observation
 NETWORK_RADIUS_PX = 4  # at least the spatial radius of the network, so that border effects stay outside the core
 
 
@@ -41,7 +45,8 @@ def fuse_cube(
     session : ModelSession
         The model, from :func:`fusion.inference.session.load_session`.
     grid : TimeGrid
-        Requested dates. Dates far from any observation are predicted too, with a large sigma.
+        Requested dates. Those before the first and after the last image are extrapolated; those more than
+        ``FAR_DAYS`` days from every image are NaN.
     s1_units : {"dB", "linear"}, optional
         Units of the radar bands; required where ``cube.attrs["s1_units"]`` is missing.
     latitude : float, optional
@@ -59,22 +64,25 @@ def fuse_cube(
     -------
     xarray.DataArray
         float32, dims ``(t, bands, y, x)``, bands ``NDVI`` (-0.2..1) and ``NDVI_SIGMA``, with the
-        coordinates and CRS of the cube. NaN for pixels without any Sentinel-2 observation in the cube.
+        coordinates and CRS of the cube, in its orientation. NaN for pixels without any Sentinel-2 observation in the
+        cube, and on dates far from all images. The coordinate ``OBS_COUNT``, uint8 (t, y, x), counts the Sentinel-2
+        observations nearest to each date.
 
     Raises
     ------
     ContractError
         The cube breaks the contract, or ``sigma`` is unknown.
     """
-    if sigma not in SIGMA_KINDS:
-        raise ContractError(f"sigma is {sigma!r}; expected one of {SIGMA_KINDS}")
-    cube = checked_cube(cube, s1_units)
+    cube = checked_cube(cube, s1_units, sigma)
+    axes = reversed_axes(cube)
+    cube = turned(cube, axes).copy() if axes else cube  # compiled loops need plain arrays, not views from behind
     whole = slice(0, cube.sizes["y"]), slice(0, cube.sizes["x"])
-    values = fuse_window(
+    values, counts = fuse_window(
         cube, whole, session, grid, s1_units=s1_units, latitude=latitude, sigma=sigma, tile=tile, workers=workers,
         measured=cube.chunks is None, progress=progress,
     )  # fmt: skip
-    return label_fused(values, cube, grid, session, sigma)
+    fused = label_fused(values, counts, cube, grid, session, sigma)
+    return turned(fused, axes).copy() if axes else fused
 
 
 def fuse_window(
@@ -90,13 +98,14 @@ def fuse_window(
     workers: int = 1,
     measured: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> np.ndarray:
-    """NDVI and sigma (T, 2, h, w) of a window of a cube with dims ``(t, bands, y, x)``; see :func:`fuse_cube`.
+) -> tuple[np.ndarray, np.ndarray]:
+    """NDVI and sigma (T, 2, h, w) and counts (T, h, w) of a window of a cube (t, bands, y, x); see :func:`fuse_cube`.
 
     Pixels around the window, up to the reach of the features, are read for its context. ``measured``: the cube is
     from :func:`fusion.features.measured.measured_cube`.
     """
-    plan = plan_passes(cube.t.values.astype("datetime64[D]").astype("int64"), grid, session)
+    image_days = cube.t.values.astype("datetime64[D]").astype("int64")
+    plan = plan_passes(image_days, grid, session)
     tiles = list(
         cut_tiles(
             (cube.sizes["y"], cube.sizes["x"]), tile or tile_size(plan), NETWORK_RADIUS_PX, reach_px(session),
@@ -105,18 +114,21 @@ def fuse_window(
     )  # fmt: skip
     top, left = window[0].start, window[1].start
     out = np.full((len(grid.days), 2, window[0].stop - top, window[1].stop - left), np.nan, np.float32)
+    counts = np.zeros((len(out), *out.shape[2:]), np.uint8)
 
     def fill(part: Tile) -> None:
         reach = cube.isel(y=part.reach[0], x=part.reach[1])
         obs = observations_from_cube(reach, s1_units=s1_units, latitude=latitude, measured=measured)
         rows, columns = part.core
-        place = out[:, :, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-        fill_tile(place, obs, part, plan, session, sigma)
+        place = slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
+        fill_tile(out[:, :, *place], obs, part, plan, session, sigma)
+        add_counts(counts[:, *place], obs, part, grid)
 
     for done, _ in enumerate(side_by_side(fill, tiles, workers), start=1):
         if progress is not None:
             progress(done, len(tiles))
-    return out
+    out[far_dates(image_days, grid)] = np.nan
+    return out, counts
 
 
 def reach_px(session: ModelSession) -> int:
@@ -139,6 +151,13 @@ def side_by_side(work: Callable[[Tile], None], tiles: Iterable[Tile], workers: i
         yield from pool.map(work, tiles)
 
 
+def far_dates(image_days: np.ndarray, grid: TimeGrid) -> np.ndarray:
+    """True, bool (T,), for dates of the grid that are more than ``FAR_DAYS`` from every image (sorted days)."""
+    after = np.searchsorted(image_days, grid.days)
+    around = np.stack([image_days[np.clip(after - k, 0, len(image_days) - 1)] for k in (0, 1)])
+    return np.abs(around - grid.days).min(axis=0) > FAR_DAYS
+
+
 def fill_tile(
     out: np.ndarray,
     obs: Observations,
@@ -155,8 +174,16 @@ def fill_tile(
         out[rows] = answer[:, :, core[0], core[1]]
 
 
-def checked_cube(cube: xr.DataArray, s1_units: str | None = None) -> xr.DataArray:
-    """The cube in the contract's order, checked and measured values only; of a lazy one, tile by tile later."""
+def checked_cube(cube: xr.DataArray, s1_units: str | None, sigma: str) -> xr.DataArray:
+    """The cube in the contract's order, checked and measured values only; of a lazy one, tile by tile later.
+
+    Raises
+    ------
+    ContractError
+        The cube breaks the contract, or ``sigma`` is unknown.
+    """
+    if sigma not in SIGMA_KINDS:
+        raise ContractError(f"sigma is {sigma!r}; expected one of {SIGMA_KINDS}")
     check_layout(cube)
     cube = cube.transpose(*DIMS)
     return measured_cube(cube, s1_units) if cube.chunks is None else cube
@@ -225,10 +252,11 @@ def run_widened(session: ModelSession, stack: np.ndarray) -> tuple[np.ndarray, n
 
 
 def label_fused(
-    values: np.ndarray, cube: xr.DataArray, grid: TimeGrid, session: ModelSession, sigma: str
+    values: Any, counts: Any, cube: xr.DataArray, grid: TimeGrid, session: ModelSession, sigma: str
 ) -> xr.DataArray:
-    """The result as a labelled cube with the coordinates of the input."""
+    """The result as a labelled cube with the coordinates of the input; ``values`` and ``counts`` may be lazy."""
     coords = {name: c for name, c in cube.coords.items() if not {"t", "bands"} & set(c.dims)}
+    coords[OBS_COUNT] = (("t", "y", "x"), counts, COUNT_ATTRS)
     kept = {name: cube.attrs[name] for name in ("crs", "grid_mapping", "transform") if name in cube.attrs}
     fused = xr.DataArray(
         values,

@@ -8,6 +8,7 @@ import xarray as xr
 
 from fusion.contract import DIMS, TimeGrid
 from fusion.features.measured import measured_cube
+from fusion.features.orientation import reversed_axes, turned
 from fusion.inference.blas import one_blas_thread
 from fusion.inference.fuse import checked_cube, fuse_window, label_fused, reach_px
 from fusion.inference.session import load_session
@@ -30,20 +31,23 @@ def fuse_lazily(
     ``model``, which all workers must see. Faults in the values are raised by the computation.
     """
     session = load_session(model)
-    cube = checked_cube(cube, s1_units)
+    cube = checked_cube(cube, s1_units, sigma)
+    axes = reversed_axes(cube)
+    cube = turned(cube, axes)
     depth = reach_px(session)
     rows, columns = (_at_least(depth, chunks) for chunks in cube.chunks[2:])  # type: ignore[index]
     blocks = cube.data.rechunk((-1, -1, rows, columns))
     depths = {axis: depth if len(chunks) > 1 else 0 for axis, chunks in ((2, rows), (3, columns))}
     wide = da.overlap.overlap(blocks, depth=depths, boundary="none", allow_rechunk=False)
-    values = da.map_blocks(
-        _fuse_block, wide, dtype=np.float32, chunks=((len(grid.days),), (2,), rows, columns),
+    layers = da.map_blocks(
+        _fuse_block, wide, dtype=np.float32, chunks=((len(grid.days),), (3,), rows, columns),
         meta=np.empty((0, 0, 0, 0), np.float32), labels={name: cube[name].values for name in ("t", "bands")},
         attrs=cube.attrs, model=str(model), sha256=session.manifest.sha256, grid=grid, depth=depth,
         counts=(len(rows), len(columns)),
         options={"s1_units": s1_units, "latitude": latitude, "sigma": sigma, "tile": tile},
     )  # fmt: skip
-    return label_fused(values, cube, grid, session, sigma)
+    fused = label_fused(layers[:, :2], layers[:, 2].astype(np.uint8), cube, grid, session, sigma)
+    return turned(fused, axes)
 
 
 def _at_least(size: int, chunks: tuple[int, ...]) -> tuple[int, ...]:
@@ -66,7 +70,10 @@ def _fuse_block(
     options: dict,
     block_id: tuple[int, ...],
 ) -> np.ndarray:
-    """Fuse a block of values (t, bands, y, x) that includes ``depth`` pixels of each neighbour; (T, 2, h, w)."""
+    """Fuse a block of values (t, bands, y, x) that includes ``depth`` pixels of each neighbour; (T, 3, h, w).
+
+    The layers are NDVI, sigma and the count of observations.
+    """
     cube = measured_cube(xr.DataArray(block, dims=DIMS, coords=labels, attrs=attrs), options["s1_units"])
     window = tuple(
         slice(depth if k > 0 else 0, size - (depth if k < count - 1 else 0))
@@ -74,4 +81,5 @@ def _fuse_block(
     )
     session = load_session(model, expected_sha256=sha256)
     with one_blas_thread():
-        return fuse_window(cube, window, session, grid, measured=True, **options)  # type: ignore[arg-type]
+        values, seen = fuse_window(cube, window, session, grid, measured=True, **options)  # type: ignore[arg-type]
+    return np.concatenate([values, seen[:, None].astype(np.float32)], axis=1)

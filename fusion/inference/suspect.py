@@ -27,7 +27,9 @@ def suspect_observations(cube: xr.DataArray, fused: xr.DataArray, *, threshold: 
     -------
     xarray.DataArray
         bool, dims ``(t, y, x)`` on the cube's dates, True where an observation is suspect. Dates outside the fused
-        period and pixels without an observation are False. Chunked (Dask) input stays chunked.
+        period and pixels without an observation are False. ``cube.where(~suspect | (cube.bands != "S2NDVI"))`` is the
+        cube without them; ``cube.where(~suspect)`` would drop the radar of these days as well. Chunked (Dask) input
+        stays chunked.
 
     Raises
     ------

@@ -48,8 +48,8 @@ def extract_seasons(
         Per output year: first and last day for the maximum of a season, and the day from which dates count.
     settings : SeasonSettings
         Method, thresholds and number of slots.
-    obs : (days (K,), seen (N, K) bool), optional
-        Original observations for counts and gaps; default: the finite values.
+    obs : (days (K,), seen (N, K)), optional
+        Original observations for counts and gaps: bool, or how many of each day; default: the finite values.
 
     Returns
     -------
@@ -163,7 +163,7 @@ def count_observations(metrics: dict, pixel: np.ndarray, origin: np.ndarray, obs
     obs_days, seen = obs
     borders = [origin + metrics[name] for name in ("UP", "TOP", "DOWN", "OFF")]
     at = [_obs_before(obs_days, b) for b in borders]
-    if seen.all():
+    if (seen == 1).all():
         counts = [at[k + 1] - at[k] for k in range(3)]
         widest = float(np.diff(obs_days).max(initial=0))
         gap = np.full(len(pixel), widest)
@@ -172,7 +172,7 @@ def count_observations(metrics: dict, pixel: np.ndarray, origin: np.ndarray, obs
         np.cumsum(seen, axis=1, out=total[:, 1:])
         passed = [total[pixel, a] for a in at]
         counts = [passed[k + 1] - passed[k] for k in range(3)]
-        inside = seen[pixel] & (obs_days >= borders[0][:, None]) & (obs_days <= borders[3][:, None])
+        inside = (seen[pixel] > 0) & (obs_days >= borders[0][:, None]) & (obs_days <= borders[3][:, None])
         last = np.maximum.accumulate(np.where(inside, obs_days, borders[0][:, None]), axis=1)
         steps = np.where(inside[:, 1:], obs_days[1:] - last[:, :-1], 0.0)
         gap = np.maximum(steps.max(1, initial=0.0), borders[3] - last[:, -1])

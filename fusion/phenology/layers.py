@@ -8,6 +8,7 @@ import xarray as xr
 from fusion.contract import (
     NDVI,
     NDVI_SIGMA,
+    OBS_COUNT,
     S2NDVI,
     ContractError,
     check_dates,
@@ -35,7 +36,16 @@ def season_layers(
     """
     ndvi, spread = ndvi_and_sigma(cube, sigma)
     years, periods = _periods(ndvi.t.values.astype("datetime64[D]").astype("int64"), year)
-    return _compute(ndvi, spread, obs, periods, settings), years
+    return _compute(ndvi, spread, obs_counts(cube) if obs is None else obs, periods, settings), years
+
+
+def obs_counts(cube: xr.DataArray) -> xr.DataArray | None:
+    """Observations behind each date of a fused cube: its coordinate or band ``OBS_COUNT``; None without either."""
+    if OBS_COUNT in cube.coords:
+        return cube[OBS_COUNT].drop_vars(OBS_COUNT)
+    if "bands" in cube.dims and "bands" in cube.coords and OBS_COUNT in [str(b) for b in cube.bands.values]:
+        return cube.sel(bands=OBS_COUNT, drop=True).rename(OBS_COUNT)
+    return None
 
 
 def ndvi_and_sigma(cube: xr.DataArray, sigma) -> tuple[xr.DataArray, xr.DataArray | None]:
@@ -48,6 +58,7 @@ def ndvi_and_sigma(cube: xr.DataArray, sigma) -> tuple[xr.DataArray, xr.DataArra
             + renaming_advice(cube.dims)
         )
     check_dates(cube)
+    cube = cube.drop_vars(OBS_COUNT, errors="ignore")
     ndvi, band = ndvi_band(cube)
     ndvi = measured(ndvi, band)
     if sigma is None and "bands" in cube.dims and NDVI_SIGMA in [str(b) for b in cube.bands.values]:
@@ -135,7 +146,7 @@ def _compute(ndvi, spread, obs, periods, settings) -> xr.DataArray:
     obs_days = None
     if obs is not None:
         check_dates(obs)
-        seen = measured(*ndvi_band(obs))
+        seen = obs if obs.name == OBS_COUNT else xr.apply_ufunc(np.isfinite, measured(*ndvi_band(obs)), dask="allowed")
         obs_days = seen.t.values.astype("datetime64[D]").astype("int64")
         inputs.append(seen.rename(t="t_obs").drop_vars("t_obs"))
         core.append(["t_obs"])
@@ -158,7 +169,7 @@ def _extract_chunk(ndvi, *others, days, periods, settings, has_sigma, obs_days) 
     sigma = np.asarray(others[0]).reshape(flat.shape) if has_sigma else None
     obs = None
     if obs_days is not None:
-        obs = obs_days, np.isfinite(np.asarray(others[-1]).reshape(len(flat), -1))
+        obs = obs_days, np.nan_to_num(np.asarray(others[-1]).reshape(len(flat), -1)).astype(np.uint8)
     layers = extract_seasons(flat, sigma, days, periods, settings, obs)
     return np.moveaxis(layers, -1, 0).reshape(*shape, *layers.shape[:-1])
 

@@ -139,6 +139,9 @@ def plot_parameter(data: xr.Dataset, name: str, *, season: int = 1, ax: "Axes | 
     year = f", {int(data.year)}" if "year" in data.coords and data.year.ndim == 0 else ""
     ax.set_title(f"{name}{year}, season {season}")
     ax.ticklabel_format(style="plain", useOffset=False)
+    shape = values.shape[1] / values.shape[0]
+    for axis, relative in (("x", shape), ("y", 1 / shape)):  # projected coordinates have seven digits
+        ax.locator_params(axis, nbins=max(1, min(4, round(4 * relative))))
     return ax
 
 

@@ -6,7 +6,7 @@ import xarray as xr
 
 from fusion.contract import ContractError
 from fusion.phenology.extraction import LAYERS
-from fusion.phenology.layers import ndvi_and_sigma, season_layers
+from fusion.phenology.layers import ndvi_and_sigma, obs_counts, season_layers
 from fusion.phenology.phenolopy import phenolopy_metrics
 from fusion.phenology.reference import middle_year, reference_phenology, reference_smoothing
 from fusion.phenology.settings import DATES, FLAGS, SeasonSettings
@@ -69,7 +69,8 @@ def seasons(
         Standard deviation of the values, by default the band ``NDVI_SIGMA``. Without one, observations are assumed
         independent and their error is estimated robustly from the residuals (undetected clouds).
     observations : DataArray, optional
-        Original observations (same pixels, own dates) for the counts, gaps and QFLAG of a fused series.
+        Original observations (same pixels, own dates) for the counts, gaps and QFLAG of a fused series. Default: the
+        counts that :func:`fusion.fuse` carries along (``OBS_COUNT``), on the dates of the series.
     method, start, end, curve, max_seasons, min_amplitude, error_days, use_numba
         See :class:`fusion.phenology.settings.SeasonSettings`. ``method="reference"`` and ``"phenolopy"`` give the
         dates of the original use case and of phenolopy, with their known faults.
@@ -97,7 +98,9 @@ def seasons(
     if method in COMPATIBLE:
         return COMPATIBLE[method](ndvi_and_sigma(cube, sigma)[0], year)
     if curve in PRESMOOTHED:
-        observations = ndvi_and_sigma(cube, None)[0] if observations is None else observations
+        if observations is None:
+            counts = obs_counts(cube)
+            observations = ndvi_and_sigma(cube, None)[0] if counts is None else counts
         cube, sigma = smooth(cube, method=curve, sigma=sigma, step_days=5, use_numba=use_numba), None
     data = _dataset(*season_layers(cube, settings, sigma=sigma, obs=observations, year=year), settings)
     return data.assign({f"{n}_YYDOY": _yydoy(data[n], data.year) for n in DATES}) if yydoy else data
