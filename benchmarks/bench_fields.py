@@ -1,6 +1,7 @@
 """Time and memory of a municipality: 5,000 fields, 73 dates, from a Zarr cube of 1,000 x 1,000 pixels (100 km2).
 
-    python -m benchmarks.bench_fields [--fields 5000] [--side 1000] [--seasons] [--out FILE]
+    python benchmarks/bench_fields.py [--fields 5000] [--side 1000] [--seasons] [--out FILE]
+    python benchmarks/bench_fields.py --points 200
 
 Random cube with NDVI and NDVI_SIGMA, chunks of 256 pixels, and rotated rectangular fields. The cube is
 written before the clock starts; peak memory is that of a process of its own, less what it holds after the imports.
@@ -69,12 +70,14 @@ def measure(folder: Path, seasons: bool) -> dict:
 
     _ = fusion.field_series
     cube = read_cube(folder / "cube.zarr", lazy=True)
-    before, start = peak_mib(), time.perf_counter()
+    before, start, busy = peak_mib(), time.perf_counter(), time.process_time()
     series = fusion.field_series(cube, folder / "fields.parquet")
+    cpu = time.process_time() - busy
     middle, held = time.perf_counter(), peak_mib()
     result = {
         "fields": series.sizes["field"], "dates": series.sizes["t"], "cube_mib": round(cube.nbytes / 2**20),
-        "means_s": round(middle - start, 1), "peak_mib": round(held), "after_imports_mib": round(before),
+        "means_s": round(middle - start, 1), "means_cpu_s": round(cpu, 1),
+        "peak_mib": round(held), "after_imports_mib": round(before),
         "values": int(np.isfinite(series.sel(bands="NDVI").values).sum()),
     }  # fmt: skip
     if seasons:
@@ -84,16 +87,37 @@ def measure(folder: Path, seasons: bool) -> dict:
     return result
 
 
+def measure_points(count: int) -> dict:
+    """Seconds per point of the fusion of a table, 73 dates with NDVI and radar."""
+    import fusion
+
+    rng = np.random.default_rng(2)
+    values = rng.uniform(0.2, 0.8, (DATES, 3, count)).astype(np.float32)
+    values[:, 1:] = rng.normal(-14, 2, (DATES, 2, count))
+    t = np.datetime64("2020-01-01", "ns") + np.arange(DATES) * np.timedelta64(5, "D")
+    coords = {"t": t, "bands": ["S2NDVI", "VV", "VH"], "field": np.arange(count)}
+    points = xr.DataArray(values, dims=("t", "bands", "field"), coords=coords, attrs={"s1_units": "dB"})
+    fusion.fuse(points.isel(field=[0]), start="2020", end="2020")
+    start, busy = time.perf_counter(), time.process_time()
+    fusion.fuse(points, start="2020", end="2020", threads=1)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - busy
+    return {"points": count, "ms_per_point": round(1e3 * seconds / count, 1), "cpu_ms": round(1e3 * cpu / count, 1)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fields", type=int, default=5000)
     parser.add_argument("--side", type=int, default=1000, help="of the cube, pixels")
     parser.add_argument("--seasons", action="store_true", help="also the season dates of all fields")
+    parser.add_argument("--points", type=int, help="instead: fusion of a table of so many points")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
         print(json.dumps(measure(arguments.measure, arguments.seasons)))
+        return
+    if arguments.points:
+        print(json.dumps(measure_points(arguments.points)))
         return
     with tempfile.TemporaryDirectory() as folder:
         write_random_cube(Path(folder, "cube.zarr"), arguments.side)

@@ -11,7 +11,7 @@ import xarray as xr
 from fusion.commands.fields_settings import FieldsSettings
 from fusion.contract import S2NDVI, ContractError
 from fusion.data.table_settings import TableSource
-from fusion.demo.report import Report
+from fusion.demo.report import Cell, Report
 from fusion.fields.outputs import (
     SEASONS_FILE,
     SEASONS_GEO_FILE,
@@ -94,7 +94,7 @@ def _fused(settings: FieldsSettings, series: xr.DataArray) -> xr.DataArray:
     from fusion.api import fuse
 
     days = series.t.values.astype("datetime64[D]")
-    return fuse(
+    fused = fuse(
         series,
         start=settings.start or days[0],
         end=settings.end or days[-1],
@@ -102,6 +102,8 @@ def _fused(settings: FieldsSettings, series: xr.DataArray) -> xr.DataArray:
         step_days=settings.step_days,
         latitude=settings.latitude,
     )
+    assert isinstance(fused, xr.DataArray)  # as the series
+    return fused
 
 
 def write_plots(
@@ -118,12 +120,13 @@ def write_plots(
     plots = []
     for k in np.flatnonzero(known)[:count]:
         shown = None if seen is None else seen.isel({FIELD: k})
-        axes = plot_seasons(series.isel({FIELD: k}), data.isel({FIELD: k}), observations=shown)
+        figure, axes = plt.subplots(figsize=(9, 3.5), layout="constrained")
+        plot_seasons(series.isel({FIELD: k}), data.isel({FIELD: k}), observations=shown, ax=axes)
         axes.set_title(names[k])
         file = folder / f"field_{k + 1}_{re.sub(r'[^A-Za-z0-9._-]', '_', names[k])[:80]}.png"
         with whole_file(file) as partial:
-            axes.figure.savefig(partial, dpi=90)
-        plt.close(axes.figure)
+            figure.savefig(partial, dpi=90)
+        plt.close(figure)
         plots.append((names[k], file))
     return plots
 
@@ -136,7 +139,7 @@ def write_page(
     page.section("Files", f"`{SERIES_FILE}`: one row per field and date. `{SEASONS_FILE}` and `{SEASONS_GEO_FILE}` "
                  "(with geometry, for QGIS and geopandas): one row per field, year and season.")  # fmt: skip
     page.section("Seasons by year")
-    rows = [
+    rows: list[list[Cell]] = [
         [int(year), int(some.MAXD.count()), _median_date(some, "SOSD_date"), _median_date(some, "MAXD_date"),
          _median_date(some, "EOSD_date"), float(some.LENGTH.median()), float(some.MAXV.median())]
         for year, some in table.groupby("year")
@@ -146,10 +149,10 @@ def write_page(
         rows, digits=2,
     )  # fmt: skip
     page.section("Flags")
-    counted = [[f"season: {name}", int((table.FLAG & bit > 0).sum())] for name, bit in FLAGS.items()]
+    bits = [(f"season: {name}", int((table.FLAG & bit > 0).sum())) for name, bit in FLAGS.items()]
     if "field_flag" in series.coords:
-        counted += [[f"field: {n}", int((series.field_flag.values & bit > 0).sum())] for n, bit in FIELD_FLAGS.items()]
-    page.table(["flag", "rows or fields"], [row for row in counted if row[1]])
+        bits += [(f"field: {n}", int((series.field_flag.values & bit > 0).sum())) for n, bit in FIELD_FLAGS.items()]
+    page.table(["flag", "rows or fields"], [row for row in bits if row[1]])
     if plots:
         page.section("Plots", f"The first {len(plots)} fields that have values.")
     for name, picture in plots:

@@ -22,7 +22,7 @@ class TableError(ContractError):
 def read_long_table(source: TableSource, keep: tuple[str, ...] = (), key: str = "") -> pd.DataFrame:
     """The table with the columns sample, date, ndvi, those of ``keep`` and, where present, sigma, vv, vh, lat and lon.
 
-    Radar is in dB. NDVI is empty where an observation is not clear or outside -0.2 to 1. Dates are as in the file, not yet shifted.
+    Radar is in dB. NDVI is empty where an observation is not clear or outside -0.2 to 1. Dates are as in the file.
 
     Parameters
     ----------

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 import fusion
+from data_prep.cube import clear_share
 from fusion.contract import NDVI
 from fusion.data.cube_files import open_dataset, read_cube
 from fusion.demo.chain import call
-from fusion.demo.content import ReportContent, build_report, clear_share, sigma_share
+from fusion.demo.content import ReportContent, build_report, sigma_share
 from fusion.demo.maps import as_maps, main_season, season_maps, write_maps
 from fusion.demo.settings import DemoSettings
 from fusion.demo.steps import StepRunner
@@ -151,7 +152,7 @@ class SimulatedDemo:
         call(
             "predict",
             {"cube": self.cube, "out": self.fused, "model": self.model_reference, "start": self.start,
-             "end": self.end, "step_days": self.settings.step_days},
+             "end": self.end, "step_days": self.settings.step_days, "overwrite": True},
         )  # fmt: skip
         return {"dates": read_cube(self.fused).sizes["t"]}
 
@@ -222,7 +223,7 @@ FILES = (
     ("seasons/", "season dates and parameters as NetCDF, GeoTIFF and maps"),
     (
         "maps/sos.tif, maps/eos.tif",
-        "start and end of season from the openEO graph (method of the original workflow), 0 = none",
+        "start and end of season from the openEO graph (method of the original workflow), day of the year",
     ),
     ("cube.nc", "the merged cube (input of the fusion)"),
     ("scene/", "the raw simulated images and the truth"),

@@ -39,7 +39,7 @@ class Grid:
         )  # fmt: skip
 
 
-def grid_of(cube: xr.DataArray) -> Grid:
+def grid_of(cube: xr.DataArray | xr.Dataset) -> Grid:
     """The grid of a cube with descending y and ascending x.
 
     Raises

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from fusion.fields.polygons import FIELD
+from fusion.fields.polygons import FIELD, geopandas
 from fusion.fields.series import FACTS
 from fusion.phenology.settings import DATES
 from fusion.place import LONLAT
@@ -52,15 +52,14 @@ def placed(seasons: pd.DataFrame, polygons: "gpd.GeoDataFrame | None") -> "gpd.G
     None where there are neither. Columns of the polygons that the season table has too keep their values under a name
     that ends in ``_of_polygon``.
     """
-    import geopandas
-
+    if polygons is None and not {"lat", "lon"} <= set(seasons.columns):
+        return None
+    gpd = geopandas()
     if polygons is not None:
         own = {c: f"{c}_of_polygon" for c in polygons.columns if c in seasons and c != polygons.geometry.name}
         joined = polygons.rename(columns=own).join(seasons.set_index(FIELD), how="right")
-        return geopandas.GeoDataFrame(joined.reset_index(), geometry=polygons.geometry.name, crs=polygons.crs)
-    if not {"lat", "lon"} <= set(seasons.columns):
-        return None
-    return geopandas.GeoDataFrame(seasons, geometry=geopandas.points_from_xy(seasons.lon, seasons.lat), crs=LONLAT)
+        return gpd.GeoDataFrame(joined.reset_index(), geometry=polygons.geometry.name, crs=polygons.crs)
+    return gpd.GeoDataFrame(seasons, geometry=gpd.points_from_xy(seasons.lon, seasons.lat), crs=LONLAT)
 
 
 def write_csv(table: pd.DataFrame, file: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Polygons of fields: read, checked, repaired, on the grid of a cube, with inner buffer and the rule for small fields."""
+"""Polygons of fields: read, checked, repaired, in the CRS of a cube, with inner buffer and small-field rule."""
 
 import logging
 import os
@@ -151,7 +151,7 @@ def on_cube(table: "gpd.GeoDataFrame", crs: Any, pixel_area: float, rules: Field
     GeoDataFrame
         Same index. ``geometry``: what is averaged, empty where there is nothing. ``area_ha``: area of the whole field
         (NaN where there is no geometry). ``pixels``: area of ``geometry`` in pixels. ``lat``, ``lon``: a point inside.
-        ``field_flag``: sum of :data:`fusion.fields.rules.FIELD_FLAGS`, so far as they are known before the cube is read.
+        ``field_flag``: sum of :data:`fusion.fields.rules.FIELD_FLAGS`, as far as known before the cube is read.
     """
     gpd = geopandas()
     whole = table.geometry.copy()

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,16 +16,16 @@ from fusion.contract import (
     S2NDVI,
     ContractError,
     check_dates,
-    dim_renaming,
     measured_ndvi,
-    renaming_advice,
 )
-from fusion.data.cube_files import read_cube
+from fusion.data.cube_files import opened_cube
 from fusion.features.measured import measured_radar
 from fusion.features.observations import resolve_s1_units, to_db
+from fusion.features.orientation import reversed_axes, turned
 from fusion.fields.coverage import Sums, field_sums, grid_of
-from fusion.fields.polygons import FIELD, geopandas, on_cube, place_flags, read_polygons
+from fusion.fields.polygons import FIELD, on_cube, place_flags, read_polygons
 from fusion.fields.rules import FIELD_FLAGS, FieldRules
+from fusion.layout import plain_names
 from fusion.phenology.layers import ndvi_band, obs_counts
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ FACTS = {  # coordinates of the dimension ``field``: long name, units
 
 
 def field_series(
-    cube: xr.DataArray | str | os.PathLike,
+    cube: xr.DataArray | xr.Dataset | str | os.PathLike,
     polygons: "str | os.PathLike | gpd.GeoDataFrame",
     *,
     id: str | None = None,
@@ -56,7 +58,7 @@ def field_series(
 
     Parameters
     ----------
-    cube : DataArray or path
+    cube : DataArray, Dataset or path
         Fused cube (bands ``NDVI``, ``NDVI_SIGMA``) or merged cube (``S2NDVI``, ``VV``, ``VH``), dims
         ``(t, bands, y, x)``, with a CRS; NetCDF and Zarr files and lazy cubes are read window by window.
     polygons : GeoDataFrame or path
@@ -93,11 +95,22 @@ def field_series(
     Survey Sampling, chapter 5).
     """
     rules = FieldRules(inner_buffer_m, min_pixels, min_share, correlation)
-    geopandas()
-    cube = cube if isinstance(cube, xr.DataArray) else read_cube(cube, lazy=True)
+    table = read_polygons(polygons, id, layer)
+    with opened_cube(Path(cube)) if isinstance(cube, str | os.PathLike) else nullcontext(cube) as given:
+        return _series_of(plain_names(given)[0], table, rules, s1_units, progress)
+
+
+def _series_of(
+    cube: xr.DataArray,
+    table: "gpd.GeoDataFrame",
+    rules: FieldRules,
+    s1_units: str | None,
+    progress: Callable[[int, int], None] | None,
+) -> xr.DataArray:
+    """The series of a cube with the contract's dimensions and polygons from ``read_polygons``."""
     bands, name, units = _bands(cube, s1_units)
     grid = grid_of(bands)
-    fields = on_cube(read_polygons(polygons, id, layer), cube.rio.crs, grid.dx * grid.dy, rules)
+    fields = on_cube(table, cube.rio.crs, grid.dx * grid.dy, rules)
 
     def clean(values: np.ndarray, band: str) -> np.ndarray:
         if band in (NDVI_SIGMA, OBS_COUNT):
@@ -118,15 +131,12 @@ def _bands(cube: xr.DataArray, s1_units: str | None) -> tuple[xr.Dataset, str, s
     """The bands to average as variables (t, y, x) with descending y, the name of the NDVI band, the radar units."""
     import rioxarray  # noqa: F401  (the .rio accessor)
 
-    cube = cube.rename(dim_renaming(cube.dims))
     if not {"t", "y", "x"} <= set(cube.dims) or set(cube.dims) - {"t", "bands", "y", "x"}:
-        raise ContractError(f"the cube has dims {cube.dims}; expected t, y, x and bands" + renaming_advice(cube.dims))
+        raise ContractError(f"the cube has dims {cube.dims}; expected t, y, x and bands")
     check_dates(cube)
     if cube.rio.crs is None:
         raise ContractError("the cube has no CRS, so no field can be placed; call cube.rio.write_crs('EPSG:...')")
-    for axis, ascending in (("y", False), ("x", True)):
-        if (cube[axis].values[0] < cube[axis].values[-1]) != ascending:
-            cube = cube.isel({axis: slice(None, None, -1)})
+    cube = turned(cube, reversed_axes(cube))
     ndvi, name = ndvi_band(cube)
     labels = [str(b) for b in cube.bands.values] if "bands" in cube.coords else []
     more = [b for b in ((*RADAR_BANDS,) if name == S2NDVI else (NDVI_SIGMA,)) if b in labels]

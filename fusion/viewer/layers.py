@@ -12,6 +12,7 @@ import xarray as xr
 
 from fusion.contract import NDVI, NDVI_SIGMA, OBS_COUNT, S2NDVI, ContractError, dim_renaming
 from fusion.data.cube_files import is_zarr, open_dataset, plain_dims
+from fusion.phenology.settings import MAIN_SUFFIX
 
 if TYPE_CHECKING:
     import geopandas
@@ -250,7 +251,7 @@ def map_layers(content: Content) -> dict[str, tuple[str, Any]]:
 def season_images(data: xr.Dataset) -> dict[str, xr.DataArray]:
     """Label -> image (y, x) of the main parameters, for every year and season of the data set."""
     images = {}
-    for name in (n for n in data.data_vars if str(n).removeprefix("MAIN_") in SEASON_NAMES):
+    for name in (n for n in data.data_vars if str(n).removesuffix(MAIN_SUFFIX) in SEASON_NAMES):
         others = [dim for dim in data[name].dims if dim not in ("y", "x")]
         for index in np.ndindex(*(data.sizes[dim] for dim in others)):
             one = data[name].isel(dict(zip(others, index, strict=True)))

@@ -125,6 +125,20 @@ def test_direction_and_names_of_axes_do_not_matter(axes):
     xr.testing.assert_allclose(fusion.field_series(turned, table), expected)
     named = cube.rename(t="time", bands="band").rio.write_crs(CRS)
     xr.testing.assert_allclose(fusion.field_series(named, table), expected)
+    xr.testing.assert_allclose(fusion.field_series(cube.to_dataset("bands"), table), expected)
+
+
+def test_a_fill_value_is_missing_as_nan_is(caplog):
+    for band, cube in (
+        ("NDVI", fused_cube()),
+        ("VV", mock_cube(t=10, y=SIDE, x=SIDE)),
+        ("S2NDVI", mock_cube(t=10, y=SIDE, x=SIDE)),
+    ):
+        filled, empty = cube.copy(), cube.copy()
+        filled.loc[{"bands": band}][2, 5, 5], empty.loc[{"bands": band}][2, 5, 5] = -9999, np.nan
+        got, expected = (fusion.field_series(c, fields(PENTAGON)) for c in (filled, empty))
+        xr.testing.assert_identical(got, expected)
+        assert np.isfinite(got.sel(bands=band).values[2, 0]) and "cannot be" in caplog.text
 
 
 @pytest.mark.parametrize("suffix", [".geojson", ".gpkg", ".parquet"])
