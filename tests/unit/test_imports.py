@@ -49,7 +49,7 @@ ROOMS = {
         "fusion.features", "fusion.data", "fusion.model", "fusion.inference", "fusion.evaluation",
     },
     "data_prep.settings": GROUND | {"fusion.data", "data_prep.simulator"},  # of the cube and of patches
-    "fusion.viewer": GROUND | {"fusion.data", "fusion.phenology", "fusion.evaluation"},
+    "fusion.viewer": GROUND | {"fusion.data", "fusion.phenology", "fusion.fields", "fusion.evaluation"},
     "data_prep.raw": GROUND | {"fusion.data"},
     "data_prep.grid": GROUND | {"data_prep.raw"},
     "data_prep.optical": GROUND | RAW_BANDS | {"data_prep.optical_offset"},
