@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 SERIES_FILE, SEASONS_FILE, SEASONS_GEO_FILE = "series.csv", "seasons.csv", "seasons.parquet"
-DIGITS = 4  # of NDVI in CSV
 
 
 def series_table(series: xr.DataArray) -> pd.DataFrame:
@@ -63,9 +62,10 @@ def placed(seasons: pd.DataFrame, polygons: "gpd.GeoDataFrame | None") -> "gpd.G
 
 
 def write_csv(table: pd.DataFrame, file: Path) -> Path:
-    """CSV with ISO dates; numbers with four digits, missing values empty."""
+    """CSV with ISO dates; numbers with four decimals (degrees with five), missing values empty."""
+    places = {str(name): 5 if name in ("lat", "lon") else 4 for name in table.select_dtypes("number")}
     with whole_file(file) as partial:
-        table.to_csv(partial, index=False, float_format=f"%.{DIGITS}f", date_format="%Y-%m-%d")
+        table.round(places).to_csv(partial, index=False, float_format="%.7g", date_format="%Y-%m-%d")
     return file
 
 
