@@ -3,12 +3,13 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
-from data_prep.coarse import coarse_on_grid
+from data_prep.coarse import coarse_on_grid, level_beside_s2
 from data_prep.coregistration import check_registration
 from data_prep.grid import to_grid
 from data_prep.optical import OpticalSettings, cloud_dips, masked_ndvi
@@ -24,6 +25,7 @@ from fusion.same_day import one_image_per_day
 
 log = logging.getLogger(__name__)
 
+S2_IMAGES = "s2_images"  # attribute: days of the Sentinel-2 images, one a line, wholly cloudy ones included
 SUSPECT = "S2_SUSPECT"  # optional band: 1 = NDVI dip like undetected cloud, 0 = no dip, NaN = no observation
 _IN_MEMORY_BYTES = 512 * 2**20
 
@@ -32,9 +34,9 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     """Merged cube (t, bands, y, x) on the Sentinel-2 grid, float32, NaN = no observation.
 
     ``t`` is the sorted union of the days of all sensors. ``attrs``: ``s1_units``, ``s1_acquisitions`` (day, satellite
-    and pass, one a line, where known), ``latitude``, ``source``, ``notes`` (processing decisions and data left out, one
-    per line), ``registration`` (result of the shift check). Raw cubes up to 512 MiB are loaded into memory; larger ones
-    stay lazy if ``raw`` is lazy.
+    and pass, one a line, where known), ``s2_images`` (days, one a line), ``latitude``, ``source``, ``notes``
+    (processing decisions and data left out, one per line), ``registration`` (result of the shift check). Raw cubes up
+    to 512 MiB are loaded into memory; larger ones stay lazy if ``raw`` is lazy.
 
     Raises
     ------
@@ -47,7 +49,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     s2 = _once_a_day(_period(raw.s2, settings, "Sentinel-2"))
     ndvi = masked_ndvi(s2, settings.optical)
     bands = {S2NDVI: ndvi}
-    attrs: dict[str, object] = {"source": raw.origin}
+    attrs: dict[str, object] = {"source": raw.origin, S2_IMAGES: _days_text(s2.t.values)}
     if raw.s1 is not None:
         radar, told = _radar_bands(_period(raw.s1, settings, "Sentinel-1", required=False), s2, settings, notes)
         bands |= radar
@@ -55,6 +57,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     if raw.coarse is not None:
         coarse = _period(raw.coarse, settings, "the coarse series", required=False)
         bands[COARSE_NDVI] = coarse_on_grid(_once_a_day(coarse), s2, settings.coarse)
+        notes += [told] if (told := level_beside_s2(bands[COARSE_NDVI], ndvi)) else []
     for name, band in bands.items():
         if band.sizes["t"] == 0:
             notes.append(f"{name} has no data in the period; the band is empty")
@@ -71,6 +74,22 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     cube.attrs = {**attrs, "notes": "\n".join(dict.fromkeys(notes))}
     check_time(cube)
     return cube
+
+
+def clear_share(cube: xr.DataArray, start: Any = None, end: Any = None) -> float:
+    """Share of the Sentinel-2 pixels of all images that are clear, 0..1; wholly cloudy images count.
+
+    The days of the images are ``cube.attrs["s2_images"]``; without it, those with an observation, which is too high
+    a share. ``start`` and ``end`` are the first and last date that count.
+    """
+    seen = cube.sel(bands=S2NDVI, t=slice(start, end)).notnull().mean(("y", "x")).values
+    days = np.array(str(cube.attrs.get(S2_IMAGES, "")).split(), "datetime64[D]").astype("datetime64[ns]")
+    images = xr.DataArray(days, {"t": days}, "t").sel(t=slice(start, end)).size or int((seen > 0).sum())
+    return float(seen.sum() / images) if images else 0.0
+
+
+def _days_text(times: np.ndarray) -> str:
+    return "\n".join(np.datetime_as_string(np.unique(times.astype("datetime64[D]"))))
 
 
 def _radar_bands(

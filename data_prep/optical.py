@@ -36,6 +36,7 @@ def reflectance(
     takes BOA_ADD_OFFSET or a pending offset from the file's attributes, else 0, because openEO back-ends, Earth
     Engine's harmonised collection and Terrascope have removed it; it refuses when the numbers contradict that.
     """
+    _refuse_other_products(band, scale)
     values = band.values
     in_dn = holds_dn(band)
     unit = DN_SCALE if band.scaled and not in_dn else 1.0
@@ -56,6 +57,30 @@ def reflectance(
     physical = values + xr.DataArray(shift, dims="t", coords={"t": values.t}) if offset.any() else values
     physical = physical * factor if in_dn or scale is not None else physical
     return _physical(measured(physical, REFLECTANCE_RANGE, where, notes, fills=marks))
+
+
+def _refuse_other_products(band: RawBand, scale: float | None) -> None:
+    """Refuse what is no surface reflectance by its name, type or scale.
+
+    Raises
+    ------
+    SourceError
+    """
+    where = f"{band.file}: {band.name}"
+    if any("MSIL1C" in part.upper() for part in band.file.parts):
+        raise SourceError(f"{where} is of level 1C (top of the atmosphere); expected surface reflectance, level 2A")
+    if band.dtype.itemsize == 1 and not band.scaled and scale is None:
+        raise SourceError(
+            f"{where} has 8 bits, as pictures do; expected reflectance in 16 bits; take the bands themselves, or set "
+            "source.s2_scale to the reflectance of one number"
+        )
+    factor, shift = (float(np.ravel(band.attrs.get(key, 0.0))[0]) for key in ("scale_factor", "add_offset"))
+    if band.scaled and (factor > 1 or shift > 0):
+        told = f"scale_factor {factor:g}" if factor > 1 else f"add_offset {shift:g}"
+        raise SourceError(
+            f"{where} states {told}; expected the reflectance of one digital number (1e-4) and an offset of 0 or -0.1; "
+            "correct the attribute"
+        )
 
 
 def holds_dn(band: RawBand) -> bool:
@@ -85,6 +110,8 @@ def _physical(values: xr.DataArray) -> xr.DataArray:
 
 def said_offset(attrs: dict[str, object]) -> int | None:
     """The offset that a file's attributes say is still to be added; None where they say nothing."""
+    if float(np.ravel(attrs.get("add_offset", 0.0))[0]) != 0:
+        return 0  # the file's own, which was added on reading
     for key in ("BOA_ADD_OFFSET", "boa_add_offset", "radio_add_offset"):
         if key in attrs:
             return int(float(str(np.asarray(attrs[key]).ravel()[0])))
@@ -133,6 +160,11 @@ def scene_classes(band: RawBand) -> xr.DataArray:
         raise SourceError(
             f"{band.file}: {band.name} ranges from {found.min():.0f} to {found.max():.0f}; expected SCL classes "
             "0..11; provide other classifications as a custom mask (optical.user_mask)"
+        )
+    if found.max(initial=0) == 1:
+        raise SourceError(
+            f"{band.file}: {band.name} holds only 0 and 1, which is a mask and no scene classification (0 = no "
+            "data, 1 = defective, 2..11 classes); provide it as optical.user_mask (nonzero = cloud), under another name"
         )
     return values.where((values >= 0) & (values <= 11), 0)  # a few strange pixels that the sample did not meet
 

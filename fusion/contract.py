@@ -141,12 +141,13 @@ MARK_APART = 0.1  # NDVI
 
 
 def ndvi_marks(ndvi: np.ndarray) -> np.ndarray:
-    """True where NDVI (t, ...), sorted, is exactly 0, or 1 and more, unlike the observations before and after it.
+    """True where NDVI (t, ...), sorted, is exactly 0, or 1 and more, or -1 and less, unlike the observations around it.
 
-    Files write 0 and 1 for no data, and red of 0 or less gives 1 and more; water and dense crops come near both, and so
-    do their other dates. A mark more than ``MARK_APART`` from both neighbours, or without any, is no observation.
+    Files write 0, 1 and -1 for no data, and a band of 0 or less gives the last two; water and dense crops come near
+    them, and so do their other dates. A mark more than ``MARK_APART`` from the observations before and after, or
+    without any, is no observation.
     """
-    marks = np.asarray((ndvi == 0) | (ndvi >= 1))
+    marks = np.asarray((ndvi == 0) | (abs(ndvi) >= 1))
     if not marks.any():
         return marks
     pixels = marks.any(axis=0)
@@ -186,8 +187,10 @@ def measured_ndvi(ndvi: np.ndarray, name: str) -> np.ndarray:
     gone = ndvi_marks(kept)
     if not gone.any():
         return kept
+    if (ndvi > 1).sum() * 2 > np.isfinite(ndvi).sum():
+        raise ContractError(f"{name} lies above 1 on most pixels; expected NDVI; {NDVI_RANGE.advice}")
     log.warning(
-        "%s: %d values of 0, or of 1 and more, contradict the rest of their pixel and count as missing",
+        "%s: %d values of 0, or beyond -1 and 1, contradict the rest of their pixel and count as missing",
         name, gone.sum(),
     )  # fmt: skip
     return np.where(gone, np.float32(np.nan), kept)
@@ -304,7 +307,7 @@ def check_latitude(latitude: object) -> float:
     wrong_type = isinstance(number, bool) or not isinstance(number, Real)
     degrees = float(number) if isinstance(number, Real) and not wrong_type else np.nan
     if not -90 <= degrees <= 90:
-        seen = f"{latitude!r} ({type(latitude).__name__})" if wrong_type else f"{latitude!r}"
+        seen = f"{latitude!r} ({type(latitude).__name__})" if wrong_type else f"{number}"
         raise ContractError(
             f"latitude is {seen}; expected degrees north, a number from -90 to 90; fix cube.attrs['latitude'] or the "
             "argument latitude"

@@ -198,6 +198,13 @@ def _stacked(data: xr.Dataset) -> xr.DataArray:
     return array.assign_coords({c: data[c] for c in crs}).assign_attrs({**data.attrs, **array.attrs})
 
 
+def with_plain_dims(dataset: xr.Dataset) -> xr.Dataset:
+    """Dimensions as the contract names them; a variable of such a name (temperature ``t``) is left out."""
+    renaming = dim_renaming(dataset.dims)
+    taken = [name for name in renaming.values() if name in dataset.variables]
+    return dataset.drop_vars(taken).rename(renaming)
+
+
 def with_degrees(grid: Grid, names: Iterable[Hashable]) -> Grid:
     """With WGS 84 where the user's ``names`` of the axes say degrees, the numbers allow it, and there is no CRS."""
     degrees = any(str(name).lower() in ("lat", "latitude") for name in names)

@@ -123,9 +123,10 @@ def job_options(target: TargetSettings, archives_url: str | None) -> dict[str, A
     options = dict(target.job_options)
     if archives_url:
         base = archives_url.rstrip("/")
+        python = str(options.get("image-name", "python311")).replace("python", "py")
         options["udf-dependency-archives"] = [
             f"{base}/{MODEL_ARCHIVE}#{KEYS['model_dir'][1]}",
-            f"{base}/{DEPS_ARCHIVE}#{KEYS['deps_dir'][1]}",
+            f"{base}/{DEPS_ARCHIVE.format(python=python)}#{KEYS['deps_dir'][1]}",
         ]
     return options
 

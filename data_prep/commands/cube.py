@@ -3,15 +3,12 @@
 import logging
 from pathlib import Path
 
-import xarray as xr
-
 from data_prep.commands.settings import CubeSettings
-from data_prep.cube import build_cube
+from data_prep.cube import S2_IMAGES, build_cube, clear_share
 from data_prep.raw.cubes import NotRawError, RawCubes, SourceError
 from data_prep.raw.reading import read_bands
 from data_prep.sources.files import FilesSource
 from data_prep.sources.openeo import OpenEOSource
-from fusion.contract import S2NDVI
 from fusion.data.cube_files import read_cube, write_cube
 
 log = logging.getLogger(__name__)
@@ -75,10 +72,5 @@ def make_cube(raw: RawCubes, settings: CubeSettings, out: Path) -> None:
     days = cube.t.values.astype("datetime64[D]")
     bands, size = ", ".join(map(str, cube.bands.values)), f"{cube.sizes['y']} x {cube.sizes['x']} px"
     log.info("%s: %d dates %s..%s, %s, %s, %s", out, cube.sizes["t"], days[0], days[-1], bands, size, cube.rio.crs)
-    log.info("clear Sentinel-2 pixel-dates: %.1f %%", 100 * clear_share(read_cube(out, lazy=True)))
-
-
-def clear_share(cube: xr.DataArray) -> float:
-    """Mean share of clear Sentinel-2 pixels, 0..1, over the dates with at least one clear pixel."""
-    share = cube.sel(bands=S2NDVI).notnull().mean(("y", "x")).values
-    return float(share[share > 0].mean()) if (share > 0).any() else 0.0
+    share, images = clear_share(read_cube(out, lazy=True)), str(cube.attrs[S2_IMAGES]).split()
+    log.info("clear: %.1f %% of the pixels of %d Sentinel-2 images", 100 * share, len(images))

@@ -14,7 +14,7 @@ import xarray as xr
 
 from data_prep.coarse import coarse_ndvi
 from data_prep.optical import reflectance, refuse_pending_offset, scene_classes
-from data_prep.optical_offset import decide_offsets, offset_evidence, pending_offset
+from data_prep.optical_offset import decide_offsets, offset_evidence, pending_offset, scale_of_asset
 from data_prep.radar import backscatter
 from data_prep.raw.bands import RawBand
 from data_prep.raw.cubes import RawCubes, SourceError
@@ -49,6 +49,8 @@ def load_stac(settings: StacSource) -> RawCubes:
         raise SourceError(
             f"every item of {settings.s2_collection} has more than {settings.max_cloud} % cloud; increase max_cloud"
         )
+    if top := next((item.id for item in items if "L1C" in f"{item.id} {settings.s2_collection}".upper()), None):
+        raise SourceError(f"item {top} is of level 1C (top of the atmosphere); expected surface reflectance, level 2A")
     s2 = _sentinel2(items, grid, settings, notes)
     s1 = coarse = None
     if settings.s1_collection:
@@ -247,6 +249,10 @@ def _coarse(items: list[Any], settings: StacSource, notes: list[str]) -> xr.Data
         transform = image.window_transform(Window(column, row, width, height))
         grid, dtype = GeoBox((height, width), transform, image.crs.to_wkt()), image.dtypes[0]
         scale, offset = image.scales[0], image.offsets[0]
+    if scale == 1.0 and offset == 0.0:  # not in the file, then in the catalogue
+        scale, offset = (
+            v if v is not None else w for v, w in zip(scale_of_asset(items[0].assets[key]), (1.0, 0.0), strict=True)
+        )
     values = _open(items, {"NDVI": key}, grid).NDVI
     scaled = scale != 1.0 or offset != 0.0
     if scaled:

@@ -162,6 +162,9 @@ class _reporting:
 
 def describe(error: BaseException) -> tuple[str, int]:
     """The message for an error, and the exit code."""
+    from pydantic import ValidationError
+
+    from fusion.cli.reasons import joined, reason, seen
     from fusion.cli.settings import SettingsError
 
     if isinstance(error, KeyboardInterrupt):
@@ -170,6 +173,9 @@ def describe(error: BaseException) -> tuple[str, int]:
         return str(error), USAGE
     if type(error).__name__ == "InstantiationException" and error.__cause__ is not None:
         return describe(error.__cause__)  # Hydra's wrapper around what a _target_ raised
+    if isinstance(error, ValidationError):  # settings that no command has checked, such as those of a saved file
+        found = [(".".join(map(str, item["loc"])), reason(item), seen(item)) for item in error.errors()]
+        return "\n".join(joined(found)), FAILED
     text = str(error).strip()
     if "Traceback (most recent call last)" in text:  # an error of a worker process: its last line is the message
         return text.splitlines()[-1].partition(": ")[2] or text.splitlines()[-1], FAILED

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from fusion.cli.foreign_code import foreign_code
+from fusion.cli.reasons import joined, reason, seen, without_choices
 from fusion.cli.schema import MISSING, default_values, field_names, in_free_mapping, located, owners, target_models
 from fusion.config_folder import config_folder
 from fusion.whole_file import whole_file
@@ -165,22 +166,22 @@ def _check_targets(values: Mapping[str, Any]) -> None:
 def validation_message(error: ValidationError, settings_class: type[BaseModel], *, prefix: str = "") -> str:
     """The errors that pydantic found, one line each, phrased for the command line."""
     known = field_names(settings_class, prefix)
-    lines = []
+    found: list[tuple[str, str, str]] = []
     for item in error.errors():
         names, inner, depth = located(item["loc"], settings_class)
+        names = [*names[:depth], *without_choices(names[depth:])]
         key = prefix + ".".join(names) if names else prefix.rstrip(".")
         if item["type"] == "extra_forbidden":
             near = field_names(inner, prefix + "".join(f"{name}." for name in names[:depth]))
             belongs = owners(".".join(names), settings_class)
-            lines.append(f"{key}: unknown setting{near_miss(key, [*near, *known], belongs)}")
+            found.append((key, f"unknown setting{near_miss(key, [*near, *known], belongs)}", ""))
+        elif item["type"] == "missing" and names[-1].isdigit():
+            found.append((key.rpartition(".")[0], f"expected a list of {int(names[-1]) + 1} or more", ""))
         elif item["type"] == "missing":
-            lines.append(f"{key}: no value given; add {key}=VALUE")
+            found.append((key, f"no value given; add {key}=VALUE", ""))
         else:
-            reason = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-            seen = item.get("input")
-            shown = f" (seen: {seen!r})" if key and isinstance(seen, str | int | float | bool | None) else ""
-            lines.append(f"{key + ': ' if key else ''}{reason}{shown}")
-    return "\n".join(lines)
+            found.append((key, reason(item), seen(item)))
+    return "\n".join(joined(found))
 
 
 def near_miss(key: str, known: list[str], belongs: Sequence[str] = ()) -> str:

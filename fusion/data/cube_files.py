@@ -25,12 +25,11 @@ from fusion.contract import (
     S2NDVI,
     VH,
     VV,
-    dim_renaming,
 )
 from fusion.data.provenance import MADE_BY
 from fusion.features.measured import measured_cube
 from fusion.features.orientation import reversed_axes, turned
-from fusion.layout import with_degrees
+from fusion.layout import with_degrees, with_plain_dims
 from fusion.whole_file import OutputExistsError, whole_file
 
 _NDVI_CF = {
@@ -157,8 +156,7 @@ def opened_cube(path: str | Path) -> Iterator[xr.DataArray]:
 
 def plain_dims(dataset: xr.Dataset) -> xr.Dataset:
     """Dimensions as the contract names them, from north to south and west to east; latitude and longitude get a CRS."""
-    renaming = dim_renaming(dataset.dims)
-    dataset = with_degrees(dataset.rename(renaming), renaming)
+    dataset = with_degrees(with_plain_dims(dataset), dataset.dims)
     return turned(dataset, reversed_axes(dataset))
 
 

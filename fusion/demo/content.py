@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from data_prep.cube import clear_share
 from fusion.contract import COARSE_NDVI, NDVI, NDVI_SIGMA, S2NDVI, VH
 from fusion.demo import figures
 from fusion.demo.example_pixels import HEADER, example_pixels, season_marks, season_rows
@@ -79,14 +80,6 @@ def build_report(content: ReportContent) -> Report:
     return report
 
 
-def clear_share(cube: xr.DataArray, start: Any, end: Any) -> float:
-    """Share of pixels with a Sentinel-2 observation, over the dates with any observation inside the period."""
-    inside = cube.sel(bands=S2NDVI, t=slice(start, end))
-    seen = np.isfinite(inside.values)
-    dates = seen.any(axis=(1, 2))
-    return float(seen[dates].mean()) if dates.any() else 0.0
-
-
 def longest_gap_days(cube: xr.DataArray, start: Any, end: Any) -> int:
     """Longest gap between observations, the ends of the period included, median over the pixels, days."""
     obs = cube.sel(bands=S2NDVI, t=slice(start, end))
@@ -104,10 +97,7 @@ def _period(content: ReportContent) -> tuple[Any, Any]:
 def _cards(content: ReportContent) -> list[tuple[str, str]]:
     start, end = _period(content)
     cards = [
-        (
-            f"{100 * clear_share(content.cube, start, end):.0f} %",
-            "of the pixels are clear on dates with any clear pixel",
-        ),
+        (f"{100 * clear_share(content.cube, start, end):.0f} %", "of the pixels of all images are clear"),
         (
             f"{longest_gap_days(content.cube, start, end)} days",
             "longest time without an observation, median over the pixels",

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from data_prep.cube import clear_share
 from fusion.data.cube_files import open_dataset, read_cube, write_cube
 from fusion.demo.chain import call
-from fusion.demo.content import ReportContent, build_report, clear_share
+from fusion.demo.content import ReportContent, build_report
 from fusion.demo.maps import main_season, write_maps
 from fusion.demo.settings import DemoSettings
 from fusion.demo.skill import accuracy, score_cube

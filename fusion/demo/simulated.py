@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 import fusion
+from data_prep.cube import clear_share
 from fusion.contract import NDVI
 from fusion.data.cube_files import open_dataset, read_cube
 from fusion.demo.chain import call
-from fusion.demo.content import ReportContent, build_report, clear_share, sigma_share
+from fusion.demo.content import ReportContent, build_report, sigma_share
 from fusion.demo.maps import as_maps, main_season, season_maps, write_maps
 from fusion.demo.settings import DemoSettings
 from fusion.demo.steps import StepRunner

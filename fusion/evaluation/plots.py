@@ -57,7 +57,7 @@ def colour_of(predictors: Sequence[str]) -> dict[str, str]:
     from matplotlib.colors import hsv_to_rgb, to_hex
 
     more = max(0, len(predictors) - len(COLOURS))
-    spread = [to_hex(hsv_to_rgb((k / more, 0.55, 0.6))) for k in range(more)]
+    spread = [to_hex(tuple(hsv_to_rgb((k / more, 0.55, 0.6)))) for k in range(more)]
     return dict(zip(predictors, [*COLOURS, *spread], strict=False))
 
 

@@ -77,7 +77,7 @@ def refuse_other_units(
     """Refuse backscatter (t, ...) that contradicts its declared units, as a whole or image by image.
 
     Power is not negative. Land lies below 0 dB: where even the lowest values are at 3 dB and more, the sign of the
-    decibels is lost, or these are amplitudes. An image of at least 25 values, all from 0 to 2 without a negative one, is
+    decibels is lost, or these are amplitudes. An image of at least 25 values from 0 to 2, without a negative one, is
     linear power. Fill values are left aside.
 
     Raises
@@ -113,8 +113,8 @@ def refuse_other_units(
             first = int(np.argmax(linear))
             which = f"number {first}" if times is None else f"of {times[first].astype('datetime64[D]')}"
             raise ContractError(
-                f"{name} is declared dB but {linear.sum()} of {len(values)} images, the first {which}, hold only values "
-                "from 0 to 2, which is linear power; convert them with 10 * log10(power), or leave them out"
+                f"{name} is declared dB but {linear.sum()} of {len(values)} images, the first {which}, hold only "
+                "values from 0 to 2, which is linear power; convert them with 10 * log10(power), or leave them out"
             )
 
 

@@ -79,47 +79,44 @@ def open_content(
     ContractError, fusion.data.cube_files.CubeFileError
         No dated images, another grid than the result's, no file; the message says what to give instead.
     """
-    if isinstance(source, str | os.PathLike) and Path(source).is_dir() and not is_zarr(source):
-        found = _in_folder(Path(source))
-        source, observations, seasons = found[0], observations or found[1], seasons or found[2]
+    folder = _path(source)
+    if folder is not None and folder.is_dir() and not is_zarr(folder):
+        source, cube, dates_file = _in_folder(folder)
+        observations = cube if observations is None else observations
+        seasons = dates_file if seasons is None else seasons
     result = open_stack(source, "result")
     seen = open_stack(observations, "observations") if observations is not None else None
     if seen is None and S2NDVI in result.bands:
         seen = result
     second = open_stack(other, "other result") if other is not None else None
     dates = open_seasons(seasons) if seasons is not None else None
-    for name, grid in (("observations", seen and seen.ndvi), ("other", second and second.ndvi), ("seasons", dates)):
-        if grid is not None:
-            _same_grid(name, grid, result.ndvi)
+    for name, given in (("observations", seen), ("other", second), ("seasons", dates)):
+        if given is not None:
+            _same_grid(name, given.ndvi if isinstance(given, Stack) else given, result.ndvi)
     polygons = open_fields(fields, result) if fields is not None else None
     return Content(result, seen, second, dates, polygons)
 
 
-def _in_folder(folder: Path) -> list[Path | None]:
+def _path(source: Source) -> Path | None:
+    return None if isinstance(source, xr.DataArray | xr.Dataset) else Path(source)
+
+
+def _in_folder(folder: Path) -> tuple[Path, Path | None, Path | None]:
+    """Result, merged cube and season dates of a demo's folder."""
     names = (("ndvi.nc", "ndvi.zarr"), ("cube.nc", "cube.zarr"), ("seasons/seasons.nc", "seasons.nc"))
-    found = [next((folder / name for name in pair if (folder / name).exists()), None) for pair in names]
-    if found[0] is None:
+    result, cube, dates = (next((folder / n for n in pair if (folder / n).exists()), None) for pair in names)
+    if result is None:
         raise ContractError(
             f"{folder} holds neither ndvi.nc nor ndvi.zarr; give the file that `ndvi-fusion predict` wrote"
         )
-    return found
+    return result, cube, dates
 
 
 def open_stack(source: Source, name: str) -> Stack:
     """The dated images of a file or an array, unread."""
-    where = str(source) if isinstance(source, str | os.PathLike) else f"the {name}"
-    if isinstance(source, xr.DataArray):
-        source = source.rename(dim_renaming(source.dims))
-    if isinstance(source, xr.DataArray) and "bands" in source.dims:
-        source = source.assign_coords(bands=[str(band) for band in source.bands.values])
-        data = xr.Dataset({str(band): source.sel(bands=band, drop=True) for band in source.bands.values})
-    elif isinstance(source, xr.DataArray):
-        data = xr.Dataset({str(source.name or NDVI): source})
-    elif isinstance(source, xr.Dataset):
-        data = source
-    else:
-        data = open_dataset(source)
-    data = plain_dims(data)
+    path = _path(source)
+    where = f"the {name}" if path is None else str(path)
+    data = plain_dims(_dataset(source) if path is None else open_dataset(path))
     data = data.reset_coords([OBS_COUNT] if OBS_COUNT in data.coords else [])
     bands: dict[str, xr.DataArray] = {}
     for key, values in data.data_vars.items():
@@ -137,11 +134,22 @@ def open_stack(source: Source, name: str) -> Stack:
     return Stack(name, bands, data.rio.crs)
 
 
+def _dataset(source: Any) -> xr.Dataset:
+    """An array in memory as a data set, a variable for each band."""
+    if isinstance(source, xr.Dataset):
+        return source
+    array = source.rename(dim_renaming(source.dims))
+    if "bands" not in array.dims:
+        return xr.Dataset({str(array.name or NDVI): array})
+    array = array.assign_coords(bands=[str(band) for band in array.bands.values])
+    return xr.Dataset({str(band): array.sel(bands=band, drop=True) for band in array.bands.values})
+
+
 def open_seasons(source: Source) -> xr.Dataset:
     """Season parameters as :func:`fusion.seasons` and ``ndvi-fusion phenology`` give them, unread."""
-    data = open_dataset(source) if isinstance(source, str | os.PathLike) else source
-    data = plain_dims(data) if isinstance(data, xr.Dataset) else data
-    if not isinstance(data, xr.Dataset) or "SOSD" not in data or "year" not in data.coords:
+    path = _path(source)
+    data = plain_dims(_dataset(source) if path is None else open_dataset(path))
+    if "SOSD" not in data or "year" not in data.coords:
         raise ContractError("seasons holds no SOSD with a year; give seasons.nc or the result of fusion.seasons(...)")
     return data
 

@@ -164,7 +164,7 @@ def _season_dates(data: xr.Dataset) -> list[SeasonDates]:
             days = {name: float(one[name]) for name in PARAMETERS if name in one}
             if not any(np.isfinite(day) for day in days.values()):
                 continue
-            dates = {
+            dates: dict[str, np.datetime64] = {
                 n: zero + np.timedelta64(round(d), "D") if np.isfinite(d) else np.datetime64("NaT")
                 for n, d in days.items()
             }

@@ -21,7 +21,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_report_in_the_browser(demo: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    with page_in_browser(1000, 1500) as (page, faults):
+    with page_in_browser(1000, 1080) as (page, faults):
         page.goto((demo / "report.html").as_uri())
         assert page.locator("h2").count() == 7
         # a heading of words begins where the cells of its column begin

@@ -34,7 +34,7 @@ def run(settings: PackageSettings) -> str:
     """Write archives, UDF files, schema, descriptions of the model and SHA256SUMS, or check a result."""
     if settings.check is not None:
         return check_result(settings.check, settings.out)
-    with whole_set(settings.out, [DEPS_ARCHIVE, FOLDER, THUMBNAIL]) as folder:
+    with whole_set(settings.out, [DEPS_ARCHIVE.format(python="*"), FOLDER, THUMBNAIL]) as folder:
         files = write_files(settings, folder)
         sums = write_sums(folder, files)
         total = sum(f.stat().st_size for f in files) / 1e6
@@ -48,7 +48,7 @@ def write_files(settings: PackageSettings, out: Path) -> list[Path]:
     members = {MODEL_FILE: content, MANIFEST_FILE: manifest.to_json().encode()}
     files = [write_zip(out / MODEL_ARCHIVE, members)]
     if settings.dependencies:
-        files.append(write_dependency_archive(out, settings.onnxruntime, settings.wheels))
+        files += [write_dependency_archive(out, settings.onnxruntime, settings.wheels, p) for p in settings.pythons]
     for entry in ENTRIES:
         target = out / f"{entry}.py"
         with whole_file(target) as partial:
@@ -68,8 +68,7 @@ def write_reference(scene: Path, model: Path, out: Path) -> list[Path]:
     """Results of a scene by the graph of every output, the scene itself, their scenario, and the thumbnail."""
     target = present_sensors(load_target("local"), scene)
     with open_raster(scene / target.s2_collection) as data:
-        days = np.sort(data.t.values).astype("datetime64[D]")
-    start, end = (day.astype(datetime.date) for day in (days[0], days[-1]))
+        start, end = reference_period(data.t.values)
     latitude, folder = latitude_of_source(target, scene), out / FOLDER
     files, graphs = [], {}
     for output in OUTPUTS:
@@ -85,6 +84,16 @@ def write_reference(scene: Path, model: Path, out: Path) -> list[Path]:
     with xr.open_dataset(folder / "fused.nc") as fused, xr.open_dataset(folder / "seasons.nc") as seasons:
         files.append(write_thumbnail(out / THUMBNAIL, fused, seasons))
     return files
+
+
+def reference_period(dates: np.ndarray) -> tuple[datetime.date, datetime.date]:
+    """The first calendar year that the dates cover, or all of them where they cover none."""
+    days = np.sort(dates.astype("datetime64[D]")).astype(datetime.date)
+    for year in range(days[0].year, days[-1].year + 1):
+        start, end = datetime.date(year, 1, 1), datetime.date(year, 12, 31)
+        if days[0] <= start and end <= days[-1]:
+            return start, end
+    return days[0], days[-1]
 
 
 def _copied(source: Path, target: Path) -> Path:

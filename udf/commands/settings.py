@@ -98,6 +98,9 @@ class PackageSettings(BaseModel):
         True, description="also write the onnxruntime archive; pip downloads its wheels (about 14 MB)"
     )
     onnxruntime: str = Field("1.20.1", pattern=r"^\d+(\.\d+)+$", description="onnxruntime version of that archive")
+    pythons: tuple[Literal["py311", "py312"], ...] = Field(
+        ("py311",), min_length=1, description="Pythons to write that archive for, as the back-end's image-name states"
+    )
     wheels: Path | None = Field(None, description="folder of wheels to use instead of downloading")
     scene: Path | None = Field(
         None, description="folder of a small simulated scene: also write its results as reference, and the thumbnail"

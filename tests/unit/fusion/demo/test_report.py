@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from fusion.contract import NDVI, NDVI_SIGMA, S2NDVI
+from fusion.contract import NDVI, NDVI_SIGMA
 from fusion.demo.content import (
     ReportContent,
     add_accuracy,
     build_report,
-    clear_share,
     longest_gap_days,
     sigma_share,
 )
@@ -195,15 +194,6 @@ def test_every_season_of_the_example_pixels_is_shown() -> None:
     ]
     one_year = season_marks(data.sel(year=2020), pixels)[0, 0]
     assert [label for label, _ in one_year] == ["SOS", "EOS"]
-
-
-def test_clear_share_counts_dates_with_an_image() -> None:
-    cube = mock_cube(t=4, y=2, x=2, cloud=0, radar=False, coarse=False)
-    obs = cube.values
-    obs[1] = np.nan  # no image at all: not counted
-    obs[2, 0, 0, :] = np.nan  # half clear
-    assert cube.sel(bands=S2NDVI).notnull().sum() == 10
-    assert clear_share(cube, cube.t.values[0], cube.t.values[-1]) == pytest.approx((1 + 0.5 + 1) / 3)
 
 
 def test_longest_gap_counts_the_ends() -> None:
