@@ -12,12 +12,24 @@ _PUBLIC = {
     "fuse": "fusion.api",
     "field_series": "fusion.fields.series",
     "read_table": "fusion.fields.points",
-    "suspect_observations": "fusion.api",
-    "smooth": "fusion.api",
+    "season_dates": "fusion.phenology.season_table",
+    "season_table": "fusion.phenology.season_table",
     "seasons": "fusion.api",
+    "smooth": "fusion.api",
+    "suspect_observations": "fusion.api",
     "view": "fusion.viewer.view",
 }
-__all__ = ["field_series", "fuse", "read_table", "seasons", "smooth", "suspect_observations", "view"]
+__all__ = [
+    "field_series",
+    "fuse",
+    "read_table",
+    "season_dates",
+    "season_table",
+    "seasons",
+    "smooth",
+    "suspect_observations",
+    "view",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -50,6 +50,7 @@ S1_DB_MAX = 25.0  # strong corner reflectors in cities are lower
 WINDOW_PX = 128  # default side of the windows in the process graph; any other size works too
 FIRST_YEAR, LAST_YEAR = 1678, 2261  # whole years that datetime64[ns] holds
 STEP_DAYS = 5  # native time step of the model, the revisit of the Sentinel-2 pair
+CF_CONVENTIONS = "CF-1.11"  # of every NetCDF and Zarr file that is written
 SEASON_METHOD = "relative_amplitude"  # default method for season dates
 
 # PROBA-V NDVI digital numbers (PROBA-V Products User Manual v3.01, section on NDVI): physical = 0.004 * DN - 0.08

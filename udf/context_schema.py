@@ -39,6 +39,7 @@ DESCRIPTIONS = {
     "error = stop",
     "sigma": "standard deviation of one observation or of the NDVI itself",
     "counts": "fusion: add the band OBS_COUNT, from which the phenology UDF gets QFLAG, counts and gaps",
+    "lead_days": "days by which the fused series begins before start, so that seasons that start earlier are whole",
     "threads": "onnxruntime threads of one call; back-ends give one core per task",
     "method": "phenology: method of the season dates; 'reference' gives the two dates of the original workflow",
     "output": "phenology: season maps, the smoothed series, or the fused series as it came",

@@ -109,8 +109,8 @@ def _size(target: TargetSettings, options: WorkflowOptions) -> tuple[int, int, f
 def _dates(target: TargetSettings, options: WorkflowOptions) -> list[np.ndarray]:
     """Dates per sensor that the graph loads: those of the files, or regular ones."""
     assert options.start is not None and options.end is not None
-    margin = datetime.timedelta(days=options.margin_days)
-    first, last = np.datetime64(options.start - margin), np.datetime64(options.end + margin)
+    margin, lead = (datetime.timedelta(days=days) for days in (options.margin_days, options.lead_days))
+    first, last = np.datetime64(options.start - margin - lead), np.datetime64(options.end + margin)
     names = [target.s2_collection, target.s1_collection, target.coarse[-1].collection if target.coarse else None]
     found = []
     for name, every in zip(names, REVISIT_DAYS, strict=True):

@@ -37,7 +37,9 @@ def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
         raise ContractError(
             "the context lacks start and end; set both (YYYY-MM-DD), so that every chunk returns the same dates"
         )
-    grid = TimeGrid(np.datetime64(options["start"]), np.datetime64(options["end"]), options["step_days"])
+    step = options["step_days"]
+    lead = -(-options["lead_days"] // step) * step  # start stays one of the dates
+    grid = TimeGrid(np.datetime64(options["start"]) - lead, np.datetime64(options["end"]), step)
     obs = in_time(by_role(in_order(cube), options))
     refuse_negative_red(obs)
     obs = measured_cube(obs, options["s1_units"])

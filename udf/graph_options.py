@@ -13,9 +13,9 @@ from fusion.phenology.settings import METHODS
 from udf.area import Area
 from udf.context import check_context
 from udf.season_chunk import NOT_IN_UDF, season_bands
-from udf.settings import MARGIN_DAYS, OVERLAP_PX
+from udf.settings import LEAD_DAYS, MARGIN_DAYS, OVERLAP_PX
 
-SET_BY_THE_GRAPH = ("start", "end", "temporal_extent", "spatial_extent", "step_days", "method", "output")
+SET_BY_THE_GRAPH = ("start", "end", "temporal_extent", "spatial_extent", "step_days", "lead_days", "method", "output")
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,11 @@ class WorkflowOptions:
             raise ValueError(f"context sets {taken}, which the graph sets for both UDFs; give it outside of context")
         given = {"step_days": self.step_days, "method": self.method, "output": self.output, "latitude": self.latitude}
         check_udf_context({**given, **self.context})
+
+    @property
+    def lead_days(self) -> int:
+        """Days of the fused series before the period, for season maps, also where a parameter may request them."""
+        return 0 if self.output in ("fused", "smoothed") or self.method == "reference" else LEAD_DAYS
 
     def dates(self) -> dict[str, Any]:
         """The period as the UDFs read it: ``start`` and ``end``, or ``temporal_extent`` of a published process."""

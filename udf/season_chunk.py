@@ -49,8 +49,10 @@ def season_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
     """
     options = check_context(context)
     if options["output"] == "fused":
-        return cube
+        return cube.sel(t=slice(options["start"], None))
     series = one_image_per_day(_measured(_named(in_time(in_order(cube)))))
+    if options["method"] == "reference" or options["output"] == "smoothed":
+        series = series.sel(t=slice(options["start"], None))  # only season maps need what comes before
     if series.sizes["t"] < 2:
         raise ContractError(
             f"the series holds {series.sizes['t']} date; seasons need a series; widen the temporal extent"
@@ -63,7 +65,8 @@ def season_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
     else:
         settings, variables, year = _options(options)
         settings = replace(settings, use_numba=takes_numba(series.sizes["y"] * series.sizes["x"], settings.use_numba))
-        layers, years = season_layers(series, settings, year=year)
+        period = (options["start"], options["end"]) if options["start"] and options["end"] else None
+        layers, years = season_layers(series, settings, year=year, period=period)
         result = season_cube(layers, years, variables)
     result = result.transpose("t", "bands", "y", "x")
     kept = {name: result[name].values for name in result.dims if name in result.coords}

@@ -4,6 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 OVERLAP_PX = 16  # required by the manifest of the shipped model
 MARGIN_DAYS = 60  # observations loaded before and after the period, so that its ends have some on both sides
+LEAD_DAYS = 122  # the fused series of season maps begins so long before the period: 1 September for a calendar year
 PLACEHOLDER = "to be filled in"
 
 

@@ -58,10 +58,8 @@ def fused_cube(cube: DataCube, target: TargetSettings, options: WorkflowOptions,
     """Dense NDVI and NDVI_SIGMA by the fusion UDF, window by window."""
     context = {
         **options.dates(), "step_days": options.step_days, "s1_units": target.s1_units, **_place(options),
-        **options.context,
+        **({"counts": True, "lead_days": options.lead_days} if options.lead_days else {}), **options.context,
     }  # fmt: skip
-    if options.output not in ("fused", "smoothed"):  # season maps, or a parameter that may ask for them
-        context.setdefault("counts", True)
     if not target.remote:
         context.setdefault("deps_dir", None)
     check_udf_context(context)

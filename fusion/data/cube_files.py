@@ -5,6 +5,8 @@ QGIS, GDAL and the openEO back-ends read one variable per band, dims (t, y, x); 
 """
 
 import contextlib
+import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import (
+    CF_CONVENTIONS,
     COARSE_NDVI,
     CUBE_BANDS,
     DIMS,
@@ -26,10 +29,11 @@ from fusion.contract import (
     VH,
     VV,
 )
-from fusion.data.provenance import MADE_BY
+from fusion.data.provenance import MADE_BY, history
 from fusion.features.measured import measured_cube
 from fusion.features.orientation import reversed_axes, turned
 from fusion.layout import with_degrees, with_plain_dims
+from fusion.place import described_axes
 from fusion.whole_file import OutputExistsError, whole_file
 
 _NDVI_CF = {
@@ -47,7 +51,9 @@ _BAND_CF: dict[str, dict[str, Any]] = {
     NDVI_SIGMA: {"long_name": "one standard deviation of the fused NDVI", "units": "1"},
     OBS_COUNT: {"long_name": "Sentinel-2 observations of the pixel that lie nearest to the date", "units": "1"},
 }
-_ATTRS_OF_CF = {"Conventions", "title", "grid_mapping", "coordinates", *MADE_BY}
+_ATTRS_OF_CF = {"Conventions", "title", "history", "grid_mapping", "coordinates", *MADE_BY}
+
+_OF_A_BAND = ("units", "long_name", "standard_name", "valid_range")  # GDAL takes units of the file for those of x and y
 
 
 class CubeFileError(ValueError):
@@ -95,8 +101,7 @@ def open_dataset(path: str | Path, chunks: dict[str, int] | None = None) -> xr.D
         raise CubeFileError(f"{path} is a folder without Zarr metadata; expected a NetCDF or Zarr file")
     try:
         if path.is_dir():
-            consolidated = (path / ".zmetadata").is_file()
-            return xr.open_zarr(path, chunks=chunks, decode_coords="all", consolidated=consolidated)
+            return xr.open_zarr(path, chunks=chunks, decode_coords="all", consolidated=_is_consolidated(path))
         return xr.open_dataset(path, chunks=chunks, decode_coords="all")
     except MemoryError as error:
         raise CubeFileError(
@@ -107,6 +112,14 @@ def open_dataset(path: str | Path, chunks: dict[str, int] | None = None) -> xr.D
             f"{path} cannot be read as NetCDF or Zarr ({type(error).__name__}: {error}); "
             "it may be incomplete, download it again"
         ) from error
+
+
+def _is_consolidated(path: Path) -> bool:
+    """Whether a Zarr store has consolidated metadata; xarray looks for them and warns where there are none."""
+    group = path / "zarr.json"
+    return (path / ".zmetadata").is_file() or (
+        group.is_file() and "consolidated_metadata" in json.loads(group.read_text())
+    )
 
 
 def read_cube(path: str | Path, *, lazy: bool = False) -> xr.DataArray:
@@ -217,7 +230,7 @@ def write_cube(cube: xr.DataArray, path: str | Path, *, title: str = "NDVI cube"
             if path.suffix == ".nc":
                 _write_netcdf(dataset, partial)
             else:
-                dataset.to_zarr(partial, mode="w", consolidated=False, zarr_format=3, encoding={"t": _time_encoding()})
+                write_zarr(dataset, partial)
     except OutputExistsError as error:
         raise CubeFileError(str(error)) from error
     except (OSError, RuntimeError) as error:
@@ -226,6 +239,15 @@ def write_cube(cube: xr.DataArray, path: str | Path, *, title: str = "NDVI cube"
             "check the folder's permission and the free space"
         ) from error
     return path
+
+
+def write_zarr(dataset: xr.Dataset, partial: Path) -> None:
+    """A Zarr store, format 3, with consolidated metadata, so that it opens with one request and without a warning."""
+    with (
+        warnings.catch_warnings()
+    ):  # zarr warns that format 3 does not specify them yet; xarray, GDAL and zarr read them
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
+        dataset.to_zarr(partial, mode="w", consolidated=True, zarr_format=3, encoding={"t": _time_encoding()})
 
 
 def to_dataset(cube: xr.DataArray, title: str = "NDVI cube") -> xr.Dataset:
@@ -246,16 +268,12 @@ def to_dataset(cube: xr.DataArray, title: str = "NDVI cube") -> xr.Dataset:
             band.attrs["units"] = {"dB": "dB", "linear": "1"}.get(str(units), "unknown")
         band.encoding = {}
         variables[name] = band
-    attrs = {k: plain for k, v in cube.attrs.items() if (plain := _plain(v)) is not None}
-    dataset = xr.Dataset(variables, attrs={"Conventions": "CF-1.10", "title": title, **attrs, **MADE_BY})
+    attrs = {k: plain for k, v in cube.attrs.items() if k not in _OF_A_BAND and (plain := _plain(v)) is not None}
+    of_file = {"Conventions": CF_CONVENTIONS, "title": title, **attrs, "history": history(title), **MADE_BY}
+    dataset = xr.Dataset(variables, attrs=of_file)
     dataset.t.attrs = {"standard_name": "time", "axis": "T"}
-    for axis in ("x", "y"):
-        dataset[axis].attrs = {"standard_name": f"projection_{axis}_coordinate", "axis": axis.upper(), "units": "m"}
+    dataset = described_axes(dataset)
     if crs is not None:
-        if crs.is_geographic:
-            for axis, name in (("x", "longitude"), ("y", "latitude")):
-                units = "degrees_east" if axis == "x" else "degrees_north"
-                dataset[axis].attrs = {"standard_name": name, "axis": axis.upper(), "units": units}
         dataset = dataset.rio.write_crs(crs, grid_mapping_name="spatial_ref")
     for key, variable in dataset.variables.items():
         variable.encoding = {}

@@ -18,7 +18,7 @@ from fusion.demo.steps import StepRunner
 FILES = (
     ("ndvi.nc", "dense NDVI and its standard deviation"),
     ("seasons/", "season dates and parameters as NetCDF, GeoTIFF and maps; smoothed.nc"),
-    ("maps/sos.tif, maps/eos.tif", "start and end of each pixel's main season, day of the year, 0 = none"),
+    ("maps/sos.tif, maps/eos.tif", "start and end of each pixel's main season, day of the year, 1 = 1 January"),
     ("cube.nc", "the merged cube (input of the fusion)"),
     ("evaluation/", "errors at withheld observations of this cube, as JSON and CSV"),
 )
@@ -66,7 +66,7 @@ class RealDemo:
     def predict(self) -> dict[str, Any]:
         """Dense NDVI of the whole cube."""
         settings = {"cube": self.cube, "out": self.fused, "step_days": self.settings.step_days}
-        call("predict", {**settings, "model": self.settings.model})
+        call("predict", {**settings, "model": self.settings.model, "overwrite": True})
         return {"dates": read_cube(self.fused).sizes["t"]}
 
     def phenology(self) -> dict[str, Any]:

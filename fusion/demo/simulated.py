@@ -152,7 +152,7 @@ class SimulatedDemo:
         call(
             "predict",
             {"cube": self.cube, "out": self.fused, "model": self.model_reference, "start": self.start,
-             "end": self.end, "step_days": self.settings.step_days},
+             "end": self.end, "step_days": self.settings.step_days, "overwrite": True},
         )  # fmt: skip
         return {"dates": read_cube(self.fused).sizes["t"]}
 
@@ -223,7 +223,7 @@ FILES = (
     ("seasons/", "season dates and parameters as NetCDF, GeoTIFF and maps"),
     (
         "maps/sos.tif, maps/eos.tif",
-        "start and end of season from the openEO graph (method of the original workflow), 0 = none",
+        "start and end of season from the openEO graph (method of the original workflow), day of the year",
     ),
     ("cube.nc", "the merged cube (input of the fusion)"),
     ("scene/", "the raw simulated images and the truth"),

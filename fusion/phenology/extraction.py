@@ -25,7 +25,7 @@ from fusion.phenology.whittaker import robust_weights, whittaker
 BLOCK_SAMPLES = 292_000  # pixels times dates per block: 4000 pixels for a year of 5-day steps
 WATER_MAX = 0.1  # NDVI; a series that stays below is flagged as water
 CURVE_LAMBDA = 2500.0  # smoothness of Whittaker curves, on the daily axis with one observation per day
-LAYERS = (*VARIABLES, "COUNT")
+LAYERS = (*VARIABLES, "COUNT", "MAIN")
 
 
 def extract_seasons(
@@ -80,7 +80,7 @@ def _extract_block(axis, values, sigma, periods, settings, obs, out) -> None:
     rows, (swing, top), cut = find_seasons(curve, slots, settings)
     layer = {name: out[i] for i, name in enumerate(LAYERS)}
     base_flag = _pixel_flags(enough, top, swing, cut, settings)
-    for name in ("FLAG", "QFLAG", "COUNT", "OBS_UP", "OBS_PEAK", "OBS_DOWN"):
+    for name in ("FLAG", "QFLAG", "COUNT", "MAIN", "OBS_UP", "OBS_PEAK", "OBS_DOWN"):
         layer[name][:] = 0
     layer["FLAG"][:, 0] = base_flag
     if len(rows[0]) == 0:
@@ -198,7 +198,10 @@ def _obs_before(obs_days: np.ndarray, border: np.ndarray) -> np.ndarray:
 
 
 def _scatter(layer, metrics, pixel, origin, peak_day, periods, small) -> None:
-    """Write every season into a slot of its year, in order of time; only the largest if there are too many."""
+    """Write every season into a slot of its year, in order of time; only the largest if there are too many.
+
+    ``MAIN`` is the slot, counted from 1, of the season with the largest amplitude.
+    """
     slots = layer["SOSD"].shape[1]
     peak = np.where(np.isfinite(metrics["MAXD"]), origin + metrics["MAXD"], peak_day)
     for name in ("SOSD", "EOSD", "MAXD"):
@@ -210,7 +213,7 @@ def _scatter(layer, metrics, pixel, origin, peak_day, periods, small) -> None:
         where = pixel[row]
         if (np.diff(where) > 0).all():
             slot = None
-            layer["COUNT"][year][:, where] = 1
+            layer["COUNT"][year][:, where] = layer["MAIN"][year][:, where] = 1
         else:
             count = np.bincount(where, minlength=layer["COUNT"].shape[-1])
             layer["COUNT"][year] = count
@@ -218,6 +221,9 @@ def _scatter(layer, metrics, pixel, origin, peak_day, periods, small) -> None:
             row = row[_rank(pixel[row]) < slots]
             row = row[np.lexsort((peak[row], pixel[row]))]
             where, slot = pixel[row], _rank(pixel[row])
+            order = np.lexsort((-metrics["SWING"][row], where))
+            largest = order[_rank(where[order]) == 0]
+            layer["MAIN"][year][:, where[largest]] = slot[largest] + 1
             more = count[where] > slots
             metrics["FLAG"][row] |= np.where(more, FLAGS["more_seasons"], 0)
         whole = slot is None and len(where) == layer["COUNT"].shape[-1] == len(pixel)
