@@ -65,7 +65,7 @@ def test_polygons_give_series_seasons_plots_and_a_page(tmp_path, inputs):
     words = [f"cube={cube}", f"polygons={polygons}", "id=parcel", f"out={out}"]
     settings = load_settings("fields", FieldsSettings, words)
     said = run(settings)
-    assert "3 fields on 73 dates, 2 with a season; median start 2019-04-16" in said, said
+    assert "3 fields on 73 dates, 2 with a season; main season: median start 2019-04-16" in said, said
     series = pd.read_csv(out / "series.csv", parse_dates=["date"])
     assert series.columns.tolist() == ["field", "date", "ndvi", "ndvi_sigma", "ndvi_spread", "share_observed"]
     assert len(series) == 3 * 73 and series.date.iloc[1] == pd.Timestamp("2019-01-06")
