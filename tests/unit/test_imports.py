@@ -77,7 +77,7 @@ ROOMS = {
 }  # fmt: skip
 
 # the public calls, the command line and what it runs stand above them
-ABOVE = ("fusion", "fusion.__main__", "fusion.api", "fusion.cli", "fusion.commands", "fusion.demo")
+ABOVE = ("fusion", "fusion.__main__", "fusion.api", "fusion.pyfunc", "fusion.cli", "fusion.commands", "fusion.demo")
 # a command's shell reads and writes files and may use what the command line offers for that
 COMMANDS = ("data_prep.commands", "udf.commands")
 BUNDLED = (
