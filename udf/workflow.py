@@ -5,20 +5,18 @@ Load Sentinel-2 and its classes; mask clouds, dilated; NDVI; merge Sentinel-1 an
 """
 
 import datetime
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from openeo import UDF
 from openeo.api.process import Parameter
 from openeo.internal.graph_building import PGNode
-from openeo.processes import ProcessBuilder
 from openeo.rest.datacube import DataCube
 from openeo.rest.result import SaveResult
 
-from fusion.cloud_mask import MASK_KERNELS, NARROW, SCL_PIXEL_M, WIDE, gaussian_kernel
+from fusion.cloud_mask import SCL_PIXEL_M, WIDE
 from fusion.contract import (
     COARSE_NDVI,
     RADAR_DB_RANGE,
@@ -32,6 +30,7 @@ from fusion.contract import (
 )  # fmt: skip
 from fusion.dates import first_date, last_date
 from udf.area import Area
+from udf.mask_graph import cloud_masks
 from udf.targets import CoarseSource, TargetSettings
 
 UDF_RUNTIME, UDF_RUNTIME_VERSION = "Python", "3.11"
@@ -48,8 +47,9 @@ class WorkflowOptions:
 
     ``start`` and ``end`` are dates, or parameters of a published process. ``area`` is None for the whole
     extent of local files; ``latitude`` is that of its centre when not given. ``output``: "fused" (NDVI and sigma),
-    "smoothed" (daily series), "seasons" (season maps). ``radar_pass`` takes one pass of Sentinel-1; "all" mixes passes
-    without levelling them.
+    "smoothed" (daily series), "seasons" (season maps). ``lead_days``: the fused series begins so many days before
+    ``start`` and carries observation counts; set for season maps by :func:`build_workflow`. ``radar_pass`` takes one
+    pass of Sentinel-1; "all" mixes passes without levelling them.
     """
 
     start: datetime.date | Parameter
@@ -63,6 +63,7 @@ class WorkflowOptions:
     format: Literal["GTiff", "NetCDF", "Zarr"] = "NetCDF"
     source: Path | None = None
     margin_days: int = MARGIN_DAYS
+    lead_days: int = 0
     radar_pass: Literal["all", "ascending", "descending"] = "all"
     latitude: float | Parameter | None = None
     context: dict[str, Any] = field(default_factory=dict)
@@ -96,6 +97,8 @@ def build_workflow(
     save: bool = True,
 ) -> SaveResult | DataCube:
     """The whole graph, ending in ``save_result`` unless ``save`` is off; the UDFs of ``udf/dist`` by default."""
+    if phenology_code is None and options.method != "reference" and options.output not in ("fused", "smoothed"):
+        options = replace(options, lead_days=LEAD_DAYS)  # also where a parameter may ask for season maps
     cube = merged_cube(target, options)
     cube = fused_cube(cube, target, options, fusion_code or udf_source("fusion_udf"))
     if options.output != "fused":
@@ -136,50 +139,6 @@ def _no_backscatter(units: str):
     """What is outside the limits is removed before resampling spreads it."""
     limits = RADAR_DB_RANGE if units == "dB" else RADAR_POWER_RANGE
     return lambda x: (x < limits.low).or_(x > limits.high)
-
-
-def cloud_masks(scl: DataCube, target: TargetSettings) -> list[DataCube]:
-    """Masks without a band dimension, nonzero = remove: everything near non-clear classes, everything around clouds."""
-    sizes = [kernel.size_px(target.scl_pixel_m) for kernel in MASK_KERNELS]
-    if target.cloud_mask == "to_scl_dilation_mask":
-        mask = scl.process(
-            "to_scl_dilation_mask", data=scl, kernel1_size=sizes[0], kernel2_size=sizes[1],
-            mask1_values=list(NARROW.classes), mask2_values=list(WIDE.classes), erosion_kernel_size=0,
-        )  # fmt: skip
-        return [mask]
-    unclear = scl.reduce_dimension(dimension="bands", reducer=_is_not_in(NARROW.classes))
-    cloud = scl.reduce_dimension(dimension="bands", reducer=_is_in(WIDE.classes))
-    return [
-        flagged.apply_kernel(kernel=_short(gaussian_kernel(size)), border=0, replace_invalid=0) > kernel.threshold
-        for flagged, kernel, size in zip((unclear, cloud), MASK_KERNELS, sizes, strict=True)
-    ]
-
-
-def _short(weights: np.ndarray) -> list[list[float]]:
-    """The kernel as nested lists with seven digits: float32 precision at half the size of the graph."""
-    return [[float(f"{w:.7g}") for w in row] for row in weights]
-
-
-def _is_in(classes: tuple[int, ...]):
-    def reducer(data: ProcessBuilder) -> ProcessBuilder:
-        value = data.array_element(index=0)
-        found: ProcessBuilder = value == classes[0]
-        for other in classes[1:]:
-            found = found.or_(value == other)
-        return found.multiply(1.0)
-
-    return reducer
-
-
-def _is_not_in(classes: tuple[int, ...]):
-    def reducer(data: ProcessBuilder) -> ProcessBuilder:
-        value = data.array_element(index=0)
-        missing: ProcessBuilder = value != classes[0]
-        for other in classes[1:]:
-            missing = missing.and_(value != other)
-        return missing.multiply(1.0)
-
-    return reducer
 
 
 def radar(target: TargetSettings, options: WorkflowOptions, grid: DataCube) -> DataCube:
@@ -255,7 +214,7 @@ def fused_cube(cube: DataCube, target: TargetSettings, options: WorkflowOptions,
     context = {
         "start": _date_text(options.start), "end": _date_text(options.end), "step_days": options.step_days,
         "s1_units": target.s1_units, "latitude": _latitude(options), **({} if target.remote else {"deps_dir": None}),
-        **({"counts": True, "lead_days": _lead(options)} if _lead(options) else {}), **options.context,
+        **({"counts": True, "lead_days": options.lead_days} if options.lead_days else {}), **options.context,
     }  # fmt: skip
     return cube.apply_neighborhood(
         process=UDF(code, runtime=UDF_RUNTIME, version=UDF_RUNTIME_VERSION, context=CONTEXT_PARAMETER),
@@ -265,11 +224,6 @@ def fused_cube(cube: DataCube, target: TargetSettings, options: WorkflowOptions,
         else [],
         context=_plain(context),
     )
-
-
-def _lead(options: WorkflowOptions) -> int:
-    """Days of the fused series before the period; season maps need them, also where a parameter may ask for maps."""
-    return 0 if options.output in ("fused", "smoothed") or options.method == "reference" else LEAD_DAYS
 
 
 def _latitude(options: WorkflowOptions) -> float | Parameter | None:
@@ -326,11 +280,11 @@ def _load_period(options: WorkflowOptions, first: datetime.date | None, last: da
     """Left-closed interval to load: the period with its margin, cut to the dates that the collection covers."""
     if isinstance(options.start, Parameter) or isinstance(options.end, Parameter):
         ends = [
-            _shifted(options.start, -options.margin_days - _lead(options)),
+            _shifted(options.start, -options.margin_days - options.lead_days),
             _shifted(options.end, options.margin_days + 1),
         ]
         return options.shared.setdefault("period", ends)
-    start = options.start - datetime.timedelta(days=options.margin_days + _lead(options))
+    start = options.start - datetime.timedelta(days=options.margin_days + options.lead_days)
     end = options.end + datetime.timedelta(days=options.margin_days + 1)
     start = max(start, first) if first else start
     end = min(end, last + datetime.timedelta(days=1)) if last else end
