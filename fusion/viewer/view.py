@@ -38,8 +38,8 @@ def view(
         Result of :func:`fusion.seasons` or ``seasons.nc``, for maps of the season parameters. Without it, the seasons
         of the clicked series are computed at the click, with the default settings.
     fields : path or GeoDataFrame, optional
-        Polygons (GeoPackage, GeoJSON, GeoParquet) in any CRS. A click inside one shows the mean of the pixels whose
-        centre lies in it.
+        Polygons (GeoPackage, GeoJSON, GeoParquet) in any CRS. A click inside one shows its series as
+        :func:`fusion.fields.series.field_series` has it, with the default rules.
 
     Returns
     -------
