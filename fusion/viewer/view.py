@@ -3,6 +3,7 @@
 import os
 from typing import TYPE_CHECKING, Any
 
+from fusion.extras import missing_library
 from fusion.viewer.layers import Source, open_content
 
 if TYPE_CHECKING:
@@ -67,6 +68,4 @@ def check_installed() -> None:
 
     missing = [name for name in ("panel", "bokeh") if find_spec(name) is None]
     if missing:
-        raise ViewerMissingError(
-            f"the viewer needs {' and '.join(missing)}; install with: pip install 'ndvi-fusion[view]'"
-        )
+        raise ViewerMissingError(missing_library(missing[0], "the viewer"))

@@ -77,7 +77,7 @@ ROOMS = {
 }  # fmt: skip
 
 # the public calls, the command line and what it runs stand above them
-ABOVE = ("fusion", "fusion.__main__", "fusion.api", "fusion.cli", "fusion.commands", "fusion.demo")
+ABOVE = ("fusion", "fusion.__main__", "fusion.api", "fusion.pyfunc", "fusion.cli", "fusion.commands", "fusion.demo")
 # a command's shell reads and writes files and may use what the command line offers for that
 COMMANDS = ("data_prep.commands", "udf.commands")
 BUNDLED = (
@@ -88,7 +88,12 @@ BUNDLED = (
     "fusion.phenology",
     "fusion.inference",
 )
-NOT_BUNDLED = ("fusion.inference.locate", "fusion.phenology.plots")
+NOT_BUNDLED = (
+    "fusion.inference.blas",
+    "fusion.inference.lazy",
+    "fusion.inference.locate",
+    "fusion.phenology.plots",
+)
 THIRD_PARTY_IN_BUNDLE = {"numpy", "xarray", "scipy", "pandas", "onnxruntime", "numba"}
 LAZY_IN_BUNDLE = {"onnxruntime", "numba"}
 DOTTED = re.compile(rf"({'|'.join(PACKAGES)})(\.\w+)+")  # a string such as "fusion.api", or a Hydra _target_

@@ -190,7 +190,8 @@ def test_without_panel_one_sentence_names_the_extra(
         fusion.view(fused)
     write_cube(fused, tmp_path / "ndvi.nc")
     assert cli.main(["view", str(tmp_path / "ndvi.nc")]) == cli.FAILED
-    assert capsys.readouterr().err == "error: the viewer needs panel; install with: pip install 'ndvi-fusion[view]'\n"
+    told = "the viewer needs the package 'panel'; install it with: pip install 'ndvi-fusion[view]'"
+    assert capsys.readouterr().err == f"error: {told}\n"
 
 
 def test_a_taken_port_is_told(fused: xr.DataArray, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
