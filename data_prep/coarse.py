@@ -1,30 +1,18 @@
 """Coarse NDVI (PROBA-V S10, CGLS NDVI 300 m): decoding, status map, and resampling to the 10 m grid."""
 
-from typing import Literal
-
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
 
 from data_prep.grid import to_grid
 from data_prep.raw.bands import RawBand, sample
 from data_prep.raw.cubes import SourceError
+from data_prep.settings import CoarseSettings
 from fusion.contract import COARSE_MAX_DN, COARSE_OFFSET, COARSE_SCALE, NDVI_MAX, NDVI_MIN, NDVI_RANGE, ContractError
 
 # PROBA-V status map, as of SPOT-VEGETATION: bits 0-2 are 0 clear, 1 shadow, 2 undefined, 3 cloud, 4 ice; bit 3 land;
 # bits 4-7 good quality of SWIR, NIR, red, blue (later collections add coverage bits above, not used here)
 _FAR_NDVI = 0.2
 _STATUS_CLEAR_BITS, _STATUS_GOOD_BITS = 0b0000_0111, 0b0110_0000
-
-
-class CoarseSettings(BaseModel):
-    """Processing of the coarse series before merging."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    resampling: Literal["nearest", "bilinear", "cubic"] = Field(
-        "bilinear", description="resampling from 300 m to the S2 grid"
-    )
 
 
 def coarse_ndvi(

@@ -2,11 +2,9 @@
 
 import logging
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
 from data_prep.grid import to_grid
@@ -14,7 +12,8 @@ from data_prep.optical_offset import BASELINE_DAY, FILL_FROM_DN
 from data_prep.raw.bands import RawBand, measured, sample
 from data_prep.raw.cubes import SourceError
 from data_prep.raw.reading import read_bands
-from fusion.cloud_mask import MASK_KERNELS, SCL_CLOUD, SCL_INVALID, gaussian_weights
+from data_prep.settings import OpticalSettings
+from fusion.cloud_mask import MASK_KERNELS, gaussian_weights
 from fusion.contract import NDVI_MAX, NDVI_MIN, REFLECTANCE_RANGE, SCL_RANGE
 from fusion.place import pixel_sides_m, pixel_size_m
 from fusion.same_day import one_image_per_day
@@ -24,30 +23,6 @@ log = logging.getLogger(__name__)
 DN_SCALE = 1e-4  # Sentinel-2 L2A quantification value 10000 (Sentinel-2 Products Specification Document)
 _DN_NODATA = (0, 65535)
 _BRIGHT_DN = 1000.0  # with the offset still in, no surface is darker than this (cloud alone lies above twice that)
-
-
-class OpticalSettings(BaseModel):
-    """Cloud mask and NDVI of Sentinel-2."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    mask: Literal["gaussian", "disk", "square", "none"] = Field(
-        "gaussian", description="gaussian: two smoothing kernels on SCL; disk, square: dilation; none: keep all pixels"
-    )
-    remove_classes: tuple[int, ...] = Field(SCL_CLOUD, description="SCL classes removed and dilated by disk and square")
-    drop_classes: tuple[int, ...] = Field(
-        SCL_INVALID, description="SCL classes removed without dilation by disk and square"
-    )
-    dilation_px: int = Field(5, ge=0, le=200, description="radius of disk and square, pixels of the S2 grid")
-    user_mask: Path | None = Field(None, description="custom cloud mask: a file with one band, nonzero = cloud")
-    user_mask_role: Literal["instead", "on_top"] = Field(
-        "on_top", description="use user_mask instead of SCL, or in addition to it"
-    )
-    flag_dips: bool = Field(False, description="add band S2_SUSPECT: 1 = possible undetected cloud (NDVI dip)")
-    dip_ndvi: float = Field(0.12, gt=0, description="NDVI decrease below both neighbours that counts as a dip")
-    dip_window_d: int = Field(
-        25, ge=2, description="largest distance to a neighbouring observation in the dip search, days"
-    )
 
 
 def reflectance(

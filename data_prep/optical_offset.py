@@ -3,21 +3,19 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from data_prep.grid import to_grid
 from data_prep.raw.cubes import SourceError
+from data_prep.settings import OffsetSetting
 from fusion.cloud_mask import SCL_CLOUD
 
 # Processing baseline 04.00 (2022-01-25) and Collection-1 add 1000 to every digital number (BOA_ADD_OFFSET = -1000).
 BASELINE_OFFSET_DN = -1000
 BASELINE_DAY = np.datetime64("2022-01-25")
-OffsetSetting = Literal["auto", "by_date"] | int
-OFFSET_HELP = "added to S2 digital numbers: 0, -1000, by_date (-1000 from 2022-01-25 on) or auto"
-
 _BASELINE = re.compile(r"MSIL2A_\d{8}T\d{6}_N(\d{4})_", re.IGNORECASE)
 _VEGETATION = 4  # SCL
 _DARK_DN = 980.0  # red of vegetation is far below 0.1; with the offset in, its digital numbers start at about 1000

@@ -1,17 +1,16 @@
 """Sentinel-1: units, border noise, levelling and merging of passes, multi-temporal speckle filter."""
 
 import logging
-from typing import Literal
 
 import numpy as np
 import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
 from data_prep.raw.bands import RawBand, every_image, measured, sample
 from data_prep.raw.cubes import SourceError
-from data_prep.satellites import UNKNOWN, SatelliteRule, even_out
+from data_prep.satellites import UNKNOWN, even_out
+from data_prep.settings import RadarSettings
 from fusion.contract import RADAR_ANY_RANGE, RADAR_DB_RANGE, RADAR_POWER_RANGE, S1_DB_MAX, S1_DB_MIN, ContractError
 from fusion.features.measured import refuse_other_units, refuse_swapped
 from fusion.same_day import merge_images, whole_days
@@ -24,32 +23,6 @@ _LOWEST_DN16_DB = -34.0  # median; VH of calm water is about -30
 _DB_WORDS = ("db", "decibel", "decibels", "1 (db)")
 _LINEAR_WORDS = ("linear", "linear power")
 _DB_ENDS = ("_db", "-db", ".db", " db")  # of a band's name
-
-
-class RadarSettings(BaseModel):
-    """Processing of Sentinel-1 before merging."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    units: Literal["dB", "linear"] = Field("dB", description="units of VV and VH in the merged cube")
-    passes: Literal["merge", "most", "ascending", "descending"] = Field(
-        "merge",
-        description="merge: all passes, acquisitions of one day averaged; most: pass with most dates; else that pass",
-    )
-    orbit_offset: Literal["none", "scene", "pixel"] = Field(
-        "scene", description="level passes to the one with most dates: none, one offset per band (scene), or per pixel"
-    )
-    satellite_steps: SatelliteRule = Field(
-        "level", description="steps of level and place between satellites of one orbit: level, report, refuse, or off"
-    )
-    border_noise_db: float | None = Field(
-        -27.0, description="VV below this at the swath edge is border noise, dB; null: keep"
-    )
-    speckle: Literal["none", "quegan"] = Field("none", description="multi-temporal speckle filter")
-    speckle_window_px: int = Field(7, ge=3, le=51, description="width of the filter's spatial mean, odd, pixels")
-    resampling: Literal["nearest", "bilinear", "cubic", "average"] = Field(
-        "nearest", description="resampling to the S2 grid; nearest copies aligned cells exactly"
-    )
 
 
 def backscatter(band: RawBand, units: str, notes: list[str]) -> tuple[xr.DataArray, str | None]:

@@ -7,10 +7,12 @@ import logging
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
+
+if TYPE_CHECKING:
+    import xarray as xr  # where a function needs it: settings take their numbers from here, and start without it
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ CUBE_BANDS = (S2NDVI, VV, VH, COARSE_NDVI)
 NDVI = "NDVI"
 NDVI_SIGMA = "NDVI_SIGMA"
 FUSED_BANDS = (NDVI, NDVI_SIGMA)
+OBS_COUNT = "OBS_COUNT"  # coordinate of a fused cube, (t, y, x): Sentinel-2 observations nearest to each date
 
 NDVI_MIN = -0.2  # lower limit of NDVI in a merged cube (land surfaces); lower values (water) are clipped
 NDVI_MAX = 1.0
@@ -47,6 +50,7 @@ S1_DB_MAX = 25.0  # strong corner reflectors in cities are lower
 WINDOW_PX = 128  # default side of the windows in the process graph; any other size works too
 FIRST_YEAR, LAST_YEAR = 1678, 2261  # whole years that datetime64[ns] holds
 STEP_DAYS = 5  # native time step of the model, the revisit of the Sentinel-2 pair
+CF_CONVENTIONS = "CF-1.11"  # of every NetCDF and Zarr file that is written
 SEASON_METHOD = "relative_amplitude"  # default method for season dates
 
 # PROBA-V NDVI digital numbers (PROBA-V Products User Manual v3.01, section on NDVI): physical = 0.004 * DN - 0.08
@@ -243,7 +247,7 @@ def renaming_advice(dims: Iterable[Hashable]) -> str:
     return f"; call cube.rename({renaming})" if renaming else ""
 
 
-def check_cube(cube: xr.DataArray) -> None:
+def check_cube(cube: "xr.DataArray") -> None:
     """Refuse a merged cube that breaks the contract.
 
     Checked: dims ``(t, bands, y, x)`` in any order, a datetime ``t`` that is sorted and free of duplicates, band
@@ -259,8 +263,10 @@ def check_cube(cube: xr.DataArray) -> None:
     check_ranges(cube)
 
 
-def check_layout(cube: xr.DataArray) -> None:
+def check_layout(cube: "xr.DataArray") -> None:
     """Refuse wrong dimensions, band labels or dates. Reads no values, so a lazy cube is not computed."""
+    import xarray as xr
+
     if not isinstance(cube, xr.DataArray):
         raise ContractError(f"the cube is a {type(cube).__name__}; expected an xarray.DataArray with dims {DIMS}")
     missing = [d for d in DIMS if d not in cube.dims]
@@ -280,7 +286,7 @@ def check_layout(cube: xr.DataArray) -> None:
     check_time(cube)
 
 
-def check_ranges(cube: xr.DataArray) -> None:
+def check_ranges(cube: "xr.DataArray") -> None:
     """Refuse NDVI bands that hold something else (digital numbers, percent); reads them."""
     bands = [str(b) for b in cube.bands.values]
     for band in (S2NDVI, COARSE_NDVI):
@@ -297,12 +303,12 @@ def check_latitude(latitude: object) -> float:
         Not a number (text, bool, several values), or outside -90 to 90.
     """
     number: object = latitude
-    if isinstance(latitude, np.ndarray | np.generic | xr.DataArray) and latitude.size == 1:
+    if getattr(latitude, "size", None) == 1 and hasattr(latitude, "item"):  # numpy's and xarray's
         number = latitude.item()
     wrong_type = isinstance(number, bool) or not isinstance(number, Real)
     degrees = float(number) if isinstance(number, Real) and not wrong_type else np.nan
     if not -90 <= degrees <= 90:
-        seen = f"{latitude!r} ({type(latitude).__name__})" if wrong_type else f"{latitude!r}"
+        seen = f"{latitude!r} ({type(latitude).__name__})" if wrong_type else f"{number}"
         raise ContractError(
             f"latitude is {seen}; expected degrees north, a number from -90 to 90; fix cube.attrs['latitude'] or the "
             "argument latitude"
@@ -310,7 +316,7 @@ def check_latitude(latitude: object) -> float:
     return degrees
 
 
-def check_time(cube: xr.DataArray) -> None:
+def check_time(cube: "xr.DataArray") -> None:
     """Refuse what :func:`check_dates` refuses, and days that occur twice."""
     check_dates(cube)
     days = cube.t.values.astype("datetime64[D]").astype("int64")
@@ -322,7 +328,7 @@ def check_time(cube: xr.DataArray) -> None:
         )
 
 
-def check_dates(cube: xr.DataArray) -> None:
+def check_dates(cube: "xr.DataArray") -> None:
     """Refuse a missing, non-datetime, empty or unsorted ``t`` coordinate, and years that nanoseconds do not hold."""
     if "t" not in cube.coords:
         raise ContractError("the cube has no time coordinate 't'; assign the acquisition dates as datetime64")

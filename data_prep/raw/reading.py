@@ -20,9 +20,9 @@ from data_prep.raw.dates import DatesBy, contradiction, date_in_band, date_of_fi
 from data_prep.raw.folders import GEOTIFF, NETCDF
 from data_prep.raw.roles import may_play
 from data_prep.raw.satellite import satellite_labels
-from fusion.contract import dim_renaming
 from fusion.data.cube_files import is_zarr
 from fusion.data.provenance import is_own_output
+from fusion.layout import with_plain_dims
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def read_bands(path: Path, *, roles_only: bool = False, dates_by: DatesBy = "nam
     Raises
     ------
     NotRawError
-        An output of this program; with ``roles_only`` also a file without such a band.
+        An output of this program; with ``roles_only`` also a file without such a band or raster.
     SourceError
         The file is unreadable or incomplete, has no CRS, or contains no raster; the message names it.
     """
@@ -64,7 +64,7 @@ def read_bands(path: Path, *, roles_only: bool = False, dates_by: DatesBy = "nam
             "unsupported format; download it again or remove it"
         ) from error
     crs = find_crs(dataset)
-    dataset = dataset.rename(dim_renaming(dataset.dims))
+    dataset = with_plain_dims(dataset)
     labels = orbit_labels(dataset), satellite_labels(dataset)
     bands = []
     variables = _variables(dataset)
@@ -86,7 +86,8 @@ def read_bands(path: Path, *, roles_only: bool = False, dates_by: DatesBy = "nam
                 raise SourceError(_no_centres(name, axis, path, dataset, crs))
         bands.append(_band(name, variable, path, crs, dataset.attrs, labels, dates_by))
     if not bands:
-        raise SourceError(
+        kind = NotRawError if roles_only else SourceError
+        raise kind(
             f"{path} contains no raster with two spatial dimensions; "
             f"its variables are {sorted(map(str, dataset.variables))[:8]}"
         )
@@ -122,7 +123,7 @@ def _refuse_unrelated_times(path: Path) -> None:
     except Exception:
         return  # it is unreadable as it was
     with dataset:
-        _with_roles(_variables(dataset.rename(dim_renaming(dataset.dims))), path)
+        _with_roles(_variables(with_plain_dims(dataset)), path)
 
 
 def _plain_name(name: str, path: Path) -> str:

@@ -4,74 +4,28 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data_prep.coarse import coarse_ndvi
 from data_prep.grid import nesting, overlap_share, to_grid
 from data_prep.mosaic import common_grid
 from data_prep.optical import reflectance, refuse_other_products, scene_classes
-from data_prep.optical_offset import OFFSET_HELP, OffsetSetting
 from data_prep.radar import backscatter, mean_power
 from data_prep.raw.bands import RawBand, probe, sample
 from data_prep.raw.cubes import NotRawError, RawCubes, SourceError
-from data_prep.raw.dates import DatesBy
-from data_prep.raw.folders import find_files
 from data_prep.raw.reading import read_bands
 from data_prep.raw.roles import role_of
 from data_prep.satellites import passes_apart
 from data_prep.sources.s2_offsets import image_offsets, offset_of_band
+from data_prep.sources.settings import FilesSource
 from fusion.place import pixel_size
 from fusion.same_day import one_image_per_day, whole_days
 
 log = logging.getLogger(__name__)
 
 _PIXEL_SIZE = re.compile(r"[-_. ]\d+M$", re.IGNORECASE)
-S1Units = Literal["auto", "dB", "linear", "dn16"]
-
-
-class FilesSource(BaseModel):
-    """Raw data in local files."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["files"] = "files"
-    folder: Path | None = Field(None, description="folder of raw files, identified by their bands")
-    s2: tuple[Path, ...] = Field((), description="files with B04, B08 and SCL; pixel sizes may differ")
-    s1: tuple[Path, ...] = Field((), description="files with VV and VH")
-    coarse: tuple[Path, ...] = Field((), description="files with a coarse NDVI (PROBA-V, CGLS)")
-    on_error: Literal["stop", "skip"] = Field("stop", description="stop at a file that cannot be read, or skip it")
-    dates_by: DatesBy = Field("name", description="date that counts where name and tags of a file differ")
-    s2_scale: float | None = Field(
-        None, gt=0, description="reflectance per digital number; null: scale of the file, else 1e-4"
-    )
-    s2_offset_dn: OffsetSetting = Field("auto", description=OFFSET_HELP)
-    s1_units: S1Units = Field("auto", description="units of VV and VH; dn16: uint16 amplitudes of openeo-gfmap")
-    coarse_encoding: Literal["auto", "dn", "physical"] = Field(
-        "auto", description="encoding of the coarse NDVI: digital numbers or physical"
-    )
-
-    @model_validator(mode="after")
-    def _one_way(self) -> "FilesSource":
-        if (self.folder is None) == (not self.s2):
-            raise ValueError("set either folder=... or s2=[...] (and s1=[...], coarse=[...] if available)")
-        if self.folder is not None and (self.s1 or self.coarse):
-            raise ValueError(
-                "folder=... includes S1 and the coarse series; remove s1 and coarse, or replace folder by s2=[...]"
-            )
-        return self
-
-    def files(self) -> list[Path]:
-        """All files, those of the folder found."""
-        found = find_files(self.folder) if self.folder is not None else []
-        return [*found, *self.s2, *self.s1, *self.coarse]
-
-    def load(self) -> RawCubes:
-        """Raw cubes of the files; see :func:`load_files`."""
-        return load_files(self)
 
 
 def load_files(settings: FilesSource) -> RawCubes:

@@ -5,8 +5,9 @@ import xarray as xr
 
 from data_prep.grid import bounds
 from data_prep.optical import digital_numbers, said_offset
-from data_prep.optical_offset import OffsetSetting, decide_offsets, offset_evidence, offset_of_name, said_or_named
+from data_prep.optical_offset import decide_offsets, offset_evidence, offset_of_name, said_or_named
 from data_prep.raw.bands import RawBand
+from data_prep.settings import OffsetSetting
 
 
 def image_offsets(
