@@ -36,6 +36,8 @@ KEYS = {
     "min_observations": ((int,), 1, (0, 100000)),
     "insufficient": ((str,), "nan", ("nan", "keep", "error")),
     "sigma": ((str,), "observation", ("observation", "ndvi")),
+    "counts": ((bool,), False, None),
+    "lead_days": ((int,), 0, (0, 400)),
     "threads": ((int,), 1, (1, 64)),
     "method": ((str,), SEASON_METHOD, None),
     "output": ((str,), "seasons", OUTPUTS),

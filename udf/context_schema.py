@@ -6,7 +6,15 @@ from udf.context import KEYS, ROLES
 
 DATE_PATTERN = r"^\d{4}(-\d{2}(-\d{2}([T ].*)?)?)?$"
 SCHEMA_FILE = "context_v1.schema.json"
-_TYPES = {str: "string", int: "integer", float: "number", dict: "object", list: "array", type(None): "null"}
+_TYPES = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    dict: "object",
+    list: "array",
+    type(None): "null",
+}
 
 DESCRIPTIONS = {
     "version": "version of this context",
@@ -30,6 +38,8 @@ DESCRIPTIONS = {
     "insufficient": "pixels with fewer observations than min_observations: nan = no data, keep = the model's estimate, "
     "error = stop",
     "sigma": "standard deviation of one observation or of the NDVI itself",
+    "counts": "fusion: add the band OBS_COUNT, from which the phenology UDF gets QFLAG, counts and gaps",
+    "lead_days": "days by which the fused series begins before start, so that seasons that start earlier are whole",
     "threads": "onnxruntime threads of one call; back-ends give one core per task",
     "method": "phenology: method of the season dates; 'reference' gives the two dates of the original workflow",
     "output": "phenology: season maps, the smoothed series, or the fused series as it came",

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 from openeo.api.process import Parameter
-from pydantic import BaseModel, ConfigDict, Field
 
 from fusion.contract import CUBE_BANDS
 from fusion.inference.locate import locate_model
@@ -22,6 +21,7 @@ from udf.graph_loading import MASK_REACH_M
 from udf.graph_options import WorkflowOptions
 from udf.local.loading import open_raster
 from udf.season_chunk import season_chunk
+from udf.settings import PriceSettings
 from udf.targets import TargetSettings
 
 PIXEL_M = 10.0
@@ -30,16 +30,6 @@ PROBE_PX = 64  # side of the window that is timed
 # CPU seconds of everything but the UDFs: at the start, and per pixel and Sentinel-2 date (benchmarks/bench_cost.py)
 START_CPU_S, GRAPH_CPU_S = 1.4, 1.15e-6
 MEMORY_BASE_MIB, MEMORY_BYTES = 330.0, 133.0  # of the Python process: at rest; per pixel of a window and date
-
-
-class PriceSettings(BaseModel):
-    """Price of computing on a back-end, in platform credits."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    cpu_hour: float = Field(1.5, ge=0, description="credits per CPU hour (example of the openEO platform's accounting)")
-    gb_hour: float = Field(1.0, ge=0, description="credits per GB of memory and hour (the same example)")
-    job: float = Field(2.0, ge=0, description="credits to start a batch job (Copernicus Data Space)")
 
 
 @dataclass(frozen=True)
@@ -119,8 +109,8 @@ def _size(target: TargetSettings, options: WorkflowOptions) -> tuple[int, int, f
 def _dates(target: TargetSettings, options: WorkflowOptions) -> list[np.ndarray]:
     """Dates per sensor that the graph loads: those of the files, or regular ones."""
     assert options.start is not None and options.end is not None
-    margin = datetime.timedelta(days=options.margin_days)
-    first, last = np.datetime64(options.start - margin), np.datetime64(options.end + margin)
+    margin, lead = (datetime.timedelta(days=days) for days in (options.margin_days, options.lead_days))
+    first, last = np.datetime64(options.start - margin - lead), np.datetime64(options.end + margin)
     names = [target.s2_collection, target.s1_collection, target.coarse[-1].collection if target.coarse else None]
     found = []
     for name, every in zip(names, REVISIT_DAYS, strict=True):
@@ -140,7 +130,8 @@ def _probe_seconds(steps: list[np.ndarray], options: WorkflowOptions, model: str
     cube = _probe_cube(steps)
     context = {
         "start": str(options.start), "end": str(options.end), "s1_units": "dB", "latitude": options.latitude,
-        "deps_dir": None, "model_dir": str(locate_model(model)), **options.context,
+        "deps_dir": None, "model_dir": str(locate_model(model)), "lead_days": options.lead_days,
+        "counts": options.lead_days > 0, **options.context,
     }  # fmt: skip
     if not isinstance(options.step_days, Parameter):
         context["step_days"] = options.step_days

@@ -38,12 +38,12 @@ def _period(options: WorkflowOptions, first: datetime.date | None, last: datetim
     """Left-closed interval to load: the period with its margin, cut to the dates that the collection covers."""
     if options.period is not None:
         ends = [
-            _shifted_end(options.period, 0, -options.margin_days),
+            _shifted_end(options.period, 0, -options.margin_days - options.lead_days),
             _shifted_end(options.period, 1, options.margin_days),
         ]
         return options.shared.setdefault("period", ends)
     assert options.start is not None and options.end is not None
-    start = options.start - datetime.timedelta(days=options.margin_days)
+    start = options.start - datetime.timedelta(days=options.margin_days + options.lead_days)
     end = options.end + datetime.timedelta(days=options.margin_days + 1)
     start = max(start, first) if first else start
     end = min(end, last + datetime.timedelta(days=1)) if last else end

@@ -13,10 +13,9 @@ from fusion.phenology.settings import METHODS
 from udf.area import Area
 from udf.context import check_context
 from udf.season_chunk import NOT_IN_UDF, season_bands
+from udf.settings import LEAD_DAYS, MARGIN_DAYS, OVERLAP_PX
 
-OVERLAP_PX = 16  # required by the manifest of the shipped model
-MARGIN_DAYS = 60  # observations loaded before and after the period, so that its ends have some on both sides
-SET_BY_THE_GRAPH = ("start", "end", "temporal_extent", "spatial_extent", "step_days", "method", "output")
+SET_BY_THE_GRAPH = ("start", "end", "temporal_extent", "spatial_extent", "step_days", "lead_days", "method", "output")
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,11 @@ class WorkflowOptions:
         given = {"step_days": self.step_days, "method": self.method, "output": self.output, "latitude": self.latitude}
         check_udf_context({**given, **self.context})
 
+    @property
+    def lead_days(self) -> int:
+        """Days of the fused series before the period, for season maps, also where a parameter may request them."""
+        return 0 if self.output in ("fused", "smoothed") or self.method == "reference" else LEAD_DAYS
+
     def dates(self) -> dict[str, Any]:
         """The period as the UDFs read it: ``start`` and ``end``, or ``temporal_extent`` of a published process."""
         if self.period is not None:
@@ -92,7 +96,7 @@ def check_udf_context(context: dict[str, Any]) -> None:
     """
     given = {key: value for key, value in context.items() if not isinstance(value, Parameter)}
     check_context(given)
-    season_bands({**given, "output": "seasons"})  # the method has to exist, whatever is returned
+    season_bands({**given, "output": "seasons"}, [])  # the method has to exist, whatever is returned
 
 
 def udf_methods() -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def process_parameters() -> list[Parameter]:
 
 def returns() -> dict[str, Any]:
     """Description of the result, its bands read from the UDFs."""
-    seasons = ", ".join(season_bands({"output": "seasons"}) or ())
+    seasons = ", ".join(season_bands({"output": "seasons"}, []) or ())
     return {
         "description": f"Data cube. fused: bands {', '.join(FUSED_BANDS)}; smoothed: band {NDVI}, daily; seasons: "
         f"one label of t per year, bands {seasons}.",

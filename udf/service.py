@@ -7,11 +7,10 @@ benchmark_scenarios}/<id>.json`` and ``platform_catalog/<platform>.json``, with 
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from fusion.whole_file import whole_file, write_json
 from udf.publish import PublishedProcess
 from udf.reference import TOLERANCES
+from udf.settings import PLACEHOLDER, ServiceSettings
 from udf.targets import TargetSettings
 from udf.thumbnail import THUMBNAIL
 
@@ -28,7 +27,6 @@ CHANGES = (
     ),
     ("0.1.0", "2026-11-23", ("First version: season maps and the smoothed series.",)),
 )
-PLACEHOLDER = "to be filled in"
 CONFORMS = "https://www.opengis.net/spec/ogcapi-records-1/1.0/req/record-core"
 KEYWORDS = ("Sentinel-1", "Sentinel-2", "Vegetation", "Normalized Difference Vegetation Index (NDVI)", "Agriculture")
 THEMES = [
@@ -38,29 +36,6 @@ THEMES = [
     }
 ]
 LANGUAGE = {"code": "en-GB", "name": "English (United Kingdom)"}
-
-
-class ServiceSettings(BaseModel):
-    """Who provides the service; what stands in the catalogue's records."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    provider: str = Field(PLACEHOLDER, description="folder of the provider in the catalogue, such as my-institute")
-    organization: str = Field(PLACEHOLDER, description="name of the provider")
-    website: str = Field(PLACEHOLDER, description="URL of the provider")
-    investigator: str = Field(PLACEHOLDER, description="name of the principal investigator")
-    instructions: str = Field("See the provider's website.", description="how users reach the contacts")
-    logo_light: str = Field(PLACEHOLDER, description="URL of the provider's logo on a light background")
-    logo_dark: str = Field(PLACEHOLDER, description="URL of the provider's logo on a dark background")
-    code: str = Field("https://github.com/ndvi-fusion/ndvi-fusion", description="URL of the source code")
-    cost_estimate: float | None = Field(
-        None,
-        ge=0,
-        description="platform credits per km2 and year, as `workflow estimate=true` gives them; null: unstated",
-    )
-    reference: str | None = Field(
-        None, description="URL of the accepted result of the benchmark scenario on this back-end; null: none yet"
-    )
 
 
 def refuse_placeholders(service: ServiceSettings) -> None:

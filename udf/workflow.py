@@ -19,9 +19,7 @@ from udf.graph_sensors import coarse_ndvi, masked_ndvi, polygon_of_options, rada
 from udf.targets import TargetSettings
 
 UDF_RUNTIME, UDF_RUNTIME_VERSION = "Python", "3.11"
-CONTEXT_PARAMETER = {
-    "from_parameter": "context"
-}  # only this reference passes the context of the parent process to a UDF
+CONTEXT_PARAMETER = {"from_parameter": "context"}  # only so the context of the parent process reaches a UDF
 
 
 def udf_source(name: Literal["fusion_udf", "phenology_udf"]) -> str:
@@ -60,7 +58,7 @@ def fused_cube(cube: DataCube, target: TargetSettings, options: WorkflowOptions,
     """Dense NDVI and NDVI_SIGMA by the fusion UDF, window by window."""
     context = {
         **options.dates(), "step_days": options.step_days, "s1_units": target.s1_units, **_place(options),
-        **options.context,
+        **({"counts": True, "lead_days": options.lead_days} if options.lead_days else {}), **options.context,
     }  # fmt: skip
     if not target.remote:
         context.setdefault("deps_dir", None)

@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
 
 from fusion.inference.locate import locate_model
 from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, read_model_files
 from fusion.whole_file import whole_file, whole_set
 from udf.archive import DEPS_ARCHIVE, MODEL_ARCHIVE, write_dependency_archive, write_sums, write_zip
 from udf.bundle import DIST, ENTRIES
+from udf.commands.settings import PackageSettings
 from udf.context_schema import SCHEMA_FILE, schema_text
 from udf.graph_options import WorkflowOptions
 from udf.local.loading import open_raster
@@ -31,31 +31,6 @@ from udf.workflow import build_workflow
 _log = logging.getLogger(__name__)
 SLACK = datetime.timedelta(days=16)  # Sentinel-2 dates that may lack at an end of the year
 OUTPUTS: tuple[Literal["fused", "smoothed", "seasons"], ...] = ("fused", "smoothed", "seasons")
-
-
-class PackageSettings(BaseModel):
-    """``ndvi-fusion package``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    out: Path = Field(description="folder to write")
-    model: str | None = Field(
-        None, description="model folder, .onnx, .zip, run:ID or registry name; null: the shipped one"
-    )
-    dependencies: bool = Field(
-        True, description="also write the onnxruntime archive; pip downloads its wheels (about 14 MB)"
-    )
-    onnxruntime: str = Field("1.20.1", pattern=r"^\d+(\.\d+)+$", description="onnxruntime version of that archive")
-    pythons: tuple[Literal["py311", "py312"], ...] = Field(
-        ("py311",), min_length=1, description="Pythons to write that archive for, as the back-end's image-name states"
-    )
-    wheels: Path | None = Field(None, description="folder of wheels to use instead of downloading")
-    scene: Path | None = Field(
-        None, description="folder of a small simulated scene: also write its results as reference, and the thumbnail"
-    )
-    check: Path | None = Field(
-        None, description="write nothing; compare this NetCDF result of the scene with the reference in out"
-    )
 
 
 def run(settings: PackageSettings) -> str:

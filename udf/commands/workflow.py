@@ -4,18 +4,17 @@ import datetime
 import json
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from shapely import Polygon
 
-from fusion.contract import SEASON_METHOD, STEP_DAYS, WINDOW_PX
-from fusion.date_settings import FirstDate, LastDate
 from fusion.place import LONLAT
 from fusion.whole_file import whole_set, write_json
 from udf.area import area_from
-from udf.cost import PriceSettings, estimate_text
-from udf.graph_options import MARGIN_DAYS, OVERLAP_PX, WorkflowOptions
+from udf.commands.settings import WorkflowSettings
+from udf.cost import estimate_text
+from udf.field_means import area_of, build_field_workflow, field_collection
+from udf.graph_options import WorkflowOptions
 from udf.local.grid import project
 from udf.local.saving import SavedResult
 from udf.local_backend import execute_graph
@@ -29,7 +28,7 @@ from udf.publish import (
     save_process,
     submit,
 )
-from udf.service import ServiceSettings, refuse_placeholders, write_service
+from udf.service import refuse_placeholders, write_service
 from udf.steps import mermaid, step_lines
 from udf.targets import TargetSettings
 from udf.workflow import build_workflow
@@ -37,72 +36,8 @@ from udf.workflow import build_workflow
 _log = logging.getLogger(__name__)
 RESULTS = (
     "process_graph.json", "job_options.json", f"{PROCESS_ID}*.json", "service",
-    "openEO*.tif", "openEO.nc", "openEO.zarr",
+    "openEO*.tif", "openEO.nc", "openEO.zarr", "openEO.csv",
 )  # fmt: skip
-
-
-class WorkflowSettings(BaseModel):
-    """``ndvi-fusion workflow``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    target: TargetSettings = Field(description="back-end: target=local (this machine), terrascope or cdse")
-    out: Path = Field(description="folder for the graph and its results")
-    source: Path | None = Field(Path("outputs/scene"), description="local: folder with s2.nc, s1.nc and coarse.nc")
-    start: FirstDate = Field(datetime.date(2019, 1, 1), description="first date")
-    end: LastDate = Field(datetime.date(2019, 12, 31), description="last date")
-    area: dict[str, Any] | Path | None = Field(
-        None, description="west, south, east, north and crs, or a GeoJSON file; null: whole extent of the local files"
-    )
-    step_days: int = Field(STEP_DAYS, ge=1, le=366, description="days between two dates of the fused series")
-    output: Literal["fused", "smoothed", "seasons"] = Field("seasons", description="result to save")
-    method: str = Field(
-        SEASON_METHOD, description="method of the season dates; reference: that of the original workflow"
-    )
-    format: Literal["GTiff", "NetCDF", "Zarr"] = Field("NetCDF", description="file format")
-    model: str | None = Field(
-        None, description="local: model folder, .zip, run:ID or registry name; null: the shipped one"
-    )
-    window_px: int = Field(WINDOW_PX, ge=4, le=2048, description="window of apply_neighborhood, pixels of 10 m")
-    overlap_px: int = Field(OVERLAP_PX, ge=0, le=512, description="overlap on every side of a window")
-    margin_days: int = Field(
-        MARGIN_DAYS, ge=0, le=400, description="days of observations loaded before start and after end"
-    )
-    radar_pass: Literal["all", "ascending", "descending"] = Field(
-        "all", description="pass of Sentinel-1 to load; all: both, not levelled against each other"
-    )
-    radar_satellites: tuple[str, ...] | None = Field(
-        None, description="values of target.s1_satellite_property to load; null: all satellites"
-    )
-    context: dict[str, Any] = Field(default_factory=dict, description="further keys of the context of the UDFs")
-    execute: bool = Field(True, description="local: also run the graph")
-    dry_run: bool = Field(False, description="only print the steps of the graph, as a list and as a Mermaid picture")
-    estimate: bool = Field(False, description="only print area, windows, CPU hours, memory and credits")
-    price: PriceSettings = Field(PriceSettings(), description="price of computing, for estimate=true")
-    archives_url: str | None = Field(
-        None, description="back-ends: URL under which the folder of `ndvi-fusion package` is published"
-    )
-    service_url: str | None = Field(
-        None, description="back-ends: raw URL under which the service folder will be published"
-    )
-    service: ServiceSettings = Field(ServiceSettings(), description="provider of the service, for the catalogue")
-    submit: bool = Field(False, description="back-ends: start a batch job and wait for it")
-    publish: bool = Field(False, description="back-ends: save the process under your account, public")
-    overwrite: bool = Field(False, description="replace all results of an earlier run in this folder")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "WorkflowSettings":
-        if self.end < self.start:
-            raise ValueError(f"end {self.end} lies before start {self.start}; swap them")
-        if self.overlap_px > self.window_px:
-            raise ValueError(f"overlap_px {self.overlap_px} exceeds window_px {self.window_px}; use a larger window")
-        if self.submit and (self.area is None or self.archives_url is None):
-            raise ValueError("submit needs area and archives_url; set both")
-        if self.service_url is not None and self.archives_url is None:
-            raise ValueError("service_url needs archives_url, or the published process names no archives; set both")
-        if (self.submit or self.publish or self.service_url) and not self.target.remote:
-            raise ValueError(f"submit, publish and service_url need a back-end; target is {self.target.name}")
-        return self
 
 
 def run(settings: WorkflowSettings) -> str:
@@ -110,10 +45,11 @@ def run(settings: WorkflowSettings) -> str:
 
     Everything is checked before anything is written, and a back-end is connected to before that.
     """
+    settings = _around_polygons(settings)
     if settings.estimate:
         return estimate_text(_target_of(settings), options_of(settings), settings.model, settings.price)
     if settings.dry_run:
-        graph = build_workflow(_target_of(settings), options_of(settings)).flat_graph()
+        graph = _graph(settings, options_of(settings)).flat_graph()
         graph = json.loads(json.dumps(graph))
         return "\n".join([*step_lines(graph), "", "```mermaid", mermaid(graph), "```", *_warnings(settings)])
     if settings.service_url is not None:
@@ -147,6 +83,21 @@ def options_of(settings: WorkflowSettings) -> WorkflowOptions:
     )  # fmt: skip
 
 
+def _around_polygons(settings: WorkflowSettings) -> WorkflowSettings:
+    """With the rectangle around the polygons as area, where a back-end would have none."""
+    if settings.polygons is None or settings.area is not None or not settings.target.remote:
+        return settings
+    around = area_of(field_collection(settings.polygons, settings.id)).bbox()
+    return settings.model_copy(update={"area": around})
+
+
+def _graph(settings: WorkflowSettings, options: WorkflowOptions) -> Any:
+    """The process graph: it ends in maps, or in a table where there are polygons."""
+    if settings.polygons is None:
+        return build_workflow(_target_of(settings), options)
+    return build_field_workflow(_target_of(settings), options, field_collection(settings.polygons, settings.id))
+
+
 def _target_of(settings: WorkflowSettings) -> TargetSettings:
     """The target with the sensors that there are."""
     if settings.target.remote:
@@ -166,7 +117,7 @@ def _warnings(settings: WorkflowSettings) -> list[str]:
 
 
 def _run_local(settings: WorkflowSettings, folder: Path, options: WorkflowOptions) -> str:
-    graph = build_workflow(_target_of(settings), options)
+    graph = _graph(settings, options)
     path = _write_graph(folder / "process_graph.json", graph)
     if not settings.execute:
         return f"{settings.out / path.name}: process graph"
@@ -191,7 +142,7 @@ def _run_remote(
         )
     graph, jobs = None, job_options(target, settings.archives_url)
     if options is not None:
-        graph = build_workflow(target, options)
+        graph = _graph(settings, options)
         written.append(_write_graph(folder / "process_graph.json", graph))
         written.append(write_json(folder / "job_options.json", jobs))
     else:
