@@ -70,7 +70,7 @@ def test_a_users_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     names: dict = {}
     exec(blocks("python")[0], names)
     assert float(np.isfinite(names["seasons"].SOSD_main).mean()) >= 0.9
-    np.testing.assert_allclose(names["dense"].sel(bands="NDVI"), dense.sel(bands="NDVI"), atol=1e-4)  # stored as int16
+    np.testing.assert_allclose(names["dense"].NDVI, dense.sel(bands="NDVI"), atol=1e-4)  # stored as int16
     rows = pd.read_csv("outputs/fields/seasons.csv")
     assert set(rows.field) == {"left", "right"}
     for name, part in (("left", sos[:, :12]), ("right", sos[:, 12:])):
