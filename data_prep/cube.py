@@ -3,51 +3,40 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
 
-from data_prep.coarse import CoarseSettings, coarse_on_grid
-from data_prep.coregistration import RegistrationSettings, check_registration
+from data_prep.coarse import coarse_on_grid, level_beside_s2
+from data_prep.coregistration import check_registration
 from data_prep.grid import to_grid
 from data_prep.optical import OpticalSettings, cloud_dips, masked_ndvi
-from data_prep.radar import RadarSettings, prepare_radar
+from data_prep.radar import prepare_radar
 from data_prep.raw.cubes import RawCubes, SourceError
+from data_prep.settings import PrepareSettings
 from data_prep.sources.files import FilesSource, load_files
 from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, VH, VV, check_time
-from fusion.data.cube_files import is_cube_file, is_zarr, read_cube
-from fusion.date_settings import FirstDate, LastDate
+from fusion.data.cube_files import is_zarr, opened_cube, read_cube
+from fusion.layout import with_roles
 from fusion.place import latitude_of
 from fusion.same_day import one_image_per_day
 
 log = logging.getLogger(__name__)
 
+S2_IMAGES = "s2_images"  # attribute: days of the Sentinel-2 images, one a line, wholly cloudy ones included
 SUSPECT = "S2_SUSPECT"  # optional band: 1 = NDVI dip like undetected cloud, 0 = no dip, NaN = no observation
 _IN_MEMORY_BYTES = 512 * 2**20
-
-
-class PrepareSettings(BaseModel):
-    """Processing of raw cubes to a merged cube."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    optical: OpticalSettings = Field(OpticalSettings(), description="cloud mask and NDVI of Sentinel-2")
-    radar: RadarSettings = Field(RadarSettings(), description="processing of Sentinel-1")
-    coarse: CoarseSettings = Field(CoarseSettings(), description="processing of the coarse NDVI (PROBA-V, CGLS)")
-    registration: RegistrationSettings = Field(RegistrationSettings(), description="check of the shift between sensors")
-    start: FirstDate | None = Field(None, description="first date kept; null: all")
-    end: LastDate | None = Field(None, description="last date kept; null: all")
 
 
 def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.DataArray:
     """Merged cube (t, bands, y, x) on the Sentinel-2 grid, float32, NaN = no observation.
 
     ``t`` is the sorted union of the days of all sensors. ``attrs``: ``s1_units``, ``s1_acquisitions`` (day, satellite
-    and pass, one a line, where known), ``latitude``, ``source``, ``notes`` (processing decisions and data left out, one
-    per line), ``registration`` (result of the shift check). Raw cubes up to 512 MiB are loaded into memory; larger ones
-    stay lazy if ``raw`` is lazy.
+    and pass, one a line, where known), ``s2_images`` (days, one a line), ``latitude``, ``source``, ``notes``
+    (processing decisions and data left out, one per line), ``registration`` (result of the shift check). Raw cubes up
+    to 512 MiB are loaded into memory; larger ones stay lazy if ``raw`` is lazy.
 
     Raises
     ------
@@ -60,7 +49,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     s2 = _once_a_day(_period(raw.s2, settings, "Sentinel-2"))
     ndvi = masked_ndvi(s2, settings.optical)
     bands = {S2NDVI: ndvi}
-    attrs: dict[str, object] = {"source": raw.origin}
+    attrs: dict[str, object] = {"source": raw.origin, S2_IMAGES: _days_text(s2.t.values)}
     if raw.s1 is not None:
         radar, told = _radar_bands(_period(raw.s1, settings, "Sentinel-1", required=False), s2, settings, notes)
         bands |= radar
@@ -68,6 +57,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     if raw.coarse is not None:
         coarse = _period(raw.coarse, settings, "the coarse series", required=False)
         bands[COARSE_NDVI] = coarse_on_grid(_once_a_day(coarse), s2, settings.coarse)
+        notes += [told] if (told := level_beside_s2(bands[COARSE_NDVI], ndvi)) else []
     for name, band in bands.items():
         if band.sizes["t"] == 0:
             notes.append(f"{name} has no data in the period; the band is empty")
@@ -86,6 +76,22 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     return cube
 
 
+def clear_share(cube: xr.DataArray, start: Any = None, end: Any = None) -> float:
+    """Share of the Sentinel-2 pixels of all images that are clear, 0..1; wholly cloudy images count.
+
+    The days of the images are ``cube.attrs["s2_images"]``; without it, those with an observation, which is too high
+    a share. ``start`` and ``end`` are the first and last date that count.
+    """
+    seen = cube.sel(bands=S2NDVI, t=slice(start, end)).notnull().mean(("y", "x")).values
+    days = np.array(str(cube.attrs.get(S2_IMAGES, "")).split(), "datetime64[D]").astype("datetime64[ns]")
+    images = xr.DataArray(days, {"t": days}, "t").sel(t=slice(start, end)).size or int((seen > 0).sum())
+    return float(seen.sum() / images) if images else 0.0
+
+
+def _days_text(times: np.ndarray) -> str:
+    return "\n".join(np.datetime_as_string(np.unique(times.astype("datetime64[D]"))))
+
+
 def _radar_bands(
     s1: xr.Dataset, s2: xr.Dataset, settings: PrepareSettings, notes: list[str]
 ) -> tuple[dict[str, xr.DataArray], dict[str, object]]:
@@ -101,6 +107,8 @@ def _radar_bands(
 def open_cube(path: str | Path, settings: PrepareSettings | None = None, *, lazy: bool = False) -> xr.DataArray:
     """Open a merged cube (NetCDF, Zarr), or build it from a folder of raw files.
 
+    In a file, a single band with "ndvi" in its name counts as ``S2NDVI`` (:func:`fusion.layout.with_roles`).
+
     ``settings`` apply to raw files only. ``lazy=True`` returns Dask arrays where possible.
 
     Raises
@@ -114,12 +122,14 @@ def open_cube(path: str | Path, settings: PrepareSettings | None = None, *, lazy
     if path.is_dir() and not is_zarr(path):
         cube = build_cube(load_files(FilesSource(folder=path)), settings)
         return cube if lazy else cube.load()
-    if not is_cube_file(path):
+    with opened_cube(path) as seen:
+        bands = with_roles(seen).bands.values.tolist()
+    if S2NDVI not in bands:
         raise SourceError(
-            f"{path} is not a merged cube (it has no band {S2NDVI}); create one: "
-            f"`ndvi-fusion cube source.s2=[{path}] out=...`"
+            f"{path} is not a merged cube: its bands are {bands[:6]}, and none is {S2NDVI} or a single one with 'ndvi' "
+            f"in its name; create one: `ndvi-fusion cube source.s2=[{path}] out=...`"
         )
-    return read_cube(path, lazy=lazy)
+    return with_roles(read_cube(path, lazy=lazy))
 
 
 def _loaded_if_small(raw: RawCubes) -> RawCubes:

@@ -1,25 +1,41 @@
-"""The public function :func:`fuse`, for notebooks and scripts."""
+"""The public calls, for notebooks and scripts: :func:`fuse`, and others for data of any layout."""
 
 import datetime
+import logging
 import os
 from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from fusion.contract import STEP_DAYS, TimeGrid, check_time
+from fusion.contract import DIMS, STEP_DAYS, TimeGrid, check_time
 from fusion.dates import first_date, last_date
-from fusion.inference.fuse import fuse_cube
+from fusion.inference.blas import one_blas_thread
+from fusion.inference.fuse import FAR_DAYS, far_dates, fuse_cube
 from fusion.inference.locate import locate_model
 from fusion.inference.session import load_session
-from fusion.place import latitude_of
+from fusion.inference.suspect import suspect_observations as _suspect_observations
+from fusion.layout import Data, Layout, any_layout, as_grid, plain_names, with_roles
+from fusion.phenology.seasons import seasons as _seasons
+from fusion.phenology.smoothing import smooth as _smooth
+from fusion.place import latitude_of, pixel_sides_m
 
+__all__ = ["fuse", "seasons", "smooth", "suspect_observations"]
+
+log = logging.getLogger(__name__)
 DateLike = str | datetime.date | np.datetime64
+LEARNED_PIXEL_M = (7.5, 13.3)  # around the 10 m of the training data
+UNWARNED_DAYS = 15  # before the first or after the last image
+
+seasons = any_layout(_seasons)
+smooth = any_layout(_smooth)
+suspect_observations = any_layout(_suspect_observations, roles=True)
 
 
 def fuse(
-    cube: xr.DataArray,
+    cube: Data,
     *,
     start: DateLike | None = None,
     end: DateLike | None = None,
@@ -31,18 +47,22 @@ def fuse(
     tile: int | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> xr.DataArray:
+) -> xr.DataArray | xr.Dataset | pd.DataFrame:
     """Fuse Sentinel-2, Sentinel-1 and coarse NDVI into one dense NDVI series.
 
     Parameters
     ----------
-    cube : xarray.DataArray
-        Merged cube, dims ``(t, bands, y, x)`` in any order, float, NaN = no observation. Band ``S2NDVI`` must exist;
-        ``VV``, ``VH`` and ``COARSE_NDVI`` may be absent or all NaN. Any number of dates and any size.
+    cube : xarray.DataArray, xarray.Dataset, pandas.Series or pandas.DataFrame
+        Merged cube, dims ``(t, bands, y, x)`` in any order, float, NaN = no observation. Band ``S2NDVI`` must exist, or
+        one band or array with "ndvi" in its name; ``VV``, ``VH`` and ``COARSE_NDVI`` may be absent or all NaN. Any
+        number of dates and any size. Dims may also be called ``time``, ``band``, ``latitude``, ``longitude`` and the
+        like. A Dataset has a variable, a DataFrame a column per band. Without ``y`` and ``x`` it is one pixel, and with
+        another dim instead (``point``) each element is a pixel without neighbours.
     start, end : date, optional
         First and last date of the result; ``end`` is included where it lies on the time step. A month ``2021-05`` or a
         year ``2021`` counts as a whole. Default: the first and last date of the cube. For season dates the series
-        should begin on 1 September of the year before, where the cube reaches so far back.
+        should begin on 1 September of the year before, where the cube reaches so far back. Dates before the first and after the last image are extrapolated, with a
+        warning from 15 days on; dates more than 180 days from every image are NaN.
     model : path or str, optional
         Model folder, archive, ``run:ID`` or registered name; the shipped model when not given.
     step_days : int
@@ -60,15 +80,18 @@ def fuse(
     tile : int, optional
         Tile side in pixels; does not change the result.
     threads : int, optional
-        CPU threads of onnxruntime; all cores when not given.
+        CPU threads, which compute tiles side by side; all cores when not given. Of a chunked cube, those of the Dask
+        scheduler are used.
     progress : callable, optional
-        Called with (tiles done, total number of tiles).
+        Called with (tiles done, total number of tiles); not for a chunked cube.
 
     Returns
     -------
     xarray.DataArray
-        float32, dims ``(t, bands, y, x)``, bands ``NDVI`` and ``NDVI_SIGMA``; CRS and pixel coordinates kept; NaN for
-        pixels without a single observation.
+        float32, dims ``(t, bands, y, x)``, bands ``NDVI`` and ``NDVI_SIGMA``; CRS, pixel coordinates, their direction
+        and the names of dims kept; NaN for pixels without a single observation. A Dataset gives a Dataset, a Series or
+        DataFrame a DataFrame with the columns ``NDVI`` and ``NDVI_SIGMA``. A chunked
+        (Dask) cube gives a chunked one: nothing is computed here, and blocks of less than 20 pixels are joined.
 
     Raises
     ------
@@ -77,13 +100,92 @@ def fuse(
     fusion.inference.manifest.ModelFileError, fusion.inference.locate.ModelNotFoundError
         The model is not found, damaged, or does not match this package.
     """
-    session = load_session(locate_model(model), threads=threads or os.cpu_count() or 1)
+    folder = locate_model(model)
+    session, workers = load_session(folder), threads or os.cpu_count() or 1
+    plain, layout = plain_names(cube)
+    plain = with_roles(plain)
+    grid = _requested_dates(plain, start, end, step_days)
+
+    def fused(part: xr.DataArray, report: Callable[[int, int], None] | None) -> xr.DataArray:
+        north = latitude_of(part) if latitude is None else latitude
+        if part.chunks is not None:
+            from fusion.inference.lazy import fuse_lazily
+
+            return fuse_lazily(part, folder, grid, s1_units=s1_units, latitude=north, sigma=sigma, tile=tile)
+        with one_blas_thread():
+            return fuse_cube(
+                part, session, grid, s1_units=s1_units, latitude=north, sigma=sigma, tile=tile, workers=workers,
+                progress=report,
+            )  # fmt: skip
+
+    others = [dim for dim in plain.dims if dim not in DIMS]
+    if len(others) == 1 and not {"y", "x"} & set(plain.dims):
+        dense = _each_point(plain, str(others[0]), fused, progress)
+    else:
+        plain, layout = as_grid(plain, layout)
+        dense = fused(plain, progress)
+        _warn_of_pixel_size(plain)
+    _warn_of_period(plain, grid)
+    return layout.restore(dense)
+
+
+def _requested_dates(cube: xr.DataArray, start: DateLike | None, end: DateLike | None, step_days: int) -> TimeGrid:
+    """The dates of the result; without ``start`` or ``end`` those of the cube."""
     if start is None or end is None:
         check_time(cube)
     first = cube.t.values[0] if start is None else np.datetime64(first_date(start))
     last = cube.t.values[-1] if end is None else np.datetime64(last_date(end))
-    grid = TimeGrid(first, last, step_days)
-    latitude = latitude_of(cube) if latitude is None else latitude
-    return fuse_cube(
-        cube, session, grid, s1_units=s1_units, latitude=latitude, sigma=sigma, tile=tile, progress=progress
+    return TimeGrid(first, last, step_days)
+
+
+def _each_point(
+    points: xr.DataArray,
+    dim: str,
+    fused: Callable[[xr.DataArray, None], xr.DataArray],
+    progress: Callable[[int, int], None] | None,
+) -> xr.DataArray:
+    """Points (t, bands, dim), fused one by one, since they are no neighbours of each other."""
+    answers = []
+    for k in range(points.sizes[dim]):
+        own = points.isel({dim: k})
+        dated = own.dropna("t", how="all")  # dates of other points only would change the answer
+        pixel, _ = as_grid(dated if dated.sizes["t"] else own, Layout("array", {}))
+        answers.append(fused(pixel, None))
+        if progress is not None:
+            progress(k + 1, points.sizes[dim])
+    first = answers[0]
+    values = np.concatenate(
+        [answer.transpose("t", "bands", ...).values.reshape(*first.shape[:2], 1) for answer in answers], axis=2
     )
+    frame = points.isel(t=0, bands=0, drop=True).expand_dims(t=first.t.values, bands=first.bands.values)
+    return frame.transpose("t", "bands", dim).copy(data=values).rename(first.name).assign_attrs(first.attrs)
+
+
+def _warn_of_pixel_size(cube: xr.DataArray) -> None:
+    """Warn where the pixels are not those of the training data; nothing is known of a cube without a CRS."""
+    import rioxarray  # noqa: F401  (the .rio accessor)
+
+    if cube.rio.crs is None or not {"y", "x"} <= set(cube.coords) or max(cube.sizes["y"], cube.sizes["x"]) < 2:
+        return
+    height, width = pixel_sides_m(cube)
+    low, high = LEARNED_PIXEL_M
+    if not (low <= height <= high and low <= width <= high):
+        log.warning(
+            "the pixels are %.4g x %.4g m; the network learned on 10 m and counts its surroundings in pixels, so "
+            "errors and NDVI_SIGMA differ from the published ones; score it on this cube with `ndvi-fusion evaluate`",
+            height, width,
+        )  # fmt: skip
+
+
+def _warn_of_period(cube: xr.DataArray, grid: TimeGrid) -> None:
+    """Warn of requested dates before the first or after the last image, and of those that are NaN."""
+    check_time(cube)
+    images = cube.t.values.astype("datetime64[D]").astype("int64")
+    early, late = int((grid.days < images[0]).sum()), int((grid.days > images[-1]).sum())
+    far = int(far_dates(images, grid).sum())
+    if far or max(images[0] - grid.days[0], grid.days[-1] - images[-1]) > UNWARNED_DAYS:
+        log.warning(
+            "the images run from %s to %s; of the %d requested dates %d lie before and %d after them and are "
+            "extrapolated; %d dates more than %d days from every image are NaN; choose start and end inside",
+            *(np.datetime64(int(day), "D") for day in images[[0, -1]]), len(grid.days), early, late, far, FAR_DAYS,
+        )  # fmt: skip

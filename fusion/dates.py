@@ -50,7 +50,7 @@ def one_date(value: object, key: str = "date") -> datetime.date:
     """A single day: no month and no year."""
     first, last = _days_of(value, key, DAY_FORMS)
     if first != last:
-        raise DateError(f"{key} is {value!r}; expected {DAY_FORMS}")
+        raise DateError(f"{key} is {_shown(value)}; expected {DAY_FORMS}")
     return first
 
 
@@ -61,13 +61,18 @@ def _days_of(value: object, key: str, forms: str) -> tuple[datetime.date, dateti
         year, month, day = (int(part) if part else None for part in match.groups())  # type: ignore[union-attr]
         first = datetime.date(year or 0, month or 1, day or 1)
     except (AttributeError, ValueError):
-        raise DateError(f"{key} is {value!r}; expected {forms}") from None
+        raise DateError(f"{key} is {_shown(value)}; expected {forms}") from None
     if not FIRST_YEAR <= first.year <= LAST_YEAR:
-        raise DateError(f"{key} is {value!r}; expected a date from {FIRST_YEAR} to {LAST_YEAR}")
+        raise DateError(f"{key} is {_shown(value)}; expected a date from {FIRST_YEAR} to {LAST_YEAR}")
     if day is not None:
         return first, first
     after = datetime.date(first.year + (month in (None, 12)), 1 if month is None else month % 12 + 1, 1)
     return first, after - datetime.timedelta(days=1)
+
+
+def _shown(value: object) -> str:
+    """The value as a message shows it: a numpy number or text as Python writes it."""
+    return repr(str(value) if isinstance(value, np.str_ | np.datetime64) else value)
 
 
 def _text(value: object) -> str:

@@ -1,11 +1,14 @@
 """Location of a cube: latitude, UTM zone, pixel size, bounds in another CRS."""
 
-import math
-from typing import Any
+from __future__ import annotations
 
-import xarray as xr
+import math
+from typing import TYPE_CHECKING, Any
 
 from fusion.contract import check_latitude
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 LONLAT = "EPSG:4326"
 METRES_PER_DEGREE = 111_320.0  # per degree of latitude; per degree of longitude, times the cosine of the latitude

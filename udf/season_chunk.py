@@ -25,9 +25,12 @@ NUMBA_PIXELS = 225_000
 PIXELS_SEEN = {"season maps": 0}  # pixels processed so far in this process
 
 
-def season_bands(context: dict | None, labels: list[str]) -> tuple[str, ...]:
-    """Band labels of the result for an input with ``labels``."""
+def season_bands(context: dict | None, labels: list[str]) -> tuple[str, ...] | None:
+    """Band labels of the result for an input with ``labels``; None: those of the input."""
     options = check_context(context)
+    _checked(options["smoothing"], tuple(SMOOTHING), "smoothing")
+    if options["output"] == "fused":
+        return None
     if options["output"] == "smoothed":
         return tuple(b for b in labels if b != OBS_COUNT) if options["method"] == "reference" else (NDVI,)
     if options["method"] == "reference":
@@ -37,7 +40,7 @@ def season_bands(context: dict | None, labels: list[str]) -> tuple[str, ...]:
 
 
 def season_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
-    """Season maps (t, bands, y, x), t = 1 January of the year, or the smoothed series.
+    """Season maps (t, bands, y, x), t = 1 January of the year, the smoothed series, or the fused series as it came.
 
     Raises
     ------
@@ -45,6 +48,8 @@ def season_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
         One sentence that names the value seen, what was expected, and the fix.
     """
     options = check_context(context)
+    if options["output"] == "fused":
+        return cube.sel(t=slice(options["start"], None))
     series = one_image_per_day(_measured(_named(in_time(in_order(cube)))))
     if options["method"] == "reference" or options["output"] == "smoothed":
         series = series.sel(t=slice(options["start"], None))  # only season maps need what comes before

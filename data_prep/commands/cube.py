@@ -2,41 +2,18 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
 
-import xarray as xr
-from pydantic import Field, field_validator
-
-from data_prep.cube import PrepareSettings, build_cube
+from data_prep.commands.settings import CubeSettings
+from data_prep.cube import S2_IMAGES, build_cube, clear_share
 from data_prep.raw.cubes import NotRawError, RawCubes, SourceError
 from data_prep.raw.reading import read_bands
 from data_prep.sources.files import FilesSource
 from data_prep.sources.openeo import OpenEOSource
-from data_prep.sources.simulated import SimulatedSource
-from data_prep.sources.stac import StacSource
-from fusion.contract import S2NDVI
 from fusion.data.cube_files import read_cube, write_cube
 
 log = logging.getLogger(__name__)
 
 AREA = "{area}"
-Source = Annotated[FilesSource | StacSource | OpenEOSource | SimulatedSource, Field(discriminator="kind")]
-
-
-class CubeSettings(PrepareSettings):
-    """Build a merged cube from raw data of one area."""
-
-    input: Path | None = Field(None, description="folder of raw files; short for source=files source.folder=...")
-    source: Source = Field(description="source of the raw data: files, stac, openeo or simulated")
-    out: Path = Field(description="merged cube to write, .nc or .zarr; must include {area} if there are several areas")
-    overwrite: bool = Field(False, description="replace an existing output")
-
-    @field_validator("out")
-    @classmethod
-    def _known_format(cls, out: Path) -> Path:
-        if out.suffix not in (".nc", ".zarr"):
-            raise ValueError(f"out={out} ends in {out.suffix!r}; expected .nc or .zarr")
-        return out
 
 
 def run(settings: CubeSettings) -> None:
@@ -95,10 +72,5 @@ def make_cube(raw: RawCubes, settings: CubeSettings, out: Path) -> None:
     days = cube.t.values.astype("datetime64[D]")
     bands, size = ", ".join(map(str, cube.bands.values)), f"{cube.sizes['y']} x {cube.sizes['x']} px"
     log.info("%s: %d dates %s..%s, %s, %s, %s", out, cube.sizes["t"], days[0], days[-1], bands, size, cube.rio.crs)
-    log.info("clear Sentinel-2 pixel-dates: %.1f %%", 100 * clear_share(read_cube(out, lazy=True)))
-
-
-def clear_share(cube: xr.DataArray) -> float:
-    """Mean share of clear Sentinel-2 pixels, 0..1, over the dates with at least one clear pixel."""
-    share = cube.sel(bands=S2NDVI).notnull().mean(("y", "x")).values
-    return float(share[share > 0].mean()) if (share > 0).any() else 0.0
+    share, images = clear_share(read_cube(out, lazy=True)), str(cube.attrs[S2_IMAGES]).split()
+    log.info("clear: %.1f %% of the pixels of %d Sentinel-2 images", 100 * share, len(images))

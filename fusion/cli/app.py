@@ -8,33 +8,31 @@ error. Exit codes: 0 success, 1 failure, 2 invalid settings or usage, 130 interr
 """
 
 import errno
-import importlib.metadata
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
+import fusion
 from fusion.cli.table import COMMANDS, Command
+from fusion.extras import missing_library
 
-__all__ = ["COMMANDS", "Command", "describe", "execute", "main", "version"]
+__all__ = ["COMMANDS", "Command", "describe", "execute", "main"]
 
 DEBUG_VARIABLE = "NDVI_FUSION_DEBUG"
 PIPED_WIDTH = 120  # columns of a table that goes to a file or a pipe
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+OPTIONS = {
+    "-h", "--help", "--version", "--debug", "-v", "--verbose", "-q", "--quiet", "--settings", "-m", "--multirun",
+    "--completion",
+}  # fmt: skip
 _OURS = ("fusion", "data_prep", "udf")
 
 _log = logging.getLogger("fusion.cli.app")
-
-
-def version() -> str:
-    """The installed version of the distribution."""
-    try:
-        return importlib.metadata.version("ndvi-fusion")
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,13 +40,18 @@ def main(arguments: list[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = {word for word in words if word.startswith("-") and "=" not in word}
     words = [word for word in words if word not in options]
-    unknown = options - {"-h", "--help", "--version", "--debug", "-v", "--verbose", "-q", "--quiet", "--settings"}
+    unknown = options - OPTIONS
     if unknown:
         return _complain(f"unknown option {sorted(unknown)[0]}; settings are written key=value, see --help", USAGE)
     debug = "--debug" in options or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
     _set_up(debug or bool(options & {"-v", "--verbose"}), bool(options & {"-q", "--quiet"}))
     if "--version" in options:
-        print(f"ndvi-fusion {version()}")
+        print(f"ndvi-fusion {fusion.__version__}")
+        return OK
+    if "--completion" in options:
+        from fusion.cli.completion import script
+
+        print(script(COMMANDS))
         return OK
     if not words or words[0] == "help":
         options.add("--help")
@@ -68,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         if wants_help:
             print_command_help(name, COMMANDS[name])
         else:
-            _run(name, overrides, only_show="--settings" in options)
+            _run_all(name, overrides, several=bool(options & {"-m", "--multirun"}), only_show="--settings" in options)
     return outcome.code
 
 
@@ -83,9 +86,24 @@ def execute(name: str, overrides: list[str]) -> Any:
         shown = run(settings)
     file = settings_file(settings)
     if file is not None:
-        save_settings(settings, file, command=name, version=version())
+        save_settings(settings, file, command=name, version=fusion.__version__)
         _log.debug("settings of this run: %s", file)
     return shown
+
+
+def _run_all(name: str, overrides: list[str], *, several: bool, only_show: bool) -> None:
+    """One run, or with ``several`` one for each combination of the values given; all settings are checked first."""
+    if not several:
+        return _run(name, overrides, only_show=only_show)
+    from fusion.cli.multirun import jobs
+    from fusion.cli.settings import load_settings
+
+    wanted = jobs(overrides)
+    for _, own in wanted:
+        load_settings(name, COMMANDS[name].settings_class(), own)
+    for number, (label, own) in enumerate(wanted, start=1):
+        _log.info("run %d of %d: %s", number, len(wanted), label)
+        _run(name, own, only_show=only_show)
 
 
 def _run(name: str, overrides: list[str], *, only_show: bool) -> None:
@@ -144,6 +162,9 @@ class _reporting:
 
 def describe(error: BaseException) -> tuple[str, int]:
     """The message for an error, and the exit code."""
+    from pydantic import ValidationError
+
+    from fusion.cli.reasons import joined, reason, seen
     from fusion.cli.settings import SettingsError
 
     if isinstance(error, KeyboardInterrupt):
@@ -152,14 +173,17 @@ def describe(error: BaseException) -> tuple[str, int]:
         return str(error), USAGE
     if type(error).__name__ == "InstantiationException" and error.__cause__ is not None:
         return describe(error.__cause__)  # Hydra's wrapper around what a _target_ raised
+    if isinstance(error, ValidationError):  # settings that no command has checked, such as those of a saved file
+        found = [(".".join(map(str, item["loc"])), reason(item), seen(item)) for item in error.errors()]
+        return "\n".join(joined(found)), FAILED
     text = str(error).strip()
     if "Traceback (most recent call last)" in text:  # an error of a worker process: its last line is the message
         return text.splitlines()[-1].partition(": ")[2] or text.splitlines()[-1], FAILED
     if isinstance(error, ModuleNotFoundError) and error.name:
         owner = error.name.split(".")[0]
         if owner in _OURS:
-            return f"this command is not part of this installation (module {error.name} is missing)", FAILED
-        return f"this command needs the package {owner!r}; install with: pip install 'ndvi-fusion[all]'", FAILED
+            return _missing_module(error.name), FAILED
+        return missing_library(error.name), FAILED
     if isinstance(error, OSError) and error.errno is not None:
         where = f": {error.filename}" if error.filename else ""
         hint = {
@@ -174,6 +198,15 @@ def describe(error: BaseException) -> tuple[str, int]:
     if text and (ours or isinstance(error, ValueError | OSError)):
         return text, FAILED
     return f"{type(error).__name__}: {text}" if text else type(error).__name__, FAILED
+
+
+def _missing_module(name: str) -> str:
+    """Why a module of this project is not found: a file of the user has the name of its package, or it is not there."""
+    owner = name.split(".")[0]
+    found = getattr(sys.modules.get(owner), "__file__", None)
+    if found and Path(found).resolve().parent.parent != Path(fusion.__file__).resolve().parent.parent:
+        return f"{found} hides the package {owner!r} of ndvi-fusion; rename it, or run the command in another folder"
+    return f"this command is not part of this installation (module {name} is missing)"
 
 
 def _complain(message: str, code: int) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
@@ -40,7 +41,7 @@ def print_command_help(name: str, command: "Command") -> None:
     settings_class = command.settings_class()
     composed = compose_config(name, settings_class, [])
     console.print(f"usage: [bold]ndvi-fusion {name}[/] [green]key=value ...[/]\n", highlight=False)
-    console.print(f"{command.summary}.\n", highlight=False)
+    console.print(f"{command.summary}.\n", highlight=False, markup=False)
     table = _table("setting", "value", "meaning")
     rows = setting_rows(settings_class, composed)
     for key, value, meaning in sorted(rows, key=lambda row: row[1] != REQUIRED):
@@ -51,7 +52,7 @@ def print_command_help(name: str, command: "Command") -> None:
         console.print(f"[green]{group}[/]=NAME  a set of values: {', '.join(options)}  (default: {chosen or 'none'})\n")
     console.print("examples:", highlight=False)
     for example in command.examples:
-        console.print(f"  ndvi-fusion {name} {example}".rstrip(), highlight=False)
+        console.print(f"  ndvi-fusion {name} {example}".rstrip(), highlight=False, markup=False, soft_wrap=True)
     _print_options(console)
 
 
@@ -91,7 +92,7 @@ def choices(annotation: Any) -> list[str]:
 
 def _meaning(description: str, annotation: Any) -> str:
     allowed = [word for word in choices(annotation) if word not in description]
-    return f"{description}; one of: {', '.join(choices(annotation))}" if allowed else description
+    return escape(f"{description}; one of: {', '.join(choices(annotation))}" if allowed else description)
 
 
 def _shown(value: Any) -> str:
@@ -102,7 +103,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     text = str(list(value)) if isinstance(value, tuple) else str(value)
-    return (text if len(text) <= 60 else text[:57] + "...").replace("[", "\\[")
+    return escape(text if len(text) <= 60 else text[:57] + "...")
 
 
 def _table(*headers: str) -> Table:
@@ -115,10 +116,12 @@ def _table(*headers: str) -> Table:
 def _print_options(console: Console) -> None:
     table = _table()
     table.add_row("-h, --help", "this text")
+    table.add_row("-m, --multirun", "run every combination of settings with several values, such as seed=1,2")
     table.add_row("--settings", "print the validated settings as YAML and exit")
     table.add_row("-v, -q", "more, or fewer, messages")
     table.add_row("--debug", "print the traceback of an error")
     table.add_row("--version", "the version")
+    table.add_row("--completion", "print the completion script for bash")
     console.print("\noptions:")
     console.print(Padding(table, (0, 0, 0, 2)))
 

@@ -17,7 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from fusion.cli.foreign_code import foreign_code
-from fusion.cli.schema import default_values, field_names, in_free_mapping, located, owners, target_models
+from fusion.cli.reasons import joined, reason, seen, without_choices
+from fusion.cli.schema import MISSING, default_values, field_names, in_free_mapping, located, owners, target_models
 from fusion.config_folder import config_folder
 from fusion.whole_file import whole_file
 
@@ -54,7 +55,8 @@ def compose_config(command: str, settings_class: type[BaseModel], overrides: lis
     if refusal := foreign_code({}, overrides):  # before Hydra follows a search path
         raise SettingsError(refusal)
     GlobalHydra.instance().clear()
-    readable = [_readable(text) for text in overrides]
+    first = getattr(settings_class, "POSITIONAL", None)  # the setting that a word without "=" gives
+    readable = [_readable(f"{first}={text}" if first and "=" not in text else text) for text in overrides]
     known: list[str] = []
     values: dict[str, Any] = {}
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
@@ -63,7 +65,7 @@ def compose_config(command: str, settings_class: type[BaseModel], overrides: lis
             groups = config.hydra.runtime.choices
             choices = [text for text in readable if _key(text) in groups]
             given = _plain_values(_compose(command, {}, choices) if choices else config)
-            defaults = default_values(settings_class, given)
+            defaults = _without_required(default_values(settings_class, given), given)
             known = [*_flat(defaults), *(str(group) for group in groups if not str(group).startswith("hydra/"))]
             plain_keys = [text for text in readable if _is_plain(text, groups)]
             values = _plain_values(OmegaConf.merge(OmegaConf.create(defaults), given))
@@ -92,6 +94,17 @@ def _compose(command: str, defaults: dict[str, Any], overrides: list[str]) -> Di
     store.store(name="_pydantic_defaults", node=defaults)
     store.store(name="_over_defaults", node={"defaults": ["_pydantic_defaults", command, "_self_"]})
     return compose("_over_defaults", overrides=overrides, return_hydra_config=True)
+
+
+def _without_required(defaults: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults without those that the YAML requires anew (``???``), which Hydra would not put over a value."""
+    kept = dict(defaults)
+    for key, value in given.items():
+        if isinstance(value, Mapping) and isinstance(kept.get(key), dict):
+            kept[key] = _without_required(kept[key], value)
+        elif value == MISSING:
+            kept[key] = MISSING
+    return kept
 
 
 def _plain_values(config: Any, *, resolve: bool = False) -> dict[str, Any]:
@@ -153,22 +166,22 @@ def _check_targets(values: Mapping[str, Any]) -> None:
 def validation_message(error: ValidationError, settings_class: type[BaseModel], *, prefix: str = "") -> str:
     """The errors that pydantic found, one line each, phrased for the command line."""
     known = field_names(settings_class, prefix)
-    lines = []
+    found: list[tuple[str, str, str]] = []
     for item in error.errors():
         names, inner, depth = located(item["loc"], settings_class)
+        names = [*names[:depth], *without_choices(names[depth:])]
         key = prefix + ".".join(names) if names else prefix.rstrip(".")
         if item["type"] == "extra_forbidden":
             near = field_names(inner, prefix + "".join(f"{name}." for name in names[:depth]))
             belongs = owners(".".join(names), settings_class)
-            lines.append(f"{key}: unknown setting{near_miss(key, [*near, *known], belongs)}")
+            found.append((key, f"unknown setting{near_miss(key, [*near, *known], belongs)}", ""))
+        elif item["type"] == "missing" and names[-1].isdigit():
+            found.append((key.rpartition(".")[0], f"expected a list of {int(names[-1]) + 1} or more", ""))
         elif item["type"] == "missing":
-            lines.append(f"{key}: no value given; add {key}=VALUE")
+            found.append((key, f"no value given; add {key}=VALUE", ""))
         else:
-            reason = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-            seen = item.get("input")
-            shown = f" (seen: {seen!r})" if key and isinstance(seen, str | int | float | bool | None) else ""
-            lines.append(f"{key + ': ' if key else ''}{reason}{shown}")
-    return "\n".join(lines)
+            found.append((key, reason(item), seen(item)))
+    return "\n".join(joined(found))
 
 
 def near_miss(key: str, known: list[str], belongs: Sequence[str] = ()) -> str:

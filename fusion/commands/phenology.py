@@ -1,24 +1,21 @@
 """``ndvi-fusion phenology``: NDVI series -> season dates and parameters as NetCDF, GeoTIFF and maps."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fusion.contract import NDVI, STEP_DAYS, ContractError
-from fusion.data.cube_files import read_cube, write_cube
 from fusion.data.provenance import MADE_BY, history
-from fusion.data.raster_files import write_raster
-from fusion.phenology.plots import plot_parameter
-from fusion.phenology.season_table import season_table
-from fusion.phenology.seasons import seasons
 from fusion.phenology.settings import MAIN_SUFFIX, VARIABLES, SeasonSettings
-from fusion.phenology.smoothing import smooth
-from fusion.place import described_axes
 from fusion.whole_file import whole_file, whole_set
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 SEASON_FILE = "seasons.nc"
 SMOOTHED_FILE = "smoothed.nc"
@@ -87,7 +84,7 @@ class PhenologySettings(BaseModel):
         return year
 
     @model_validator(mode="after")
-    def _valid_options(self) -> "PhenologySettings":
+    def _valid_options(self) -> PhenologySettings:
         self.season_settings()
         return self
 
@@ -109,6 +106,10 @@ def run(settings: PhenologySettings) -> str:
 
 def write_results(settings: PhenologySettings, folder: Path) -> tuple[xr.Dataset, list[Path]]:
     """Compute and write into ``folder``; returns the season parameters and the files."""
+    from fusion.data.cube_files import read_cube, write_cube
+    from fusion.phenology.seasons import seasons
+    from fusion.phenology.smoothing import smooth
+
     cube = read_cube(settings.cube)
     if settings.geotiff and cube.rio.crs is None:
         raise ContractError(
@@ -159,6 +160,8 @@ def season_summary(data: xr.Dataset) -> str:
 
 def write_seasons(data: xr.Dataset, file: Path) -> Path:
     """NetCDF, compressed, whole or not at all."""
+    from fusion.place import described_axes
+
     encoding: dict[str, dict[str, Any]] = {
         str(name): {"zlib": True, "complevel": 4} for name in data.data_vars if data[name].ndim > 1
     }
@@ -176,6 +179,8 @@ def write_seasons(data: xr.Dataset, file: Path) -> Path:
 
 def write_table(data: xr.Dataset, file: Path) -> Path:
     """One row per pixel, year and season, as CSV or Parquet."""
+    from fusion.phenology.season_table import season_table
+
     if "season" not in data.dims:
         raise ContractError(f"method {data.attrs.get('method')!r} has no seasons; leave table empty")
     table = season_table(data)
@@ -192,6 +197,8 @@ def write_season_geotiffs(data: xr.Dataset, folder: Path) -> list[Path]:
 
     ``seasons_2019_main.tif``, ``seasons_2019_s1.tif``, ...
     """
+    from fusion.data.raster_files import write_raster
+
     files = []
     names = [n for n in (*VARIABLES, "COUNT") if n in data]
     by_year = data if "year" in data.dims else data.expand_dims("year")
@@ -216,10 +223,9 @@ def write_season_geotiffs(data: xr.Dataset, folder: Path) -> list[Path]:
 
 def write_season_maps(data: xr.Dataset, folder: Path) -> list[Path]:
     """PNG maps of the main season of every year."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from fusion.phenology.plots import plot_parameter
 
     files = []
     by_year = data if "year" in data.dims else data.expand_dims("year")
@@ -228,11 +234,11 @@ def write_season_maps(data: xr.Dataset, folder: Path) -> list[Path]:
             layer = f"{name}{MAIN_SUFFIX}"
             if layer not in data or not np.isfinite(by_year[layer].isel(year=y)).any():
                 continue
-            figure, axes = plt.subplots(figsize=(6, 5), layout="constrained")
-            plot_parameter(by_year.isel(year=y), layer, ax=axes)
+            figure = Figure(figsize=(6, 5))  # fixed margins: a layout engine takes as long as all the rest
+            figure.subplots_adjust(left=0.16, right=0.86, bottom=0.1, top=0.92)
+            plot_parameter(by_year.isel(year=y), layer, ax=figure.subplots())
             file = folder / f"{name}_{int(year)}_main.png"
             with whole_file(file) as partial:
                 figure.savefig(partial, dpi=110)
             files.append(file)
-            plt.close(figure)
     return files

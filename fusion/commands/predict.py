@@ -1,16 +1,20 @@
 """``ndvi-fusion predict``: merged cube (or folder of raw files) -> dense NDVI as NetCDF, Zarr or GeoTIFF."""
 
+from __future__ import annotations
+
 import logging
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fusion.contract import STEP_DAYS
 from fusion.date_settings import FirstDate, LastDate
 from fusion.whole_file import refuse_existing
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 log = logging.getLogger(__name__)
 SUFFIXES = (".nc", ".zarr", ".tif")
@@ -47,7 +51,7 @@ class PredictSettings(BaseModel):
         return out
 
     @model_validator(mode="after")
-    def _ordered(self) -> "PredictSettings":
+    def _ordered(self) -> PredictSettings:
         if self.out.resolve() == self.cube.resolve():
             raise ValueError(f"out={self.out} would replace the input cube; name another file")
         if self.start and self.end and self.end < self.start:

@@ -3,7 +3,7 @@
 import logging
 import os
 from contextlib import nullcontext
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,20 @@ from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import MLFlowLogger
 from pytorch_lightning.utilities import rank_zero_only
 
+from fusion import pyfunc
 from fusion.data.mixture import held_scenes
 from fusion.data.stream import SceneDataModule
 from fusion.evaluation.tracking import open_experiment
+from fusion.inference.locate import SHIPPED
 from fusion.training.calibrate import calibrate
-from fusion.training.checkpoint import (
-    GeneratorSettings,
-    TrainedGenerator,
-    WeightsError,
-    load_weights,
-    save_weights,
-)
+from fusion.training.checkpoint import TrainedGenerator, WeightsError, load_weights, save_weights
 from fusion.training.export import export_generator
 from fusion.training.figures import write_examples
 from fusion.training.module import FusionModule
-from fusion.training.settings import TrainSettings
+from fusion.training.recording import is_recorded, record_model
+from fusion.training.settings import GeneratorSettings, TrainSettings
 from fusion.training.sources import data_manifest, scene_sources
-from fusion.training.tracking import CurveFile, is_recorded, open_logger, record_model, tracking_uri
+from fusion.training.tracking import CurveFile, give_up, open_logger, tracking_uri
 from fusion.whole_file import only_run
 
 __all__ = ["TrainSettings", "run"]
@@ -58,23 +55,18 @@ def run(settings: TrainSettings) -> Path:
 def _train(settings: TrainSettings) -> Path:
     if settings.tracking.enabled:
         open_experiment(tracking_uri(settings), settings.tracking.experiment)  # refused before any work
+    sources = {split: scene_sources(settings, split) for split in ("train", "validation", "calibration")}
+    for source in chain.from_iterable(sources.values()):
+        source.scenes(settings.seed)  # a store that cannot serve a split is refused before anything is written
     settings.out.mkdir(parents=True, exist_ok=True)
     torch.set_flush_denormal(True)
     torch.set_num_threads(settings.threads or os.cpu_count() or 1)
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     last = settings.out / LAST
-    resumed = last if settings.resume and last.is_file() else None
-    module = FusionModule(settings)
-    if resumed is not None:
-        _load_checkpoint(module, resumed)
-    if settings.start_from is not None and resumed is None:
-        module.generator.load_state_dict(mean_weights(settings.start_from, settings.generator))
-        module.averaged_generator().load_state_dict(module.generator.state_dict())
-    if settings.compile:
-        module.generator.compile()
+    module, resumed = _start(settings, last)
     data = SceneDataModule(
-        scene_sources(settings, "train"),
-        scene_sources(settings, "validation"),
+        sources["train"],
+        sources["validation"],
         settings.samples,
         batch_size=settings.batch_size,
         points=settings.points_per_step,
@@ -84,6 +76,37 @@ def _train(settings: TrainSettings) -> Path:
         validation_seed=settings.seed,
     )
     logger = open_logger(settings)
+    try:
+        return _fit_and_finish(settings, module, data, logger, last, resumed)
+    except BaseException:
+        if logger is not None:
+            give_up(settings, logger, began=last.is_file())
+        raise
+
+
+def _start(settings: TrainSettings, last: Path) -> tuple[FusionModule, Path | None]:
+    """The module with the weights that the run begins with, and the checkpoint that it resumes."""
+    resumed = last if settings.resume and last.is_file() else None
+    module = FusionModule(settings)
+    if resumed is not None:
+        _load_checkpoint(module, resumed)
+    if settings.start_from is not None and resumed is None:
+        module.generator.load_state_dict(mean_weights(settings.start_from, settings.generator))
+        module.averaged_generator().load_state_dict(module.generator.state_dict())
+    if settings.compile:
+        module.generator.compile()
+    return module, resumed
+
+
+def _fit_and_finish(
+    settings: TrainSettings,
+    module: FusionModule,
+    data: SceneDataModule,
+    logger: MLFlowLogger | None,
+    last: Path,
+    resumed: Path | None,
+) -> Path:
+    """Train, calibrate, export and record; returns the model folder."""
     trainer = _trainer(settings, logger)
     if module.progress() < 1.0:
         trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
@@ -98,13 +121,13 @@ def _train(settings: TrainSettings) -> Path:
     scenes = islice(examples.scenes(settings.seed), EXAMPLE_SCENES)
     figures = write_examples(folder, scenes, settings.out / "figures")
     if logger is not None and not is_recorded(logger, folder):
-        record_model(logger, settings, folder, figures)
+        record_model(logger, settings, folder, figures, loader=pyfunc.__name__, parameters=pyfunc.PARAMETERS)
     log.info("model: %s", folder)
     return folder
 
 
 def mean_weights(files: Path | tuple[Path, ...], shape: GeneratorSettings) -> dict[str, torch.Tensor]:
-    """Weights of one checkpoint, or the mean of several that were fine-tuned from the same one.
+    """Weights of one checkpoint ("shipped": the one of this package), or the mean of several tuned from the same one.
 
     Such a mean often has a lower error than each, in particular on data that differ from the training data (Wortsman et
     al. 2022, arXiv:2203.05482).
@@ -116,7 +139,7 @@ def mean_weights(files: Path | tuple[Path, ...], shape: GeneratorSettings) -> di
     """
     states = []
     for file in (files,) if isinstance(files, Path) else files:
-        start = load_weights(file)
+        start = load_weights(SHIPPED / "generator.pt" if str(file) == "shipped" else file)
         if start.settings != shape:
             raise WeightsError(
                 f"{file} has the architecture {start.settings}, the run {shape}; both must agree: set "

@@ -28,11 +28,12 @@ from fusion.contract import (
     S2NDVI,
     VH,
     VV,
-    dim_renaming,
 )
 from fusion.data.provenance import MADE_BY, history
 from fusion.features.measured import measured_cube
-from fusion.place import LONLAT, described_axes
+from fusion.features.orientation import reversed_axes, turned
+from fusion.layout import with_degrees, with_plain_dims
+from fusion.place import described_axes
 from fusion.whole_file import OutputExistsError, whole_file
 
 _NDVI_CF = {
@@ -167,16 +168,9 @@ def opened_cube(path: str | Path) -> Iterator[xr.DataArray]:
 
 
 def plain_dims(dataset: xr.Dataset) -> xr.Dataset:
-    """Dimensions as the contract names them; a grid of latitude and longitude gets its CRS and starts in the north."""
-    renaming = dim_renaming(dataset.dims)
-    dataset = dataset.rename(renaming)
-    degrees = any(str(dim).lower() in ("lat", "latitude") for dim in renaming)
-    if not degrees or not {"y", "x"} <= set(dataset.coords) or not bool((abs(dataset.y) <= 90).all()):
-        return dataset
-    import rioxarray  # noqa: F401  (the .rio accessor)
-
-    dataset = dataset.sortby("y", ascending=False)
-    return dataset if dataset.rio.crs is not None else dataset.rio.write_crs(LONLAT)
+    """Dimensions as the contract names them, from north to south and west to east; latitude and longitude get a CRS."""
+    dataset = with_degrees(with_plain_dims(dataset), dataset.dims)
+    return turned(dataset, reversed_axes(dataset))
 
 
 def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
@@ -201,9 +195,12 @@ def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
         cube = cube if counts is None else cube.assign_coords({OBS_COUNT: counts.variable})
         attrs = dict(dataset.attrs)
     else:
+        advice = "make a cube with `ndvi-fusion cube`"
+        if "t" in dataset.dims:
+            advice = f"pixels and points are fused in Python: fusion.fuse(xarray.open_dataset({str(path)!r}), ...)"
         raise CubeFileError(
             f"{path} has variables {sorted(map(str, dataset.data_vars))[:6]} with dims {seen}; expected bands with "
-            "dims (t, y, x); make a cube with `ndvi-fusion cube`"
+            f"dims (t, y, x); {advice}"
         )
     crs = cube.rio.crs if hasattr(cube, "rio") else None
     cube = cube.transpose(*DIMS).astype(np.float32)

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from data_prep.cube import clear_share
 from fusion.data.cube_files import open_dataset, read_cube, write_cube
 from fusion.demo.chain import call
-from fusion.demo.content import ReportContent, build_report, clear_share
+from fusion.demo.content import ReportContent, build_report
 from fusion.demo.maps import main_season, write_maps
 from fusion.demo.settings import DemoSettings
+from fusion.demo.skill import accuracy, score_cube
 from fusion.demo.steps import StepRunner
 
 FILES = (
@@ -18,6 +20,7 @@ FILES = (
     ("seasons/", "season dates and parameters as NetCDF, GeoTIFF and maps; smoothed.nc"),
     ("maps/sos.tif, maps/eos.tif", "start and end of each pixel's main season, day of the year, 1 = 1 January"),
     ("cube.nc", "the merged cube (input of the fusion)"),
+    ("evaluation/", "errors at withheld observations of this cube, as JSON and CSV"),
 )
 
 
@@ -45,7 +48,8 @@ class RealDemo:
         do("predict", "Fuse", self.predict, settings=fusing, products=(self.fused,))
         products = (self.seasons, *self.maps)
         do("phenology", "Smooth, and extract season dates", self.phenology, settings=None, products=products)
-        return self.report()
+        scored = do("evaluate", "Score on withheld observations", self.evaluate, settings=s.model)
+        return self.report(scored)
 
     def make_cube(self) -> dict[str, Any]:
         """Merged cube from raw files; a merged cube is copied."""
@@ -76,18 +80,24 @@ class RealDemo:
             f"median {b}, day of the year": f"{np.nanmedian(v):.0f}" for b, v in found.items() if np.isfinite(v).any()
         }
 
-    def report(self) -> Path:
+    def evaluate(self) -> dict[str, Any]:
+        """Leave-gap-out on this cube beside linear interpolation."""
+        return score_cube(self.cube, self.settings.out / "evaluation", self.settings.model)
+
+    def report(self, scored: dict[str, Any]) -> Path:
         """Read all results and write the report."""
         cube, fused = read_cube(self.cube), read_cube(self.fused)
         with open_dataset(self.seasons) as data:
-            seasons = main_season(one_year(data.load()))
+            all_seasons = data.load()
         content = ReportContent(
             cube=cube,
             fused=fused,
             simulated=False,
             source=str(cube.attrs.get("source") or self.source.name),
             model=self.settings.model or "the shipped one",
-            seasons=seasons,
+            seasons=main_season(one_year(all_seasons)),
+            all_seasons=all_seasons,
+            **accuracy(scored),
             steps=self.runner.records,
             files=FILES,
         )

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 import fusion
+from data_prep.cube import clear_share
 from fusion.contract import NDVI
 from fusion.data.cube_files import open_dataset, read_cube
 from fusion.demo.chain import call
-from fusion.demo.content import ReportContent, build_report, clear_share, sigma_share
+from fusion.demo.content import ReportContent, build_report, sigma_share
 from fusion.demo.maps import as_maps, main_season, season_maps, write_maps
 from fusion.demo.settings import DemoSettings
 from fusion.demo.steps import StepRunner
@@ -191,14 +192,15 @@ class SimulatedDemo:
         with open_dataset(self.scene / "truth.nc") as opened:
             truth = opened[NDVI].sel(t=slice(self.start, self.end)).load()
         with open_dataset(self.seasons) as data:
-            seasons = main_season(data.load())
+            all_seasons = data.load()
         content = ReportContent(
             cube=cube.sel(t=slice(self.start, self.end)),
             fused=fused,
             simulated=True,
             source="A simulated scene",
             model=self.settings.model or f"trained here for {self.settings.train_minutes:g} minutes",
-            seasons=seasons,
+            seasons=main_season(all_seasons),
+            all_seasons=all_seasons,
             truth=truth.sel(t=truth.t.isin(fused.t)),
             true_seasons=main_season(fusion.seasons(truth, sigma=TRUTH_SIGMA, year=self.settings.year)),
             scores=score_rows(self.evaluation),

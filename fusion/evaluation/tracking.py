@@ -1,36 +1,29 @@
 """Record an evaluation in MLflow: settings as parameters, main scores as metrics, all files as artifacts."""
 
+import getpass
 import logging
 import sqlite3
+import subprocess
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from pydantic import Field
 
 from fusion.evaluation.report import Evaluation, slug
-from fusion.evaluation.rules import Rules
+from fusion.evaluation.settings import Tracking
+from fusion.extras import needs
 from fusion.inference.locate import TrackingError, check_tracking, default_tracking_uri
 
 log = logging.getLogger(__name__)
 
 LOGGED_METRICS = ("mae", "rmse", "bias", "coverage_90", "crps")
+VERSION_TAG = "ndvi_fusion.version"
 PARAMETER_LENGTH = 490  # characters; MLflow refuses longer values
-
-
-class Tracking(Rules):
-    """Settings of MLflow tracking."""
-
-    enabled: bool = Field(True, description="record the run with MLflow")
-    uri: str | None = Field(
-        None, description="MLflow tracking URI; MLFLOW_TRACKING_URI or outputs/mlflow.db when empty"
-    )
-    experiment: str = Field("evaluation", description="MLflow experiment")
-    run_name: str | None = Field(None, description="name of the run; the name of the output folder when empty")
 
 
 def open_experiment(uri: str, name: str) -> str:
@@ -44,7 +37,7 @@ def open_experiment(uri: str, name: str) -> str:
     TrackingError
         The store cannot be written, or its server does not answer.
     """
-    import mlflow
+    mlflow = needs("mlflow", "tracking.enabled=true")
     from mlflow.exceptions import MlflowException
 
     check_tracking(uri)
@@ -61,12 +54,56 @@ def open_experiment(uri: str, name: str) -> str:
                 _check_database(file)
             client = mlflow.MlflowClient(tracking_uri=uri)
             known = client.get_experiment_by_name(name)
-            return client.create_experiment(name, artifact_location=files) if known is None else known.experiment_id
+            if known is None:
+                return client.create_experiment(name, artifact_location=files)
+            refuse_moved(known.artifact_location, name, uri)
+            return known.experiment_id
     except (OSError, sqlite3.Error, MlflowException) as error:
         raise TrackingError(
             f"the MLflow store {uri} cannot be written ({error}); name another with tracking.uri, such as "
             "tracking.uri=sqlite:///FOLDER/mlflow.db, or set tracking.enabled=false"
         ) from error
+
+
+def refuse_moved(files: str, name: str, uri: str) -> None:
+    """Refuse to write to an experiment whose files lie where its store lay before it was moved.
+
+    Raises
+    ------
+    TrackingError
+    """
+    old = Path(files.removeprefix("file://"))
+    here = Path(uri.removeprefix("sqlite:///")).resolve().parent / old.name
+    if uri.startswith("sqlite:///") and files.startswith("file://") and not old.exists() and here.exists():
+        raise TrackingError(
+            f"the MLflow store {uri} was moved: its experiment {name!r} keeps its files in {old}; its models are still "
+            "found, but new runs need an experiment of another name: tracking.experiment=NAME"
+        )
+
+
+def run_tags(command: str) -> dict[str, str]:
+    """MLflow tags of a run: command, user, version of the package, and the commit where it runs from a checkout."""
+    tags = {"mlflow.source.name": f"ndvi-fusion {command}", "mlflow.source.type": "LOCAL"}
+    with suppress(PackageNotFoundError):
+        tags[VERSION_TAG] = version("ndvi-fusion")
+    with suppress(OSError, KeyError):  # a user without a name
+        tags["mlflow.user"] = getpass.getuser()
+    commit, changed, _ = (checkout_commit() or "").partition("-")
+    if commit:
+        tags |= {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": str(bool(changed)).lower()}
+    return tags
+
+
+def checkout_commit() -> str | None:
+    """Commit of the checkout that this module lies in, with ``-dirty`` where files differ; None outside of one."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def _check_database(file: Path) -> None:
@@ -78,14 +115,13 @@ def _check_database(file: Path) -> None:
 
 def record(evaluation: Evaluation, settings: Mapping[str, Any], tracking: Tracking, out: Path) -> str | None:
     """Write the run to MLflow; returns the id of the run, or None if tracking is disabled."""
-    if not tracking.enabled:
+    if not tracking.active:
         return None
-    import mlflow
-
+    mlflow = needs("mlflow", "tracking")
     uri = tracking.uri or default_tracking_uri()
     experiment = open_experiment(uri, tracking.experiment)
     client = mlflow.MlflowClient(tracking_uri=uri)
-    run = client.create_run(experiment, run_name=tracking.run_name or out.name)
+    run = client.create_run(experiment, run_name=tracking.run_name or out.name, tags=run_tags("evaluate"))
     for key, value in parameters(settings).items():
         client.log_param(run.info.run_id, key, value)
     for key, score in metric_values(evaluation).items():

@@ -6,6 +6,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from fusion.extras import needs
+
 SHIPPED = Path(__file__).resolve().parent.parent / "pretrained"
 DEFAULT_TRACKING_URI = "sqlite:///outputs/mlflow.db"
 SERVER_SECONDS = 4
@@ -76,9 +78,6 @@ def locate_model(reference: str | os.PathLike | None = None, tracking_uri: str |
 
 
 def _from_mlflow(text: str, uri: str) -> Path:
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
     database = uri.removeprefix("sqlite:///")
     if uri.startswith("sqlite:///") and not Path(database).exists():
         raise ModelNotFoundError(
@@ -86,9 +85,12 @@ def _from_mlflow(text: str, uri: str) -> Path:
             "MLFLOW_TRACKING_URI or give a file"
         )
     check_tracking(uri)
+    mlflow = needs("mlflow", f"model {text!r}, which is no file,")
+    from mlflow.exceptions import MlflowException
+
     mlflow.set_tracking_uri(uri)
     client = mlflow.MlflowClient()
-    run_id: str | None
+    run_id: str
     try:
         if text.startswith("run:"):
             run_id = text.removeprefix("run:")
@@ -98,6 +100,10 @@ def _from_mlflow(text: str, uri: str) -> Path:
         else:
             name, _, alias = text.partition("@")
             run_id = client.get_model_version_by_alias(name, alias or "newest").run_id
+        moved = Path(database).resolve().parent / "mlartifacts" / run_id / "artifacts" / "files"
+        client.get_run(run_id)
+        if uri.startswith("sqlite:///") and moved.is_dir():  # beside the store, wherever that lies today
+            return moved
         return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="files", tracking_uri=uri))
     except MlflowException as error:
         raise ModelNotFoundError(f"{text!r} is not in the MLflow store {uri}: {error.message}") from error

@@ -1,12 +1,20 @@
-"""Settings of a training run."""
+"""Settings of a training run. Imports no library that computes."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fusion.data.samples import SampleSettings
-from fusion.training.checkpoint import GeneratorSettings
+from fusion.data.settings import SampleSettings
+
+
+class GeneratorSettings(BaseModel):
+    """Architecture of the generator; stored in the checkpoint and in the manifest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    width: int = Field(32, ge=4, description="channels of the residual blocks")
+    dilations: tuple[int, ...] = Field((1, 2, 4, 8, 4, 1), description="one residual block each, in time steps")
+    spatial_every: int = Field(2, ge=1, description="every n-th block also convolves over the 3 x 3 neighbours")
 
 
 class LossSettings(BaseModel):
@@ -59,6 +67,8 @@ class TrackingSettings(BaseModel):
     experiment: str = Field("ndvi-fusion", description="MLflow experiment")
     register_as: str | None = Field("ndvi-fusion", description="name in the model registry; empty = do not register")
     alias: str = Field("newest", description="alias given to the registered version")
+    min_steps: int = Field(500, ge=0, description="a shorter training is registered without the alias")
+    tags: dict[str, str] = Field(default_factory=dict, description="MLflow tags of the run, such as tags.area=north")
 
 
 class TrainSettings(BaseModel):
@@ -84,7 +94,7 @@ class TrainSettings(BaseModel):
     optimiser: OptimiserSettings = Field(default_factory=lambda: OptimiserSettings())
     tracking: TrackingSettings = Field(default_factory=lambda: TrackingSettings())
     start_from: Path | Annotated[tuple[Path, ...], Field(min_length=1)] | None = Field(
-        None, description="generator.pt whose weights start this run; of several, their mean (arXiv:2203.05482)"
+        None, description="generator.pt that starts this run, or shipped; of several, their mean (arXiv:2203.05482)"
     )
     resume: bool = Field(True, description="resume from the checkpoint in the output folder, if there is one")
     validate_every: int = Field(1000, ge=1, description="steps between validations")

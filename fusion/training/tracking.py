@@ -1,4 +1,4 @@
-"""Record of a training run in MLflow: settings, curves, figures, the ONNX model and its registry entry."""
+"""The MLflow run of a training: settings, data, tags and curves. :mod:`fusion.training.recording` adds the model."""
 
 import json
 import logging
@@ -8,9 +8,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import MLFlowLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from fusion.evaluation.tracking import open_experiment, parameters
+from fusion.evaluation.tracking import open_experiment, parameters, run_tags
 from fusion.inference.locate import default_tracking_uri
-from fusion.inference.manifest import MANIFEST_FILE, sha256_of
 from fusion.training.module import FusionModule
 from fusion.training.settings import TrainSettings
 from fusion.training.sources import data_manifest
@@ -18,7 +17,8 @@ from fusion.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 RUN_FILE = "mlflow_run_id.txt"  # in the output folder
-RECORDED = "recorded_model"  # tag of a run: what was recorded
+DESCRIPTION_TAG = "mlflow.note.content"  # what the MLflow UI shows as the description of a run
+DIGEST_LENGTH = 36  # characters; MLflow refuses a longer digest of a dataset
 
 
 def tracking_uri(settings: TrainSettings) -> str:
@@ -37,17 +37,54 @@ def open_logger(settings: TrainSettings) -> MLFlowLogger | None:
     run_file = settings.out / RUN_FILE
     uri = tracking_uri(settings)
     open_experiment(uri, settings.tracking.experiment)
+    known = _known_run(run_file, uri) if settings.resume else None
     logger = MLFlowLogger(
         experiment_name=settings.tracking.experiment,
         run_name=settings.out.name,
         tracking_uri=uri,
-        run_id=_known_run(run_file, uri) if settings.resume else None,
+        run_id=known,
+        tags={**run_tags("train"), **settings.tracking.tags},
     )
     if logger.run_id is not None:  # only the first of several devices has a run
         with whole_file(run_file) as partial:
             partial.write_text(logger.run_id)
         _record_settings(logger, parameters(settings.model_dump(mode="json")))
+        if known is None:
+            _record_data(logger, settings)
     return logger
+
+
+def give_up(settings: TrainSettings, logger: MLFlowLogger, *, began: bool) -> None:
+    """Mark the run of a training that an error ended as failed; one that ``began`` no step is not gone on with."""
+    if logger.run_id is None:
+        return
+    logger.experiment.set_terminated(logger.run_id, "FAILED")
+    if not began:
+        (settings.out / RUN_FILE).unlink(missing_ok=True)
+
+
+@rank_zero_only
+def _record_data(logger: MLFlowLogger, settings: TrainSettings) -> None:
+    """Log every source as a dataset of the run, with its share, and say in the description what is trained on."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    inputs, told = [], []
+    stores = iter(settings.stores)
+    for source in data_manifest(settings)["sources"]:
+        simulated = source["kind"] == "simulated"
+        where = settings.scenes if simulated else {"uri": str(next(stores).resolve())}
+        profile = {"kind": source["kind"], "share": source["share"]}
+        dataset = Dataset(
+            source["name"], source["sha256"][:DIGEST_LENGTH], "code" if simulated else "local", json.dumps(where),
+            profile=json.dumps(profile),
+        )  # fmt: skip
+        tags = [InputTag("mlflow.data.context", "training"), InputTag("share", str(source["share"]))]
+        inputs.append(DatasetInput(dataset, tags))
+        told.append(f"{source['name']} ({source['kind']}, share {source['share']:g})")
+    run_id = logger.run_id
+    logger.experiment.log_inputs(run_id, inputs)
+    text = f"Training of the NDVI fusion network on {', '.join(told)}; at most {settings.optimiser.max_steps} steps."
+    logger.experiment.set_tag(run_id, DESCRIPTION_TAG, text)
 
 
 def _known_run(run_file: Path, uri: str) -> str | None:
@@ -78,56 +115,6 @@ def _record_settings(logger: MLFlowLogger, settings: dict[str, str]) -> None:
     for name, value in settings.items():
         if name in known and known[name] != value[: len(known[name])]:
             logger.experiment.set_tag(run_id, f"resumed_with.{name}", value)
-
-
-def is_recorded(logger: MLFlowLogger, model_folder: Path) -> bool:
-    """Whether the run has this model already: finishing a finished training again adds no version to the registry."""
-    assert logger.run_id is not None
-    return logger.experiment.get_run(logger.run_id).data.tags.get(RECORDED) == _identity(model_folder)
-
-
-def _identity(model_folder: Path) -> str:
-    """Hash of what was trained, and how; the calibration may differ in its last digit."""
-    manifest = json.loads((model_folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-    manifest.pop("calibration")
-    return sha256_of(json.dumps(manifest, sort_keys=True).encode())
-
-
-def record_model(logger: MLFlowLogger, settings: TrainSettings, model_folder: Path, figures: list[Path]) -> None:
-    """Log the exported model with its signature, register it under its alias, and attach files and figures."""
-    import mlflow
-    import numpy as np
-    import onnx
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
-    from fusion.features.features import FEATURE_NAMES
-
-    mlflow.set_tracking_uri(tracking_uri(settings))
-    image = (-1, -1, -1, -1)
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, len(FEATURE_NAMES), -1, -1, -1), "features")]),
-        outputs=Schema([TensorSpec(np.dtype(np.float32), image, name) for name in ("ndvi", "scale")]),
-    )
-    with mlflow.start_run(run_id=logger.run_id):
-        info = mlflow.onnx.log_model(
-            onnx.load(model_folder / "model.onnx"),
-            name="model",
-            signature=signature,
-            registered_model_name=settings.tracking.register_as,
-        )
-        for file in sorted(model_folder.iterdir()):
-            mlflow.log_artifact(str(file), "files")
-        mlflow.log_dict(settings.model_dump(mode="json"), "config/settings.yaml")
-        mlflow.log_dict(data_manifest(settings), "data/manifest.json")
-        for figure in figures:
-            mlflow.log_artifact(str(figure), "figures")
-    if settings.tracking.register_as and info.registered_model_version is not None:
-        mlflow.MlflowClient().set_registered_model_alias(
-            settings.tracking.register_as, settings.tracking.alias, str(info.registered_model_version)
-        )
-    logger.experiment.set_tag(logger.run_id, RECORDED, _identity(model_folder))
-    log.info("MLflow run %s in %s", logger.run_id, tracking_uri(settings))
 
 
 class CurveFile(pl.Callback):

@@ -2,6 +2,9 @@
 
 import errno
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -12,9 +15,10 @@ from typing import Any, Literal
 
 import pytest
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fusion.cli import app as cli
+from fusion.cli.completion import script
 from fusion.cli.help import choices
 from fusion.cli.settings import SettingsError, compose_config, load_settings, save_settings, settings_file
 from fusion.cli.table import COMMANDS
@@ -192,8 +196,8 @@ def test_settings_option_runs_nothing(fake: Any, capsys: pytest.CaptureFixture[s
         (["out=a", "stepdays=3"], "stepdays: unknown setting; did you mean 'step_days'?"),
         (["out=a", "+stepdays=3"], "stepdays: unknown setting; did you mean 'step_days'?"),
         (["out=a", "net.widht=3"], "net.widht: unknown setting; did you mean 'net.width'?"),
-        (["out=a", "step_days=0"], "step_days: Input should be greater than or equal to 1 (seen: 0)"),
-        (["out=a", "step_days=often"], "step_days: Input should be a valid integer"),
+        (["out=a", "step_days=0"], "step_days: expected greater than or equal to 1 (seen: 0)"),
+        (["out=a", "step_days=often"], "step_days: expected a whole number (seen: 'often')"),
         (["out=a", "start=2020-01-01", "end=2019-01-01"], "end 2019-01-01 is before start 2020-01-01; swap them"),
         (["out"], "'out' is not a setting; write key=value"),
     ],
@@ -206,6 +210,86 @@ def test_bad_settings_are_refused_before_work(
     assert expected in err
     assert "Traceback" not in err
     assert not fake.calls
+
+
+@pytest.mark.parametrize(
+    ("command", "word", "expected"),
+    [
+        ("train", "store=[]", "store: expected a path or a list of at least 1, and it has 0 (seen: [])"),
+        ("train", "store={a:1}", "store: expected a path or a list such as [a,b]"),
+        ("train", "devices=two", "devices: expected a whole number or 'auto' (seen: 'two')"),
+        ("train", "samples.withholding.long_days=[5]", "samples.withholding.long_days: expected a list of 2 or more"),
+        ("patches", "source=cubes source.cubes=5", "source.cubes: expected a list such as [a,b] (seen: 5)"),
+        ("cube", "source.kind=tape", "source: expected one of 'files', 'stac', 'openeo', 'simulated' (seen: 'tape')"),
+        ("cube", "source.s2_offset_dn=x", "source.s2_offset_dn: expected 'auto' or 'by_date' or a whole number"),
+        ("evaluate", "others=5", "others: expected names and values such as {a:1} (seen: 5)"),
+    ],
+)
+def test_mistakes_are_told_without_the_validators_own_words(command: str, word: str, expected: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(command, COMMANDS[command].settings_class(), ["out=x.zarr", *word.split()])
+    assert expected in str(refused.value)
+    assert not re.search(r"lax-or-strict|json-or-python|tuple\[|pydantic|Input should|valid", str(refused.value))
+
+
+def test_settings_that_fail_inside_a_command_are_told_alike() -> None:
+    with pytest.raises(ValidationError) as error:
+        Fake.model_validate({"out": "a", "step_days": "often", "net": 5})
+    text, code = cli.describe(error.value)
+    assert code == cli.FAILED and "step_days: expected a whole number (seen: 'often')" in text
+    assert "pydantic" not in text
+
+
+@pytest.mark.parametrize("experiment", ["fine_tune", "shipped_cpu_adversarial"])
+def test_a_recipe_that_needs_weights_is_refused_without_them(experiment: str) -> None:
+    given = [f"experiment={experiment}", "store=a.zarr", "out=x"]
+    with pytest.raises(SettingsError, match=r"^start_from: no value given; add start_from=VALUE$"):
+        load_settings("train", COMMANDS["train"].settings_class(), given)
+    loaded = load_settings("train", COMMANDS["train"].settings_class(), [*given, "start_from=shipped"])
+    assert str(loaded.start_from) == "shipped"  # type: ignore[attr-defined]
+
+
+def test_examples_are_printed_as_they_are_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("cube", "train"):
+        assert cli.main([name, "--help"]) == cli.OK
+        told = capsys.readouterr().out
+        assert all(f"ndvi-fusion {name} {example}" in told for example in COMMANDS[name].examples)
+
+
+def test_several_values_run_one_after_another(fake: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["fake", "-m", f"out={tmp_path}/sweep", "step_days=1,5", "net.width=range(8,10)"]) == cli.OK
+    assert [(c.step_days, c.net.width) for c in fake.calls] == [(1, 8), (1, 9), (5, 8), (5, 9)]
+    assert [c.out.relative_to(tmp_path).as_posix() for c in fake.calls][1] == "sweep/step_days=1,net.width=9"
+    fake.calls.clear()
+    assert cli.main(["fake", "-m", f"out={tmp_path}/a.nc", "step_days=1,5"]) == cli.OK
+    assert [c.out.relative_to(tmp_path).as_posix() for c in fake.calls] == ["a/step_days=1.nc", "a/step_days=5.nc"]
+    fake.calls.clear()
+    for words, told in (
+        (["out=a", "step_days=1,0"], "step_days: expected greater than or equal to 1"),
+        (["out=a", "step_days=1"], "none has; write seed=1,2"),
+        (["step_days=1,2"], "-m needs out=FOLDER"),
+    ):
+        assert cli.main(["fake", "-m", *words]) == cli.USAGE
+        assert told in capsys.readouterr().err and not fake.calls  # nothing runs where a later one is wrong
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_completion_in_a_real_bash(tmp_path: Path) -> None:
+    commands = {name: cli.COMMANDS[name] for name in ("cube", "phenology", "predict")}
+    (tmp_path / "script").write_text(script(commands))
+    asked = {
+        "ndvi-fusion ph": ["phenology"],
+        "ndvi-fusion predict step": ["step_days="],
+        "ndvi-fusion cube input=a optical.flag": ["optical.flag_dips=true", "optical.flag_dips=false"],
+        "ndvi-fusion phenology cube=a.nc method=g": ["gu"],
+        "ndvi-fusion cube source=s": ["scenes", "simulated", "stac"],
+        "ndvi-fusion phenology maps=": ["true", "false"],
+    }
+    lines = [f"source {shlex.quote(str(tmp_path / 'script'))}"]
+    for line in asked:
+        lines += [f"COMP_LINE={shlex.quote(line)}; COMP_POINT={len(line)}; _ndvi_fusion; echo ${{COMPREPLY[@]}}"]
+    done = subprocess.run(["bash", "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert [line.split() for line in done.stdout.splitlines()] == list(asked.values())
 
 
 def test_every_mistake_is_told_at_once(fake: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -338,7 +422,7 @@ class Called(BaseModel):
     ("override", "expected"),
     [
         ("made.settings.heigth=9", "made.settings.heigth: unknown setting; did you mean 'made.settings.height'?"),
-        ("made.settings.height=1", "made.settings.height: Input should be greater than or equal to 8 (seen: 1)"),
+        ("made.settings.height=1", "made.settings.height: expected greater than or equal to 8 (seen: 1)"),
         ("made.sed=1", "made.sed: unknown setting; did you mean 'made.seed'?"),
         ("made._target_=data_prep.nowhere.x", "made._target_: "),
     ],

@@ -19,37 +19,44 @@ GROUND = {  # facts and tools for everyone
     "fusion.dates",
     "fusion.date_settings",
     "fusion.place",
+    "fusion.layout",
     "fusion.whole_file",
     "fusion.config_folder",
     "fusion.cloud_mask",
     "fusion.same_day",
+    "fusion.extras",
 }
-RAW_BANDS = {"data_prep.raw", "data_prep.grid"}
+RAW_BANDS = {"data_prep.raw", "data_prep.grid", "data_prep.settings"}
 ROOMS = {
     "fusion.contract": set(),
     "fusion.dates": {"fusion.contract"},
     "fusion.date_settings": {"fusion.dates"},
     "fusion.place": {"fusion.contract"},
+    "fusion.layout": {"fusion.contract", "fusion.place"},
     "fusion.whole_file": set(),
     "fusion.config_folder": set(),
     "fusion.cloud_mask": set(),
     "fusion.same_day": set(),
+    "fusion.extras": set(),
     "fusion.features": {"fusion.contract"},
     "fusion.phenology": {"fusion.contract", "fusion.dates"},
-    "fusion.inference": {"fusion.contract", "fusion.features"},
+    "fusion.inference": {"fusion.contract", "fusion.features", "fusion.extras"},  # extras: not in what UDFs hold
     "fusion.model": {"fusion.contract"},
     "fusion.data": GROUND | {"fusion.features"},
     "fusion.evaluation": GROUND | {"fusion.features", "fusion.phenology", "fusion.inference"},
+    "fusion.fields": GROUND | {"fusion.features", "fusion.phenology", "fusion.inference", "fusion.data"},
     "fusion.training": GROUND | {
         "fusion.features", "fusion.data", "fusion.model", "fusion.inference", "fusion.evaluation",
     },
+    "data_prep.settings": GROUND | {"fusion.data", "data_prep.simulator"},  # of the cube and of patches
+    "fusion.viewer": GROUND | {"fusion.data", "fusion.phenology", "fusion.fields", "fusion.evaluation"},
     "data_prep.raw": GROUND | {"fusion.data"},
     "data_prep.grid": GROUND | {"data_prep.raw"},
     "data_prep.optical": GROUND | RAW_BANDS | {"data_prep.optical_offset"},
     "data_prep.optical_offset": GROUND | RAW_BANDS,
     "data_prep.mosaic": GROUND | RAW_BANDS,
     "data_prep.satellites": GROUND | RAW_BANDS | {"fusion.features", "data_prep.coregistration"},
-    "data_prep.radar": GROUND | RAW_BANDS | {"data_prep.satellites"},
+    "data_prep.radar": GROUND | RAW_BANDS | {"fusion.features", "data_prep.satellites"},
     "data_prep.coarse": GROUND | RAW_BANDS,
     "data_prep.coregistration": GROUND | RAW_BANDS,
     "data_prep.simulator": GROUND | RAW_BANDS | {"fusion.features", "fusion.data", "data_prep.optical"},
@@ -60,15 +67,17 @@ ROOMS = {
     },
     "data_prep": GROUND | {
         "fusion.features", "fusion.data", "data_prep.raw", "data_prep.grid", "data_prep.optical", "data_prep.radar",
-        "data_prep.coarse", "data_prep.coregistration", "data_prep.simulator", "data_prep.sources",
-        "data_prep.mosaic", "data_prep.satellites",
+        "data_prep.settings", "data_prep.coarse", "data_prep.coregistration", "data_prep.simulator",
+        "data_prep.sources", "data_prep.mosaic", "data_prep.satellites",
     },
     "udf.targets": GROUND,  # collections of the back-ends: also read by data_prep.sources
-    "udf": GROUND | {"fusion.features", "fusion.phenology", "fusion.inference", "udf.targets"},
+    "udf": GROUND | {
+        "fusion.features", "fusion.phenology", "fusion.inference", "fusion.fields", "udf.targets",
+    },
 }  # fmt: skip
 
 # the public calls, the command line and what it runs stand above them
-ABOVE = ("fusion", "fusion.__main__", "fusion.api", "fusion.cli", "fusion.commands", "fusion.demo")
+ABOVE = ("fusion", "fusion.__main__", "fusion.api", "fusion.pyfunc", "fusion.cli", "fusion.commands", "fusion.demo")
 # a command's shell reads and writes files and may use what the command line offers for that
 COMMANDS = ("data_prep.commands", "udf.commands")
 BUNDLED = (
@@ -79,7 +88,12 @@ BUNDLED = (
     "fusion.phenology",
     "fusion.inference",
 )
-NOT_BUNDLED = ("fusion.inference.locate", "fusion.phenology.plots")
+NOT_BUNDLED = (
+    "fusion.inference.blas",
+    "fusion.inference.lazy",
+    "fusion.inference.locate",
+    "fusion.phenology.plots",
+)
 THIRD_PARTY_IN_BUNDLE = {"numpy", "xarray", "scipy", "pandas", "onnxruntime", "numba"}
 LAZY_IN_BUNDLE = {"onnxruntime", "numba"}
 DOTTED = re.compile(rf"({'|'.join(PACKAGES)})(\.\w+)+")  # a string such as "fusion.api", or a Hydra _target_

@@ -16,11 +16,13 @@ import rasterio
 import xarray as xr
 
 from fusion.contract import CF_CONVENTIONS, NDVI, NDVI_SIGMA, OBS_COUNT
+from fusion.fields.polygons import FIELD
 from fusion.phenology.seasons import layer_attributes
 from fusion.place import described_axes
 from fusion.whole_file import refuse_cut_off, whole_file
 from udf.local.grid import pixel_transform
 from udf.local.udf_call import plain
+from udf.local.vector import write_vector
 
 _log = logging.getLogger(__name__)
 REGION_PX = 512  # written at once; a multiple of the GeoTIFF block
@@ -57,15 +59,19 @@ def output_folder(folder: Path) -> Iterator[Path]:
 def save_result(data: xr.DataArray, format: str, options: dict | None = None) -> SavedResult:
     """openEO ``save_result``: one GeoTIFF per date (``openEO_YYYY-MM-DDZ.tif``), or ``openEO.nc``, or ``openEO.zarr``.
 
+    Means of polygons become ``openEO.csv`` or ``openEO.nc`` (:mod:`udf.local.vector`).
+
     Options: ``filename_prefix`` (default "openEO"). Files appear under their final name only when complete.
     """
+    prefix = str((plain(options) or {}).get("filename_prefix", "openEO"))
+    if FIELD in data.dims:
+        return SavedResult((write_vector(data, str(format), _OUTPUT.get() or Path.cwd(), prefix),))
     kind = FORMATS.get(str(format).lower())
     if kind is None:
         raise ValueError(f"output format is {format!r}; expected one of {sorted(FORMATS.values())}")
     if 0 in data.shape:
         raise ValueError(f"the cube is empty (shape {data.shape}); there is nothing to save as {kind}")
     folder = _OUTPUT.get() or Path.cwd()
-    prefix = str((plain(options) or {}).get("filename_prefix", "openEO"))
     write = {"GTiff": _write_geotiffs, "NetCDF": _write_netcdf, "Zarr": _write_zarr}[kind]
     with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB):
         files = write(data, folder, prefix)

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from data_prep.commands.cube import CubeSettings, run
+from data_prep.cube import clear_share
 from data_prep.raw.cubes import SourceError
 from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
-from data_prep.sources.simulated import SimulatedSource
+from data_prep.sources.settings import SimulatedSource
 from fusion.data.cube_files import read_cube
+from tests.factory import mock_cube
 from tests.unit.data_prep.openeo_server import Backend, serve
 from tests.unit.data_prep.raw_files import cdse_like, gee_like
 
@@ -37,12 +39,27 @@ def test_a_folder_of_files_to_a_cube_through_the_command_line(tmp_path):
     assert again.returncode != 0 and "overwrite=true" in again.stderr
 
 
+def test_the_clear_share_counts_wholly_cloudy_images() -> None:
+    cube = mock_cube(t=5, y=2, x=2, cloud=0, radar=False, coarse=False)
+    days = [str(day) for day in cube.t.values.astype("datetime64[D]")]
+    obs = cube.values
+    obs[1] = np.nan  # no image of Sentinel-2 on this day
+    obs[2, 0, 0, :] = np.nan
+    obs[4] = np.nan  # an image without a clear pixel
+    assert clear_share(cube) == pytest.approx((1 + 0.5 + 1) / 3)  # the days of the images are unknown
+    cube.attrs["s2_images"] = "\n".join([days[0], *days[2:]])
+    assert clear_share(cube) == pytest.approx((1 + 0.5 + 1 + 0) / 4)
+    assert clear_share(cube, days[3], days[4]) == pytest.approx((1 + 0) / 2)
+
+
 def test_a_simulated_scene_goes_through_the_same_cube_step(tmp_path):
     scene = SceneSettings(height=24, width=24, n_days=200)
     run(CubeSettings(source=SimulatedSource(scene=scene, seed=3), out=tmp_path / "c.zarr", optical=NONE))
     cube = read_cube(tmp_path / "c.zarr")
     seen = simulate_observations(scene, 3)
     days = cube.t.values.astype("datetime64[D]").astype(int)
+    images = np.array(cube.attrs["s2_images"].split(), "datetime64[D]").astype(int)
+    assert set(seen.observations.s2_days) <= set(images) <= set(days)
     for k, day in enumerate(seen.observations.s2_days):
         image = cube.sel(bands="S2NDVI").isel(t=int(np.flatnonzero(days == day)[0])).values
         clear = np.isfinite(seen.observations.s2_ndvi[k])

@@ -139,8 +139,15 @@ def test_unrelated_rasters_of_a_folder_are_left_out_with_a_note(tmp_path):
     strange = xr.Dataset({"t2m": (("time", "y", "x"), np.ones((2, 4, 4)))}, coords={"time": [0.0, 1.0]})
     strange.time.attrs = {"units": "fortnights since the flood"}
     strange.to_netcdf(folder / "weather.nc")
+    grid = {"time": dates(2), "latitude": [51.0, 50.9], "longitude": [4.0, 4.1]}
+    for name in ("t", "x"):  # temperature of a weather model has the name of a dimension
+        xr.Dataset({name: (tuple(grid), np.ones((2, 2, 2)))}, coords=grid).to_netcdf(folder / f"model_{name}.nc")
+    xr.Dataset({"ndvi": ("time", np.ones(2))}, coords={"time": dates(2)}).to_netcdf(folder / "tower.nc")
     raw = load_files(FilesSource(folder=folder))
     assert raw.s2.sizes["t"] == 10
+    told = "\n".join(raw.notes)
+    assert all(f"{name}.nc has no band of a known role" in told for name in ("model_t", "model_x"))
+    assert "tower.nc contains no raster with two spatial dimensions" in told
     notes = "\n".join(note for note in raw.notes if "left out" in note)
     for name, band in (("station", "tp"), ("rain", "tp"), ("weather", "t2m")):
         assert f"{name}.nc has no band of a known role; it has ['{band}']" in notes

@@ -85,16 +85,34 @@ def test_no_network_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         download_wheels(tmp_path, "1.20.1")
 
 
+def test_without_network_the_command_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    with pytest.raises(ArchiveError, match="dependencies=false"):
+        run(PackageSettings(out=tmp_path / "new" / "package"))
+    assert not list(tmp_path.iterdir())
+    kept = tmp_path / "kept"
+    run(PackageSettings(out=kept, dependencies=False))
+    before = {file.name: file.read_bytes() for file in kept.iterdir()}
+    with pytest.raises(ArchiveError):
+        run(PackageSettings(out=kept))
+    assert {file.name: file.read_bytes() for file in kept.iterdir()} == before
+
+
 def test_package_command(tmp_path: Path, model: Path) -> None:
     line = run(PackageSettings(out=tmp_path / "p", model=str(model), wheels=wheels(tmp_path / "wheels")))
-    assert "5 files" in line
+    assert "9 files" in line
     listed = dict(reversed(line.split("  ")) for line in (tmp_path / "p" / "SHA256SUMS").read_text().splitlines())
     assert sorted(listed) == [
+        "MODEL_CARD.md",
         "context_v1.schema.json",
         "fusion_udf.py",
+        "model_item.json",
         "ndvi_fusion_deps_py311.zip",
         "ndvi_fusion_model.zip",
         "phenology_udf.py",
+        "provenance.json",
+        "sbom.cdx.json",
     ]
     for name, digest in listed.items():
         assert file_sha256(tmp_path / "p" / name) == digest

@@ -157,6 +157,12 @@ def test_permuted_dims(order: tuple, fused: xr.DataArray, chunk: xr.DataArray, m
     np.testing.assert_array_equal(answer.values, fused.values)
 
 
+def test_axes_the_other_way_round(fused: xr.DataArray, chunk: xr.DataArray, model: Path) -> None:
+    turned = {"y": slice(None, None, -1), "x": slice(None, None, -1)}
+    answer = run_udf("fusion_udf", chunk.isel(turned), fusion_context(model))
+    xr.testing.assert_equal(answer.isel(turned), fused)
+
+
 def test_permuted_bands(fused: xr.DataArray, chunk: xr.DataArray, model: Path) -> None:
     answer = run_udf("fusion_udf", chunk.isel(bands=[3, 1, 0, 2]), fusion_context(model))
     np.testing.assert_array_equal(answer.values, fused.values)

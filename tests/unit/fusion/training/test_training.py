@@ -1,6 +1,9 @@
+import json
 import pickle
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +12,7 @@ import torch
 import xarray as xr
 from pydantic import ValidationError
 
+import fusion
 from data_prep.patches import CutSettings, SceneTask, cut_patches
 from data_prep.simulator.settings import SceneSettings
 from data_prep.simulator.stream import SimulatedScenes
@@ -18,6 +22,7 @@ from fusion.commands import predict
 from fusion.commands.train import mean_weights, run
 from fusion.data.cube_files import read_cube
 from fusion.data.mixture import Source
+from fusion.data.patch import StoreError
 from fusion.data.samples import SampleSettings
 from fusion.data.store import PatchStore
 from fusion.data.stream import SceneDataModule
@@ -25,8 +30,9 @@ from fusion.data.targets import target_on_grid
 from fusion.demo.real import RealDemo
 from fusion.demo.settings import DemoSettings
 from fusion.demo.steps import StepRunner
+from fusion.evaluation.tracking import open_experiment
 from fusion.features.features import FEATURE_NAMES
-from fusion.inference.locate import ModelNotFoundError, locate_model
+from fusion.inference.locate import ModelNotFoundError, TrackingError, locate_model
 from fusion.inference.session import load_session
 from fusion.training.calibrate import calibrate
 from fusion.training.checkpoint import (
@@ -39,14 +45,16 @@ from fusion.training.checkpoint import (
 )
 from fusion.training.settings import TrainSettings
 from fusion.training.sources import data_manifest
-from tests.factory import mock_store, write_cube
+from tests.factory import mock_cube, mock_store, write_cube
 from udf.commands import package
+
+ROOT = Path(__file__).parents[4]
 
 
 def settings(tmp_path, *more: str) -> TrainSettings:
-    tracking = f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
+    tracking = [f"tracking.uri=sqlite:///{tmp_path}/mlflow.db", "tracking.min_steps=0"]
     return load_settings(
-        "train", TrainSettings, ["debug=tiny", f"out={tmp_path}/run", "progress=false", tracking, *more]
+        "train", TrainSettings, ["debug=tiny", f"out={tmp_path}/run", "progress=false", *tracking, *more]
     )
 
 
@@ -90,6 +98,116 @@ def test_the_run_is_in_mlflow_and_its_model_in_the_registry(trained, tmp_path, m
         assert load_session(found).manifest.sha256 == load_session(model).manifest.sha256
     with pytest.raises(ModelNotFoundError, match="not in the MLflow store"):
         locate_model("nobody", made.tracking.uri)
+
+
+def test_the_run_names_its_data_its_code_and_its_recipe(trained):
+    made, _ = trained
+    import mlflow
+
+    recorded = mlflow.MlflowClient(made.tracking.uri).get_run((made.out / "mlflow_run_id.txt").read_text())
+    (source,) = recorded.inputs.dataset_inputs
+    data = data_manifest(made)["sources"][0]
+    assert source.dataset.name == "scenes" and data["sha256"].startswith(source.dataset.digest)
+    assert json.loads(source.dataset.profile) == {"kind": "simulated", "share": 1.0}
+    assert {tag.key: tag.value for tag in source.tags} == {"mlflow.data.context": "training", "share": "1.0"}
+    tags = recorded.data.tags
+    assert (tags["mlflow.source.name"], tags["recipe"]) == ("ndvi-fusion train", "tiny")
+    assert "scenes (simulated, share 1)" in tags["mlflow.note.content"]
+    if (ROOT / ".git").exists():
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert tags["mlflow.source.git.commit"] == head.stdout.strip()
+
+
+def test_the_registered_model_takes_a_cube_and_the_onnx_model_features(trained):
+    made, model = trained
+    import mlflow
+
+    mlflow.set_tracking_uri(made.tracking.uri)
+    client = mlflow.MlflowClient(made.tracking.uri)
+    version = client.get_model_version_by_alias("ndvi-fusion", "newest")
+    assert (
+        version.description.startswith("6 steps")
+        and "takes a cube" in client.get_registered_model("ndvi-fusion").description
+    )
+    loaded = mlflow.pyfunc.load_model("models:/ndvi-fusion@newest")
+    cube = mock_cube(t=8, y=6, x=6)
+    period = {"start": "2019-03-06", "end": "2019-04-05"}
+    answer = loaded.predict(cube, params=period)
+    xr.testing.assert_identical(answer, fusion.fuse(cube, model=model, **period))
+    whole = loaded.predict(cube.drop_attrs(), params={"s1_units": "dB", "latitude": 51.0, "step_days": 10})
+    assert whole.t.values.astype("datetime64[D]").tolist() == cube.t.values[::2].astype("datetime64[D]").tolist()
+    table = loaded.predict(loaded.input_example, params={"s1_units": "dB"})
+    assert list(table.columns) == ["NDVI", "NDVI_SIGMA"] and np.isfinite(table.to_numpy()).all()
+    assert not list(Path(mlflow.artifacts.download_artifacts("models:/ndvi-fusion@newest")).rglob("*.pkl"))
+    run_id = (made.out / "mlflow_run_id.txt").read_text()
+    experiment = client.get_run(run_id).info.experiment_id
+    (network,) = client.search_logged_models([experiment], filter_string="name = 'onnx'")
+    onnx_model = mlflow.pyfunc.load_model(network.model_uri)
+    assert onnx_model.predict(onnx_model.input_example)["ndvi"].shape == (1, 3, 4, 4)
+
+
+def test_a_short_run_and_a_failed_one_do_not_move_the_alias(trained, tmp_path):
+    made, _ = trained
+    import mlflow
+
+    shutil.copy(made.tracking.uri.removeprefix("sqlite:///"), tmp_path / "mlflow.db")
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    short = settings(tmp_path, "tracking.min_steps=500", "optimiser.max_steps=2", "tracking.experiment=other")
+    run(short)
+    assert [v.version for v in client.search_model_versions("name='ndvi-fusion'")] == [2, 1]
+    assert client.get_model_version_by_alias("ndvi-fusion", "newest").version == 1
+    broken = settings(tmp_path, f"out={tmp_path}/broken", "tracking.experiment=other")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fusion.commands.train.calibrate", lambda *a, **k: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(broken)
+    assert client.get_model_version_by_alias("ndvi-fusion", "newest").version == 1
+    failed = client.get_run((broken.out / "mlflow_run_id.txt").read_text())
+    assert failed.info.status == "FAILED"
+
+
+def test_a_failed_start_leaves_nothing_that_the_next_one_meets(tmp_path):
+    import mlflow
+
+    with pytest.raises(StoreError, match="is not a patch store"):
+        run(settings(tmp_path, "scenes=null", f"store={tmp_path}/missing.zarr"))
+    untrained = mock_store(tmp_path / "one.zarr", {"a": "train"}, t=24, y=8, x=8)
+    with pytest.raises(ValueError, match="no patch in split 'calibration'"):
+        run(settings(tmp_path, "scenes=null", f"store={untrained}"))
+    with pytest.raises(WeightsError, match="no checkpoint"):
+        run(settings(tmp_path, f"start_from={tmp_path}/missing.pt"))
+    with pytest.MonkeyPatch.context() as patch:  # an error between the first words to MLflow and the first step
+        patch.setattr("fusion.commands.train._trainer", lambda *a, **k: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(settings(tmp_path, "seed=5"))
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "ndvi-fusion"]
+    assert [r.info.status for r in client.search_runs([experiment.experiment_id])] == ["FAILED"]
+    assert not (tmp_path / "run" / "mlflow_run_id.txt").exists()
+    good = settings(tmp_path, "optimiser.max_steps=1")
+    run(good)
+    tags = client.get_run((good.out / "mlflow_run_id.txt").read_text()).data.tags
+    assert not [tag for tag in tags if tag.startswith("resumed_with.")]
+
+
+def test_models_of_a_store_that_was_moved_are_found(trained, tmp_path):
+    made, _ = trained
+    old = Path(made.tracking.uri.removeprefix("sqlite:///"))
+    shutil.copytree(old.parent / "mlartifacts", tmp_path / "mlartifacts")
+    shutil.copy(old, tmp_path / "mlflow.db")
+    moved = f"sqlite:///{tmp_path}/mlflow.db"
+    hidden = old.parent.with_name("gone")
+    old.parent.rename(hidden)
+    try:
+        for reference in ("ndvi-fusion@newest", f"run:{(hidden / 'run' / 'mlflow_run_id.txt').read_text()}"):
+            found = locate_model(reference, moved)
+            assert found.is_relative_to(tmp_path)
+            assert load_session(found).manifest.sha256 == load_session(hidden / "run" / "model").manifest.sha256
+        with pytest.raises(TrackingError, match="was moved: .*tracking.experiment=NAME"):
+            open_experiment(moved, "ndvi-fusion")
+        assert open_experiment(moved, "anew") and not old.parent.exists()
+    finally:
+        hidden.rename(old.parent)
 
 
 @pytest.fixture(scope="module")
