@@ -33,6 +33,7 @@ def write_scene(folder: Path, pixels: int, days: int) -> None:
 
 def _write(path: Path, levels: dict, dates: np.ndarray, pixels: int, pixel_m: float, rng: np.random.Generator) -> None:
     import dask.array as da
+    import rioxarray  # noqa: F401  (the .rio accessor)
 
     axis = pixel_m * (np.arange(pixels) + 0.5)
     coords = {"t": dates.astype("datetime64[ns]"), "y": ORIGIN_Y - axis, "x": ORIGIN_X + axis}

@@ -22,20 +22,20 @@ from udf.bundle import DIST, ENTRIES
 PRELOADED = ("openeo", "pandas<3", "xarray", "scipy")  # preloaded on the back-ends, beside numpy
 
 
-def fresh_python(folder: Path, numpy: str = "numpy") -> Path:
+def fresh_python(folder: Path, numpy: str = "numpy", interpreter: str = sys.executable) -> Path:
     """A virtual environment with the packages of a back-end; ``numpy`` is a requirement, such as ``numpy<2``."""
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True)
+    subprocess.run([interpreter, "-m", "venv", str(folder)], check=True, capture_output=True)
     python = folder / "bin" / "python"
     install = [str(python), "-m", "pip", "install", "--quiet", numpy, *PRELOADED]
     subprocess.run(install, check=True, capture_output=True)
     return python
 
 
-def lay_out(folder: Path, onnxruntime: str) -> Path:
+def lay_out(folder: Path, onnxruntime: str, python: str = "py311") -> Path:
     """A working directory as in a batch job: archives unpacked under their names, UDF files beside them."""
     archives = {
         "ndvi_fusion_model": write_model_archive(locate_model(None), folder / "zips"),
-        "ndvi_fusion_deps": write_dependency_archive(folder / "zips", onnxruntime),
+        "ndvi_fusion_deps": write_dependency_archive(folder / "zips", onnxruntime, python=python),
     }
     for name, archive in archives.items():
         with zipfile.ZipFile(archive) as content:

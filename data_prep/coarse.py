@@ -1,29 +1,18 @@
 """Coarse NDVI (PROBA-V S10, CGLS NDVI 300 m): decoding, status map, and resampling to the 10 m grid."""
 
-from typing import Literal
-
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
 
 from data_prep.grid import to_grid
 from data_prep.raw.bands import RawBand, sample
 from data_prep.raw.cubes import SourceError
-from fusion.contract import COARSE_MAX_DN, COARSE_OFFSET, COARSE_SCALE, NDVI_MAX, NDVI_MIN, NDVI_RANGE
+from data_prep.settings import CoarseSettings
+from fusion.contract import COARSE_MAX_DN, COARSE_OFFSET, COARSE_SCALE, NDVI_MAX, NDVI_MIN, NDVI_RANGE, ContractError
 
 # PROBA-V status map, as of SPOT-VEGETATION: bits 0-2 are 0 clear, 1 shadow, 2 undefined, 3 cloud, 4 ice; bit 3 land;
 # bits 4-7 good quality of SWIR, NIR, red, blue (later collections add coverage bits above, not used here)
+_FAR_NDVI = 0.2
 _STATUS_CLEAR_BITS, _STATUS_GOOD_BITS = 0b0000_0111, 0b0110_0000
-
-
-class CoarseSettings(BaseModel):
-    """Processing of the coarse series before merging."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    resampling: Literal["nearest", "bilinear", "cubic"] = Field(
-        "bilinear", description="resampling from 300 m to the S2 grid"
-    )
 
 
 def coarse_ndvi(
@@ -43,6 +32,11 @@ def coarse_ndvi(
     values = band.values
     if encoding == "auto":
         encoding = "dn" if _is_digital_numbers(band) else "physical"
+    if encoding != "dn":
+        try:
+            NDVI_RANGE.refuse_majority(sample(values), f"{band.file}: {band.name}")
+        except ContractError as error:
+            raise SourceError(str(error)) from None
     if encoding == "dn":
         _refuse_other_numbers(band)
         values = values.where((values >= 0) & (values <= COARSE_MAX_DN)) * np.float32(COARSE_SCALE) + np.float32(
@@ -68,7 +62,16 @@ def _is_digital_numbers(band: RawBand) -> bool:
     if band.dtype.kind in "ui":
         return True
     found = _sampled(band)
-    return bool(found.size and np.percentile(found, 50) > 1.5)
+    if not found.size or np.percentile(found, 50) <= 1.5:
+        return False
+    if np.abs(found - np.rint(found)).max() > 1e-3:
+        raise SourceError(
+            f"{band.file}: {band.name} ranges from {found.min():.4g} to {found.max():.4g} with fractions, so it "
+            "holds neither NDVI nor digital numbers; write scale_factor and add_offset into the file, or set "
+            f"source.coarse_encoding=dn if they are digital numbers ({COARSE_SCALE} * DN {COARSE_OFFSET:+}) that were "
+            "interpolated"
+        )
+    return True
 
 
 def _sampled(band: RawBand) -> np.ndarray:
@@ -96,6 +99,32 @@ def _clear(status: RawBand, values: xr.DataArray) -> xr.DataArray:
     bits = status.values.fillna(_STATUS_CLEAR_BITS).astype(np.int32)
     good = ((bits & _STATUS_CLEAR_BITS) == 0) & ((bits & _STATUS_GOOD_BITS) == _STATUS_GOOD_BITS)
     return good.reindex(t=values.t, fill_value=False).assign_coords(y=values.y, x=values.x)
+
+
+def level_beside_s2(coarse: xr.DataArray, ndvi: xr.DataArray) -> str | None:
+    """A sentence where the coarse series on the grid lies far from Sentinel-2 NDVI of the same days; else None.
+
+    The mean of the area at each composite is compared with images of Sentinel-2 within five days that see half of it.
+    """
+    if coarse.chunks is not None or ndvi.chunks is not None:
+        return None  # too large to be read once more
+    seen = ndvi.notnull().mean(("y", "x")).values >= 0.5
+    days = ndvi.t.values.astype("datetime64[D]").astype("int64")[seen]
+    fine = ndvi.isel(t=np.flatnonzero(seen)).mean(("y", "x")).values
+    apart = []
+    for day, mean in zip(
+        coarse.t.values.astype("datetime64[D]").astype("int64"), coarse.mean(("y", "x")).values, strict=True
+    ):
+        near = np.abs(days - day) <= 5
+        if near.any() and np.isfinite(mean):
+            apart.append(float(mean - fine[near].mean()))
+    if len(apart) < 3 or abs(np.median(apart)) <= _FAR_NDVI:
+        return None
+    return (
+        f"COARSE_NDVI differs from S2NDVI by {np.median(apart):+.2f} in the median of {len(apart)} composites; "
+        "unless the area differs so much from its surroundings, its scale is another one: source.coarse_encoding, or scale_factor "
+        "and add_offset in its files"
+    )
 
 
 def coarse_on_grid(coarse: xr.Dataset, grid: xr.Dataset, settings: CoarseSettings) -> xr.DataArray:

@@ -7,15 +7,14 @@ magnitude) are compared.
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
 from data_prep.raw.cubes import SourceError
+from data_prep.settings import RegistrationSettings
 from fusion.contract import COARSE_NDVI, COARSE_PIXEL_M, S2NDVI, VH, VV
 from fusion.place import pixel_size_m
 
@@ -23,21 +22,6 @@ log = logging.getLogger(__name__)
 
 _MAX_PIXELS = 512  # height and width of the central crop that is compared; bounds the computing time
 _MAX_DATES = 24
-
-
-class RegistrationSettings(BaseModel):
-    """Limits of the shift between sensors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    check: Literal["off", "report", "refuse"] = Field(
-        "report", description="off, report the shift, or refuse a shift beyond the limit"
-    )
-    max_shift_px: float = Field(1.5, gt=0, description="largest accepted shift of Sentinel-1, pixels of the S2 grid")
-    max_coarse_shift_m: float = Field(150.0, gt=0, description="largest accepted shift of the coarse series, metres")
-    agree_px: float = Field(
-        0.5, gt=0, description="largest difference between parts of the series, else not measurable, pixels"
-    )
 
 
 @dataclass(frozen=True)

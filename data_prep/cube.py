@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
 
-from data_prep.coarse import CoarseSettings, coarse_on_grid
-from data_prep.coregistration import RegistrationSettings, check_registration
+from data_prep.coarse import coarse_on_grid, level_beside_s2
+from data_prep.coregistration import check_registration
 from data_prep.grid import to_grid
 from data_prep.optical import OpticalSettings, cloud_dips, masked_ndvi
-from data_prep.radar import RadarSettings, prepare_radar
+from data_prep.radar import prepare_radar
 from data_prep.raw.cubes import RawCubes, SourceError
+from data_prep.settings import PrepareSettings
 from data_prep.sources.files import FilesSource, load_files
 from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, VH, VV, check_time
 from fusion.data.cube_files import is_zarr, opened_cube, read_cube
-from fusion.date_settings import FirstDate, LastDate
 from fusion.layout import with_roles
 from fusion.place import latitude_of
 from fusion.same_day import one_image_per_day
@@ -29,19 +28,6 @@ log = logging.getLogger(__name__)
 S2_IMAGES = "s2_images"  # attribute: days of the Sentinel-2 images, one a line, wholly cloudy ones included
 SUSPECT = "S2_SUSPECT"  # optional band: 1 = NDVI dip like undetected cloud, 0 = no dip, NaN = no observation
 _IN_MEMORY_BYTES = 512 * 2**20
-
-
-class PrepareSettings(BaseModel):
-    """Processing of raw cubes to a merged cube."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    optical: OpticalSettings = Field(OpticalSettings(), description="cloud mask and NDVI of Sentinel-2")
-    radar: RadarSettings = Field(RadarSettings(), description="processing of Sentinel-1")
-    coarse: CoarseSettings = Field(CoarseSettings(), description="processing of the coarse NDVI (PROBA-V, CGLS)")
-    registration: RegistrationSettings = Field(RegistrationSettings(), description="check of the shift between sensors")
-    start: FirstDate | None = Field(None, description="first date kept; null: all")
-    end: LastDate | None = Field(None, description="last date kept; null: all")
 
 
 def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.DataArray:
@@ -71,6 +57,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     if raw.coarse is not None:
         coarse = _period(raw.coarse, settings, "the coarse series", required=False)
         bands[COARSE_NDVI] = coarse_on_grid(_once_a_day(coarse), s2, settings.coarse)
+        notes += [told] if (told := level_beside_s2(bands[COARSE_NDVI], ndvi)) else []
     for name, band in bands.items():
         if band.sizes["t"] == 0:
             notes.append(f"{name} has no data in the period; the band is empty")

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from data_prep.raw.cubes import SourceError
 from fusion import whole_file
+from fusion.extras import needs
 from fusion.whole_file import write_json
 
 log = logging.getLogger(__name__)
@@ -128,6 +129,7 @@ def run_all(
 
 @contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
+    needs("distributed", "work in several processes (workers=0 needs none)")
     from distributed import Client, LocalCluster
 
     for name in ("distributed", *(n for n in logging.Logger.manager.loggerDict if n.startswith("distributed."))):

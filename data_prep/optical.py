@@ -2,11 +2,9 @@
 
 import logging
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
 from data_prep.grid import to_grid
@@ -14,7 +12,8 @@ from data_prep.optical_offset import BASELINE_DAY, FILL_FROM_DN
 from data_prep.raw.bands import RawBand, measured, sample
 from data_prep.raw.cubes import SourceError
 from data_prep.raw.reading import read_bands
-from fusion.cloud_mask import MASK_KERNELS, SCL_CLOUD, SCL_INVALID, gaussian_weights
+from data_prep.settings import OpticalSettings
+from fusion.cloud_mask import MASK_KERNELS, gaussian_weights
 from fusion.contract import NDVI_MAX, NDVI_MIN, REFLECTANCE_RANGE, SCL_RANGE
 from fusion.place import pixel_sides_m, pixel_size_m
 from fusion.same_day import one_image_per_day
@@ -24,30 +23,6 @@ log = logging.getLogger(__name__)
 DN_SCALE = 1e-4  # Sentinel-2 L2A quantification value 10000 (Sentinel-2 Products Specification Document)
 _DN_NODATA = (0, 65535)
 _BRIGHT_DN = 1000.0  # with the offset still in, no surface is darker than this (cloud alone lies above twice that)
-
-
-class OpticalSettings(BaseModel):
-    """Cloud mask and NDVI of Sentinel-2."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    mask: Literal["gaussian", "disk", "square", "none"] = Field(
-        "gaussian", description="gaussian: two smoothing kernels on SCL; disk, square: dilation; none: keep all pixels"
-    )
-    remove_classes: tuple[int, ...] = Field(SCL_CLOUD, description="SCL classes removed and dilated by disk and square")
-    drop_classes: tuple[int, ...] = Field(
-        SCL_INVALID, description="SCL classes removed without dilation by disk and square"
-    )
-    dilation_px: int = Field(5, ge=0, le=200, description="radius of disk and square, pixels of the S2 grid")
-    user_mask: Path | None = Field(None, description="custom cloud mask: a file with one band, nonzero = cloud")
-    user_mask_role: Literal["instead", "on_top"] = Field(
-        "on_top", description="use user_mask instead of SCL, or in addition to it"
-    )
-    flag_dips: bool = Field(False, description="add band S2_SUSPECT: 1 = possible undetected cloud (NDVI dip)")
-    dip_ndvi: float = Field(0.12, gt=0, description="NDVI decrease below both neighbours that counts as a dip")
-    dip_window_d: int = Field(
-        25, ge=2, description="largest distance to a neighbouring observation in the dip search, days"
-    )
 
 
 def reflectance(
@@ -61,6 +36,7 @@ def reflectance(
     takes BOA_ADD_OFFSET or a pending offset from the file's attributes, else 0, because openEO back-ends, Earth
     Engine's harmonised collection and Terrascope have removed it; it refuses when the numbers contradict that.
     """
+    _refuse_other_products(band, scale)
     values = band.values
     in_dn = holds_dn(band)
     unit = DN_SCALE if band.scaled and not in_dn else 1.0
@@ -81,6 +57,30 @@ def reflectance(
     physical = values + xr.DataArray(shift, dims="t", coords={"t": values.t}) if offset.any() else values
     physical = physical * factor if in_dn or scale is not None else physical
     return _physical(measured(physical, REFLECTANCE_RANGE, where, notes, fills=marks))
+
+
+def _refuse_other_products(band: RawBand, scale: float | None) -> None:
+    """Refuse what is no surface reflectance by its name, type or scale.
+
+    Raises
+    ------
+    SourceError
+    """
+    where = f"{band.file}: {band.name}"
+    if any("MSIL1C" in part.upper() for part in band.file.parts):
+        raise SourceError(f"{where} is of level 1C (top of the atmosphere); expected surface reflectance, level 2A")
+    if band.dtype.itemsize == 1 and not band.scaled and scale is None:
+        raise SourceError(
+            f"{where} has 8 bits, as pictures do; expected reflectance in 16 bits; take the bands themselves, or set "
+            "source.s2_scale to the reflectance of one number"
+        )
+    factor, shift = (float(np.ravel(band.attrs.get(key, 0.0))[0]) for key in ("scale_factor", "add_offset"))
+    if band.scaled and (factor > 1 or shift > 0):
+        told = f"scale_factor {factor:g}" if factor > 1 else f"add_offset {shift:g}"
+        raise SourceError(
+            f"{where} states {told}; expected the reflectance of one digital number (1e-4) and an offset of 0 or -0.1; "
+            "correct the attribute"
+        )
 
 
 def holds_dn(band: RawBand) -> bool:
@@ -110,6 +110,8 @@ def _physical(values: xr.DataArray) -> xr.DataArray:
 
 def said_offset(attrs: dict[str, object]) -> int | None:
     """The offset that a file's attributes say is still to be added; None where they say nothing."""
+    if float(np.ravel(attrs.get("add_offset", 0.0))[0]) != 0:
+        return 0  # the file's own, which was added on reading
     for key in ("BOA_ADD_OFFSET", "boa_add_offset", "radio_add_offset"):
         if key in attrs:
             return int(float(str(np.asarray(attrs[key]).ravel()[0])))
@@ -158,6 +160,11 @@ def scene_classes(band: RawBand) -> xr.DataArray:
         raise SourceError(
             f"{band.file}: {band.name} ranges from {found.min():.0f} to {found.max():.0f}; expected SCL classes "
             "0..11; provide other classifications as a custom mask (optical.user_mask)"
+        )
+    if found.max(initial=0) == 1:
+        raise SourceError(
+            f"{band.file}: {band.name} holds only 0 and 1, which is a mask and no scene classification (0 = no "
+            "data, 1 = defective, 2..11 classes); provide it as optical.user_mask (nonzero = cloud), under another name"
         )
     return values.where((values >= 0) & (values <= 11), 0)  # a few strange pixels that the sample did not meet
 

@@ -1,21 +1,22 @@
 """The offset of Sentinel-2's baseline 04.00 in digital numbers, decided image by image from flags and numbers."""
 
+import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from data_prep.grid import to_grid
 from data_prep.raw.cubes import SourceError
+from data_prep.settings import OffsetSetting
 from fusion.cloud_mask import SCL_CLOUD
 
 # Processing baseline 04.00 (2022-01-25) and Collection-1 add 1000 to every digital number (BOA_ADD_OFFSET = -1000).
 BASELINE_OFFSET_DN = -1000
 BASELINE_DAY = np.datetime64("2022-01-25")
-OffsetSetting = Literal["auto", "by_date"] | int
-OFFSET_HELP = "added to S2 digital numbers: 0, -1000, by_date (-1000 from 2022-01-25 on) or auto"
-
+_BASELINE = re.compile(r"MSIL2A_\d{8}T\d{6}_N(\d{4})_", re.IGNORECASE)
 _VEGETATION = 4  # SCL
 _DARK_DN = 980.0  # red of vegetation is far below 0.1; with the offset in, its digital numbers start at about 1000
 _LEAFY_NDVI = 0.3  # of the numbers as they are; the offset lowers NDVI 0.6 to 0.33, bare soil lies below
@@ -122,6 +123,31 @@ def decide_offsets(
     return offsets
 
 
+def offset_of_name(path: Path) -> int | None:
+    """The offset that the numbers of a product hold by the baseline in its name or its folder's; None without one.
+
+    >>> offset_of_name(Path("S2A_MSIL2A_20210303T105031_N0500_R051_T31UFS_20230301T120000.tif"))
+    -1000
+    """
+    found = [match for part in reversed(path.parts) if (match := _BASELINE.search(part)) is not None]
+    return None if not found else BASELINE_OFFSET_DN if int(found[0].group(1)) >= 400 else 0
+
+
+def said_or_named(
+    said: list[int | None], named: list[int | None], evidence: np.ndarray, where: str, notes: list[str]
+) -> list[int | None]:
+    """What metadata say of each image, else what its name says, unless the numbers prove that names do not count."""
+    held_by_name = np.array([s is None and n == BASELINE_OFFSET_DN for s, n in zip(said, named, strict=True)], bool)
+    if not held_by_name.any():
+        return said
+    told = f"{where}: {int(held_by_name.sum())} images are of baseline 04.00 or later by their names"
+    if (evidence[held_by_name] == -1).any() and not (evidence[held_by_name] == 1).any():
+        notes.append(f"{told}, but their red lies below 980: the offset was removed already")
+        return said
+    notes.append(f"{told}: {BASELINE_OFFSET_DN} added to their digital numbers; source.s2_offset_dn decides otherwise")
+    return [n if s is None else s for s, n in zip(said, named, strict=True)]
+
+
 def pending_offset(item: Any, asset: str) -> int | None:
     """Offset in digital numbers that metadata say must still be added to a band of an item; None: they say nothing.
 
@@ -132,13 +158,32 @@ def pending_offset(item: Any, asset: str) -> int | None:
     for key in ("earthsearch:boa_offset_applied", "s2:boa_offset_applied"):
         if properties.get(key) is True:
             return 0
-    bands = item.assets[asset].extra_fields.get("raster:bands") or [item.assets[asset].extra_fields]
-    if "offset" in bands[0] or "raster:offset" in bands[0]:
-        offset = float(bands[0].get("offset", bands[0].get("raster:offset")))
-        scale = float(bands[0].get("scale", bands[0].get("raster:scale", 1e-4)))
-        return round(offset / scale)
+    scale, offset = scale_of_asset(item.assets[asset])
+    if offset is not None:
+        return round(offset / (scale or 1e-4))
     baseline = str(properties.get("s2:processing_baseline", properties.get("processing:version", "")))
-    try:
-        return BASELINE_OFFSET_DN if float(baseline) >= 4.0 else 0
-    except ValueError:
+    digits = re.fullmatch(r"N?(\d\d)[.]?(\d\d)", baseline)
+    if digits is None:
         return None
+    return BASELINE_OFFSET_DN if int("".join(digits.groups())) >= 400 else 0
+
+
+def scale_of_asset(asset: Any) -> tuple[float | None, float | None]:
+    """Scale and offset that an asset's metadata state (``raster:bands``, ``bands`` of STAC 1.1, or its own fields).
+
+    Raises
+    ------
+    SourceError
+        One of them is no number.
+    """
+    fields = asset.extra_fields
+    first = (fields.get("raster:bands") or fields.get("bands") or [{}])[0]
+    found: list[float | None] = []
+    for key in ("scale", "offset"):
+        stated = (d.get(name) for d in (first, fields) for name in (key, f"raster:{key}"))
+        value = next((v for v in stated if v is not None), None)
+        try:
+            found.append(None if value is None else float(value))
+        except (TypeError, ValueError):
+            raise SourceError(f"{asset.href} has the {key} {value!r}; expected a number; mend its metadata") from None
+    return found[0], found[1]

@@ -9,13 +9,12 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
 
 from data_prep.raw.cubes import SourceError
+from data_prep.settings import CubePatches, CutSettings, SimulatedPatches
 from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
 from data_prep.split import Ground, SplitSettings, split_of_ground, split_of_name
@@ -28,42 +27,6 @@ from fusion.features.observations import Observations, observations_from_cube
 from fusion.place import LONLAT, latitude_of, project_bounds
 
 log = logging.getLogger(__name__)
-
-
-class CutSettings(BaseModel):
-    """Size of patches and criteria for keeping them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    patch_px: int = Field(64, ge=8, le=1024, description="height and width, pixels")
-    window_days: int = Field(480, ge=30, description="length of a patch in time, days; shorter cubes give one window")
-    window_step_days: int = Field(365, ge=1, description="distance between the starts of windows, days")
-    min_observations: int = Field(
-        8, ge=1, description="least number of S2 dates with a clear share of min_clear or more"
-    )
-    min_clear: float = Field(0.2, gt=0, le=1, description="clear share of a patch for a date to count")
-    truth_step_days: int = Field(5, ge=1, description="time step of the stored truth of simulated scenes, days")
-    tile_px: int = Field(256, ge=8, description="size of the part of a cube read by one task, pixels per axis")
-
-
-class CubePatches(BaseModel):
-    """Patches from merged cube files."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["cubes"] = "cubes"
-    cubes: tuple[str, ...] = Field(min_length=1, description="merged cubes (.nc, .zarr), or patterns such as area/*.nc")
-
-
-class SimulatedPatches(BaseModel):
-    """Patches from simulated scenes; each scene is a site."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["simulated"] = "simulated"
-    count: int = Field(64, ge=1, description="number of scenes")
-    seed: int = Field(0, ge=0, description="seed of the first scene; scene k has seed + k")
-    scene: SceneSettings = Field(SceneSettings(), description="the simulator's settings")
 
 
 @dataclass(frozen=True)

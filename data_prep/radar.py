@@ -1,51 +1,28 @@
 """Sentinel-1: units, border noise, levelling and merging of passes, multi-temporal speckle filter."""
 
 import logging
-from typing import Literal
 
 import numpy as np
 import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
-from data_prep.raw.bands import RawBand, measured, sample
+from data_prep.raw.bands import RawBand, every_image, measured, sample
 from data_prep.raw.cubes import SourceError
-from data_prep.satellites import UNKNOWN, SatelliteRule, even_out
-from fusion.contract import RADAR_ANY_RANGE, RADAR_DB_RANGE, RADAR_POWER_RANGE, S1_DB_MAX, S1_DB_MIN
+from data_prep.satellites import UNKNOWN, even_out
+from data_prep.settings import RadarSettings
+from fusion.contract import RADAR_ANY_RANGE, RADAR_DB_RANGE, RADAR_POWER_RANGE, S1_DB_MAX, S1_DB_MIN, ContractError
+from fusion.features.measured import refuse_other_units, refuse_swapped
 from fusion.same_day import merge_images, whole_days
 
 log = logging.getLogger(__name__)
 
 DN16_OFFSET_DB = -83.0  # openeo-gfmap's uint16 encoding of amplitudes: dB = 20 * log10(DN) - 83; 0 and 65535 = nodata
 _DN16_NODATA = (0, 65535)
-_DB_WORDS = ("db", "decibel", "1 (db)")
-
-
-class RadarSettings(BaseModel):
-    """Processing of Sentinel-1 before merging."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    units: Literal["dB", "linear"] = Field("dB", description="units of VV and VH in the merged cube")
-    passes: Literal["merge", "most", "ascending", "descending"] = Field(
-        "merge",
-        description="merge: all passes, acquisitions of one day averaged; most: pass with most dates; else that pass",
-    )
-    orbit_offset: Literal["none", "scene", "pixel"] = Field(
-        "scene", description="level passes to the one with most dates: none, one offset per band (scene), or per pixel"
-    )
-    satellite_steps: SatelliteRule = Field(
-        "level", description="steps of level and place between satellites of one orbit: level, report, refuse, or off"
-    )
-    border_noise_db: float | None = Field(
-        -27.0, description="VV below this at the swath edge is border noise, dB; null: keep"
-    )
-    speckle: Literal["none", "quegan"] = Field("none", description="multi-temporal speckle filter")
-    speckle_window_px: int = Field(7, ge=3, le=51, description="width of the filter's spatial mean, odd, pixels")
-    resampling: Literal["nearest", "bilinear", "cubic", "average"] = Field(
-        "nearest", description="resampling to the S2 grid; nearest copies aligned cells exactly"
-    )
+_LOWEST_DN16_DB = -34.0  # median; VH of calm water is about -30
+_DB_WORDS = ("db", "decibel", "decibels", "1 (db)")
+_LINEAR_WORDS = ("linear", "linear power")
+_DB_ENDS = ("_db", "-db", ".db", " db")  # of a band's name
 
 
 def backscatter(band: RawBand, units: str, notes: list[str]) -> tuple[xr.DataArray, str | None]:
@@ -61,7 +38,7 @@ def backscatter(band: RawBand, units: str, notes: list[str]) -> tuple[xr.DataArr
     SourceError
         "auto" cannot determine the units, or data declared linear contain negative values.
     """
-    values = band.values
+    values, band_units = band.values, units
     where, short = f"{band.file}: {band.name}", f"{band.file.name}: {band.name}"
     if units == "auto":
         evident = _evident_units(band, where)
@@ -71,6 +48,12 @@ def backscatter(band: RawBand, units: str, notes: list[str]) -> tuple[xr.DataArr
     if units == "dn16":
         values = values.where(~values.isin(_DN16_NODATA))
         decibel = (20.0 * xr.apply_ufunc(np.log10, values, dask="allowed") + DN16_OFFSET_DB).astype(np.float32)
+        found = _sampled(decibel)
+        if band_units == "auto" and found.size and (middle := float(np.median(found))) < _LOWEST_DN16_DB:
+            raise SourceError(
+                f"{where}: uint16 without a scale, read as openeo-gfmap's amplitudes, has a median of {middle:.0f} dB; "
+                "land lies above; calibrate amplitudes of GRD products to sigma0 or gamma0, or set source.s1_units"
+            )
         return measured(decibel, RADAR_DB_RANGE, short, notes), "dB"
     if units == "linear":
         found = _sampled(values)
@@ -98,9 +81,11 @@ def _evident_units(band: RawBand, where: str) -> str | None:
     if band.dtype == np.dtype("uint16") and not band.scaled:
         return "dn16"
     declared = str(band.attrs.get("s1_units", band.attrs.get("units", ""))).strip().lower()
+    if declared not in (*_DB_WORDS, *_LINEAR_WORDS) and band.name.lower().endswith(_DB_ENDS):
+        return "dB"
     if declared in _DB_WORDS:
         return "dB"
-    if declared in ("linear", "linear power"):
+    if declared in _LINEAR_WORDS:
         return "linear"
     found = _sampled(band.values)
     for k in range(band.values.sizes["t"]):  # a band with few values, all between those of the sample
@@ -160,6 +145,10 @@ def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, 
     for name, values in bands.items():
         _check_level(values, name, units)
         bands[name] = measured(values, RADAR_DB_RANGE, f"Sentinel-1 {name}", notes)
+    try:
+        refuse_swapped(*(every_image(bands[name]).values for name in ("VV", "VH")), "dB")
+    except ContractError as error:
+        raise SourceError(str(error)) from None
     if settings.border_noise_db is not None:
         noise = border_noise(bands["VV"], settings.border_noise_db)
         bands = {name: values.where(~noise) for name, values in bands.items()}
@@ -191,19 +180,21 @@ def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, 
 
 
 def _check_level(values: xr.DataArray, name: str, units: str) -> None:
-    found = _sampled(values)
-    if found.size == 0:
-        return
-    low, high = np.percentile(found, (1, 99))
-    if RADAR_DB_RANGE.impossible(found).mean() > 0.5:
+    """Refuse dB outside what C-band measures, and what contradicts the units that the source declares."""
+    thin = every_image(values)
+    images = np.asarray(thin.values)
+    found = _told(images)
+    if found.size and RADAR_DB_RANGE.impossible(found).mean() > 0.5:
+        low, high = np.percentile(found, (1, 99))
         raise SourceError(
             f"{name}, declared {units}, spans {low:.4g}..{high:.4g} dB; expected {S1_DB_MIN}..{S1_DB_MAX}; "
             "set source.s1_units to the actual units (dB, linear, dn16)"
         )
-    if units == "dB" and found.size > 20 and low >= 0 and high <= 2:
-        raise SourceError(
-            f"{name}, declared dB, lies within {low:.3g}..{high:.3g}; that is linear power; set source.s1_units=linear"
-        )
+    try:
+        stored = images if units == "dB" else 10 ** (images / 10)
+        refuse_other_units(stored, units, name, thin.t.values, setting="source.s1_units")
+    except ContractError as error:
+        raise SourceError(str(error)) from None
 
 
 def _acquisitions(values: xr.DataArray, orbits: np.ndarray | None) -> str:

@@ -4,17 +4,15 @@ S1A, S1B and S1C share orbits. Their calibration may differ by some tenths of a 
 pixels; where the satellite of an orbit changes (S1C since 2025), the series has a step that looks like growth.
 """
 
-from typing import Literal
-
 import numpy as np
 import xarray as xr
 from scipy import ndimage
 
 from data_prep.coregistration import Shift, edges, measure_shift
 from data_prep.raw.cubes import SourceError
+from data_prep.settings import SatelliteRule
 from fusion.features.radar_level import MAX_SIGMA_DB, MIN_IMAGES, is_step, steady_series, step_between
 
-SatelliteRule = Literal["level", "report", "refuse", "off"]
 MIN_SHIFT_PX = 0.4
 AGREE_PX = 0.4  # largest difference between shifts of halves of the images
 MIN_SIDE_PX = 32

@@ -10,39 +10,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from fusion.data.patch import SPLITS
+from data_prep.settings import SplitSettings
 from fusion.place import METRES_PER_DEGREE
-
-
-class SplitSettings(BaseModel):
-    """Shares of the splits, size of the blocks, and exceptions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    train: float = Field(0.8, ge=0, le=1, description="share of the blocks used for training")
-    calibration: float = Field(
-        0.1, ge=0, le=1, description="share of the blocks used for calibration; the rest is for testing"
-    )
-    block_deg: float = Field(0.05, gt=0, le=10, description="size of a spatial block, degrees")
-    margin_m: float = Field(
-        300.0, ge=0, description="distance kept free between splits, metres; covers the coarse footprint"
-    )
-    holdout_years: tuple[int, ...] = Field(
-        (), description="years excluded from train and calibration; used for testing only"
-    )
-    sites: dict[str, str] = Field({}, description="site name -> split; overrides the blocks")
-    seed: int = Field(0, description="seed of the random assignment of blocks")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "SplitSettings":
-        if self.train + self.calibration > 1 + 1e-9:
-            raise ValueError(f"train={self.train} and calibration={self.calibration} exceed 1 together; lower one")
-        wrong = {site: split for site, split in self.sites.items() if split not in SPLITS}
-        if wrong:
-            raise ValueError(f"sites={wrong}; expected one of {SPLITS} for each site")
-        return self
 
 
 @dataclass(frozen=True)

@@ -4,64 +4,16 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_prep.raw.cubes import SourceError
+from data_prep.settings import TablePatches
 from data_prep.split import SplitSettings, split_of_group
-from fusion.contract import NDVI_MAX, NDVI_MIN, S1_UNITS, ContractError
 from fusion.data.patch import Patch
-from fusion.features.measured import measured_radar
-from fusion.features.observations import Observations, to_db
-
-MILLISECONDS_FROM = 1e10  # a number above is a time in milliseconds since 1970, as in Earth Engine's system:time_start
-
-
-class TableColumns(BaseModel):
-    """Names of the columns. Of the radar both or none may be absent, latitude and longitude as well."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    sample: str = Field("sample", description="name of the point, pixel or field")
-    date: str = Field("date", description="date, or milliseconds since 1970")
-    ndvi: str = Field("ndvi", description="Sentinel-2 NDVI; empty where there is no observation")
-    vv: str = Field("vv_db", description="Sentinel-1 VV; empty where there is no acquisition")
-    vh: str = Field("vh_db", description="Sentinel-1 VH")
-    lat: str = Field("lat", description="latitude, degrees north")
-    lon: str = Field("lon", description="longitude, degrees east")
-
-
-class TablePatches(BaseModel):
-    """Patches of one pixel from tables; a sample is a site."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["table"] = "table"
-    table: Path = Field(description="table to read, .parquet or .csv")
-    name: str | None = Field(None, description="name of the set, part of every patch key; the file's when empty")
-    columns: TableColumns = Field(TableColumns(), description="names of the columns")
-    where: str | None = Field(
-        None, description="expression over the columns (pandas query) that is true for clear optical observations"
-    )
-    shift_days: int = Field(
-        0, ge=-31, le=31, description="days added to every date: 5 for dekads that are dated by their first day"
-    )
-    s1_units: Literal["dB", "linear"] = Field(S1_UNITS[0], description="units of VV and VH")  # type: ignore[arg-type]
-    group: str | None = Field(None, description="column of the unit (field, plot) that goes into one split as a whole")
-    group_pattern: str | None = Field(
-        None, description="or regular expression whose match in the sample's name is that unit; the sample when empty"
-    )
-
-    @field_validator("table")
-    @classmethod
-    def _known_format(cls, table: Path) -> Path:
-        if table.suffix not in (".parquet", ".csv"):
-            raise ValueError(f"table={table} ends in {table.suffix!r}; expected .parquet or .csv")
-        return table
+from fusion.data.tables import TableError, read_long_table
+from fusion.features.observations import Observations
 
 
 @dataclass(frozen=True)
@@ -128,87 +80,36 @@ def table_patches(task: TableTask, min_observations: int, split: SplitSettings) 
 
 
 def read_table(source: TablePatches) -> pd.DataFrame:
-    """The table with the columns sample, group, date, ndvi and, where present, vv, vh, lat and lon.
-
-    NDVI is empty where an observation is not clear or outside -0.2 to 1.
+    """The table of :func:`fusion.data.tables.read_long_table` with the column group.
 
     Raises
     ------
     SourceError
-        A column is missing, a date is unreadable, an expression fails, or a group pattern matches nothing.
+        The table cannot be used, a group pattern matches nothing, or a sample belongs to several groups.
     """
-    path, names = source.table, source.columns
-    raw = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={names.sample: str})
-    needed = [names.sample, names.date, names.ndvi, *([source.group] if source.group else [])]
-    if missing := [name for name in needed if name not in raw]:
-        raise SourceError(
-            f"{path} has no column {', '.join(missing)} (it has {', '.join(map(str, raw.columns))}); "
-            "name the columns in source.columns, the unit of the split in source.group"
-        )
-    if (names.vv in raw) != (names.vh in raw):
-        there, gone = (names.vv, names.vh) if names.vv in raw else (names.vh, names.vv)
-        raise SourceError(f"{path} has {there} but no {gone}; give both or neither in source.columns.vv and vh")
-    raw = raw.dropna(subset=[names.sample, names.date]).reset_index(drop=True)
-    raw[names.date] = _dates(raw[names.date], path)
-    sample = raw[names.sample].astype(str)
-    ndvi = pd.to_numeric(raw[names.ndvi], errors="coerce")
-    clear = _clear(raw, source) & ndvi.between(NDVI_MIN, NDVI_MAX)
-    out: dict[str, Any] = {
-        "sample": sample,
-        "group": _groups(raw, sample, source),
-        "date": raw[names.date],
-        "ndvi": ndvi.where(clear),
-    }
-    for column in ("vv", "vh", "lat", "lon"):
-        if (name := getattr(names, column)) in raw:
-            out[column] = pd.to_numeric(raw[name], errors="coerce")
     try:
-        for name in {"vv", "vh"} & set(out):
-            power = measured_radar(out[name].to_numpy(np.float32), source.s1_units, name.upper())
-            out[name] = to_db(power, source.s1_units)
-    except ContractError as error:
-        raise SourceError(f"{path}: {error} (here: source.s1_units)") from error
-    table = pd.DataFrame(out)
+        table = read_long_table(source, keep=(source.group,) if source.group else (), key="source.")
+    except TableError as error:
+        raise SourceError(str(error)) from error
+    table = table.assign(group=_groups(table, source))
     split = table.groupby("sample").group.nunique()
     if (split > 1).any():
-        raise SourceError(f"{path}: sample {split.idxmax()} belongs to {split.max()} groups; it must belong to one")
+        raise SourceError(
+            f"{source.table}: sample {split.idxmax()} belongs to {split.max()} groups; it must belong to one"
+        )
     return table
 
 
-def _dates(column: pd.Series, path: Path) -> pd.Series:
-    numbers = pd.api.types.is_numeric_dtype(column)
-    if numbers and float(column.min()) < MILLISECONDS_FROM:
-        raise SourceError(f"{path} has dates such as {column.iloc[0]}; expected 2021-05-30 or milliseconds since 1970")
-    try:
-        if numbers:
-            return pd.to_datetime(column, unit="ms")
-        return pd.to_datetime(column, utc=True, format="ISO8601").dt.tz_localize(None)
-    except (ValueError, TypeError) as error:
-        raise SourceError(f"{path} has an unreadable date ({error}); expected dates such as 2021-05-30") from error
-
-
-def _clear(raw: pd.DataFrame, source: TablePatches) -> pd.Series:
-    if source.where is None:
-        return pd.Series(True, raw.index)
-    try:
-        found = raw.eval(source.where, engine="python")
-    except Exception as error:  # pandas raises many kinds for a bad expression
-        raise SourceError(f"source.where={source.where!r} fails on {source.table} ({error}); correct it") from error
-    if not isinstance(found, pd.Series) or found.dtype != bool:
-        raise SourceError(f"source.where={source.where!r} is no condition; expected one such as red < 0.3")
-    return found
-
-
-def _groups(raw: pd.DataFrame, sample: pd.Series, source: TablePatches) -> pd.Series:
+def _groups(table: pd.DataFrame, source: TablePatches) -> pd.Series:
     if source.group is not None:
-        return raw[source.group].astype(str)
+        return table[source.group].astype(str)
     if source.group_pattern is None:
-        return sample
-    found = sample.str.extract(f"({source.group_pattern})", expand=True)[0]
+        return table["sample"]
+    found = table["sample"].str.extract(f"({source.group_pattern})", expand=True)[0]
     if found.isna().any():
         raise SourceError(
-            f"source.group_pattern={source.group_pattern!r} does not match sample {sample[found.isna()].iloc[0]!r}; "
-            "correct the expression"
+            f"source.group_pattern={source.group_pattern!r} does not match sample "
+            f"{table['sample'][found.isna()].iloc[0]!r}; correct the expression"
         )
     return found
 

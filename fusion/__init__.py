@@ -10,14 +10,41 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 _PUBLIC = {
     "fuse": "fusion.api",
-    "suspect_observations": "fusion.api",
-    "smooth": "fusion.api",
+    "field_series": "fusion.fields.series",
+    "read_table": "fusion.fields.points",
+    "season_dates": "fusion.phenology.season_table",
+    "season_table": "fusion.phenology.season_table",
     "seasons": "fusion.api",
+    "smooth": "fusion.api",
+    "suspect_observations": "fusion.api",
+    "view": "fusion.viewer.view",
 }
-__all__ = ["fuse", "seasons", "smooth", "suspect_observations"]
+__all__ = [
+    "field_series",
+    "fuse",
+    "read_table",
+    "season_dates",
+    "season_table",
+    "seasons",
+    "smooth",
+    "suspect_observations",
+    "view",
+]
 
 
 def __getattr__(name: str) -> Any:
+    """The public calls and ``__version__``, found when they are first used: ``import fusion`` loads no library."""
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
+    if name == "__version__":
+        from importlib import metadata
+
+        try:
+            return metadata.version("ndvi-fusion")
+        except metadata.PackageNotFoundError:
+            return "0+unknown"  # a checkout on the path that was never installed
     raise AttributeError(f"module 'fusion' has no attribute {name!r}; public are {__all__}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__, "__version__"])

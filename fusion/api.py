@@ -36,8 +36,8 @@ suspect_observations = any_layout(_suspect_observations, roles=True)
 def fuse(
     cube: Data,
     *,
-    start: DateLike,
-    end: DateLike,
+    start: DateLike | None = None,
+    end: DateLike | None = None,
     model: str | os.PathLike | None = None,
     step_days: int = STEP_DAYS,
     s1_units: Literal["dB", "linear"] | None = None,
@@ -57,9 +57,10 @@ def fuse(
         number of dates and any size. Dims may also be called ``time``, ``band``, ``latitude``, ``longitude`` and the
         like. A Dataset has a variable, a DataFrame a column per band. Without ``y`` and ``x`` it is one pixel, and with
         another dim instead (``point``) each element is a pixel without neighbours.
-    start, end : date
+    start, end : date, optional
         First and last date of the result; ``end`` is included where it lies on the time step. A month ``2021-05`` or a
-        year ``2021`` counts as a whole. Dates before the first and after the last image are extrapolated, with a
+        year ``2021`` counts as a whole. Default: the first and last date of the cube. For season dates the series
+        should begin on 1 September of the year before, where the cube reaches so far back. Dates before the first and after the last image are extrapolated, with a
         warning from 15 days on; dates more than 180 days from every image are NaN.
     model : path or str, optional
         Model folder, archive, ``run:ID`` or registered name; the shipped model when not given.
@@ -97,9 +98,9 @@ def fuse(
         The model is not found, damaged, or does not match this package.
     """
     session = load_session(locate_model(model), threads=threads or os.cpu_count() or 1)
-    grid = TimeGrid(np.datetime64(first_date(start)), np.datetime64(last_date(end)), step_days)
     plain, layout = plain_names(cube)
     plain = with_roles(plain)
+    grid = _requested_dates(plain, start, end, step_days)
 
     def fused(part: xr.DataArray, report: Callable[[int, int], None] | None) -> xr.DataArray:
         north = latitude_of(part) if latitude is None else latitude
@@ -118,6 +119,15 @@ def fuse(
     return layout.restore(dense)
 
 
+def _requested_dates(cube: xr.DataArray, start: DateLike | None, end: DateLike | None, step_days: int) -> TimeGrid:
+    """The dates of the result; without ``start`` or ``end`` those of the cube."""
+    if start is None or end is None:
+        check_time(cube)
+    first = cube.t.values[0] if start is None else np.datetime64(first_date(start))
+    last = cube.t.values[-1] if end is None else np.datetime64(last_date(end))
+    return TimeGrid(first, last, step_days)
+
+
 def _each_point(
     points: xr.DataArray,
     dim: str,
@@ -127,7 +137,9 @@ def _each_point(
     """Points (t, bands, dim), fused one by one, since they are no neighbours of each other."""
     answers = []
     for k in range(points.sizes[dim]):
-        pixel, _ = as_grid(points.isel({dim: k}), Layout("array", {}))
+        own = points.isel({dim: k})
+        dated = own.dropna("t", how="all")  # dates of other points only would change the answer
+        pixel, _ = as_grid(dated if dated.sizes["t"] else own, Layout("array", {}))
         answers.append(fused(pixel, None))
         if progress is not None:
             progress(k + 1, points.sizes[dim])

@@ -7,10 +7,12 @@ import logging
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
+
+if TYPE_CHECKING:
+    import xarray as xr  # where a function needs it: settings take their numbers from here, and start without it
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ CUBE_BANDS = (S2NDVI, VV, VH, COARSE_NDVI)
 NDVI = "NDVI"
 NDVI_SIGMA = "NDVI_SIGMA"
 FUSED_BANDS = (NDVI, NDVI_SIGMA)
+OBS_COUNT = "OBS_COUNT"  # coordinate of a fused cube, (t, y, x): Sentinel-2 observations nearest to each date
 
 NDVI_MIN = -0.2  # lower limit of NDVI in a merged cube (land surfaces); lower values (water) are clipped
 NDVI_MAX = 1.0
@@ -47,6 +50,7 @@ S1_DB_MAX = 25.0  # strong corner reflectors in cities are lower
 WINDOW_PX = 128  # default side of the windows in the process graph; any other size works too
 FIRST_YEAR, LAST_YEAR = 1678, 2261  # whole years that datetime64[ns] holds
 STEP_DAYS = 5  # native time step of the model, the revisit of the Sentinel-2 pair
+CF_CONVENTIONS = "CF-1.11"  # of every NetCDF and Zarr file that is written
 SEASON_METHOD = "relative_amplitude"  # default method for season dates
 
 # PROBA-V NDVI digital numbers (PROBA-V Products User Manual v3.01, section on NDVI): physical = 0.004 * DN - 0.08
@@ -138,12 +142,13 @@ MARK_APART = 0.1  # NDVI
 
 
 def ndvi_marks(ndvi: np.ndarray) -> np.ndarray:
-    """True where NDVI (t, ...), sorted, is exactly 0, or 1 and more, unlike the observations before and after it.
+    """True where NDVI (t, ...), sorted, is exactly 0, or 1 and more, or -1 and less, unlike the observations around it.
 
-    Files write 0 and 1 for no data, and red of 0 or less gives 1 and more; water and dense crops come near both, and so
-    do their other dates. A mark more than ``MARK_APART`` from both neighbours, or without any, is no observation.
+    Files write 0, 1 and -1 for no data, and a band of 0 or less gives the last two; water and dense crops come near
+    them, and so do their other dates. A mark more than ``MARK_APART`` from the observations before and after, or
+    without any, is no observation.
     """
-    marks = np.asarray((ndvi == 0) | (ndvi >= 1))
+    marks = np.asarray((ndvi == 0) | (abs(ndvi) >= 1))
     if not marks.any():
         return marks
     pixels = marks.any(axis=0)
@@ -166,7 +171,7 @@ NDVI_RANGE = ValidRange(
     "mask_and_scale)",
 )
 RADAR_DB_RANGE = ValidRange(  # a border filled with zeros is no echo of exactly 0 dB, and DN 1 no power of exactly 1
-    "dB", S1_DB_MIN, S1_DB_MAX, "decode the file first, and say its units (s1_units)", marks=(0.0, 1.0)
+    "dB", S1_DB_MIN, S1_DB_MAX, "decode the file first, and say its units (s1_units)", marks=(0.0, 1.0, S1_DB_MIN)
 )
 RADAR_POWER_RANGE = ValidRange("linear power", 1e-5, 316.3, RADAR_DB_RANGE.advice, marks=(0.0, 1.0))
 RADAR_ANY_RANGE = ValidRange("backscatter", S1_DB_MIN, 316.3, RADAR_DB_RANGE.advice, marks=(0.0, 1.0))
@@ -183,8 +188,10 @@ def measured_ndvi(ndvi: np.ndarray, name: str) -> np.ndarray:
     gone = ndvi_marks(kept)
     if not gone.any():
         return kept
+    if (ndvi > 1).sum() * 2 > np.isfinite(ndvi).sum():
+        raise ContractError(f"{name} lies above 1 on most pixels; expected NDVI; {NDVI_RANGE.advice}")
     log.warning(
-        "%s: %d values of 0, or of 1 and more, contradict the rest of their pixel and count as missing",
+        "%s: %d values of 0, or beyond -1 and 1, contradict the rest of their pixel and count as missing",
         name, gone.sum(),
     )  # fmt: skip
     return np.where(gone, np.float32(np.nan), kept)
@@ -240,7 +247,7 @@ def renaming_advice(dims: Iterable[Hashable]) -> str:
     return f"; call cube.rename({renaming})" if renaming else ""
 
 
-def check_cube(cube: xr.DataArray) -> None:
+def check_cube(cube: "xr.DataArray") -> None:
     """Refuse a merged cube that breaks the contract.
 
     Checked: dims ``(t, bands, y, x)`` in any order, a datetime ``t`` that is sorted and free of duplicates, band
@@ -256,8 +263,10 @@ def check_cube(cube: xr.DataArray) -> None:
     check_ranges(cube)
 
 
-def check_layout(cube: xr.DataArray) -> None:
+def check_layout(cube: "xr.DataArray") -> None:
     """Refuse wrong dimensions, band labels or dates. Reads no values, so a lazy cube is not computed."""
+    import xarray as xr
+
     if not isinstance(cube, xr.DataArray):
         raise ContractError(f"the cube is a {type(cube).__name__}; expected an xarray.DataArray with dims {DIMS}")
     missing = [d for d in DIMS if d not in cube.dims]
@@ -277,7 +286,7 @@ def check_layout(cube: xr.DataArray) -> None:
     check_time(cube)
 
 
-def check_ranges(cube: xr.DataArray) -> None:
+def check_ranges(cube: "xr.DataArray") -> None:
     """Refuse NDVI bands that hold something else (digital numbers, percent); reads them."""
     bands = [str(b) for b in cube.bands.values]
     for band in (S2NDVI, COARSE_NDVI):
@@ -294,7 +303,7 @@ def check_latitude(latitude: object) -> float:
         Not a number (text, bool, several values), or outside -90 to 90.
     """
     number: object = latitude
-    if isinstance(latitude, np.ndarray | np.generic | xr.DataArray) and latitude.size == 1:
+    if getattr(latitude, "size", None) == 1 and hasattr(latitude, "item"):  # numpy's and xarray's
         number = latitude.item()
     wrong_type = isinstance(number, bool) or not isinstance(number, Real)
     degrees = float(number) if isinstance(number, Real) and not wrong_type else np.nan
@@ -307,7 +316,7 @@ def check_latitude(latitude: object) -> float:
     return degrees
 
 
-def check_time(cube: xr.DataArray) -> None:
+def check_time(cube: "xr.DataArray") -> None:
     """Refuse what :func:`check_dates` refuses, and days that occur twice."""
     check_dates(cube)
     days = cube.t.values.astype("datetime64[D]").astype("int64")
@@ -319,7 +328,7 @@ def check_time(cube: xr.DataArray) -> None:
         )
 
 
-def check_dates(cube: xr.DataArray) -> None:
+def check_dates(cube: "xr.DataArray") -> None:
     """Refuse a missing, non-datetime, empty or unsorted ``t`` coordinate, and years that nanoseconds do not hold."""
     if "t" not in cube.coords:
         raise ContractError("the cube has no time coordinate 't'; assign the acquisition dates as datetime64")

@@ -1,11 +1,14 @@
 """Location of a cube: latitude, UTM zone, pixel size, bounds in another CRS."""
 
-import math
-from typing import Any
+from __future__ import annotations
 
-import xarray as xr
+import math
+from typing import TYPE_CHECKING, Any
 
 from fusion.contract import check_latitude
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 LONLAT = "EPSG:4326"
 METRES_PER_DEGREE = 111_320.0  # per degree of latitude; per degree of longitude, times the cosine of the latitude
@@ -133,3 +136,16 @@ def on_s2_grid(bounds: Bounds) -> Bounds:
     left, bottom = (math.floor((v + _ON_GRID_M) / S2_GRID_M) * S2_GRID_M for v in (west, south))
     right, top = (math.ceil((v - _ON_GRID_M) / S2_GRID_M) * S2_GRID_M for v in (east, north))
     return left, bottom, right, top
+
+
+def described_axes(dataset: xr.Dataset) -> xr.Dataset:
+    """CF attributes of x and y, by the CRS."""
+    import rioxarray  # noqa: F401  (the .rio accessor)
+
+    degrees = dataset.rio.crs is not None and dataset.rio.crs.is_geographic
+    for axis, name, units in (("x", "longitude", "degrees_east"), ("y", "latitude", "degrees_north")):
+        if axis in dataset.coords:
+            standard, unit = (name, units) if degrees else (f"projection_{axis}_coordinate", "m")
+            attrs = {"standard_name": standard, "axis": axis.upper(), "units": unit}
+            dataset = dataset.assign_coords({axis: (axis, dataset[axis].values, attrs)})
+    return dataset

@@ -106,6 +106,18 @@ def only_run(folder: Path, error: type[Exception] = ValueError) -> Iterator[None
         yield
 
 
+def refuse_existing(paths: Iterable[Path], *, overwrite: bool) -> None:
+    """Refuse outputs that exist, before any work, unless ``overwrite``.
+
+    Raises
+    ------
+    OutputExistsError
+    """
+    found = [] if overwrite else [path for path in paths if path.exists()]
+    if found:
+        raise OutputExistsError(f"{found[0]} exists; choose another out or set overwrite=true")
+
+
 def clear_leftovers(path: Path) -> None:
     """Remove what killed runs of this machine left for ``path``.
 

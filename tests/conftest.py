@@ -17,6 +17,10 @@ from tests.factory import mock_cube
 REAL_DATA = "NDVI_FUSION_REAL_DATA"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pictures", action="store_true", help="the tests write their screenshots to docs/pictures")
+
+
 @pytest.fixture(autouse=True)
 def _seeds() -> None:
     """Global generators start alike in every test; code of ours takes explicit seeds, libraries may not."""

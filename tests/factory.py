@@ -102,6 +102,15 @@ def mock_cube(
     return cube.rio.write_crs(CRS)
 
 
+def mock_fused(cube: xr.DataArray, added: float = 0.0, sigma: float = 0.04) -> xr.DataArray:
+    """A fused cube on the pixels of :func:`mock_cube`: its truth plus ``added``, every five days of 2019."""
+    days = np.arange(np.datetime64("2019-01-01"), np.datetime64("2020-01-01"), 5)
+    ndvi = mock_truth(days.astype("int64"), cube.sizes["y"], cube.sizes["x"]) + np.float32(added)
+    coords = {"t": days.astype("datetime64[ns]"), "bands": ["NDVI", "NDVI_SIGMA"], "y": cube.y, "x": cube.x}
+    values = np.stack([ndvi, np.full_like(ndvi, sigma)], axis=1)
+    return xr.DataArray(values, dims=("t", "bands", "y", "x"), coords=coords).rio.write_crs(cube.rio.crs)
+
+
 def mock_observations(**settings: object) -> Observations:
     """:func:`mock_cube` taken apart by sensor."""
     return observations_from_cube(mock_cube(**settings))  # type: ignore[arg-type]

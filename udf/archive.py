@@ -14,14 +14,14 @@ from fusion.whole_file import whole_file
 
 _log = logging.getLogger(__name__)
 MODEL_ARCHIVE = "ndvi_fusion_model.zip"
-DEPS_ARCHIVE = "ndvi_fusion_deps_py311.zip"
+DEPS_ARCHIVE = "ndvi_fusion_deps_{python}.zip"
+PYTHONS = {"py311": "3.11", "py312": "3.12"}  # what the images of the back-ends are called, and their version
 SUMS_FILE = "SHA256SUMS"
 # onnxruntime needs numpy too, but the back-ends preload it, and a second copy with another ABI breaks both; the
 # versions are fixed, so that the archive is reproducible byte for byte
 DEPENDENCIES = {"flatbuffers": "25.12.19", "protobuf": "7.36.2", "packaging": "26.3"}
 NOT_SHIPPED = frozenset({"numpy", "pandas", "xarray", "scipy"})
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
-_PYTHON = "3.11"
 _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux2014_x86_64")
 
 
@@ -47,8 +47,8 @@ def write_model_archive(model: Path, folder: Path) -> Path:
     return write_zip(folder / MODEL_ARCHIVE, {MODEL_FILE: content, MANIFEST_FILE: manifest.to_json().encode()})
 
 
-def write_dependency_archive(folder: Path, onnxruntime: str, wheels: Path | None = None) -> Path:
-    """Write ``ndvi_fusion_deps_py311.zip``: onnxruntime and its dependencies but numpy, CPython 3.11, manylinux.
+def write_dependency_archive(folder: Path, onnxruntime: str, wheels: Path | None = None, python: str = "py311") -> Path:
+    """Write ``ndvi_fusion_deps_py311.zip``: onnxruntime and its dependencies but numpy, CPython, manylinux.
 
     Parameters
     ----------
@@ -56,6 +56,8 @@ def write_dependency_archive(folder: Path, onnxruntime: str, wheels: Path | None
         Version to ship, such as "1.20.1".
     wheels : path, optional
         Folder of wheels to take instead of downloading them with pip.
+    python : {"py311", "py312"}
+        Python of the back-end's image.
 
     Raises
     ------
@@ -63,31 +65,22 @@ def write_dependency_archive(folder: Path, onnxruntime: str, wheels: Path | None
         pip cannot download (no network, no such version), or a wheel is missing or incomplete.
     """
     with tempfile.TemporaryDirectory(prefix="ndvi-fusion-wheels-") as scratch:
-        found = wheels if wheels is not None else download_wheels(Path(scratch), onnxruntime)
+        found = wheels if wheels is not None else download_wheels(Path(scratch), onnxruntime, python)
         content = unpack_wheels(found)
-    return write_zip(folder / DEPS_ARCHIVE, content)
+    return write_zip(folder / DEPS_ARCHIVE.format(python=python), content)
 
 
-def download_wheels(folder: Path, onnxruntime: str) -> Path:
+def download_wheels(folder: Path, onnxruntime: str, python: str = "py311") -> Path:
     """Download the wheels with pip, for the Python version and platform of the back-ends."""
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--dest",
-        str(folder),
-    ]
-    command += ["--python-version", _PYTHON, "--implementation", "cp"]
-    for abi in (f"cp{_PYTHON.replace('.', '')}", "abi3", "none"):
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    command += ["--retries", "0", "--timeout", "20", "--dest", str(folder)]
+    command += ["--python-version", PYTHONS[python], "--implementation", "cp"]
+    for abi in (python.replace("py", "cp"), "abi3", "none"):
         command += ["--abi", abi]
     for platform in _PLATFORMS:
         command += ["--platform", platform]
     command += [f"{name}=={version}" for name, version in {"onnxruntime": onnxruntime, **DEPENDENCIES}.items()]
-    _log.info("downloading onnxruntime %s and %s for Python %s", onnxruntime, ", ".join(DEPENDENCIES), _PYTHON)
+    _log.info("downloading onnxruntime %s and %s for Python %s", onnxruntime, ", ".join(DEPENDENCIES), PYTHONS[python])
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()[

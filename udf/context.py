@@ -5,6 +5,7 @@ JSON Schema of the table below.
 """
 
 import difflib
+from datetime import timedelta
 
 from fusion.contract import COARSE_NDVI, S1_UNITS, S2NDVI, SEASON_METHOD, STEP_DAYS, VH, VV, ContractError
 from fusion.dates import first_date, last_date
@@ -22,9 +23,11 @@ KEYS = {
     "band_order": ((list, type(None)), None, None),
     "start": ((str, type(None)), None, "date"),
     "end": ((str, type(None)), None, "date"),
+    "temporal_extent": ((list, type(None)), None, None),
     "step_days": ((int,), STEP_DAYS, (1, 366)),
     "s1_units": ((str, type(None)), None, S1_UNITS),
     "latitude": ((int, float, type(None)), None, (-90, 90)),
+    "spatial_extent": ((dict, type(None)), None, None),
     "ndvi_scale": ((int, float), 1.0, None),
     "ndvi_offset": ((int, float), 0.0, None),
     "coarse_scale": ((int, float), 1.0, None),
@@ -32,9 +35,11 @@ KEYS = {
     "min_observations": ((int,), 1, (0, 100000)),
     "insufficient": ((str,), "nan", ("nan", "keep", "error")),
     "sigma": ((str,), "observation", ("observation", "ndvi")),
+    "counts": ((bool,), False, None),
+    "lead_days": ((int,), 0, (0, 400)),
     "threads": ((int,), 1, (1, 64)),
     "method": ((str,), SEASON_METHOD, None),
-    "output": ((str,), "seasons", ("seasons", "smoothed")),
+    "output": ((str,), "seasons", ("fused", "smoothed", "seasons")),
     "phenology": ((dict,), {}, None),
     "smoothing": ((dict,), {}, None),
 }
@@ -58,6 +63,10 @@ def check_context(context: dict | None) -> dict:
             filled[key] = default  # back-ends pass an omitted parameter as null
         filled[key] = _checked_value(key, filled[key], types, allowed)
     _check_bands(filled)
+    if filled["temporal_extent"] is not None:
+        filled["start"], filled["end"] = _dates_of_interval(filled)
+    if filled["latitude"] is None and filled["spatial_extent"] is not None:
+        filled["latitude"] = latitude_of_area(filled["spatial_extent"])
     if filled["start"] and filled["end"] and filled["end"] < filled["start"]:
         raise ContractError(f"context: end {filled['end']} lies before start {filled['start']}; swap them")
     return filled
@@ -85,6 +94,50 @@ def _checked_value(key: str, value, types: tuple, allowed):
     elif len(allowed) == 2 and not allowed[0] <= value <= allowed[1]:
         raise ContractError(f"context {key} is {value}; expected {allowed[0]} to {allowed[1]}")
     return value
+
+
+def _dates_of_interval(filled: dict) -> tuple[str, str]:
+    """First and last date of an openEO interval, which excludes its end."""
+    given = filled["temporal_extent"]
+    if filled["start"] or filled["end"]:
+        raise ContractError("context gives temporal_extent and start or end; give one of them")
+    if len(given) != 2 or None in given:
+        raise ContractError(
+            f"context temporal_extent is {given!r}; expected two dates, the first and the day after the last"
+        )
+    first, after = (first_date(value, "context temporal_extent") for value in given)
+    if after <= first:
+        raise ContractError(f"context temporal_extent {given!r} holds no day; its end is excluded and has to lie later")
+    return first.isoformat(), (after - timedelta(days=1)).isoformat()
+
+
+def latitude_of_area(area: dict) -> float:
+    """Latitude of the middle of a GeoJSON object in degrees, from -90 to 90, to 0.1 degrees.
+
+    Raises
+    ------
+    ContractError
+        It holds no coordinates, or they are no degrees.
+    """
+    north = sorted(_latitudes(area))
+    if not north or not -90 <= north[0] <= north[-1] <= 90:
+        raise ContractError(
+            "context spatial_extent holds no coordinates in degrees; give a GeoJSON polygon in longitude and latitude"
+        )
+    return round((north[0] + north[-1]) / 2, 1)
+
+
+def _latitudes(part) -> list:
+    """Second numbers of all positions in a (nested) GeoJSON object."""
+    if isinstance(part, dict):
+        return [
+            lat for key in ("features", "geometry", "geometries", "coordinates") for lat in _latitudes(part.get(key))
+        ]
+    if not isinstance(part, list | tuple):
+        return []
+    if len(part) >= 2 and all(isinstance(value, int | float) for value in part):
+        return [part[1]]
+    return [lat for inner in part for lat in _latitudes(inner)]
 
 
 def _check_bands(filled: dict) -> None:

@@ -6,7 +6,15 @@ from udf.context import KEYS, ROLES
 
 DATE_PATTERN = r"^\d{4}(-\d{2}(-\d{2}([T ].*)?)?)?$"
 SCHEMA_FILE = "context_v1.schema.json"
-_TYPES = {str: "string", int: "integer", float: "number", dict: "object", list: "array", type(None): "null"}
+_TYPES = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    dict: "object",
+    list: "array",
+    type(None): "null",
+}
 
 DESCRIPTIONS = {
     "version": "version of this context",
@@ -17,9 +25,11 @@ DESCRIPTIONS = {
     "band_order": "roles in the order of the cube's bands, for cubes that arrive without labels",
     "start": "first date of the fused series: YYYY-MM-DD, or the first of a month YYYY-MM or year YYYY",
     "end": "last date of the fused series: YYYY-MM-DD, or the last of a month YYYY-MM or year YYYY",
+    "temporal_extent": "instead of start and end: first date and the day after the last, as in openEO",
     "step_days": "days between two dates of the fused series",
     "s1_units": "units of VV and VH; needed when the cube holds radar",
     "latitude": "degrees north of the area: gives the network the season (from 45 degrees on); null: season unknown",
+    "spatial_extent": "instead of latitude: GeoJSON of the area in longitude and latitude",
     "ndvi_scale": "factor that turns the cube's S2NDVI into NDVI",
     "ndvi_offset": "added after the factor, S2NDVI",
     "coarse_scale": "factor that turns the cube's COARSE_NDVI into NDVI (PROBA-V digital numbers: 0.004)",
@@ -28,9 +38,11 @@ DESCRIPTIONS = {
     "insufficient": "pixels with fewer observations than min_observations: nan = no data, keep = the model's estimate, "
     "error = stop",
     "sigma": "standard deviation of one observation or of the NDVI itself",
+    "counts": "fusion: add the band OBS_COUNT, from which the phenology UDF gets QFLAG, counts and gaps",
+    "lead_days": "days by which the fused series begins before start, so that seasons that start earlier are whole",
     "threads": "onnxruntime threads of one call; back-ends give one core per task",
     "method": "phenology: method of the season dates; 'reference' gives the two dates of the original workflow",
-    "output": "phenology: season maps, or the smoothed series",
+    "output": "phenology: season maps, the smoothed series, or the fused series as it came",
     "phenology": "options of the season extraction, by name",
     "smoothing": "options of the smoother, by name",
 }
@@ -54,6 +66,11 @@ def context_schema() -> dict:
             bounds = ("const",) if len(allowed) == 1 else ("minimum", "maximum")
             entry |= dict(zip(bounds, allowed, strict=True))
         properties[key] = entry
+    properties["temporal_extent"] |= {
+        "items": {"type": "string", "pattern": DATE_PATTERN},
+        "minItems": 2,
+        "maxItems": 2,
+    }
     properties["bands"] |= {"propertyNames": {"enum": list(ROLES)}, "additionalProperties": {"type": "string"}}
     properties["band_order"] |= {"items": {"enum": list(ROLES)}, "uniqueItems": True}
     return {

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from fusion.contract import FUSED_BANDS, S2NDVI, ContractError, TimeGrid
+from fusion.contract import FUSED_BANDS, OBS_COUNT, S2NDVI, ContractError, TimeGrid
 from fusion.features.measured import measured_cube
 from fusion.inference.fuse import fuse_cube
 from fusion.same_day import one_image_per_day
@@ -19,12 +19,13 @@ MIN_PIXELS = 50
 
 def fused_bands(context: dict | None) -> tuple[str, ...]:
     """Band labels of the result; the context is checked first."""
-    check_context(context)
-    return FUSED_BANDS
+    return (*FUSED_BANDS, OBS_COUNT) if check_context(context)["counts"] else FUSED_BANDS
 
 
 def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
-    """NDVI and NDVI_SIGMA of a chunk, float32 (t, bands, y, x), on the grid of dates given by the context alone.
+    """NDVI, NDVI_SIGMA and, where the context says so, OBS_COUNT of a chunk, float32 (t, bands, y, x).
+
+    The dates are given by the context alone.
 
     Raises
     ------
@@ -36,7 +37,9 @@ def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
         raise ContractError(
             "the context lacks start and end; set both (YYYY-MM-DD), so that every chunk returns the same dates"
         )
-    grid = TimeGrid(np.datetime64(options["start"]), np.datetime64(options["end"]), options["step_days"])
+    step = options["step_days"]
+    lead = -(-options["lead_days"] // step) * step  # start stays one of the dates
+    grid = TimeGrid(np.datetime64(options["start"]) - lead, np.datetime64(options["end"]), step)
     obs = in_time(by_role(in_order(cube), options))
     refuse_negative_red(obs)
     obs = measured_cube(obs, options["s1_units"])
@@ -48,10 +51,13 @@ def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
         inner, session, grid, s1_units=options["s1_units"], latitude=options["latitude"], sigma=options["sigma"]
     )
     fused = _without_few_obs(fused, inner, options)
-    values = np.full((*fused.shape[:2], obs.sizes["y"], obs.sizes["x"]), np.nan, np.float32)
-    values[:, :, frame[0], frame[1]] = fused.values
+    bands = fused_bands(context)
+    values = np.full((len(grid.days), len(bands), obs.sizes["y"], obs.sizes["x"]), np.nan, np.float32)
+    values[:, : len(FUSED_BANDS), frame[0], frame[1]] = fused.values
+    if OBS_COUNT in bands:
+        values[:, -1, frame[0], frame[1]] = fused[OBS_COUNT].values
     kept = {name: c.values for name, c in obs.coords.items() if name in ("y", "x")}
-    return xr.DataArray(values, dims=fused.dims, coords={**kept, "t": fused.t.values, "bands": fused.bands.values})
+    return xr.DataArray(values, dims=fused.dims, coords={**kept, "t": fused.t.values, "bands": list(bands)})
 
 
 def refuse_negative_red(obs: xr.DataArray) -> None:

@@ -18,7 +18,7 @@ from openeo_pg_parser_networkx.graph import OpenEOProcessGraph
 from openeo_pg_parser_networkx.process_registry import Process
 
 from fusion.whole_file import whole_file
-from udf.local import cubes, dimension, loading, neighborhood, saving, udf_call
+from udf.local import cubes, dimension, loading, neighborhood, saving, udf_call, vector
 from udf.local.saving import SavedResult, output_folder
 
 _log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ PROCESSES = {
     "apply_kernel": cubes.apply_kernel,
     "to_scl_dilation_mask": cubes.to_scl_dilation_mask,
     "sar_backscatter": cubes.sar_backscatter,
+    "aggregate_spatial": vector.aggregate_spatial,
     "save_result": saving.save_result,
 }
 

@@ -11,11 +11,11 @@ from openeo.metadata import CollectionMetadata
 
 
 def apply_metadata(metadata: CollectionMetadata, context: dict) -> CollectionMetadata:
-    """Band labels of the result; the smoothed series keeps its labels."""
+    """Band labels of the result."""
     from udf.season_chunk import season_bands
 
-    bands = season_bands(context)
-    if bands is None or not metadata.has_band_dimension():
+    bands = season_bands(context, metadata.band_names if metadata.has_band_dimension() else [])
+    if not bands or not metadata.has_band_dimension():
         return metadata
     return cast(CollectionMetadata, metadata.rename_labels("bands", target=list(bands)))
 

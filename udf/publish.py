@@ -1,29 +1,37 @@
-"""The workflow as a published process, as a batch job, and as an APEx-style service folder."""
+"""The workflow as a published process, and as a batch job."""
 
 import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import openeo
+from openeo import BaseOpenEoException
 from openeo.api.process import Parameter
 from openeo.internal.graph_building import PGNode
 from openeo.rest.job import BatchJob
 from openeo.rest.udp import build_process_dict
 from shapely.geometry import mapping
 
-from fusion.whole_file import write_json
+from fusion.contract import FUSED_BANDS, NDVI
+from fusion.dates import first_date
 from udf.archive import DEPS_ARCHIVE, MODEL_ARCHIVE
-from udf.context import KEYS, check_context, unknown_word
+from udf.context import KEYS, unknown_word
+from udf.graph_options import WorkflowOptions, check_udf_context, udf_methods
 from udf.polygon import polygon_of
 from udf.season_chunk import season_bands
 from udf.targets import TargetSettings
-from udf.workflow import WorkflowOptions, build_workflow
+from udf.workflow import build_workflow
 
 _log = logging.getLogger(__name__)
 PROCESS_ID = "ndvi_fusion"
+RENAMED = {  # parameters of the process before version 1 of the service
+    "area": "spatial_extent (a GeoJSON polygon)",
+    "start": "the first date of temporal_extent",
+    "end": "the second date of temporal_extent, which is the day after the last",
+    "latitude": "taken from spatial_extent; leave it out",
+}
 SUMMARY = "Season maps, or a dense NDVI series with uncertainty, from cloudy Sentinel-2, Sentinel-1 and coarse NDVI"
 DESCRIPTION = (
     "Cloud-masks Sentinel-2 NDVI, fuses it with Sentinel-1 backscatter and a coarse NDVI series by a neural network "
@@ -42,29 +50,41 @@ class PublishedProcess:
 
 
 def process_parameters() -> list[Parameter]:
-    """Parameters of the published process, each with description and schema."""
-    date = {"type": "string", "format": "date", "subtype": "date"}
+    """Parameters of the published process, each with description and schema; names as the APEx catalogue asks."""
+    day = {"type": "string", "format": "date"}
     return [
-        Parameter.geojson("area", description="Polygon of the area, longitude and latitude (GeoJSON)."),
-        Parameter("start", description="First date, YYYY-MM-DD; for a year its 1 January.", schema=date),
-        Parameter("end", description="Last date, YYYY-MM-DD; for a year its 31 December.", schema=date),
+        Parameter.geojson("spatial_extent", description="Polygon of the area, longitude and latitude (GeoJSON)."),
         Parameter(
-            "step_days", description="Days between two dates of the fused series.", default=5, optional=True,
-            schema={"type": "integer", "minimum": 1, "maximum": 366},
+            "temporal_extent",
+            description="First date, and the day after the last: ['2021-01-01', '2022-01-01'] is the year 2021.",
+            schema={
+                "type": "array", "subtype": "temporal-interval", "minItems": 2, "maxItems": 2, "items": day,
+            },
+        ),
+        Parameter(
+            "output",
+            description="'fused': NDVI and its standard deviation; 'smoothed': the daily series; 'seasons': maps.",
+            default="seasons", optional=True, schema={"type": "string", "enum": list(KEYS["output"][2])},
+        ),
+        Parameter(
+            "step_days", description="Days between two dates of the fused series.", default=KEYS["step_days"][1],
+            optional=True, schema={"type": "integer", "minimum": 1, "maximum": 366},
         ),
         Parameter(
             "method", description="Method of the season dates; 'reference': the original workflow's (bands sos, eos).",
-            default=KEYS["method"][1], optional=True, schema={"type": "string"},
-        ),
-        Parameter(
-            "output", description="'seasons': season maps; 'smoothed': the smoothed series.", default="seasons",
-            optional=True, schema={"type": "string", "enum": ["seasons", "smoothed"]},
-        ),
-        Parameter(
-            "latitude", description="Degrees north of the area: gives the network the season. Null: season "
-            "unknown.", default=None, optional=True, schema={"type": ["number", "null"], "minimum": -90, "maximum": 90},
+            default=KEYS["method"][1], optional=True, schema={"type": "string", "enum": list(udf_methods())},
         ),
     ]  # fmt: skip
+
+
+def returns() -> dict[str, Any]:
+    """Description of the result, its bands read from the UDFs."""
+    seasons = ", ".join(season_bands({"output": "seasons"}, []) or ())
+    return {
+        "description": f"Data cube. fused: bands {', '.join(FUSED_BANDS)}; smoothed: band {NDVI}, daily; seasons: "
+        f"one label of t per year, bands {seasons}.",
+        "schema": {"type": "object", "subtype": "datacube"},
+    }
 
 
 def build_process(
@@ -77,11 +97,11 @@ def build_process(
     """
     parameters = {p.name: p for p in process_parameters()}
     coarse = tuple(s for s in target.coarse if (s.last is None) == (era == "cgls"))
-    base = options or WorkflowOptions(start=parameters["start"], end=parameters["end"])
+    base = options or WorkflowOptions(period=parameters["temporal_extent"])
     chosen = replace(
-        base, area=parameters["area"], start=parameters["start"], end=parameters["end"],
-        step_days=parameters["step_days"], method=parameters["method"], output=parameters["output"],
-        latitude=parameters["latitude"],
+        base, area=parameters["spatial_extent"], start=None, end=None, period=parameters["temporal_extent"],
+        step_days=parameters["step_days"], method=parameters["method"], output=parameters["output"], latitude=None,
+        source=None,
     )  # fmt: skip
     graph = build_workflow(target.model_copy(update={"coarse": coarse}), chosen, save=False)
     name = PROCESS_ID if era == "cgls" else f"{PROCESS_ID}_{era}"
@@ -91,7 +111,7 @@ def build_process(
         summary=SUMMARY,
         description=DESCRIPTION,
         parameters=list(parameters.values()),
-        returns={"description": "Data cube of the chosen output.", "schema": {"type": "object", "subtype": "datacube"}},
+        returns=returns(),
         categories=["sentinel-2", "sentinel-1", "vegetation", "phenology"],
         default_job_options=job_options(target, archives_url),
     )
@@ -103,20 +123,46 @@ def job_options(target: TargetSettings, archives_url: str | None) -> dict[str, A
     options = dict(target.job_options)
     if archives_url:
         base = archives_url.rstrip("/")
+        python = str(options.get("image-name", "python311")).replace("python", "py")
         options["udf-dependency-archives"] = [
             f"{base}/{MODEL_ARCHIVE}#{KEYS['model_dir'][1]}",
-            f"{base}/{DEPS_ARCHIVE}#{KEYS['deps_dir'][1]}",
+            f"{base}/{DEPS_ARCHIVE.format(python=python)}#{KEYS['deps_dir'][1]}",
         ]
     return options
 
 
+class BackEndError(RuntimeError):
+    """A back-end cannot be reached, refuses the login, or a job failed there; the message gives the reason."""
+
+
 def connect_back_end(target: TargetSettings) -> openeo.Connection:
-    """An authenticated connection to the back-end of the target (OIDC login of the openEO client)."""
+    """An authenticated connection to the back-end of the target (OIDC login of the openEO client).
+
+    Raises
+    ------
+    ValueError
+        The target runs on this machine.
+    BackEndError
+        No network, no such back-end, or the login was refused.
+    """
     if target.connection is None:
         raise ValueError(
             f"target {target.name} runs on this machine and has no connection; use target=terrascope or target=cdse"
         )
-    return openeo.connect(target.connection).authenticate_oidc()
+    try:
+        openeo.connect(target.connection, default_timeout=30, retry=False)  # without a network: at once, not in 30 s
+        return openeo.connect(target.connection).authenticate_oidc()
+    except (OSError, BaseOpenEoException) as error:  # what requests raises is an OSError
+        raise BackEndError(
+            f"{target.connection} cannot be used ({_one_sentence(error)}); check the network and your account; without "
+            "submit and publish everything is written offline"
+        ) from error
+
+
+def _one_sentence(error: Exception) -> str:
+    """The kind of an error and the innermost reason, on one line of at most 200 characters."""
+    reason = str(error).splitlines()[0] if str(error) else "no message"
+    return f"{type(error).__name__}: {reason.rpartition('(Caused by ')[2]}"[:200]
 
 
 def save_process(connection: openeo.Connection, process: PublishedProcess) -> str:
@@ -148,105 +194,46 @@ def call_process(
     """
     known = {p["name"]: p for p in process.definition["parameters"]}
     for name in arguments:
+        if name in RENAMED:
+            raise ValueError(f"parameter {name!r} is now {RENAMED[name]}")
         if name not in known:
             raise ValueError(unknown_word(f"parameter {name!r}", name, tuple(known)))
     missing = [n for n, p in known.items() if not p.get("optional") and n not in arguments]
     if missing:
         raise ValueError(f"the call of {process.id} lacks {missing}; add them to the arguments")
-    given = {name: value for name, value in arguments.items() if name in KEYS}
-    season_bands(given)
-    period = {name: value for name, value in check_context(given).items() if name in ("start", "end")}
-    arguments = arguments | period  # the back-end shifts them, which takes whole dates
-    polygon = polygon_of(arguments["area"])
-    if "crs" in arguments["area"]:  # back-ends take longitude and latitude
-        arguments = arguments | {"area": json.loads(json.dumps(mapping(polygon)))}
+    polygon = polygon_of(arguments["spatial_extent"])
+    given = {name: value for name, value in arguments.items() if name in KEYS and name != "spatial_extent"}
+    check_udf_context(given)
+    arguments = arguments | {"temporal_extent": whole_dates(arguments["temporal_extent"])}
+    if "crs" in arguments["spatial_extent"]:  # back-ends take longitude and latitude
+        arguments = arguments | {"spatial_extent": json.loads(json.dumps(mapping(polygon)))}
     return openeo.DataCube(graph=PGNode(process.id, arguments=arguments, namespace=namespace), connection=connection)
+
+
+def whole_dates(interval: list) -> list[str]:
+    """An interval as whole dates, since a back-end shifts its ends; ``["2021-05", "2021-07"]`` is May and June."""
+    return [first_date(value, "temporal_extent").isoformat() for value in interval]
 
 
 def submit(
     connection: openeo.Connection, graph: Any, title: str, options: dict[str, Any], *,
     progress: Callable[[str], None] = _log.info,
 ) -> BatchJob:  # fmt: skip
-    """Start a batch job and wait for it, reporting its status."""
-    job = connection.create_job(graph, title=title, job_options=options)
-    job.start_and_wait(print=progress)
-    return job
+    """Start a batch job and wait for it, reporting its status.
 
-
-def write_service(
-    folder: Path, process: PublishedProcess, target: TargetSettings, base_url: str, example: dict[str, Any]
-) -> list[Path]:
-    """APEx-style service folder ``<id>/{records,openeo_udp,benchmark_scenarios}/<id>.json``.
-
-    ``base_url`` is the raw URL of the repository at a commit; ``example`` are the arguments of the benchmark scenario.
+    Raises
+    ------
+    BackEndError
+        The job could not be created, or failed; its logs are on the back-end.
     """
-    name, root = process.id, folder / process.id
-    address = f"{base_url.rstrip('/')}/{name}/openeo_udp/{name}.json"
-    content = {
-        f"openeo_udp/{name}.json": process.definition,
-        f"records/{name}.json": service_record(process, target, address),
-        f"benchmark_scenarios/{name}.json": [benchmark_scenario(process, target, address, example)],
-    }
-    return [write_json(root / part, value) for part, value in content.items()]
-
-
-def service_record(process: PublishedProcess, target: TargetSettings, address: str) -> dict[str, Any]:
-    """OGC API record of the service."""
-    return {
-        "id": process.id,
-        "type": "Feature",
-        "conformsTo": [
-            "https://www.opengis.net/spec/ogcapi-records-1/1.0/req/record-core",
-            "https://apex.esa.int/core/openeo-udp",
-        ],
-        "geometry": None,
-        "properties": {
-            "type": "service",
-            "title": "NDVI fusion and season maps",
-            "description": process.definition["description"],
-            "keywords": ["NDVI", "Sentinel-2", "Sentinel-1", "phenology", "data fusion"],
-            "language": {"code": "en-GB", "name": "English"},
-            "languages": [{"code": "en-GB", "name": "English"}],
-            "contacts": [],
-            "themes": [
-                {
-                    "concepts": [{"id": "Vegetation"}, {"id": "Sentinel-2 MSI"}, {"id": "Sentinel-1 SAR"}],
-                    "scheme": "https://gcmd.earthdata.nasa.gov/kms/concepts/concept_scheme/sciencekeywords",
-                }
-            ],
-            "formats": [{"name": "GeoTIFF"}, {"name": "netCDF"}],
-            "license": "Apache-2.0",
-        },
-        "linkTemplates": [],
-        "links": [
-            {
-                "rel": "application",
-                "type": "application/vnd.openeo+json;type=process",
-                "title": "openEO process definition",
-                "href": address,
-            },
-            {"rel": "service", "type": "application/json", "title": target.name, "href": target.connection},
-        ],
-    }
-
-
-def benchmark_scenario(
-    process: PublishedProcess, target: TargetSettings, address: str, example: dict[str, Any]
-) -> dict[str, Any]:
-    """A call of the published process by its URL, with save_result."""
-    name = process.id
-    return {
-        "id": name,
-        "type": "openeo",
-        "description": "One field and one year of season maps.",
-        "backend": (target.connection or "").removeprefix("https://"),
-        "process_graph": {
-            name: {"process_id": name, "namespace": address, "arguments": example},
-            "save": {
-                "process_id": "save_result",
-                "arguments": {"data": {"from_node": name}, "format": "GTiff"},
-                "result": True,
-            },
-        },
-        "job_options": process.definition.get("default_job_options", {}),
-    }
+    try:
+        job = connection.create_job(graph, title=title, job_options=options)
+        job.start_and_wait(print=progress)
+    except (OSError, BaseOpenEoException) as error:
+        raise BackEndError(
+            f"the job failed ({_one_sentence(error)}); its logs on the back-end give the cause"
+        ) from error
+    for name, entry in ((job.describe() or {}).get("usage") or {}).items():
+        if name.endswith("soft_errors") and entry.get("value"):
+            progress(f"WARNING: {name} is {entry['value']:g}: that share of the images was left out as unreadable")
+    return job

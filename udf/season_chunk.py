@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import xarray as xr
 
-from fusion.contract import NDVI, NDVI_SIGMA, ContractError, measured_ndvi
+from fusion.contract import FUSED_BANDS, NDVI, NDVI_SIGMA, OBS_COUNT, ContractError, measured_ndvi
 from fusion.phenology.layers import season_cube, season_cube_bands, season_layers
 from fusion.phenology.reference import BANDS as REFERENCE_BANDS
 from fusion.phenology.reference import reference_phenology, reference_smoothing
@@ -25,11 +25,14 @@ NUMBA_PIXELS = 225_000
 PIXELS_SEEN = {"season maps": 0}  # pixels processed so far in this process
 
 
-def season_bands(context: dict | None) -> tuple[str, ...] | None:
-    """Band labels of the result; None where they are those of the input."""
+def season_bands(context: dict | None, labels: list[str]) -> tuple[str, ...] | None:
+    """Band labels of the result for an input with ``labels``; None: those of the input."""
     options = check_context(context)
+    _checked(options["smoothing"], tuple(SMOOTHING), "smoothing")
+    if options["output"] == "fused":
+        return None
     if options["output"] == "smoothed":
-        return None if options["method"] == "reference" else (NDVI,)
+        return tuple(b for b in labels if b != OBS_COUNT) if options["method"] == "reference" else (NDVI,)
     if options["method"] == "reference":
         return REFERENCE_BANDS
     settings, variables, _ = _options(options)
@@ -37,7 +40,7 @@ def season_bands(context: dict | None) -> tuple[str, ...] | None:
 
 
 def season_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
-    """Season maps (t, bands, y, x), t = 1 January of the year, or the smoothed series.
+    """Season maps (t, bands, y, x), t = 1 January of the year, the smoothed series, or the fused series as it came.
 
     Raises
     ------
@@ -45,20 +48,25 @@ def season_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
         One sentence that names the value seen, what was expected, and the fix.
     """
     options = check_context(context)
+    if options["output"] == "fused":
+        return cube.sel(t=slice(options["start"], None))
     series = one_image_per_day(_measured(_named(in_time(in_order(cube)))))
+    if options["method"] == "reference" or options["output"] == "smoothed":
+        series = series.sel(t=slice(options["start"], None))  # only season maps need what comes before
     if series.sizes["t"] < 2:
         raise ContractError(
             f"the series holds {series.sizes['t']} date; seasons need a series; widen the temporal extent"
         )
     if options["method"] == "reference":
-        smoothed = reference_smoothing(series)
+        smoothed = reference_smoothing(series.isel(bands=[str(b) != OBS_COUNT for b in series.bands.values]))
         return smoothed.astype(np.float32) if options["output"] == "smoothed" else reference_phenology(smoothed)
     if options["output"] == "smoothed":
         result = _smoothed(series, options["smoothing"])
     else:
         settings, variables, year = _options(options)
         settings = replace(settings, use_numba=takes_numba(series.sizes["y"] * series.sizes["x"], settings.use_numba))
-        layers, years = season_layers(series, settings, year=year)
+        period = (options["start"], options["end"]) if options["start"] and options["end"] else None
+        layers, years = season_layers(series, settings, year=year, period=period)
         result = season_cube(layers, years, variables)
     result = result.transpose("t", "bands", "y", "x")
     kept = {name: result[name].values for name in result.dims if name in result.coords}
@@ -99,17 +107,17 @@ def _named(series: xr.DataArray) -> xr.DataArray:
     """The series with its bands named: its own labels, or NDVI and NDVI_SIGMA where it has none."""
     if "bands" in series.coords:
         return series
-    count = series.sizes["bands"]
-    if count > 2:
-        raise ContractError(f"the series has {count} bands without labels; expected NDVI, or NDVI and NDVI_SIGMA")
-    return series.assign_coords(bands=[NDVI, NDVI_SIGMA][:count])
+    count, names = series.sizes["bands"], [*FUSED_BANDS, OBS_COUNT]
+    if count > len(names):
+        raise ContractError(f"the series has {count} bands without labels; expected the first of {', '.join(names)}")
+    return series.assign_coords(bands=names[:count])
 
 
 def _measured(series: xr.DataArray) -> xr.DataArray:
     """The series with NaN for what cannot be NDVI, for every method and output."""
     values = series.values
     for k, band in enumerate(str(b) for b in series.bands.values):
-        if band != NDVI_SIGMA:
+        if band not in (NDVI_SIGMA, OBS_COUNT):
             values[:, k] = measured_ndvi(values[:, k], band)
     return series
 

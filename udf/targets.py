@@ -48,6 +48,9 @@ class TargetSettings(BaseModel):
     s1_pass_property: str | None = Field(
         None, description="property of the collection's items that tells ASCENDING or DESCENDING; null: not known"
     )
+    s1_satellite_property: str | None = Field(
+        None, description="property of the collection's items that tells the satellite; null: not known"
+    )
     coarse: tuple[CoarseSource, ...] = Field(description="collections of the coarse role, by date")
     cloud_mask: Literal["apply_kernel", "to_scl_dilation_mask"] = Field(
         "apply_kernel", description="portable dilation by two gaussian kernels, or Terrascope's own process"
@@ -55,6 +58,7 @@ class TargetSettings(BaseModel):
     s1_resampling: str = Field("bilinear", description="resampling of radar to the Sentinel-2 grid")
     coarse_resampling: str = Field("bilinear", description="resampling of coarse NDVI to the Sentinel-2 grid")
     connection: str | None = Field(description="URL of the back-end; null: this machine")
+    platform: str | None = Field(None, description="id of the platform's record in the APEx catalogue; null: none")
     job_options: dict[str, Any] = Field(default_factory=dict, description="job options other than the archives")
 
     @model_validator(mode="after")

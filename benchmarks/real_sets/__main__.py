@@ -15,8 +15,8 @@ from benchmarks.real_sets import no_red, vietnam
 from benchmarks.real_sets.series import RealPatch
 from data_prep.commands.patches import PatchesSettings
 from data_prep.commands.patches import run as make_store
+from data_prep.settings import TablePatches
 from data_prep.split import SplitSettings, split_of_group
-from data_prep.tables import TablePatches
 from fusion.data.patch import Patch
 from fusion.data.store import PatchStore, create_store, write_patch
 from fusion.whole_file import write_json

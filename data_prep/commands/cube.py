@@ -2,39 +2,18 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, field_validator
-
-from data_prep.cube import S2_IMAGES, PrepareSettings, build_cube, clear_share
+from data_prep.commands.settings import CubeSettings
+from data_prep.cube import S2_IMAGES, build_cube, clear_share
 from data_prep.raw.cubes import NotRawError, RawCubes, SourceError
 from data_prep.raw.reading import read_bands
 from data_prep.sources.files import FilesSource
 from data_prep.sources.openeo import OpenEOSource
-from data_prep.sources.simulated import SimulatedSource
-from data_prep.sources.stac import StacSource
 from fusion.data.cube_files import read_cube, write_cube
 
 log = logging.getLogger(__name__)
 
 AREA = "{area}"
-Source = Annotated[FilesSource | StacSource | OpenEOSource | SimulatedSource, Field(discriminator="kind")]
-
-
-class CubeSettings(PrepareSettings):
-    """Build a merged cube from raw data of one area."""
-
-    input: Path | None = Field(None, description="folder of raw files; short for source=files source.folder=...")
-    source: Source = Field(description="source of the raw data: files, stac, openeo or simulated")
-    out: Path = Field(description="merged cube to write, .nc or .zarr; must include {area} if there are several areas")
-    overwrite: bool = Field(False, description="replace an existing output")
-
-    @field_validator("out")
-    @classmethod
-    def _known_format(cls, out: Path) -> Path:
-        if out.suffix not in (".nc", ".zarr"):
-            raise ValueError(f"out={out} ends in {out.suffix!r}; expected .nc or .zarr")
-        return out
 
 
 def run(settings: CubeSettings) -> None:

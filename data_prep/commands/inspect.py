@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
+from data_prep.commands.settings import InspectSettings
 from data_prep.contact_sheet import contact_sheet
 from data_prep.split import Ground, leaks
 from data_prep.statistics import add, patch_statistics, summary
@@ -16,17 +16,6 @@ from fusion.data.patch import SPLITS, StoreError
 from fusion.data.store import PatchStore, read_patch
 
 log = logging.getLogger(__name__)
-
-
-class InspectSettings(BaseModel):
-    """Validate a patch store or a merged cube and summarise its content."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    store: Path = Field(description="a patch store, or a merged cube (.nc, .zarr)")
-    verify: bool = Field(True, description="read all patches and compare their hashes; false: headers only")
-    sheet: Path | None = Field(None, description="contact sheet to write, .png; patch stores only")
-    sheet_patches: int = Field(3, ge=1, le=20, description="patches on the contact sheet")
 
 
 def run(settings: InspectSettings) -> Any:

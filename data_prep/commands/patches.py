@@ -7,16 +7,14 @@ import logging
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
-
+from data_prep.commands.settings import PatchesSettings
 from data_prep.farm import marker_of, only_run, pending, read_marker, run_all, write_marker
-from data_prep.patches import CubePatches, CutSettings, SimulatedPatches, Task, cut_patches, plan
+from data_prep.patches import CutSettings, Task, cut_patches, plan
 from data_prep.raw.cubes import SourceError
 from data_prep.split import Ground, SplitSettings, leaks
 from data_prep.statistics import add, patch_statistics, summary
-from data_prep.tables import TablePatches
 from fusion.data.patch import Patch, StoreError
 from fusion.data.store import PatchStore, create_store, write_patch
 from fusion.whole_file import write_json
@@ -24,31 +22,6 @@ from fusion.whole_file import write_json
 log = logging.getLogger(__name__)
 
 _TASKS = ".tasks"
-PatchSource = Annotated[CubePatches | SimulatedPatches | TablePatches, Field(discriminator="kind")]
-
-
-class PatchesSettings(BaseModel):
-    """Make a patch store of merged cubes, simulated scenes or tables."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    source: PatchSource = Field(
-        description="source=scenes (simulated), source=cubes (merged cubes) or source=table (points and fields)"
-    )
-    out: Path = Field(description="patch store to write, .zarr; an interrupted run is resumed")
-    cut: CutSettings = Field(CutSettings(), description="size of patches and criteria for keeping them")
-    split: SplitSettings = Field(SplitSettings(), description="assignment to train, calibration and test")
-    workers: int = Field(2, ge=0, le=512, description="number of local processes; 0: run in this process")
-    scheduler: str | None = Field(None, description="address of a running Dask scheduler, tcp://...")
-    on_error: Literal["stop", "skip"] = Field("stop", description="stop at a cube or scene that fails, or skip it")
-    overwrite: bool = Field(False, description="delete an existing store first")
-
-    @field_validator("out")
-    @classmethod
-    def _is_zarr(cls, out: Path) -> Path:
-        if out.suffix != ".zarr":
-            raise ValueError(f"out={out} ends in {out.suffix!r}; expected .zarr")
-        return out
 
 
 def run(settings: PatchesSettings) -> None:

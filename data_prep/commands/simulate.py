@@ -5,11 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
-from tqdm import tqdm
 
+from data_prep.commands.settings import SimulateSettings
 from data_prep.simulator.raw import RawScene, simulate_raw
-from data_prep.simulator.settings import SceneSettings
 from fusion.contract import NDVI, PACK_NODATA, PACK_SCALE
 from fusion.whole_file import OutputExistsError, whole_set
 
@@ -31,21 +29,9 @@ _CF = {
 _ENCODING = {"B04": _REFLECTANCE, "B08": _REFLECTANCE, "VV": _BACKSCATTER, "VH": _BACKSCATTER, NDVI: _NDVI}
 
 
-class SimulateSettings(BaseModel):
-    """Write simulated scenes to files."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    out: Path = Field(description="folder to write; with count > 1 one sub-folder scene_SEED per scene")
-    seed: int = Field(0, ge=0, description="seed of the first scene; further scenes use the following seeds")
-    count: int = Field(1, ge=1, description="number of scenes")
-    overwrite: bool = Field(False, description="replace existing scenes; otherwise they are kept")
-    scene: SceneSettings = Field(SceneSettings(), description="size, period and randomised ranges of a scene")
-
-
 def run(settings: SimulateSettings) -> None:
     """Write s2.nc, s1.nc, coarse.nc and truth.nc of each scene; existing scenes are kept unless ``overwrite``."""
-    for seed in tqdm(range(settings.seed, settings.seed + settings.count), desc="scenes", disable=settings.count == 1):
+    for seed in range(settings.seed, settings.seed + settings.count):
         folder = settings.out if settings.count == 1 else settings.out / f"scene_{seed:08d}"
         if (folder / "truth.nc").exists() and not settings.overwrite:
             log.warning("%s exists and is kept (overwrite=true replaces it)", folder)

@@ -1,8 +1,12 @@
 """Output of every source: the raw cubes of one area, and the error raised when they cannot be provided."""
 
-from dataclasses import dataclass, field
+from __future__ import annotations
 
-import xarray as xr
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class SourceError(ValueError):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from data_prep.raw.cubes import SourceError
 
@@ -15,6 +16,8 @@ _DATE = re.compile(rf"(?<!\d){_DAY}{_CLOCK}(?!\d)")
 _SENSING = re.compile(r"(?<!\d)((?:19|20)\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])T\d{6}")
 _ACQUIRED = ("datetime", "time_coverage_start", "date", "start_date")
 _PROCESSED = "TIFFTAG_DATETIME"  # written by the program that made the file, and rarely the time of the image
+_ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
+_CALENDARS = ("none", "standard", "gregorian", "proleptic_gregorian", "noleap", "365_day")
 _SAME = np.timedelta64(1, "D")  # time zones and midnight
 
 
@@ -70,6 +73,44 @@ def contradiction(day: np.datetime64, path: Path) -> str | None:
     if len(named) != 1 or abs(named[0] - day.astype("datetime64[D]")) <= _SAME:
         return None
     return f"dated {day.astype('datetime64[D]')} by its time axis, not {named[0]} by its name; rename it if it is right"
+
+
+def plain_times(times: np.ndarray, where: str) -> np.ndarray:
+    """The dates of a time axis as datetime64[ns]: of a calendar without leap days by year, month and day,
+    of text by ISO 8601 (in UTC, where it names a zone).
+
+    Raises
+    ------
+    SourceError
+        Numbers without units, other text or calendars, or a missing date.
+    """
+    if times.dtype.kind in "OUS":
+        calendar = getattr(np.ravel(times)[0], "calendar", "none")
+        if calendar not in _CALENDARS:
+            raise SourceError(
+                f"{where}: its dates are of the calendar {calendar}, whose days are no days of ours; expected one of "
+                f"{_CALENDARS[1:]}; write the days of acquisition"
+            )
+        texts = [t.isoformat() if hasattr(t, "isoformat") else str(t) for t in np.ravel(times)]
+        try:
+            if not all(_ISO.match(text) for text in texts):
+                raise ValueError
+            read = pd.to_datetime(texts, utc=True, format="ISO8601")
+        except ValueError:
+            wrong = next((text for text in texts if not _ISO.match(text)), texts[0])
+            raise SourceError(
+                f"{where}: its dates are text like {wrong!r}; expected 'days since ...' or YYYY-MM-DD"
+            ) from None
+        times = read.tz_localize(None).to_numpy()
+    if times.dtype.kind != "M":
+        raise SourceError(
+            f"{where}: its dates are numbers like {np.ravel(times)[0]} without units; expected 'days since ...'"
+        )
+    if np.isnat(times).any():
+        raise SourceError(
+            f"{where}: date number {int(np.argmax(np.isnat(times)))} is missing; drop that image or date it"
+        )
+    return times.astype("datetime64[ns]")
 
 
 def _evidence(path: Path, attrs: dict[str, Any], by: DatesBy) -> list[tuple[str, np.datetime64]]:

@@ -1,13 +1,16 @@
 """Which files of a folder are rasters: each real file once, whatever links lead to it."""
 
 import os
+import re
 from pathlib import Path
 
 from data_prep.raw.cubes import SourceError
 from fusion.data.cube_files import is_zarr
 
 NETCDF = (".nc", ".nc4", ".h5", ".hdf5", ".cdf")
-GEOTIFF = (".tif", ".tiff")
+GEOTIFF = (".tif", ".tiff", ".jp2")
+_SAFE_BANDS = re.compile(r"_(?:B04|B08|SCL)(?:_(?:B04|B08|SCL))?(?:_[12]0m)?\.jp2$", re.IGNORECASE)
+_PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 
 
 def find_files(folder: Path) -> list[Path]:
@@ -32,11 +35,15 @@ def find_files(folder: Path) -> list[Path]:
             links += [entry for entry in inside if entry.is_symlink()]
             waiting += [entry for entry in inside if not entry.is_symlink()]
     if not found:
-        raise SourceError(f"{folder} holds no NetCDF, Zarr or GeoTIFF file; check the path")
+        packed = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _PACKED)
+        advice = f"unpack {packed[0]}" if packed else "check the path"
+        raise SourceError(f"{folder} holds no NetCDF, Zarr or GeoTIFF file and no SAFE product; {advice}")
     return sorted(found.values())
 
 
 def _is_raster(path: Path) -> bool:
+    if path.suffix.lower() == ".jp2":  # of the many images of a SAFE product
+        return _SAFE_BANDS.search(path.name) is not None
     return is_zarr(path) or path.suffix.lower() in (*NETCDF, *GEOTIFF, ".zarr")
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import rioxarray
 import xarray as xr
 
-from data_prep.raw.bands import RawBand
+from data_prep.raw.bands import RawBand, sample
+from data_prep.raw.crs import find_crs, on_plain_axes
 from data_prep.raw.cubes import NotRawError, SourceError
-from data_prep.raw.dates import DatesBy, contradiction, date_in_band, date_of_file
+from data_prep.raw.dates import DatesBy, contradiction, date_in_band, date_of_file, plain_times
 from data_prep.raw.folders import GEOTIFF, NETCDF
 from data_prep.raw.roles import may_play
 from data_prep.raw.satellite import satellite_labels
@@ -55,17 +56,24 @@ def read_bands(path: Path, *, roles_only: bool = False, dates_by: DatesBy = "nam
     except Exception as error:
         if roles_only:
             _refuse_unrelated_times(path)
+        told = (str(error).splitlines() or [""])[0][:200]
+        if "decode time" in told:
+            raise SourceError(f"{path}: its dates cannot be read ({told}); write them as 'days since ...'") from error
         raise SourceError(
-            f"{path} cannot be opened ({type(error).__name__}: {error}); it is damaged, incomplete or of an "
+            f"{path} cannot be opened ({type(error).__name__}: {told}); it is damaged, incomplete or of an "
             "unsupported format; download it again or remove it"
         ) from error
-    crs = _find_crs(dataset)
+    crs = find_crs(dataset)
     dataset = with_plain_dims(dataset)
     labels = orbit_labels(dataset), satellite_labels(dataset)
     bands = []
     variables = _variables(dataset)
     if is_own_output(dataset.attrs, variables):
         raise NotRawError(f"{path} was made by ndvi-fusion and is no raw file; name the raw files")
+    if roles_only:
+        _with_roles(variables, path)
+    if crs is not None:
+        variables = _variables(on_plain_axes(dataset, crs, path))
     if roles_only:
         variables = _with_roles(variables, path)
     for name, variable in variables.items():
@@ -90,8 +98,20 @@ def _with_roles(variables: dict[str, xr.DataArray], path: Path) -> dict[str, xr.
     kept = {name: variable for name, variable in variables.items() if may_play(_plain_name(name, path))}
     if not kept:
         seen = f"{list(variables)[:8]} of {len(variables)}" if len(variables) > 8 else list(variables)
-        raise NotRawError(f"{path} has no band of a known role; it has {seen}")
+        raise NotRawError(f"{path} has no band of a known role; it has {_groups(path) if not variables else seen}")
     return kept
+
+
+def _groups(path: Path) -> str:
+    """What stands in the groups of a file whose root is empty."""
+    try:
+        with xr.open_datatree(path, decode_times=False, mask_and_scale=False) as tree:
+            groups = [node.path for node in tree.subtree if node.data_vars]
+    except Exception:
+        groups = []
+    return (
+        f"groups ({', '.join(groups[:3])}); expected bands at its root; save the group as a file" if groups else "none"
+    )
 
 
 def _refuse_unrelated_times(path: Path) -> None:
@@ -145,27 +165,6 @@ def _open_geotiff(path: Path) -> xr.Dataset:
         variables[name] = band
     tags = {k: v for k, v in image.attrs.items() if isinstance(v, str | int | float)}
     return xr.Dataset(variables, attrs=tags)
-
-
-def _find_crs(dataset: xr.Dataset) -> Any:
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
-
-    candidates: list[Any] = []
-    for variable in dataset.variables.values():
-        candidates += [variable.attrs.get("crs_wkt"), variable.attrs.get("spatial_ref")]
-    candidates += [dataset.attrs.get("crs_wkt"), dataset.attrs.get("epsg"), dataset.attrs.get("crs")]
-    if any(str(d).lower() in ("lat", "latitude") for d in dataset.dims):
-        candidates.append(4326)
-    for candidate in candidates:
-        if candidate in (None, ""):
-            continue
-        text = str(candidate)
-        try:
-            return CRS.from_epsg(int(text)) if text.isdigit() else CRS.from_user_input(text.replace("+init=", ""))
-        except (CRSError, ValueError):
-            continue
-    return None
 
 
 def _variables(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
@@ -231,11 +230,11 @@ def _band(
     variable, dated, remark = _with_time(name, variable, path, attrs, dates_by)
     name = _plain_name(name, path)
     variable = variable.transpose("t", "y", "x")
-    if not np.issubdtype(variable.t.dtype, np.datetime64):
-        raise SourceError(
-            f"{path}: dates of {name} have type {variable.t.dtype}; expected CF times with units 'days since ...'"
-        )
-    values, dtype, scaled = decode(_bounded(variable))
+    variable = variable.assign_coords(t=plain_times(variable.t.values, f"{path}: {name}"))
+    try:
+        values, dtype, scaled = decode(_bounded(variable))
+    except SourceError as error:
+        raise SourceError(f"{path}: {name}: {error}") from error
     if values.sizes["y"] > 1 and float(values.y[0]) < float(values.y[-1]):
         values = values.isel(y=slice(None, None, -1))
     if values.sizes["x"] > 1 and float(values.x[0]) > float(values.x[-1]):
@@ -292,7 +291,46 @@ def decode(variable: xr.DataArray) -> tuple[xr.DataArray, np.dtype, bool]:
                 fills = fills % 2.0 ** (8 * dtype.itemsize)
             for one in fills:
                 values = values.where(values != one)
-    scale = float(np.ravel(attrs.get("scale_factor", 1.0))[0])
-    offset = float(np.ravel(attrs.get("add_offset", 0.0))[0])
+    scale, offset = (_numbers(attrs, key, [plain])[0] for key, plain in (("scale_factor", 1.0), ("add_offset", 0.0)))
     scaled = scale != 1.0 or offset != 0.0
-    return (values * scale + offset if scaled else values).astype(np.float32), dtype, scaled
+    physical = (values * scale + offset if scaled else values).astype(np.float32)
+    return _in_valid_range(physical, values, attrs, dtype, scaled), dtype, scaled
+
+
+def _numbers(attrs: dict[str, Any], key: str, plain: list[float]) -> list[float]:
+    try:
+        return [float(number) for number in np.ravel(attrs.get(key, plain))]
+    except ValueError:
+        raise SourceError(f"its attribute {key} is {attrs[key]!r}; expected a number with a decimal point") from None
+
+
+def _in_valid_range(
+    physical: xr.DataArray, stored: xr.DataArray, attrs: dict[str, Any], dtype: np.dtype, scaled: bool
+) -> xr.DataArray:
+    """NaN outside the attributes valid_min, valid_max and valid_range, which are in stored numbers, as CF says, unless
+    they are fractions beside scaled integers.
+
+    Raises
+    ------
+    SourceError
+        Most values lie outside: the attributes contradict the numbers.
+    """
+    both = _numbers(attrs, "valid_range", [-np.inf, np.inf])
+    if len(both) != 2:
+        raise SourceError(f"its attribute valid_range is {attrs['valid_range']!r}; expected two numbers")
+    low, high = _numbers(attrs, "valid_min", both[:1])[0], _numbers(attrs, "valid_max", both[1:])[0]
+    if dtype.kind == "u":
+        low, high = (v % 2.0 ** (8 * dtype.itemsize) if -np.inf < v < 0 else v for v in (low, high))
+    if low == -np.inf and high == np.inf:
+        return physical
+    fractions = scaled and dtype.kind in "iu" and any(np.isfinite(v) and v != round(v) for v in (low, high))
+    judged = physical if fractions else stored
+    outside = (judged < low) | (judged > high)
+    found, out = sample(judged), sample(outside)
+    if (out & np.isfinite(found)).sum() * 2 > np.isfinite(found).sum():
+        seen = found[np.isfinite(found)]
+        raise SourceError(
+            f"its values from {seen.min():.6g} to {seen.max():.6g} lie outside its valid range {low:g} to {high:g}; "
+            "correct or remove the attributes valid_range, valid_min and valid_max"
+        )
+    return physical.where(~outside)

@@ -5,14 +5,15 @@ import re
 # role -> pattern of the whole upper-case name; prefixes such as "S2-L2A-" or "TOC-" and suffixes "_10M" are accepted
 _PREFIX = r"(?:.*[-_. ])?"
 _SUFFIX = r"(?:[-_. ]\d+M)?"
+_OTHER_RADAR = re.compile(r"BETA|AMPLITUDE|V[VH][-_./ ]V[VH]")  # uncalibrated, or a ratio of both bands
 _ROLES = {
     "B04": r"B0?4|RED",
     "B08": r"B0?8|NIR",
     "SCL": r"SCL|SCENECLASSIFICATION|SCENE_CLASSIFICATION",
-    "VV": r"VV",
-    "VH": r"VH",
+    "VV": r"VV(?:[-_. ]DB)?",
+    "VH": r"VH(?:[-_. ]DB)?",
     # Copernicus Global Land names its GeoTIFFs c_gls_NDVI300-NDVI_<date>_GLOBE_OLCI_V3.0.1
-    "NDVI": r"NDVI(?:_+GLOBE_[A-Z0-9-]+_V\d[\d.]*)?|NDVI_UNFILTERED",
+    "NDVI": r"NDVI(?:300|1K)?(?:_+GLOBE_[A-Z0-9-]+_V\d[\d.]*)?(?:_COG)?|NDVI_UNFILTERED",
     "STATUS": r"SM|STATUS|STATUS_MAP",
 }
 _PATTERNS = {role: re.compile(rf"{_PREFIX}(?:{names}){_SUFFIX}") for role, names in _ROLES.items()}
@@ -22,10 +23,12 @@ COARSE_MIN_PIXEL_M = 90.0  # smallest pixel size of a coarse NDVI band; finer ND
 def role_of(name: str, pixel_m: float) -> str | None:
     """Role of a band (B04, B08, SCL, VV, VH, NDVI, STATUS), or None; ``pixel_m`` is its pixel size in metres.
 
-    >>> role_of("TOC-B04_10M", 10.0), role_of("S2-L2A-B08", 10.0), role_of("B8A", 20.0)
-    ('B04', 'B08', None)
+    >>> role_of("TOC-B04_10M", 10.0), role_of("S2-L2A-B08", 10.0), role_of("B8A", 20.0), role_of("VH_VV", 10.0)
+    ('B04', 'B08', None, None)
     """
     upper = name.upper()
+    if _OTHER_RADAR.search(upper):
+        return None
     for role, pattern in _PATTERNS.items():
         if pattern.fullmatch(upper):
             if role in ("NDVI", "STATUS") and pixel_m < COARSE_MIN_PIXEL_M:

@@ -11,10 +11,10 @@ al. 2020, doi:10.1016/j.srs.2020.100010; Skakun et al. 2022, doi:10.1016/j.rse.2
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy.ndimage import maximum_filter1d
 from scipy.special import ndtri
 
+from data_prep.simulator.compiled import njit
 from data_prep.simulator.fields import draw, smooth_fields
 from data_prep.simulator.settings import OpticsSettings
 from data_prep.simulator.weather import Weather

@@ -10,8 +10,8 @@ Within-field variation is a blend of both, so that harvest is synchronous while 
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from data_prep.simulator.compiled import njit
 from data_prep.simulator.crops import COVER, Grower
 from data_prep.simulator.fields import draw, smooth_series
 from data_prep.simulator.geometry import Landscape

@@ -11,8 +11,8 @@ frozen ground is at least 2 dB lower (Baghdadi et al. 2018, doi:10.3390/rs100811
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from data_prep.simulator.compiled import njit
 from data_prep.simulator.crops import COVER
 from data_prep.simulator.fields import draw, smooth_fields
 from data_prep.simulator.geometry import Landscape

@@ -1,11 +1,14 @@
 """Endless stream of simulated scenes, generated during training."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from omegaconf import OmegaConf
 
-from data_prep.simulator.scene import SimulatedScene, simulate_observations
 from data_prep.simulator.settings import SceneSettings
+
+if TYPE_CHECKING:
+    from data_prep.simulator.scene import SimulatedScene
 
 
 class SimulatedScenes:
@@ -28,12 +31,14 @@ class SimulatedScenes:
         self.settings = plain if isinstance(plain, SceneSettings) else SceneSettings.model_validate(plain or {})
         self.seed, self.start, self.step = int(seed), int(start), int(step)
 
-    def __iter__(self) -> Iterator[SimulatedScene]:
+    def __iter__(self) -> "Iterator[SimulatedScene]":
         index = self.start
         while True:
             yield self[index]
             index += self.step
 
-    def __getitem__(self, index: int) -> SimulatedScene:
+    def __getitem__(self, index: int) -> "SimulatedScene":
         """Scene of seed ``seed + index``."""
+        from data_prep.simulator.scene import simulate_observations
+
         return simulate_observations(self.settings, self.seed + int(index))

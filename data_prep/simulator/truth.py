@@ -1,8 +1,8 @@
 """Daily 10 m NDVI from parcel curves, with variation within fields and mixed pixels at field edges."""
 
 import numpy as np
-from numba import njit
 
+from data_prep.simulator.compiled import njit
 from data_prep.simulator.geometry import Landscape
 
 LOW, HIGH = np.float32(-0.2), np.float32(0.98)  # lower limit of the contract, and NDVI of the densest canopy

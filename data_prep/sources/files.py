@@ -4,73 +4,28 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data_prep.coarse import coarse_ndvi
-from data_prep.grid import bounds, nesting, overlap_share, to_grid
+from data_prep.grid import nesting, overlap_share, to_grid
 from data_prep.mosaic import common_grid
-from data_prep.optical import digital_numbers, reflectance, said_offset, scene_classes
-from data_prep.optical_offset import OFFSET_HELP, OffsetSetting, decide_offsets, offset_evidence
+from data_prep.optical import reflectance, scene_classes
 from data_prep.radar import backscatter, mean_power
-from data_prep.raw.bands import RawBand, probe
+from data_prep.raw.bands import RawBand, probe, sample
 from data_prep.raw.cubes import NotRawError, RawCubes, SourceError
-from data_prep.raw.dates import DatesBy
-from data_prep.raw.folders import find_files
 from data_prep.raw.reading import read_bands
 from data_prep.raw.roles import role_of
 from data_prep.satellites import passes_apart
+from data_prep.sources.s2_offsets import image_offsets, offset_of_band
+from data_prep.sources.settings import FilesSource
 from fusion.place import pixel_size
 from fusion.same_day import one_image_per_day, whole_days
 
 log = logging.getLogger(__name__)
 
 _PIXEL_SIZE = re.compile(r"[-_. ]\d+M$", re.IGNORECASE)
-S1Units = Literal["auto", "dB", "linear", "dn16"]
-
-
-class FilesSource(BaseModel):
-    """Raw data in local files."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["files"] = "files"
-    folder: Path | None = Field(None, description="folder of raw files, identified by their bands")
-    s2: tuple[Path, ...] = Field((), description="files with B04, B08 and SCL; pixel sizes may differ")
-    s1: tuple[Path, ...] = Field((), description="files with VV and VH")
-    coarse: tuple[Path, ...] = Field((), description="files with a coarse NDVI (PROBA-V, CGLS)")
-    on_error: Literal["stop", "skip"] = Field("stop", description="stop at a file that cannot be read, or skip it")
-    dates_by: DatesBy = Field("name", description="date that counts where name and tags of a file differ")
-    s2_scale: float | None = Field(
-        None, gt=0, description="reflectance per digital number; null: scale of the file, else 1e-4"
-    )
-    s2_offset_dn: OffsetSetting = Field("auto", description=OFFSET_HELP)
-    s1_units: S1Units = Field("auto", description="units of VV and VH; dn16: uint16 amplitudes of openeo-gfmap")
-    coarse_encoding: Literal["auto", "dn", "physical"] = Field(
-        "auto", description="encoding of the coarse NDVI: digital numbers or physical"
-    )
-
-    @model_validator(mode="after")
-    def _one_way(self) -> "FilesSource":
-        if (self.folder is None) == (not self.s2):
-            raise ValueError("set either folder=... or s2=[...] (and s1=[...], coarse=[...] if available)")
-        if self.folder is not None and (self.s1 or self.coarse):
-            raise ValueError(
-                "folder=... includes S1 and the coarse series; remove s1 and coarse, or replace folder by s2=[...]"
-            )
-        return self
-
-    def files(self) -> list[Path]:
-        """All files, those of the folder found."""
-        found = find_files(self.folder) if self.folder is not None else []
-        return [*found, *self.s2, *self.s1, *self.coarse]
-
-    def load(self) -> RawCubes:
-        """Raw cubes of the files; see :func:`load_files`."""
-        return load_files(self)
 
 
 def load_files(settings: FilesSource) -> RawCubes:
@@ -93,9 +48,10 @@ def load_files(settings: FilesSource) -> RawCubes:
     missing = [role for role in ("B04", "B08") if role not in by_role]
     if missing:
         seen = sorted({b.name for b in bands})
+        left_out = f" ({notes[0]})" if notes and not bands else ""
         raise SourceError(
             f"no band {' and '.join(missing)} in {', '.join(map(str, wanted)) or settings.folder}; "
-            f"bands found: {seen[:12]}; Sentinel-2 red and near infrared are required"
+            f"bands found: {seen[:12]}{left_out}; Sentinel-2 red and near infrared are required"
         )
     s2 = _sentinel2(by_role, settings, notes)
     s1 = _sentinel1(by_role, settings, notes)
@@ -213,12 +169,22 @@ def _sentinel2(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
     scl_raw, scl_pixel_m = None, by_role["B04"][0].pixel_m
     if "SCL" in by_role:
         scl_raw = _join([(b, scene_classes(b)) for b in by_role["SCL"]], "nearest", notes)
+        if not sample(scl_raw).any():
+            raise SourceError(
+                f"{by_role['SCL'][0].file}: SCL is 0 (no data) on every pixel; expected scene classes; take the band from "
+                "the product again, or leave it out and set optical.user_mask"
+            )
         scl_pixel_m = by_role["SCL"][0].pixel_m if nesting(scl_raw, red) is not None else scl_pixel_m
-    offsets = _offsets(by_role["B04"], by_role["B08"], scl_raw, settings, notes)
+    offsets = image_offsets(by_role["B04"], by_role["B08"], scl_raw, settings.s2_offset_dn, notes)
     bands = {}
     for role in ("B04", "B08"):
         parts = [
-            (b, reflectance(b, scale=settings.s2_scale, offset_dn=_of_band(b, offsets, settings), notes=notes))
+            (
+                b,
+                reflectance(
+                    b, scale=settings.s2_scale, offset_dn=offset_of_band(b, offsets, settings.s2_offset_dn), notes=notes
+                ),
+            )
             for b in by_role[role]
         ]
         values = to_grid(_join(parts, "bilinear", notes), red, "bilinear", role)
@@ -233,47 +199,6 @@ def _sentinel2(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
         s2["SCL"] = xr.full_like(s2.B04, 4, dtype=np.uint8).where(s2.B04.notnull(), 0).astype(np.uint8)
     s2.attrs = {"scl_pixel_m": float(scl_pixel_m)}
     return s2.rio.write_crs(red.rio.crs)
-
-
-def _offsets(
-    red: list[RawBand], nir: list[RawBand], classes: xr.DataArray | None, settings: FilesSource, notes: list[str]
-) -> dict[tuple[int, ...], float]:
-    """What to add to the digital numbers of each image by its day and corner, where images differ; else empty."""
-    if isinstance(settings.s2_offset_dn, int):
-        return {}
-    times = np.concatenate([b.values.t.values for b in red]).astype("datetime64[ns]")
-    said = [said_offset(b.attrs) for b in red for _ in range(b.values.sizes["t"])]
-    evidence = np.zeros(len(times), np.int8)
-    if settings.s2_offset_dn == "auto":
-        evidence = np.concatenate([offset_evidence(digital_numbers(b), _twin(b, nir), classes) for b in red])
-    where = f"{red[0].file.name}: {red[0].name}"
-    offsets = decide_offsets(times, evidence, said, settings.s2_offset_dn, where, notes)
-    plain = np.array([s or 0 for s in said], np.float32)
-    if settings.s2_offset_dn == "auto" and np.array_equal(offsets, plain):
-        return {}  # as the files say: the check of the whole series follows
-    of_image = dict(zip([key for b in red for key in _days_and_corner(b)], offsets.tolist(), strict=True))
-    return {key[:1]: offset for key, offset in of_image.items()} | of_image
-
-
-def _days_and_corner(band: RawBand) -> list[tuple[int, ...]]:
-    """Day and upper left corner of each image: tiles of one day may differ in their offset."""
-    left, _, _, top = bounds(band.values)
-    days = band.values.t.values.astype("datetime64[D]").astype("int64")
-    return [(day, round(left), round(top)) for day in days.tolist()]
-
-
-def _twin(band: RawBand, others: list[RawBand]) -> xr.DataArray | None:
-    """Digital numbers of the other band of the same images and pixels, if there is one."""
-    for other in others:
-        if other.values.shape == band.values.shape and np.array_equal(other.values.t.values, band.values.t.values):
-            return digital_numbers(other)
-    return None
-
-
-def _of_band(band: RawBand, offsets: dict[tuple[int, ...], float], settings: FilesSource) -> int | str | np.ndarray:
-    if not offsets:
-        return settings.s2_offset_dn
-    return np.array([offsets.get(k, offsets.get(k[:1], np.nan)) for k in _days_and_corner(band)], np.float32)
 
 
 def _common_dates(bands: dict[str, xr.DataArray], notes: list[str]) -> xr.Dataset:

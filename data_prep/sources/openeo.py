@@ -6,84 +6,23 @@ failed jobs are restarted. The openEO client handles the login; this module neve
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
-
-from data_prep.optical_offset import OFFSET_HELP, OffsetSetting
 from data_prep.raw.bands import probe
 from data_prep.raw.cubes import RawCubes, SourceError
 from data_prep.raw.folders import find_files
 from data_prep.raw.reading import read_bands
-from data_prep.sources.files import FilesSource, S1Units, load_files
+from data_prep.sources.files import FilesSource, load_files
 from data_prep.sources.openeo_graphs import Sensor, download_graph
-from fusion.date_settings import FirstDate, LastDate
-from fusion.place import Bounds, check_lonlat
+from data_prep.sources.settings import OpenEOSource, S1Units
 from fusion.whole_file import whole_file, write_json
 from udf.targets import load_target
 
 log = logging.getLogger(__name__)
 
 _FAILED = ("error", "canceled", "start_failed", "queued_for_start_failed", "skipped")
-
-
-class OpenEOSource(BaseModel):
-    """Raw cubes from openEO batch jobs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["openeo"] = "openeo"
-    backend: Literal["cdse", "terrascope"] = Field(
-        "cdse", description="back-end; its collections and bands are in configs/target"
-    )
-    url: str | None = Field(None, description="URL of the back-end; null: the URL in configs/target")
-    login: Literal["oidc", "none"] = Field(
-        "oidc", description="oidc: login of the openEO client; none: back-end without login"
-    )
-    areas: dict[str, Bounds] = Field(min_length=1, description="name -> west, south, east, north, degrees")
-    start: FirstDate = Field(description="first date")
-    end: LastDate = Field(description="last date")
-    folder: Path = Field(description="downloads and job state; use the same folder to resume")
-    sensors: tuple[Sensor, ...] = Field(("s2", "s1", "coarse"), description="sensors to download; s2 is required")
-    s2_offset_dn: OffsetSetting = Field("auto", description=OFFSET_HELP)
-    parallel_jobs: int = Field(2, ge=1, le=20, description="largest number of jobs at the same time")
-    poll_s: float = Field(60.0, gt=0, description="interval between two queries of the job states, seconds")
-    on_error: Literal["stop", "skip"] = Field(
-        "stop", description="failed jobs: stop at the end, or continue without them"
-    )
-
-    @field_validator("areas")
-    @classmethod
-    def _sound_areas(cls, areas: dict[str, Bounds]) -> dict[str, Bounds]:
-        for name, bounds in areas.items():
-            if not name.replace("-", "").replace("_", "").isalnum() or not name[0].isalpha():
-                raise ValueError(f"area name {name!r}; use letters, digits, '-' and '_', a letter first")
-            check_lonlat(bounds, f"area {name}")
-        return areas
-
-    @field_validator("sensors")
-    @classmethod
-    def _with_s2(cls, sensors: tuple[Sensor, ...]) -> tuple[Sensor, ...]:
-        if "s2" not in sensors:
-            raise ValueError(f"sensors={list(sensors)}; Sentinel-2 (s2) is required")
-        return sensors
-
-    def load(self) -> RawCubes:
-        """Raw cubes of a source with a single area."""
-        if len(self.areas) > 1:
-            raise SourceError(f"there are {len(self.areas)} areas; include '{{area}}' in out, or set one area")
-        return next(self.load_areas())[1]
-
-    def load_areas(self) -> Iterator[tuple[str, RawCubes]]:
-        """Download missing data, then yield name and raw cubes of each area that has Sentinel-2."""
-        problems = fetch(self)
-        for area in self.areas:
-            if (self.folder / area / "s2").is_dir():
-                yield area, read_area(self, area)
-            else:
-                log.warning("area %s has no Sentinel-2 and is skipped: %s", area, problems.get((area, "s2"), "unknown"))
 
 
 def fetch(settings: OpenEOSource, connect: Callable[[], Any] | None = None) -> dict[tuple[str, str], str]:

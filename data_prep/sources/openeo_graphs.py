@@ -1,13 +1,12 @@
 """openEO process graphs that download one sensor over one area."""
 
 import datetime
-from typing import Any, Literal
+from typing import Any
 
 from data_prep.raw.cubes import SourceError
+from data_prep.sources.settings import Sensor
 from fusion.place import Bounds, utm_of_bounds
 from udf.targets import TargetSettings, load_target
-
-Sensor = Literal["s2", "s1", "coarse"]
 
 
 def download_graph(

@@ -6,69 +6,28 @@ one UTM grid whose edges lie on whole 20 m cells, so that every 20 m cell of SCL
 
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from data_prep.coarse import coarse_ndvi
 from data_prep.optical import reflectance, refuse_pending_offset, scene_classes
-from data_prep.optical_offset import OFFSET_HELP, OffsetSetting, decide_offsets, offset_evidence, pending_offset
+from data_prep.optical_offset import decide_offsets, offset_evidence, pending_offset, scale_of_asset
 from data_prep.radar import backscatter
 from data_prep.raw.bands import RawBand
 from data_prep.raw.cubes import RawCubes, SourceError
 from data_prep.raw.roles import role_of
 from data_prep.raw.satellite import satellite_in
+from data_prep.sources.settings import StacSource
 from data_prep.sources.stac_items import find_items
 from fusion.cloud_mask import SCL_PIXEL_M
-from fusion.date_settings import FirstDate, LastDate
-from fusion.place import LONLAT, Bounds, check_lonlat, on_s2_grid, project_bounds, utm_of_bounds
+from fusion.place import LONLAT, Bounds, on_s2_grid, project_bounds, utm_of_bounds
 
 log = logging.getLogger(__name__)
 
 _CHUNK_PX = 1024
-
-
-class StacSource(BaseModel):
-    """Sentinel-2, Sentinel-1 and a coarse NDVI from a STAC catalogue."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["stac"] = "stac"
-    catalog: str = Field(description="URL of a STAC API, or path of a local catalog.json or item collection")
-    bbox: Bounds = Field(description="west, south, east, north of the area, degrees (WGS 84)")
-    start: FirstDate = Field(description="first date")
-    end: LastDate = Field(description="last date")
-    s2_collection: str = Field("sentinel-2-l2a", description="collection with red, near infrared and SCL")
-    s2_offset_dn: OffsetSetting = Field("auto", description=OFFSET_HELP)
-    s1_collection: str | None = Field(None, description="collection with VV and VH, terrain corrected; null: none")
-    s1_units: Literal["dB", "linear"] | None = Field(
-        None, description="units of VV and VH; required with s1_collection"
-    )
-    coarse_collection: str | None = Field(None, description="collection with the coarse NDVI; null: none")
-    coarse_encoding: Literal["auto", "dn", "physical"] = Field(
-        "auto", description="encoding of the coarse NDVI: digital numbers or physical"
-    )
-    max_cloud: float = Field(95.0, ge=0, le=100, description="largest eo:cloud_cover of S2 items, percent")
-    sign: Literal["none", "planetary_computer"] = Field("none", description="signing of asset URLs")
-    on_error: Literal["stop", "skip"] = Field("stop", description="stop at an item that cannot be read, or skip it")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "StacSource":
-        check_lonlat(self.bbox, "bbox")
-        if self.end < self.start:
-            raise ValueError(f"end={self.end} lies before start={self.start}; swap them")
-        if self.s1_collection and self.s1_units is None:
-            raise ValueError(
-                "s1_collection is set without s1_units; set s1_units=linear or dB (units are not detected)"
-            )
-        return self
-
-    def load(self) -> RawCubes:
-        """Raw cubes of the area; see :func:`load_stac`."""
-        return load_stac(self)
 
 
 def load_stac(settings: StacSource) -> RawCubes:
@@ -90,6 +49,8 @@ def load_stac(settings: StacSource) -> RawCubes:
         raise SourceError(
             f"every item of {settings.s2_collection} has more than {settings.max_cloud} % cloud; increase max_cloud"
         )
+    if top := next((item.id for item in items if "L1C" in f"{item.id} {settings.s2_collection}".upper()), None):
+        raise SourceError(f"item {top} is of level 1C (top of the atmosphere); expected surface reflectance, level 2A")
     s2 = _sentinel2(items, grid, settings, notes)
     s1 = coarse = None
     if settings.s1_collection:
@@ -288,6 +249,10 @@ def _coarse(items: list[Any], settings: StacSource, notes: list[str]) -> xr.Data
         transform = image.window_transform(Window(column, row, width, height))
         grid, dtype = GeoBox((height, width), transform, image.crs.to_wkt()), image.dtypes[0]
         scale, offset = image.scales[0], image.offsets[0]
+    if scale == 1.0 and offset == 0.0:  # not in the file, then in the catalogue
+        scale, offset = (
+            v if v is not None else w for v, w in zip(scale_of_asset(items[0].assets[key]), (1.0, 0.0), strict=True)
+        )
     values = _open(items, {"NDVI": key}, grid).NDVI
     scaled = scale != 1.0 or offset != 0.0
     if scaled:

@@ -50,6 +50,8 @@ def find_items(settings: Search, collection: str) -> list[Any]:
         )
     for item in found:
         _resolve_addresses(item, settings.catalog)
+        if item.datetime is not None and item.datetime.tzinfo is not None:
+            item.datetime = item.datetime.astimezone(datetime.UTC)
         if item.geometry is None:
             item.geometry = {"type": "Polygon", "coordinates": [_outline(item.bbox or settings.bbox)]}
     return sorted(found, key=lambda item: (item.datetime or item.common_metadata.start_datetime, item.id))
@@ -113,8 +115,9 @@ def _search(settings: Search, collection: str) -> list[Any]:
         when = item.datetime or item.common_metadata.start_datetime
         if when is None:
             raise SourceError(f"item {item.id} has neither datetime nor start_datetime; mend its metadata")
+        when = when.astimezone(datetime.UTC) if when.tzinfo is not None else when
         day = np.datetime64(when.strftime("%Y-%m-%d"))
-        touches = box is None or (box[0] < east and box[2] > west and box[1] < north and box[3] > south)
+        touches = not box or (box[0] < east and box[2] > west and box[1] < north and box[3] > south)
         if item.collection_id == collection and touches and first <= day <= last:
             kept.append(item)
     return kept

@@ -8,18 +8,20 @@ error. Exit codes: 0 success, 1 failure, 2 invalid settings or usage, 130 interr
 """
 
 import errno
-import importlib.metadata
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
+import fusion
 from fusion.cli.table import COMMANDS, Command
+from fusion.extras import missing_library
 
-__all__ = ["COMMANDS", "Command", "describe", "execute", "main", "version"]
+__all__ = ["COMMANDS", "Command", "describe", "execute", "main"]
 
 DEBUG_VARIABLE = "NDVI_FUSION_DEBUG"
 PIPED_WIDTH = 120  # columns of a table that goes to a file or a pipe
@@ -33,14 +35,6 @@ _OURS = ("fusion", "data_prep", "udf")
 _log = logging.getLogger("fusion.cli.app")
 
 
-def version() -> str:
-    """The installed version of the distribution."""
-    try:
-        return importlib.metadata.version("ndvi-fusion")
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -52,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     debug = "--debug" in options or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
     _set_up(debug or bool(options & {"-v", "--verbose"}), bool(options & {"-q", "--quiet"}))
     if "--version" in options:
-        print(f"ndvi-fusion {version()}")
+        print(f"ndvi-fusion {fusion.__version__}")
         return OK
     if "--completion" in options:
         from fusion.cli.completion import script
@@ -92,7 +86,7 @@ def execute(name: str, overrides: list[str]) -> Any:
         shown = run(settings)
     file = settings_file(settings)
     if file is not None:
-        save_settings(settings, file, command=name, version=version())
+        save_settings(settings, file, command=name, version=fusion.__version__)
         _log.debug("settings of this run: %s", file)
     return shown
 
@@ -188,8 +182,8 @@ def describe(error: BaseException) -> tuple[str, int]:
     if isinstance(error, ModuleNotFoundError) and error.name:
         owner = error.name.split(".")[0]
         if owner in _OURS:
-            return f"this command is not part of this installation (module {error.name} is missing)", FAILED
-        return f"this command needs the package {owner!r}; install with: pip install 'ndvi-fusion[all]'", FAILED
+            return _missing_module(error.name), FAILED
+        return missing_library(error.name), FAILED
     if isinstance(error, OSError) and error.errno is not None:
         where = f": {error.filename}" if error.filename else ""
         hint = {
@@ -204,6 +198,15 @@ def describe(error: BaseException) -> tuple[str, int]:
     if text and (ours or isinstance(error, ValueError | OSError)):
         return text, FAILED
     return f"{type(error).__name__}: {text}" if text else type(error).__name__, FAILED
+
+
+def _missing_module(name: str) -> str:
+    """Why a module of this project is not found: a file of the user has the name of its package, or it is not there."""
+    owner = name.split(".")[0]
+    found = getattr(sys.modules.get(owner), "__file__", None)
+    if found and Path(found).resolve().parent.parent != Path(fusion.__file__).resolve().parent.parent:
+        return f"{found} hides the package {owner!r} of ndvi-fusion; rename it, or run the command in another folder"
+    return f"this command is not part of this installation (module {name} is missing)"
 
 
 def _complain(message: str, code: int) -> int:

@@ -55,7 +55,8 @@ def compose_config(command: str, settings_class: type[BaseModel], overrides: lis
     if refusal := foreign_code({}, overrides):  # before Hydra follows a search path
         raise SettingsError(refusal)
     GlobalHydra.instance().clear()
-    readable = [_readable(text) for text in overrides]
+    first = getattr(settings_class, "POSITIONAL", None)  # the setting that a word without "=" gives
+    readable = [_readable(f"{first}={text}" if first and "=" not in text else text) for text in overrides]
     known: list[str] = []
     values: dict[str, Any] = {}
     with initialize_config_dir(str(config_folder()), version_base="1.3"):

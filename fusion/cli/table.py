@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Command:
-    """A row of the table: summary, module, name of the settings class, examples.
+    """A row of the table: summary, module, settings class, examples.
 
-    ``own_progress``: the command shows its own progress; the others get a spinner while they run.
+    ``settings``: name of a class in the module, or dotted name of one elsewhere; the module where it lies imports no
+    library that computes, so that help and refused settings appear at once. ``own_progress``: the command shows its
+    own progress; the others get a spinner while they run.
     """
 
     summary: str
@@ -26,28 +28,26 @@ class Command:
     own_progress: bool = False
 
     def settings_class(self) -> "type[BaseModel]":
-        """The pydantic class of the settings; imports the command's module."""
-        return getattr(self._load(), self.settings)
+        """The pydantic class of the settings; imports the module where it lies."""
+        module, _, name = self.settings.rpartition(".")
+        return getattr(importlib.import_module(module or self.module), name)
 
     def run(self) -> Callable[[Any], Any]:
         """The ``run`` function of the command; imports its module."""
-        return self._load().run
-
-    def _load(self) -> Any:
-        return importlib.import_module(self.module)
+        return importlib.import_module(self.module).run
 
 
 COMMANDS: dict[str, Command] = {
     "simulate": Command(
         "Simulate scenes with known truth: raw Sentinel-2, Sentinel-1 and coarse NDVI, georeferenced",
         "data_prep.commands.simulate",
-        "SimulateSettings",
+        "data_prep.commands.settings.SimulateSettings",
         ("out=outputs/scene seed=7", "out=outputs/scenes count=10 scene.height=128 scene.width=128"),
     ),
     "cube": Command(
         "Make the merged cube (t, bands, y, x) from raw Sentinel-2, Sentinel-1 and coarse NDVI files",
         "data_prep.commands.cube",
-        "CubeSettings",
+        "data_prep.commands.settings.CubeSettings",
         (
             "input=outputs/scene out=outputs/cube.nc",
             "source.s2=[outputs/scene/s2.nc] source.s1=[outputs/scene/s1.nc] optical.mask=disk out=outputs/cube.zarr",
@@ -56,20 +56,20 @@ COMMANDS: dict[str, Command] = {
     "patches": Command(
         "Make a patch store for training from cubes, tables or simulated scenes",
         "data_prep.commands.patches",
-        "PatchesSettings",
+        "data_prep.commands.settings.PatchesSettings",
         ("out=outputs/patches.zarr", "source=table source.table=outputs/fields.csv out=outputs/fields.zarr"),
         own_progress=True,
     ),
     "inspect": Command(
         "Validate a patch store or a cube, and print its contents and statistics",
         "data_prep.commands.inspect",
-        "InspectSettings",
+        "data_prep.commands.settings.InspectSettings",
         ("store=outputs/patches.zarr", "store=outputs/cube.nc"),
     ),
     "train": Command(
         "Train the generator; records the run with MLflow",
         "fusion.commands.train",
-        "TrainSettings",
+        "fusion.training.settings.TrainSettings",
         (
             "experiment=shipped_cpu out=outputs/training",
             "store=outputs/patches.zarr out=outputs/training_store",
@@ -81,7 +81,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command(
         "Score a model against linear interpolation and Whittaker, on simulated truth or on withheld real observations",
         "fusion.commands.evaluate",
-        "EvaluateSettings",
+        "fusion.commands.settings.EvaluateSettings",
         (
             "out=outputs/evaluation",
             "cube=outputs/cube.nc out=outputs/evaluation_real",
@@ -98,7 +98,7 @@ COMMANDS: dict[str, Command] = {
     "package": Command(
         "Write the files for an openEO back-end: the UDFs, the model archive and the dependency archive",
         "udf.commands.package",
-        "PackageSettings",
+        "udf.commands.settings.PackageSettings",
         ("out=outputs/package", "model=ndvi-fusion@newest dependencies=false out=outputs/package"),
     ),
     "predict": Command(
@@ -126,10 +126,29 @@ COMMANDS: dict[str, Command] = {
             "cube=outputs/cube.nc out=outputs/seasons_s2 method=first_derivative smoother=whittaker year=2023",
         ),
     ),
+    "fields": Command(
+        "Polygons and a cube, or a table of points -> series and seasons per field, as CSV and GeoParquet",
+        "fusion.commands.fields",
+        "fusion.commands.fields_settings.FieldsSettings",
+        (
+            "cube=outputs/ndvi.nc polygons=fields.gpkg out=outputs/fields",
+            "table=points.csv start=2023-01-01 end=2023-12-31 out=outputs/points",
+        ),
+    ),
+    "view": Command(
+        "Show a result in the browser: a map with a time slider, and the series of a clicked pixel or field",
+        "fusion.commands.view",
+        "ViewSettings",
+        (
+            "outputs/ndvi.nc observations=outputs/cube.nc",
+            "outputs/ndvi.nc other=outputs/ndvi_s2.nc fields=outputs/fields.gpkg",
+        ),
+        own_progress=True,
+    ),
     "workflow": Command(
         "Build the openEO process graph; run it on this machine, or write it for a back-end",
         "udf.commands.workflow",
-        "WorkflowSettings",
+        "udf.commands.settings.WorkflowSettings",
         (
             "target=local source=outputs/scene start=2023-03-01 end=2023-10-31 out=outputs/workflow",
             "target=cdse out=outputs/workflow_cdse",
@@ -138,7 +157,7 @@ COMMANDS: dict[str, Command] = {
     "demo": Command(
         "The whole chain from simulated images to season maps, with a report; or fusion and season maps of a real cube",
         "fusion.commands.demo",
-        "DemoSettings",
+        "fusion.demo.settings.DemoSettings",
         ("", "cube=path/to/folder out=outputs/demo_real", "model=run:1a2b out=outputs/demo_run"),
         own_progress=True,
     ),

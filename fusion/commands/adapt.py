@@ -4,23 +4,27 @@ Observations are withheld and predicted; one factor on sigma makes the 90 % inte
 is unchanged. To change the NDVI too, fine-tune with ``ndvi-fusion train experiment=fine_tune``.
 """
 
+from __future__ import annotations
+
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
 from fusion.contract import NDVI, NDVI_SIGMA, S2NDVI, ContractError, TimeGrid
 from fusion.features.calibration import covering_factor
-from fusion.inference.fuse import fuse_cube
 from fusion.inference.locate import locate_model
 from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, read_model_files
-from fusion.inference.session import ModelSession, load_session
 from fusion.place import latitude_of
 from fusion.training.model_folder import whole_model_folder
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from fusion.inference.session import ModelSession
 
 ENOUGH_OBS = 500  # pixel-observations; with fewer the factor is too uncertain
 
@@ -45,6 +49,7 @@ class AdaptSettings(BaseModel):
 def run(settings: AdaptSettings) -> str:
     """Adapt and write; returns a line for the terminal."""
     from data_prep.cube import open_cube
+    from fusion.inference.session import load_session
 
     cube = open_cube(settings.cube)
     source = locate_model(settings.model)
@@ -90,6 +95,10 @@ def sigma_factor(
     ContractError
         Fewer than 500 pixel-observations could be withheld and predicted.
     """
+    import xarray as xr
+
+    from fusion.inference.fuse import fuse_cube
+
     rows, columns = (slice(*_middle(cube.sizes[axis], side_px)) for axis in ("y", "x"))
     cube, latitude = cube.isel(y=rows, x=columns).load(), latitude_of(cube)
     ndvi = cube.sel(bands=S2NDVI)

@@ -4,10 +4,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fusion.inference.manifest import MODEL_FILE
-from fusion.training.checkpoint import load_weights
-from fusion.training.export import PARITY, export_generator
-
 
 class ExportSettings(BaseModel):
     """``ndvi-fusion export``."""
@@ -19,6 +15,10 @@ class ExportSettings(BaseModel):
 
 def run(settings: ExportSettings) -> str:
     """Export; returns a line for the terminal."""
+    from fusion.inference.manifest import MODEL_FILE
+    from fusion.training.checkpoint import load_weights
+    from fusion.training.export import PARITY, export_generator
+
     folder = export_generator(load_weights(settings.checkpoint), settings.out)
     size = (folder / MODEL_FILE).stat().st_size
     return f"{folder / MODEL_FILE}: {size / 1024:.0f} KiB, parity with torch within {PARITY:g}"

@@ -1,28 +1,30 @@
 """``ndvi-fusion phenology``: NDVI series -> season dates and parameters as NetCDF, GeoTIFF and maps."""
 
-import logging
+from __future__ import annotations
+
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fusion.contract import NDVI, STEP_DAYS, ContractError
-from fusion.data.cube_files import read_cube, write_cube
-from fusion.data.provenance import MADE_BY
-from fusion.phenology.plots import plot_parameter
-from fusion.phenology.seasons import seasons
-from fusion.phenology.settings import VARIABLES, SeasonSettings
-from fusion.phenology.smoothing import smooth
-from fusion.whole_file import refuse_cut_off, whole_file, whole_set
+from fusion.data.provenance import MADE_BY, history
+from fusion.phenology.settings import MAIN_SUFFIX, VARIABLES, SeasonSettings
+from fusion.whole_file import whole_file, whole_set
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    import xarray as xr
+
 SEASON_FILE = "seasons.nc"
 SMOOTHED_FILE = "smoothed.nc"
+TABLE_FILES = {"csv": "seasons.csv", "parquet": "seasons.parquet"}
 MAPPED = ("SOSD", "EOSD", "LENGTH", "MAXV")
-RESULTS = (SEASON_FILE, SMOOTHED_FILE, "seasons_*_s*.tif", *(f"{name}_*_s1.png" for name in MAPPED))
+RESULTS = (
+    SEASON_FILE, SMOOTHED_FILE, *TABLE_FILES.values(), "seasons_*_s*.tif", "seasons_*_main.tif",
+    *(f"{name}_*_{of}.png" for name in MAPPED for of in ("main", "s1")),
+)  # fmt: skip
 Method = Literal[
     "relative_amplitude", "absolute", "first_derivative", "max_curvature", "gu", "zhang", "median_slope",
     "reference", "phenolopy",
@@ -36,6 +38,9 @@ class PhenologySettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     cube: Path = Field(description="NDVI series (.nc or .zarr), fused (NDVI, NDVI_SIGMA) or a merged cube (S2NDVI)")
     out: Path = Field(description="folder for seasons.nc, one GeoTIFF per year and season, and maps")
+    observations: Path | None = Field(
+        None, description="merged cube behind a fused series without OBS_COUNT: its observations give QFLAG and gaps"
+    )
     method: Method = Field(
         SeasonSettings.method,  # type: ignore[arg-type]
         description="method that derives start and end of season from the curve",
@@ -49,7 +54,7 @@ class PhenologySettings(BaseModel):
         description="curve fitted to the observations",
     )
     year: int | list[int] | None = Field(
-        None, description="year(s) of the season's maximum; derived from the dates when empty"
+        None, description="calendar year(s) of the season's maximum; those that the series covers when empty"
     )
     max_seasons: int = Field(
         SeasonSettings.max_seasons, ge=1, le=10, description="seasons kept per year, the largest ones"
@@ -57,14 +62,17 @@ class PhenologySettings(BaseModel):
     min_amplitude: float = Field(
         SeasonSettings.min_amplitude, gt=0, lt=1, description="NDVI; a smaller amplitude is not a season"
     )
-    yydoy: bool = Field(False, description="add the dates as YYDOY, as HR-VPP writes them")
+    yydoy: bool = Field(False, description="add the dates as YYDOY, as HR-VPP writes them, and as YYYYDOY")
     sigma: float | None = Field(
         None, gt=0, description="NDVI error where the cube has no NDVI_SIGMA; estimated from residuals when empty"
     )
     smoother: Curve | None = Field(None, description="also write the smoothed series by this smoother")
     smooth_step_days: int = Field(STEP_DAYS, ge=1, le=366, description="days between the dates of the smoothed series")
-    geotiff: bool = Field(True, description="write GeoTIFFs")
-    maps: bool = Field(True, description="write maps of SOSD, EOSD, LENGTH and MAXV as PNG")
+    geotiff: bool | None = Field(None, description="write GeoTIFFs; when empty, where the cube has a CRS")
+    maps: bool = Field(True, description="write maps of SOSD, EOSD, LENGTH and MAXV of the main season as PNG")
+    table: Literal["csv", "parquet"] | None = Field(
+        None, description="also write a table, one row per pixel, year and season: seasons.csv or seasons.parquet"
+    )
     overwrite: bool = Field(False, description="replace all results of an earlier run in this folder")
 
     @field_validator("year", mode="before")
@@ -76,7 +84,7 @@ class PhenologySettings(BaseModel):
         return year
 
     @model_validator(mode="after")
-    def _valid_options(self) -> "PhenologySettings":
+    def _valid_options(self) -> PhenologySettings:
         self.season_settings()
         return self
 
@@ -92,15 +100,26 @@ def run(settings: PhenologySettings) -> str:
     """Compute and write all files together; returns a line for the terminal."""
     with whole_set(settings.out, RESULTS, overwrite=settings.overwrite) as folder:
         data, files = write_results(settings, folder)
-    return f"{len(files)} files in {settings.out}: {season_summary(data)}"
+    no_crs = " (no GeoTIFF: the cube has no CRS)" if settings.geotiff is None and data.rio.crs is None else ""
+    return f"{len(files)} files in {settings.out}{no_crs}: {season_summary(data)}"
 
 
 def write_results(settings: PhenologySettings, folder: Path) -> tuple[xr.Dataset, list[Path]]:
     """Compute and write into ``folder``; returns the season parameters and the files."""
+    from fusion.data.cube_files import read_cube, write_cube
+    from fusion.phenology.seasons import seasons
+    from fusion.phenology.smoothing import smooth
+
     cube = read_cube(settings.cube)
+    if settings.geotiff and cube.rio.crs is None:
+        raise ContractError(
+            f"{settings.cube} has no CRS, so a GeoTIFF cannot be placed; give it one with cube.rio.write_crs(...), or "
+            "set geotiff=false"
+        )
+    observations = None if settings.observations is None else read_cube(settings.observations)
     data = seasons(
-        cube, sigma=settings.sigma, method=settings.method, start=settings.start, end=settings.end,
-        curve=settings.curve, year=settings.year, max_seasons=settings.max_seasons,
+        cube, sigma=settings.sigma, observations=observations, method=settings.method, start=settings.start,
+        end=settings.end, curve=settings.curve, year=settings.year, max_seasons=settings.max_seasons,
         min_amplitude=settings.min_amplitude, yydoy=settings.yydoy,
     )  # fmt: skip
     if cube.rio.crs is not None:
@@ -109,10 +128,12 @@ def write_results(settings: PhenologySettings, folder: Path) -> tuple[xr.Dataset
             data[name].encoding.pop("grid_mapping", None)
             data[name].attrs["grid_mapping"] = "spatial_ref"
     files = [write_seasons(data, folder / SEASON_FILE)]
-    if settings.geotiff and "season" in data.dims:
+    if settings.geotiff is not False and data.rio.crs is not None and "season" in data.dims:
         files += write_season_geotiffs(data, folder)
     if settings.maps and "season" in data.dims:
         files += write_season_maps(data, folder)
+    if settings.table is not None:
+        files.append(write_table(data, folder / TABLE_FILES[settings.table]))
     if settings.smoother is not None:
         curve = smooth(cube, method=settings.smoother, sigma=settings.sigma, step_days=settings.smooth_step_days)
         curve = curve.expand_dims(bands=[NDVI]).transpose("t", "bands", "y", "x")
@@ -125,21 +146,30 @@ def season_summary(data: xr.Dataset) -> str:
     """Share of pixels with a season and median dates, one line for the terminal."""
     if "SOSD" not in data:
         return f"{len(data.data_vars)} metrics"
-    first = data.SOSD.isel(season=0)
-    parts = [f"{100 * float(np.isfinite(first).mean()):.0f} % of the pixels have a dated first season"]
-    for name in ("SOSD", "EOSD"):
-        middle = float(data[name].isel(season=0).median())
-        if np.isfinite(middle):
-            parts.append(f"median {name} day {middle:.0f}")
-    return ", ".join(parts)
+    years = data if "year" in data.dims else data.expand_dims("year")
+    parts = []
+    for one in (years.isel(year=k) for k in range(years.sizes["year"])):
+        share = 100 * float(np.isfinite(one[f"SOSD{MAIN_SUFFIX}"]).mean())
+        parts.append(f"{int(one.year)}: {share:.0f} % of the pixels have a start of the main season")
+        for name in ("SOSD", "EOSD"):
+            middle = float(one[f"{name}{MAIN_SUFFIX}"].median())
+            if np.isfinite(middle):
+                parts[-1] += f", median {name} {np.datetime64(f'{int(one.year):04d}-01-01') + int(np.floor(middle))}"
+    return "; ".join(parts)
 
 
 def write_seasons(data: xr.Dataset, file: Path) -> Path:
     """NetCDF, compressed, whole or not at all."""
-    encoding = {name: {"zlib": True, "complevel": 4} for name in data.data_vars if data[name].ndim > 1}
+    from fusion.place import described_axes
+
+    encoding: dict[str, dict[str, Any]] = {
+        str(name): {"zlib": True, "complevel": 4} for name in data.data_vars if data[name].ndim > 1
+    }
+    encoding |= {str(name): {"_FillValue": None} for name, coord in data.coords.items() if coord.dtype.kind == "f"}
+    described = described_axes(data).assign_attrs(MADE_BY, history=history("season dates and parameters"))
     try:
         with whole_file(file) as partial:
-            data.assign_attrs(MADE_BY).to_netcdf(partial, engine="netcdf4", encoding=encoding)
+            described.to_netcdf(partial, engine="netcdf4", encoding=encoding)
     except (OSError, RuntimeError) as error:
         raise ContractError(
             f"{file.name} could not be written ({error}); check the permission and the free space"
@@ -147,60 +177,69 @@ def write_seasons(data: xr.Dataset, file: Path) -> Path:
     return file
 
 
+def write_table(data: xr.Dataset, file: Path) -> Path:
+    """One row per pixel, year and season, as CSV or Parquet."""
+    from fusion.phenology.season_table import season_table
+
+    if "season" not in data.dims:
+        raise ContractError(f"method {data.attrs.get('method')!r} has no seasons; leave table empty")
+    table = season_table(data)
+    with whole_file(file) as partial:
+        if file.suffix == ".csv":
+            table.to_csv(partial, index=False)
+        else:
+            table.to_parquet(partial, index=False)
+    return file
+
+
 def write_season_geotiffs(data: xr.Dataset, folder: Path) -> list[Path]:
-    """One float32 GeoTIFF per year and season, ``seasons_2019_s1.tif``; band descriptions are the parameters' names."""
-    if data.rio.crs is None:
-        log.warning("the cube has no CRS, so no GeoTIFF is written; call cube.rio.write_crs(...)")
-        return []
+    """One float32 GeoTIFF per year for the main season, and one per season; band descriptions are parameters' names.
+
+    ``seasons_2019_main.tif``, ``seasons_2019_s1.tif``, ...
+    """
+    from fusion.data.raster_files import write_raster
+
     files = []
     names = [n for n in (*VARIABLES, "COUNT") if n in data]
     by_year = data if "year" in data.dims else data.expand_dims("year")
     for y, year in enumerate(by_year.year.values):
+        one_year = by_year.isel(year=y)
+        sets = {"main": {n: one_year.get(f"{n}{MAIN_SUFFIX}", one_year[n]) for n in names}}
         for k, season in enumerate(by_year.season.values):
-            one = by_year.isel(year=y, season=k)
-            layers = [one[n].transpose("y", "x").values.astype(np.float32) for n in names]
-            units = [str(data[n].attrs.get("units", "1")) for n in names]
-            file = folder / f"seasons_{int(year)}_s{int(season)}.tif"
-            _write_layers(np.stack(layers), names, units, data, file)
+            one = one_year.isel(season=k)
+            sets[f"s{int(season)}"] = {n: one[n] for n in names}
+        for of, layers in sets.items():
+            file = folder / f"seasons_{int(year)}_{of}.tif"
+            values = np.stack([layer.transpose("y", "x").values.astype(np.float32) for layer in layers.values()])
+            with whole_file(file) as partial:
+                write_raster(
+                    partial, Path(file.name), values, crs=data.rio.crs, transform=data.rio.transform(recalc=True),
+                    nodata=float("nan"), names=names, units=[str(data[n].attrs.get("units", "1")) for n in names],
+                    tags={"year": str(int(year)), "dates": f"days since {int(year)}-01-01, 0 = 1 January"},
+                )  # fmt: skip
             files.append(file)
     return files
 
 
-def _write_layers(layers: np.ndarray, names: list[str], units: list[str], data: xr.Dataset, file: Path) -> None:
-    import rasterio
-
-    count, height, width = layers.shape
-    profile = {
-        "driver": "GTiff", "dtype": "float32", "count": count, "height": height, "width": width, "crs": data.rio.crs,
-        "transform": data.rio.transform(recalc=True), "nodata": float("nan"), "compress": "deflate", "predictor": 3,
-        "BIGTIFF": "IF_SAFER",
-    }  # fmt: skip
-    with whole_file(file) as partial:
-        with rasterio.open(partial, "w", **profile) as out:
-            out.write(layers)
-            out.units = tuple(units)
-            out.update_tags(**MADE_BY)
-            for i, name in enumerate(names, start=1):
-                out.set_band_description(i, name)
-        refuse_cut_off(partial, Path(file.name), layers)
-
-
 def write_season_maps(data: xr.Dataset, folder: Path) -> list[Path]:
-    """PNG maps of the first season of every year."""
+    """PNG maps of the main season of every year."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    from fusion.phenology.plots import plot_parameter
+
     files = []
     by_year = data if "year" in data.dims else data.expand_dims("year")
     for y, year in enumerate(by_year.year.values):
         for name in MAPPED:
-            if name not in data or not np.isfinite(by_year[name].isel(year=y, season=0)).any():
+            layer = f"{name}{MAIN_SUFFIX}"
+            if layer not in data or not np.isfinite(by_year[layer].isel(year=y)).any():
                 continue
             figure, axes = plt.subplots(figsize=(6, 5), layout="constrained")
-            plot_parameter(by_year.isel(year=y), name, ax=axes)
-            file = folder / f"{name}_{int(year)}_s1.png"
+            plot_parameter(by_year.isel(year=y), layer, ax=axes)
+            file = folder / f"{name}_{int(year)}_main.png"
             with whole_file(file) as partial:
                 figure.savefig(partial, dpi=110)
             files.append(file)

@@ -1,15 +1,20 @@
 """``ndvi-fusion predict``: merged cube (or folder of raw files) -> dense NDVI as NetCDF, Zarr or GeoTIFF."""
 
+from __future__ import annotations
+
 import logging
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from fusion.contract import STEP_DAYS, check_time
+from fusion.contract import STEP_DAYS
 from fusion.date_settings import FirstDate, LastDate
+from fusion.whole_file import refuse_existing
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 log = logging.getLogger(__name__)
 SUFFIXES = (".nc", ".zarr", ".tif")
@@ -36,6 +41,7 @@ class PredictSettings(BaseModel):
     )
     tile: int | None = Field(None, ge=8, description="tile side in pixels; chosen by available memory when empty")
     threads: int | None = Field(None, ge=1, description="CPU threads; all cores when empty")
+    overwrite: bool = Field(False, description="replace an existing output")
 
     @field_validator("out")
     @classmethod
@@ -45,7 +51,7 @@ class PredictSettings(BaseModel):
         return out
 
     @model_validator(mode="after")
-    def _ordered(self) -> "PredictSettings":
+    def _ordered(self) -> PredictSettings:
         if self.out.resolve() == self.cube.resolve():
             raise ValueError(f"out={self.out} would replace the input cube; name another file")
         if self.start and self.end and self.end < self.start:
@@ -58,15 +64,17 @@ def run(settings: PredictSettings) -> str:
     from data_prep.cube import open_cube
     from fusion.api import fuse
     from fusion.data.cube_files import write_cube
+    from fusion.data.geotiff import sigma_file, write_series_geotiff
 
+    tif = settings.out.suffix == ".tif"
+    files = [settings.out, sigma_file(settings.out)] if tif else [settings.out]
+    refuse_existing(files, overwrite=settings.overwrite)
     cube = open_cube(settings.cube)
-    check_time(cube)
-    days = cube.t.values.astype("datetime64[D]")
     with _progress("fusing") as report:
         fused = fuse(
             cube,
-            start=np.datetime64(settings.start) if settings.start else days[0],
-            end=np.datetime64(settings.end) if settings.end else days[-1],
+            start=settings.start,
+            end=settings.end,
             model=settings.model,
             step_days=settings.step_days,
             s1_units=settings.s1_units,
@@ -76,12 +84,10 @@ def run(settings: PredictSettings) -> str:
             threads=settings.threads,
             progress=report,
         )
-    if settings.out.suffix == ".tif":
-        from fusion.data.geotiff import write_series_geotiff
-
-        files = write_series_geotiff(fused, settings.out)
+    if tif:
+        write_series_geotiff(fused, settings.out, overwrite=settings.overwrite)
     else:
-        files = [write_cube(fused, settings.out, title="fused NDVI")]
+        write_cube(fused, settings.out, title="fused NDVI", overwrite=settings.overwrite)
     return f"{', '.join(map(str, files))}: {summary(fused)}"
 
 

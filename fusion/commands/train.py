@@ -19,18 +19,12 @@ from fusion.data.stream import SceneDataModule
 from fusion.evaluation.tracking import open_experiment
 from fusion.inference.locate import SHIPPED
 from fusion.training.calibrate import calibrate
-from fusion.training.checkpoint import (
-    GeneratorSettings,
-    TrainedGenerator,
-    WeightsError,
-    load_weights,
-    save_weights,
-)
+from fusion.training.checkpoint import TrainedGenerator, WeightsError, load_weights, save_weights
 from fusion.training.export import export_generator
 from fusion.training.figures import write_examples
 from fusion.training.module import FusionModule
 from fusion.training.recording import is_recorded, record_model
-from fusion.training.settings import TrainSettings
+from fusion.training.settings import GeneratorSettings, TrainSettings
 from fusion.training.sources import data_manifest, scene_sources
 from fusion.training.tracking import CurveFile, give_up, open_logger, tracking_uri
 from fusion.whole_file import only_run

@@ -5,6 +5,8 @@ QGIS, GDAL and the openEO back-ends read one variable per band, dims (t, y, x); 
 """
 
 import contextlib
+import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import (
+    CF_CONVENTIONS,
     COARSE_NDVI,
     CUBE_BANDS,
     DIMS,
@@ -21,14 +24,16 @@ from fusion.contract import (
     NDVI_MAX,
     NDVI_MIN,
     NDVI_SIGMA,
+    OBS_COUNT,
     S2NDVI,
     VH,
     VV,
 )
-from fusion.data.provenance import MADE_BY
+from fusion.data.provenance import MADE_BY, history
 from fusion.features.measured import measured_cube
 from fusion.features.orientation import reversed_axes, turned
 from fusion.layout import with_degrees, with_plain_dims
+from fusion.place import described_axes
 from fusion.whole_file import OutputExistsError, whole_file
 
 _NDVI_CF = {
@@ -44,8 +49,11 @@ _BAND_CF: dict[str, dict[str, Any]] = {
     VH: {"long_name": "Sentinel-1 backscatter VH", **_RADAR_CF},
     NDVI: {"long_name": "fused NDVI", **_NDVI_CF},
     NDVI_SIGMA: {"long_name": "one standard deviation of the fused NDVI", "units": "1"},
+    OBS_COUNT: {"long_name": "Sentinel-2 observations of the pixel that lie nearest to the date", "units": "1"},
 }
-_ATTRS_OF_CF = {"Conventions", "title", "grid_mapping", "coordinates", *MADE_BY}
+_ATTRS_OF_CF = {"Conventions", "title", "history", "grid_mapping", "coordinates", *MADE_BY}
+
+_OF_A_BAND = ("units", "long_name", "standard_name", "valid_range")  # GDAL takes units of the file for those of x and y
 
 
 class CubeFileError(ValueError):
@@ -93,8 +101,7 @@ def open_dataset(path: str | Path, chunks: dict[str, int] | None = None) -> xr.D
         raise CubeFileError(f"{path} is a folder without Zarr metadata; expected a NetCDF or Zarr file")
     try:
         if path.is_dir():
-            consolidated = (path / ".zmetadata").is_file()
-            return xr.open_zarr(path, chunks=chunks, decode_coords="all", consolidated=consolidated)
+            return xr.open_zarr(path, chunks=chunks, decode_coords="all", consolidated=_is_consolidated(path))
         return xr.open_dataset(path, chunks=chunks, decode_coords="all")
     except MemoryError as error:
         raise CubeFileError(
@@ -105,6 +112,14 @@ def open_dataset(path: str | Path, chunks: dict[str, int] | None = None) -> xr.D
             f"{path} cannot be read as NetCDF or Zarr ({type(error).__name__}: {error}); "
             "it may be incomplete, download it again"
         ) from error
+
+
+def _is_consolidated(path: Path) -> bool:
+    """Whether a Zarr store has consolidated metadata; xarray looks for them and warns where there are none."""
+    group = path / "zarr.json"
+    return (path / ".zmetadata").is_file() or (
+        group.is_file() and "consolidated_metadata" in json.loads(group.read_text())
+    )
 
 
 def read_cube(path: str | Path, *, lazy: bool = False) -> xr.DataArray:
@@ -168,6 +183,7 @@ def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
         cube = cube.assign_coords(bands=[str(b) for b in cube.bands.values])
         attrs = {**dataset.attrs, **cube.attrs}
     elif single:
+        counts = single.pop(OBS_COUNT, None)
         known = (*CUBE_BANDS, *FUSED_BANDS)
         order = [b for b in known if b in single] + [b for b in single if b not in known]
         cube = xr.concat(
@@ -176,6 +192,7 @@ def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
             coords="minimal",
             compat="override",
         )
+        cube = cube if counts is None else cube.assign_coords({OBS_COUNT: counts.variable})
         attrs = dict(dataset.attrs)
     else:
         advice = "make a cube with `ndvi-fusion cube`"
@@ -213,7 +230,7 @@ def write_cube(cube: xr.DataArray, path: str | Path, *, title: str = "NDVI cube"
             if path.suffix == ".nc":
                 _write_netcdf(dataset, partial)
             else:
-                dataset.to_zarr(partial, mode="w", consolidated=False, zarr_format=3, encoding={"t": _time_encoding()})
+                write_zarr(dataset, partial)
     except OutputExistsError as error:
         raise CubeFileError(str(error)) from error
     except (OSError, RuntimeError) as error:
@@ -224,31 +241,39 @@ def write_cube(cube: xr.DataArray, path: str | Path, *, title: str = "NDVI cube"
     return path
 
 
+def write_zarr(dataset: xr.Dataset, partial: Path) -> None:
+    """A Zarr store, format 3, with consolidated metadata, so that it opens with one request and without a warning."""
+    with (
+        warnings.catch_warnings()
+    ):  # zarr warns that format 3 does not specify them yet; xarray, GDAL and zarr read them
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
+        dataset.to_zarr(partial, mode="w", consolidated=True, zarr_format=3, encoding={"t": _time_encoding()})
+
+
 def to_dataset(cube: xr.DataArray, title: str = "NDVI cube") -> xr.Dataset:
     """The cube as a CF data set: one variable per band, with units, grid mapping and described axes."""
     import rioxarray  # noqa: F401  (the .rio accessor)
 
     crs = cube.rio.crs
-    names = [str(b) for b in cube.bands.values]
+    layers = {str(b): cube.isel(bands=i, drop=True).astype(np.float32) for i, b in enumerate(cube.bands.values)}
+    if OBS_COUNT in cube.coords:
+        layers = {name: layer.drop_vars(OBS_COUNT) for name, layer in layers.items()}
+        layers[OBS_COUNT] = cube[OBS_COUNT].drop_vars(OBS_COUNT)
     variables = {}
-    for i, name in enumerate(names):
-        band = cube.isel(bands=i, drop=True).transpose("t", "y", "x").astype(np.float32)
+    for name, layer in layers.items():
+        band = layer.transpose("t", "y", "x")
         band.attrs = {**_BAND_CF.get(name, {"long_name": name, "units": "1"})}
         if name in (VV, VH):
             units = cube.attrs.get("s1_units")
             band.attrs["units"] = {"dB": "dB", "linear": "1"}.get(str(units), "unknown")
         band.encoding = {}
         variables[name] = band
-    attrs = {k: plain for k, v in cube.attrs.items() if (plain := _plain(v)) is not None}
-    dataset = xr.Dataset(variables, attrs={"Conventions": "CF-1.10", "title": title, **attrs, **MADE_BY})
+    attrs = {k: plain for k, v in cube.attrs.items() if k not in _OF_A_BAND and (plain := _plain(v)) is not None}
+    of_file = {"Conventions": CF_CONVENTIONS, "title": title, **attrs, "history": history(title), **MADE_BY}
+    dataset = xr.Dataset(variables, attrs=of_file)
     dataset.t.attrs = {"standard_name": "time", "axis": "T"}
-    for axis in ("x", "y"):
-        dataset[axis].attrs = {"standard_name": f"projection_{axis}_coordinate", "axis": axis.upper(), "units": "m"}
+    dataset = described_axes(dataset)
     if crs is not None:
-        if crs.is_geographic:
-            for axis, name in (("x", "longitude"), ("y", "latitude")):
-                units = "degrees_east" if axis == "x" else "degrees_north"
-                dataset[axis].attrs = {"standard_name": name, "axis": axis.upper(), "units": units}
         dataset = dataset.rio.write_crs(crs, grid_mapping_name="spatial_ref")
     for key, variable in dataset.variables.items():
         variable.encoding = {}
@@ -274,6 +299,8 @@ def _write_netcdf(dataset: xr.Dataset, partial: Path) -> None:
     for name, variable in dataset.data_vars.items():
         sizes = [min(n, c) for n, c in zip(variable.shape, (16, 256, 256), strict=True)]
         encoding[str(name)] = {**compressed, "chunksizes": tuple(sizes)}
+        if variable.dtype.kind != "f":
+            encoding[str(name)] |= {"dtype": str(variable.dtype), "_FillValue": None}
     for axis in ("x", "y"):
         encoding[axis] = {"_FillValue": None}
     dataset.to_netcdf(partial, engine="netcdf4", format="NETCDF4", encoding=encoding)

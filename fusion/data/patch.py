@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from fusion.contract import PACK_NODATA, PACK_SCALE
+from fusion.data.settings import SPLITS
 from fusion.features.observations import Observations
 
 RADAR_PACK_SCALE = 0.002  # dB per digital number: +-65 dB in int16, far finer than the noise of any radar acquisition
-SPLITS = ("train", "calibration", "test")
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,180}")
 # name of a layer -> scale of its digital numbers (0: whole numbers, kept as they are)
 _LAYERS = {

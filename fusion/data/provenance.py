@@ -1,7 +1,9 @@
 """Which code made some data, and how this program's own files are told from raw ones."""
 
+import datetime
 import hashlib
 import importlib.util
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -14,6 +16,19 @@ _OWN_BANDS = {S2NDVI, COARSE_NDVI, NDVI_SIGMA}  # names that no archive uses: fi
 def is_own_output(attrs: Mapping[str, object], bands: Iterable[str]) -> bool:
     """Whether a raster was made by this program, by its attributes and the names of its bands."""
     return any(attrs.get(key) == value for key, value in MADE_BY.items()) or bool(_OWN_BANDS & set(bands))
+
+
+def history(what: str) -> str:
+    """CF attribute ``history``: time in UTC (``SOURCE_DATE_EPOCH`` where it is set), program, and what was made."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    now = datetime.datetime.fromtimestamp(int(given), datetime.UTC) if given else datetime.datetime.now(datetime.UTC)
+    try:
+        number = f" {version('ndvi-fusion')}"
+    except PackageNotFoundError:  # a checkout that is not installed
+        number = ""
+    return f"{now:%Y-%m-%dT%H:%M:%SZ} ndvi-fusion{number}: {what}"
 
 
 def code_hash(module: str) -> str | None:

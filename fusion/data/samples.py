@@ -3,35 +3,16 @@
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from fusion.contract import STEP_DAYS
 from fusion.data.scene import Scene, random_pixel
+from fusion.data.settings import SampleSettings
 from fusion.data.targets import meet, target_on_grid
-from fusion.data.withholding import WithholdingSettings, season_shift, withhold
+from fusion.data.withholding import season_shift, withhold
 from fusion.features.features import compute_features
 
 LEAST_OBSERVATIONS = 6  # of a lone pixel
 LEAST_TARGETS = 2  # dates of a lone pixel, or of as many pixels as a row of a crop has
-
-
-class SampleSettings(BaseModel):
-    """Shape and mixture of training samples."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    steps: int = Field(96, ge=8, description="dates of a sample, STEP_DAYS apart")
-    crop_px: int = Field(8, ge=4, description="side of a crop")
-    crops_a_side: int = Field(3, ge=1, description="adjacent crops cut per scene visit, at most, along each axis")
-    visits: int = Field(6, ge=1, description="times a scene is used, each time with other withheld observations")
-    scenes_in_memory: int = Field(16, ge=1, description="scenes of each source kept in memory at a time")
-    crops_in_memory: int = Field(192, ge=1, description="crops mixed before they are returned")
-    points_in_memory: int = Field(4096, ge=1, description="lone pixels mixed before they are returned")
-    point_uses: int = Field(4, ge=1, description="times a lone pixel is returned before another one replaces it")
-    observation_target_share: float = Field(
-        0.3, ge=0, le=1, description="share of samples scored against withheld noisy observations"
-    )
-    screened_share: float = Field(0.2, ge=0, le=1, description="share of visits without undetected cloud or shadow")
-    withholding: WithholdingSettings = Field(default_factory=WithholdingSettings)
 
 
 class Sample(NamedTuple):

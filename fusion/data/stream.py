@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from fusion.data.mixture import Drawn, Mixture, Source
-from fusion.data.samples import SampleSettings
+from fusion.data.settings import SampleSettings
 
 
 class Group(NamedTuple):

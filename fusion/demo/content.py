@@ -10,18 +10,18 @@ import xarray as xr
 from data_prep.cube import clear_share
 from fusion.contract import COARSE_NDVI, NDVI, NDVI_SIGMA, S2NDVI, VH
 from fusion.demo import figures
-from fusion.demo.report import Report
+from fusion.demo.example_pixels import HEADER, example_pixels, season_marks, season_rows
+from fusion.demo.report import Report, decimal
 from fusion.demo.steps import StepRecord
 
 SIMULATED_NOTE = (
     "Everything on this page was made from SIMULATED satellite images: the scene, its clouds, its radar and its 300 m "
-    "series come from the simulator of this project, and the shipped weights were fine-tuned for a few minutes on "
-    "other simulated scenes. The truth is therefore known, and the result can be scored against it; the "
-    "figures do not apply to real fields."
+    "series come from the simulator of this project. The truth is therefore known, and the result can be scored "
+    "against it; the figures do not apply to real fields."
 )
 REAL_NOTE = (
-    "The input of this page is a real cube. There is no truth for it here: `ndvi-fusion evaluate` scores a "
-    "model on withheld observations of a real cube."
+    "The input of this page is a real cube. There is no truth for it: the accuracy stated here is the error at "
+    "observations of this cube that were withheld from the methods. `ndvi-fusion evaluate` does the same in full."
 )
 
 
@@ -30,8 +30,10 @@ class ReportContent:
     """Input of the report; sections whose data are None or empty are left out.
 
     ``cube`` and ``fused`` follow the contract. ``truth`` (t, y, x) is the clean NDVI, ``seasons`` (bands, y, x) season
-    maps as day of the year with NaN = none, ``true_seasons`` the same of the truth. ``scores`` are
-    rows with ``method`` and a mean absolute error for each of ``bins``.
+    maps as day of the year with NaN = none, ``true_seasons`` the same of the truth, ``all_seasons`` the result of
+    :func:`fusion.seasons`, of which the example pixels show every season. ``scores`` are rows with ``method`` and a
+    mean absolute error for each of ``bins``, ``bin_label`` says what the bins are, and ``skill`` is a key figure with
+    its label.
     """
 
     cube: xr.DataArray
@@ -42,9 +44,12 @@ class ReportContent:
     seasons: xr.DataArray | None = None
     truth: xr.DataArray | None = None
     true_seasons: xr.DataArray | None = None
+    all_seasons: xr.Dataset | None = None
     scores: list[dict[str, Any]] = field(default_factory=list)
     bins: tuple[str, ...] = ()
+    bin_label: str = "days to the nearest observation"
     score_note: str = ""
+    skill: tuple[str, str] | None = None
     openeo: dict[str, Any] = field(default_factory=dict)
     steps: Sequence[StepRecord] = ()
     files: Sequence[tuple[str, str]] = ()
@@ -65,8 +70,8 @@ def build_report(content: ReportContent) -> Report:
     _add_input(report, content)
     _add_fusion(report, content)
     _add_fields(report, content)
-    if content.scores:
-        _add_scores(report, content)
+    if content.scores or content.score_note:
+        add_accuracy(report, content)
     if content.seasons is not None:
         _add_seasons(report, content)
     if content.openeo:
@@ -107,6 +112,8 @@ def _cards(content: ReportContent) -> list[tuple[str, str]]:
             (f"{_truth_error(content):.3f}", "mean absolute error against the simulated truth of this scene, NDVI")
         )
     errors = _season_errors(content)
+    if content.skill is not None:
+        cards.append(content.skill)
     if "sos" in errors:
         cards.append((f"{errors['sos'][0]:.0f} days", "median error of the start of season against the truth"))
     seconds = sum(step.seconds for step in content.steps)
@@ -169,63 +176,43 @@ def _step_days(content: ReportContent) -> int:
     return int(days[1] - days[0]) if days.size > 1 else 0
 
 
-def example_pixels(fused: xr.DataArray) -> list[tuple[int, int, str]]:
-    """Row, column and title of three pixels: with large, median and small amplitude of NDVI."""
-    ndvi = fused.sel(bands=NDVI).values
-    amplitude = np.nanpercentile(ndvi, 95, axis=0) - np.nanpercentile(ndvi, 5, axis=0)
-    order = np.argsort(np.nan_to_num(amplitude, nan=-1.0), axis=None)
-    picked = []
-    for share, name in ((0.95, "a field with a strong season"), (0.5, "a typical pixel"), (0.05, "a steady pixel")):
-        row, column = np.unravel_index(order[int(share * (order.size - 1))], amplitude.shape)
-        picked.append((int(row), int(column), f"{name} (row {row}, column {column})"))
-    return picked
-
-
 def _add_fields(report: Report, content: ReportContent) -> None:
-    pixels = example_pixels(content.fused)
+    pixels, data = example_pixels(content.fused), content.all_seasons
+    marks = season_marks(data, pixels) if data is not None else {}
     report.section(
         "Single pixels over time",
         "Dots are the clear observations. The green curve is the fused NDVI with its 90 % band, the dashed line "
         "linear interpolation" + ("; the thin black line is the truth." if content.truth is not None else "."),
     )
     report.picture(
-        figures.series_panel(
-            content.cube, content.fused, pixels, truth=content.truth, seasons=_season_marks(content, pixels)
-        ),
+        figures.series_panel(content.cube, content.fused, pixels, truth=content.truth, seasons=marks),
         "NDVI of three pixels over time",
-        "Dotted vertical lines: start and end of season." if content.seasons is not None else "Three pixels.",
+        "Dotted vertical lines: start and end of every season." if marks else "Three pixels.",
     )
+    if data is not None:
+        report.table(
+            HEADER,
+            season_rows(data, pixels),
+            caption="Every season of these pixels, with its standard deviations",
+            digits=2,
+        )
 
 
-def _season_marks(
-    content: ReportContent, pixels: Sequence[tuple[int, int, str]]
-) -> dict[tuple[int, int], list[tuple[str, Any]]]:
-    if content.seasons is None:
-        return {}
-    year = np.datetime64(content.fused.t.values[content.fused.sizes["t"] // 2], "Y").astype("datetime64[D]")
-    marks: dict[tuple[int, int], list[tuple[str, Any]]] = {}
-    for row, column, _ in pixels:
-        values = content.seasons.isel(y=row, x=column)
-        marks[row, column] = [
-            (str(band).upper(), year + np.timedelta64(int(values.sel(bands=band)) - 1, "D"))
-            for band in ("sos", "eos")
-            if band in values.bands.values and np.isfinite(values.sel(bands=band))
-        ]
-    return marks
-
-
-def _add_scores(report: Report, content: ReportContent) -> None:
+def add_accuracy(report: Report, content: ReportContent) -> None:
+    """Add the section on accuracy; without scores, its note alone."""
     report.section("Accuracy", content.score_note)
+    if not content.scores:
+        return
     rows = [[str(row["method"]), *(row.get(b) for b in content.bins)] for row in content.scores]
     report.table(
         ["method", *content.bins],
         rows,
-        caption="Mean absolute error of NDVI by days to the nearest observation; the smallest of each column is marked",
+        caption=f"Mean absolute error of NDVI by {content.bin_label}; the smallest of each column is marked",
         digits=4,
         best="min",
     )
     report.picture(
-        figures.gap_curves(content.scores, content.bins, "error by gap length"),
+        figures.gap_curves(content.scores, content.bins, content.bin_label),
         "mean absolute error by gap length",
         "The values of the table.",
     )
@@ -298,7 +285,8 @@ def _add_steps(report: Report, content: ReportContent) -> None:
 
 
 def _facts(step: StepRecord) -> str:
-    return "; ".join(f"{key} {value}" for key, value in step.facts.items() if not isinstance(value, dict | list))
+    shown = {key: value for key, value in step.facts.items() if not isinstance(value, dict | list)}
+    return "; ".join(f"{k} {decimal(v, 5) if isinstance(v, float) else v}" for k, v in shown.items())
 
 
 def sigma_share(fused: xr.DataArray, truth: xr.DataArray, z: float = 1.645) -> float:

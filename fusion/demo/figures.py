@@ -14,6 +14,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from fusion.contract import COARSE_NDVI, NDVI, NDVI_SIGMA, S2NDVI, VH
+from fusion.evaluation.plots import colour_of
 
 INK, MUTED, GRID = "#22312b", "#6b7d74", "#dfe6e2"
 FUSED, OBS, TRUTH, BASELINE = "#1b7f4d", "#d1495b", "#22312b", "#8f8f8f"
@@ -105,7 +106,10 @@ def series_panel(
     truth: xr.DataArray | None = None,
     seasons: Mapping[tuple[int, int], Sequence[tuple[str, np.datetime64]]] | None = None,
 ) -> bytes:
-    """NDVI of single pixels: observations, fused curve with its 90 % band, linear interpolation, truth, seasons."""
+    """NDVI of single pixels: observations, fused curve with its 90 % band, linear interpolation, truth, seasons.
+
+    ``seasons``: pixel -> (label, date) of every line to draw; only those inside the fused period are drawn.
+    """
     with plt.rc_context(_STYLE):
         figure, axes = plt.subplots(
             len(pixels), 1, figsize=(10.2, 2.1 * len(pixels)), sharex=True, squeeze=False, layout="constrained"
@@ -113,6 +117,8 @@ def series_panel(
         for axis, (row, column, name) in zip(axes[:, 0], pixels, strict=True):
             _draw_series(axis, cube.isel(y=row, x=column), fused.isel(y=row, x=column), truth, (row, column))
             for label, date in (seasons or {}).get((row, column), ()):
+                if not fused.t.values[0] <= date <= fused.t.values[-1]:
+                    continue
                 axis.axvline(date, color=MUTED, lw=1, ls=":")
                 axis.annotate(
                     label, (date, 0.97), xycoords=("data", "axes fraction"), color=MUTED, fontsize=8, va="top"
@@ -209,22 +215,22 @@ def film(cube: xr.DataArray, fused: xr.DataArray, *, every: int = 1, pixels: int
     return out.getvalue()
 
 
-def gap_curves(rows: Sequence[Mapping[str, Any]], bins: Sequence[str], title: str) -> bytes:
-    """Mean absolute error by gap length, one line per method; ``rows`` hold ``method`` and one value per bin."""
-    palette = {"linear": BASELINE, "whittaker": "#c28f2c"}
-    spare = iter([FUSED, "#3d6b99", "#7b4fa0", OBS])
+def gap_curves(rows: Sequence[Mapping[str, Any]], bins: Sequence[str], label: str) -> bytes:
+    """Mean absolute error by gap length, a line and a colour of its own for each method.
+
+    ``rows`` hold ``method`` and one value per bin, ``label`` says what the bins are.
+    """
     with plt.rc_context(_STYLE):
         figure, axis = plt.subplots(figsize=(6.4, 3.1), layout="constrained")
+        colours = colour_of([str(row["method"]) for row in rows])
         for row in rows:
-            name = str(row["method"])
-            colour = next((c for key, c in palette.items() if name.startswith(key)), None) or next(spare, INK)
-            errors = [row.get(b, np.nan) for b in bins]
-            axis.plot(range(len(bins)), errors, "o-", label=name, color=colour, lw=1.8, ms=4)
+            name, errors = str(row["method"]), [row.get(b, np.nan) for b in bins]
+            axis.plot(range(len(bins)), errors, "o-", label=name, color=colours[name], lw=1.8, ms=4)
         axis.set_xticks(range(len(bins)), bins)
-        axis.set_xlabel("days to the nearest observation")
+        axis.set_xlabel(label)
         axis.set_ylabel("mean absolute error, NDVI")
         axis.set_ylim(bottom=0)
-        axis.set_title(title, loc="left")
+        axis.set_title("error by gap length", loc="left")
         axis.grid(axis="y", color=GRID, lw=0.8)
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend()

@@ -6,8 +6,11 @@ import numpy as np
 import xarray as xr
 
 from fusion.contract import NDVI
+from fusion.data.raster_files import write_raster
 from fusion.phenology.reference import reference_phenology, reference_smoothing
-from fusion.whole_file import refuse_cut_off, whole_set
+from fusion.whole_file import whole_set
+
+NODATA = -32768
 
 
 def season_maps(ndvi: xr.DataArray) -> xr.DataArray:
@@ -21,14 +24,12 @@ def season_maps(ndvi: xr.DataArray) -> xr.DataArray:
 
 
 def main_season(data: xr.Dataset) -> xr.DataArray:
-    """Start and end of each pixel's largest season, dims (bands, y, x), float32 day of the year, NaN = none.
+    """Start and end of each pixel's main season, dims (bands, y, x), float32 day of the year, NaN = none.
 
-    ``data`` is the result of :func:`fusion.seasons` for one year: dims (season, y, x), dates as days since 1 January.
+    ``data`` is the result of :func:`fusion.seasons` for one year. 1 is 1 January; 0 and less lie in the year before.
     """
-    ranked = data.AMPL.where(data.SOSD.notnull() & data.EOSD.notnull()).fillna(-1.0)
-    largest = ranked.argmax("season")
-    parts = [data[name].isel(season=largest) + 1 for name in ("SOSD", "EOSD")]
-    maps = xr.concat([p.reset_coords(drop=True) for p in parts], xr.Variable("bands", ["sos", "eos"]), coords="minimal")
+    parts = [(data[f"{name}_main"] + 1).reset_coords(drop=True) for name in ("SOSD", "EOSD")]
+    maps = xr.concat(parts, xr.Variable("bands", ["sos", "eos"]), coords="minimal")
     return maps.transpose("bands", "y", "x").astype(np.float32)
 
 
@@ -40,16 +41,19 @@ def as_maps(dates: xr.DataArray) -> xr.DataArray:
 
 
 def write_maps(maps: xr.DataArray, folder: Path, crs: object) -> list[Path]:
-    """Write one GeoTIFF per band (``sos.tif``, ``eos.tif``), int16 day of the year, 0 = no season."""
+    """Write one GeoTIFF per band (``sos.tif``, ``eos.tif``), int16 day of the year, -32768 = no season.
+
+    1 is 1 January of the season's year; 0 and less lie in the year before, 366 and more in the year after.
+    """
     files = []
     with whole_set(folder) as partial:
-        for band in maps.bands.values:
-            values = maps.sel(bands=band, drop=True).fillna(0).astype(np.int16)
-            values.attrs = {"long_name": f"{band}, day of the year", "units": "1"}
+        for band, name in (("sos", "start of season"), ("eos", "end of season")):
+            values = maps.sel(bands=[band]).fillna(NODATA).transpose("bands", "y", "x")
             file = folder / f"{band}.tif"
-            if crs is not None:
-                values = values.rio.write_crs(crs)
-            values.rio.write_nodata(0).rio.to_raster(partial / file.name, compress="deflate")
-            refuse_cut_off(partial / file.name, file, values.values[None])
+            write_raster(
+                partial / file.name, file, values.values.astype(np.int16), crs=crs,
+                transform=values.rio.transform(recalc=True), nodata=NODATA, units=["1"],
+                names=[f"{name}, day of the year (1 = 1 January)"],
+            )  # fmt: skip
             files.append(file)
     return files

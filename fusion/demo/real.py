@@ -12,13 +12,15 @@ from fusion.demo.chain import call
 from fusion.demo.content import ReportContent, build_report
 from fusion.demo.maps import main_season, write_maps
 from fusion.demo.settings import DemoSettings
+from fusion.demo.skill import accuracy, score_cube
 from fusion.demo.steps import StepRunner
 
 FILES = (
     ("ndvi.nc", "dense NDVI and its standard deviation"),
     ("seasons/", "season dates and parameters as NetCDF, GeoTIFF and maps; smoothed.nc"),
-    ("maps/sos.tif, maps/eos.tif", "start and end of each pixel's main season, day of the year, 0 = none"),
+    ("maps/sos.tif, maps/eos.tif", "start and end of each pixel's main season, day of the year, 1 = 1 January"),
     ("cube.nc", "the merged cube (input of the fusion)"),
+    ("evaluation/", "errors at withheld observations of this cube, as JSON and CSV"),
 )
 
 
@@ -46,7 +48,8 @@ class RealDemo:
         do("predict", "Fuse", self.predict, settings=fusing, products=(self.fused,))
         products = (self.seasons, *self.maps)
         do("phenology", "Smooth, and extract season dates", self.phenology, settings=None, products=products)
-        return self.report()
+        scored = do("evaluate", "Score on withheld observations", self.evaluate, settings=s.model)
+        return self.report(scored)
 
     def make_cube(self) -> dict[str, Any]:
         """Merged cube from raw files; a merged cube is copied."""
@@ -63,7 +66,7 @@ class RealDemo:
     def predict(self) -> dict[str, Any]:
         """Dense NDVI of the whole cube."""
         settings = {"cube": self.cube, "out": self.fused, "step_days": self.settings.step_days}
-        call("predict", {**settings, "model": self.settings.model})
+        call("predict", {**settings, "model": self.settings.model, "overwrite": True})
         return {"dates": read_cube(self.fused).sizes["t"]}
 
     def phenology(self) -> dict[str, Any]:
@@ -77,18 +80,24 @@ class RealDemo:
             f"median {b}, day of the year": f"{np.nanmedian(v):.0f}" for b, v in found.items() if np.isfinite(v).any()
         }
 
-    def report(self) -> Path:
+    def evaluate(self) -> dict[str, Any]:
+        """Leave-gap-out on this cube beside linear interpolation."""
+        return score_cube(self.cube, self.settings.out / "evaluation", self.settings.model)
+
+    def report(self, scored: dict[str, Any]) -> Path:
         """Read all results and write the report."""
         cube, fused = read_cube(self.cube), read_cube(self.fused)
         with open_dataset(self.seasons) as data:
-            seasons = main_season(one_year(data.load()))
+            all_seasons = data.load()
         content = ReportContent(
             cube=cube,
             fused=fused,
             simulated=False,
             source=str(cube.attrs.get("source") or self.source.name),
             model=self.settings.model or "the shipped one",
-            seasons=seasons,
+            seasons=main_season(one_year(all_seasons)),
+            all_seasons=all_seasons,
+            **accuracy(scored),
             steps=self.runner.records,
             files=FILES,
         )

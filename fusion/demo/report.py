@@ -57,7 +57,9 @@ class Report:
                 numbers = [row[column] for row in rows if isinstance(row[column], int | float)]
                 if numbers:
                     least[column] = min(numbers)  # type: ignore[type-var, assignment]
-        head = "".join(f"<th scope='col'>{_text(h)}</th>" for h in header)
+        words = [any(isinstance(row[k], str) for row in rows) for k in range(len(header))]
+        kinds = [' class="text"' if word else "" for word in words]
+        head = "".join(f'<th scope="col"{kind}>{_text(h)}</th>' for h, kind in zip(header, kinds, strict=True))
         body = "".join(
             "<tr>"
             + "".join(_cell(value, digits, least.get(k) == value and k in least) for k, value in enumerate(row))
@@ -94,8 +96,15 @@ def _cell(value: Cell, digits: int, best: bool) -> str:
         return f'<td class="text">{_text(value)}</td>'
     if value is None or value != value:
         return "<td>–</td>"
-    shown = f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}"
+    shown = f"{value:,}" if isinstance(value, int) else decimal(value, digits)
     return f'<td class="best">{shown}</td>' if best else f"<td>{shown}</td>"
+
+
+def decimal(value: float, digits: int) -> str:
+    """A number with fixed digits; one that they would show as 0 is stated as below the last of them."""
+    if value and abs(value) < 0.5 * 10**-digits:
+        return f"below {10**-digits:.{digits}f}"
+    return f"{value:.{digits}f}"
 
 
 def _text(text: str) -> str:

@@ -152,7 +152,7 @@ class SimulatedDemo:
         call(
             "predict",
             {"cube": self.cube, "out": self.fused, "model": self.model_reference, "start": self.start,
-             "end": self.end, "step_days": self.settings.step_days},
+             "end": self.end, "step_days": self.settings.step_days, "overwrite": True},
         )  # fmt: skip
         return {"dates": read_cube(self.fused).sizes["t"]}
 
@@ -192,14 +192,15 @@ class SimulatedDemo:
         with open_dataset(self.scene / "truth.nc") as opened:
             truth = opened[NDVI].sel(t=slice(self.start, self.end)).load()
         with open_dataset(self.seasons) as data:
-            seasons = main_season(data.load())
+            all_seasons = data.load()
         content = ReportContent(
             cube=cube.sel(t=slice(self.start, self.end)),
             fused=fused,
             simulated=True,
             source="A simulated scene",
             model=self.settings.model or f"trained here for {self.settings.train_minutes:g} minutes",
-            seasons=seasons,
+            seasons=main_season(all_seasons),
+            all_seasons=all_seasons,
             truth=truth.sel(t=truth.t.isin(fused.t)),
             true_seasons=main_season(fusion.seasons(truth, sigma=TRUTH_SIGMA, year=self.settings.year)),
             scores=score_rows(self.evaluation),
@@ -222,7 +223,7 @@ FILES = (
     ("seasons/", "season dates and parameters as NetCDF, GeoTIFF and maps"),
     (
         "maps/sos.tif, maps/eos.tif",
-        "start and end of season from the openEO graph (method of the original workflow), 0 = none",
+        "start and end of season from the openEO graph (method of the original workflow), day of the year",
     ),
     ("cube.nc", "the merged cube (input of the fusion)"),
     ("scene/", "the raw simulated images and the truth"),

@@ -5,31 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import xarray as xr
-from pydantic import Field
 
 from fusion.contract import STEP_DAYS
 from fusion.evaluation.images import gradient_error, ssim
 from fusion.evaluation.leave_gap_out import SEASONS, season_of
 from fusion.evaluation.metrics import tally_groups
 from fusion.evaluation.predictor import Prediction, Predictor, s2_obs
-from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
+from fusion.evaluation.settings import Holdout
 from fusion.evaluation.withholding import withhold_s2
 from fusion.features.neighbours import gap_to_nearest
 
 GAP_EDGES_DAYS = (15, 30, 60, 100)
 GAP_BINS = ("<15", "15-30", "30-60", "60-100", ">100")
-
-
-class Holdout(Rules):
-    """Rules of the hold-out: S2 observations in some windows are withheld; unobserved pixels are scored."""
-
-    lengths_days: tuple[int, ...] = Field(
-        (20, 40, 60, 90, 120, 180, 240), min_length=1, description="lengths of withheld windows, drawn at random"
-    )
-    windows: int = Field(2, ge=0, description="withheld windows per scene")
-    frames: int = Field(6, ge=0, description="dates per scene with image metrics, in withheld windows")
-    seed: int = Field(0, description="seed of the positions of the windows")
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 import xarray as xr
-from pydantic import Field, field_validator
 
 from fusion.contract import S2NDVI, ContractError, check_layout
-from fusion.date_settings import OneDate
 from fusion.evaluation.images import gradient_error, ssim
 from fusion.evaluation.metrics import tally
 from fusion.evaluation.predictor import Predictor, to_days
-from fusion.evaluation.rules import Rules
+from fusion.evaluation.settings import LeaveGapOut
 from fusion.evaluation.withholding import withhold_window
 from fusion.features.measured import measured_cube
 
@@ -23,23 +21,6 @@ log = logging.getLogger(__name__)
 Watcher = Callable[[str, int, np.ndarray, np.ndarray], None]
 
 SEASONS = ("DJF", "MAM", "JJA", "SON")
-
-
-class LeaveGapOut(Rules):
-    """Rules of the leave-gap-out protocol, for real or simulated observations."""
-
-    gaps_days: tuple[int, ...] = Field((2, 10, 20, 30), min_length=1, description="withheld days on each side")
-    min_clear: float = Field(0.8, ge=0, le=1, description="smallest clear share of the pixels that are ever observed")
-    edge_days: int = Field(45, ge=0, description="smallest distance of a scored date to the first and last date")
-    dates: tuple[OneDate, ...] | None = Field(None, description="score exactly these dates (YYYY-MM-DD) instead")
-    max_dates: int | None = Field(None, ge=1, description="largest number of scored dates, evenly spread")
-
-    @field_validator("gaps_days")
-    @classmethod
-    def _not_negative(cls, gaps: tuple[int, ...]) -> tuple[int, ...]:
-        if min(gaps) < 0 or len(set(gaps)) != len(gaps):
-            raise ValueError(f"gaps_days is {list(gaps)}; expected different whole numbers of days, 0 or more")
-        return gaps
 
 
 def season_of(days: np.ndarray) -> np.ndarray:

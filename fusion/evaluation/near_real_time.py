@@ -2,26 +2,13 @@
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 
 from fusion.evaluation.metrics import tally
 from fusion.evaluation.predictor import Predictor, s2_obs
-from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
+from fusion.evaluation.settings import NearRealTime
 from fusion.evaluation.withholding import cut_after
 from fusion.features.neighbours import gap_to_nearest
-
-
-class NearRealTime(Rules):
-    """Rules of near real time: dates are predicted from data up to a lag after them, and from all data (hindcast).
-
-    A lag of 0 includes the date itself. A composite is available after its last day. The same pixels are scored at
-    every lag: those without an observation on the date.
-    """
-
-    lags_days: tuple[int, ...] = Field((0, 5, 10, 20, 30, 45, 60, 90), min_length=1, description="lags to score")
-    dates: int = Field(3, ge=1, description="dates per scene")
-    scenes: int = Field(8, ge=0, description="largest number of scenes scored (0: none)")
 
 
 def issue_days(scene: TruthScene, rules: NearRealTime) -> np.ndarray:

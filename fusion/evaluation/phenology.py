@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import xarray as xr
-from pydantic import Field
 
 from fusion.contract import STEP_DAYS
 from fusion.evaluation.metrics import HALF_WIDTHS
 from fusion.evaluation.predictor import Predictor, Target, s2_obs
-from fusion.evaluation.rules import Rules
 from fusion.evaluation.scenes import TruthScene
+from fusion.evaluation.settings import PhenologyRules
 from fusion.evaluation.withholding import withhold_s2
 from fusion.phenology.extraction import LAYERS, extract_seasons
 from fusion.phenology.settings import FLAGS, SeasonSettings
@@ -23,17 +22,6 @@ MAX_SEASONS = 4  # per series
 MATCH_DAYS = 60  # a season is matched if its maximum is at most this far from the true one
 CENTRED_DAYS = 7  # pixels with the event at most this far from the middle of the gap are scored
 UNUSABLE = FLAGS["no_data"] | FLAGS["no_season"] | FLAGS["start_cut"] | FLAGS["end_cut"]
-
-
-class PhenologyRules(Rules):
-    """Rules for dates of the main season of the truth, with all S2 observations around the event withheld."""
-
-    gaps_days: tuple[int, ...] = Field((0, 30, 60, 90), min_length=1, description="length of the gap around the event")
-    scenes: int = Field(6, ge=0, description="largest number of scenes scored (0: none)")
-    pixels: int = Field(256, ge=1, description="largest number of pixels per scene, evenly spread")
-    sigma: Target = Field(
-        "ndvi", description="NDVI_SIGMA given to the extractor: of the NDVI itself (ndvi) or of one observation"
-    )
 
 
 @dataclass(frozen=True)

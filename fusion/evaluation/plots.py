@@ -14,7 +14,10 @@ from fusion.evaluation.metrics import COVERAGE_LEVELS, HALF_WIDTHS
 from fusion.evaluation.predictor import LINEAR, MODEL
 from fusion.whole_file import whole_file
 
-COLOURS = ("#0b6e4f", "#d1495b", "#30638e", "#edae49", "#7d5ba6", "#8c8c8c", "#00798c", "#a0522d")
+COLOURS = (
+    "#0b6e4f", "#d1495b", "#30638e", "#edae49", "#7d5ba6", "#8c8c8c", "#00a6c4", "#a0522d", "#f08fb0", "#9bc53d",
+    "#1d1d1d", "#f26419",
+)  # fmt: skip
 STYLE: Any = {  # Any: matplotlib's own type is a literal of all keys
     "figure.dpi": 100,
     "savefig.dpi": 200,
@@ -50,8 +53,12 @@ def save(figure: Any, folder: Path, name: str, suffix: str = "png") -> Path:
 
 
 def colour_of(predictors: Sequence[str]) -> dict[str, str]:
-    """A fixed colour per predictor, by its position in the list."""
-    return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(predictors)}
+    """A colour of its own for each predictor: by its position in the list, further ones spread over the hues."""
+    from matplotlib.colors import hsv_to_rgb, to_hex
+
+    more = max(0, len(predictors) - len(COLOURS))
+    spread = [to_hex(tuple(hsv_to_rgb((k / more, 0.55, 0.6)))) for k in range(more)]
+    return dict(zip(predictors, [*COLOURS, *spread], strict=False))
 
 
 def shown_predictors(predictors: Sequence[str], available: Sequence[str], count: int) -> list[str]:
@@ -121,6 +128,8 @@ def plot_density(density: dict[str, np.ndarray], predictors: Sequence[str]) -> A
 
 def plot_series(gallery: Gallery, predictors: Sequence[str]) -> Any:
     """One pixel: truth, visible and withheld observations, and two predictors with their 90 % interval."""
+    from matplotlib.dates import ConciseDateFormatter
+
     figure, axis = new_figure(height=3.0)
     dates = gallery.series_days.astype("datetime64[D]")  # type: ignore[union-attr]
     axis.plot(dates, gallery.series["truth"][0], color="0.2", lw=1.2, label="truth")
@@ -139,7 +148,7 @@ def plot_series(gallery: Gallery, predictors: Sequence[str]) -> Any:
             axis.plot(observations[0].astype("datetime64[D]"), observations[1], style, ms=4, color="0.4", label=label)
     axis.set(ylabel="NDVI", ylim=(-0.1, 1.05))
     axis.legend(frameon=False, fontsize=7, ncol=3)
-    figure.autofmt_xdate()
+    axis.xaxis.set_major_formatter(ConciseDateFormatter(axis.xaxis.get_major_locator()))
     return figure
 
 

@@ -2,21 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
 
 from fusion.contract import COARSE_NDVI, NDVI, NDVI_SIGMA, RADAR_BANDS, S2NDVI, STEP_DAYS, TimeGrid
+from fusion.evaluation.settings import MODEL, Target
 from fusion.inference.fuse import fuse_cube
 from fusion.inference.locate import locate_model
 from fusion.inference.session import ModelSession, load_session
 from fusion.place import latitude_of
 
-MODEL, LINEAR = "model", "linear"
+LINEAR = "linear"
 OTHER_SENSORS = (*RADAR_BANDS, COARSE_NDVI)
-
-Target = Literal["observation", "ndvi"]  # sigma: standard deviation of one observation, or of the NDVI itself
 
 
 class Prediction(NamedTuple):

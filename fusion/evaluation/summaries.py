@@ -3,24 +3,11 @@
 from collections.abc import Sequence
 
 import pandas as pd
-from pydantic import Field
 
 from fusion.evaluation.bootstrap import Interval, bootstrap_mean, bootstrap_ratio
 from fusion.evaluation.leave_gap_out import SEASONS
 from fusion.evaluation.metrics import METRICS, SUMS
-from fusion.evaluation.rules import Rules
-
-
-class Bootstrap(Rules):
-    """Settings of the bootstrap intervals of means."""
-
-    level: float = Field(0.9, gt=0, lt=1, description="probability inside an interval")
-    draws: int = Field(2000, ge=10, description="resamples")
-
-    @property
-    def arguments(self) -> dict:
-        """Keyword arguments of the functions in :mod:`fusion.evaluation.bootstrap`."""
-        return self.model_dump()
+from fusion.evaluation.settings import Bootstrap
 
 
 def pooled(rows: pd.DataFrame, by: Sequence[str], *, unit: str, bootstrap: Bootstrap) -> pd.DataFrame:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from pydantic import Field
 
 from fusion.evaluation.report import Evaluation, slug
-from fusion.evaluation.rules import Rules
+from fusion.evaluation.settings import Tracking
+from fusion.extras import needs
 from fusion.inference.locate import TrackingError, check_tracking, default_tracking_uri
 
 log = logging.getLogger(__name__)
@@ -24,17 +24,6 @@ log = logging.getLogger(__name__)
 LOGGED_METRICS = ("mae", "rmse", "bias", "coverage_90", "crps")
 VERSION_TAG = "ndvi_fusion.version"
 PARAMETER_LENGTH = 490  # characters; MLflow refuses longer values
-
-
-class Tracking(Rules):
-    """Settings of MLflow tracking."""
-
-    enabled: bool = Field(True, description="record the run with MLflow")
-    uri: str | None = Field(
-        None, description="MLflow tracking URI; MLFLOW_TRACKING_URI or outputs/mlflow.db when empty"
-    )
-    experiment: str = Field("evaluation", description="MLflow experiment")
-    run_name: str | None = Field(None, description="name of the run; the name of the output folder when empty")
 
 
 def open_experiment(uri: str, name: str) -> str:
@@ -48,7 +37,7 @@ def open_experiment(uri: str, name: str) -> str:
     TrackingError
         The store cannot be written, or its server does not answer.
     """
-    import mlflow
+    mlflow = needs("mlflow", "tracking.enabled=true")
     from mlflow.exceptions import MlflowException
 
     check_tracking(uri)
@@ -126,10 +115,9 @@ def _check_database(file: Path) -> None:
 
 def record(evaluation: Evaluation, settings: Mapping[str, Any], tracking: Tracking, out: Path) -> str | None:
     """Write the run to MLflow; returns the id of the run, or None if tracking is disabled."""
-    if not tracking.enabled:
+    if not tracking.active:
         return None
-    import mlflow
-
+    mlflow = needs("mlflow", "tracking")
     uri = tracking.uri or default_tracking_uri()
     experiment = open_experiment(uri, tracking.experiment)
     client = mlflow.MlflowClient(tracking_uri=uri)

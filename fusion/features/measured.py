@@ -12,13 +12,19 @@ from fusion.contract import (
     RADAR_BANDS,
     RADAR_DB_RANGE,
     RADAR_POWER_RANGE,
+    S1_DB_MIN,
     S1_UNITS,
     S2NDVI,
+    VH,
+    VV,
     ContractError,
     measured_ndvi,
 )
 
 log = logging.getLogger(__name__)
+
+LAND_DB = 3.0  # median backscatter of land, water and cities is lower in VV and VH
+MIN_VALUES = 25  # fewer of one image do not tell its units
 
 
 def measured_cube(cube: xr.DataArray, s1_units: str | None = None) -> xr.DataArray:
@@ -31,20 +37,23 @@ def measured_cube(cube: xr.DataArray, s1_units: str | None = None) -> xr.DataArr
     Raises
     ------
     ContractError
-        Most values of a band lie outside its limits, or radar contradicts its units.
+        Most values of a band lie outside its limits, or radar contradicts its units or its names.
     """
     units = s1_units if s1_units is not None else cube.attrs.get("s1_units")
     masked: dict[int, np.ndarray] = {}
+    radar: dict[str, np.ndarray] = {}
     for k, band in enumerate(str(b) for b in cube.bands.values):
         if band not in (S2NDVI, COARSE_NDVI, *RADAR_BANDS):
             continue
         values = np.asarray(cube.isel(bands=k).transpose(*(d for d in DIMS if d != "bands")).values)
         if band in RADAR_BANDS:
-            kept = measured_radar(values, units, band)
+            kept = radar[band] = measured_radar(values, units, band, cube.t.values)
         else:
             kept = measured_ndvi(values, band)
         if kept is not values:
             masked[k] = kept
+    if len(radar) == 2 and units in S1_UNITS:
+        refuse_swapped(radar[VV], radar[VH], str(units))
     if not masked:
         return cube
     out = cube.transpose(*DIMS).copy(deep=True)
@@ -53,22 +62,79 @@ def measured_cube(cube: xr.DataArray, s1_units: str | None = None) -> xr.DataArr
     return out.transpose(*cube.dims)
 
 
-def measured_radar(values: np.ndarray, units: str | None, name: str) -> np.ndarray:
+def measured_radar(values: np.ndarray, units: str | None, name: str, times: np.ndarray | None = None) -> np.ndarray:
     """Backscatter with NaN for what cannot be one; refuses values that contradict the declared units."""
     if units not in S1_UNITS:  # the caller refuses this where radar is needed
         return RADAR_ANY_RANGE.keep(values, name)
     limits = RADAR_DB_RANGE if units == "dB" else RADAR_POWER_RANGE
+    refuse_other_units(values, str(units), name, times)
+    return limits.keep(values, name)
+
+
+def refuse_other_units(
+    values: np.ndarray, units: str, name: str, times: np.ndarray | None = None, *, setting: str = "s1_units"
+) -> None:
+    """Refuse backscatter (t, ...) that contradicts its declared units, as a whole or image by image.
+
+    Power is not negative. Land lies below 0 dB: where even the lowest values are at 3 dB and more, the sign of the
+    decibels is lost, or these are amplitudes. An image of at least 25 values from 0 to 2, without a negative one, is
+    linear power. Fill values are left aside.
+
+    Raises
+    ------
+    ContractError
+    """
+    limits = RADAR_DB_RANGE if units == "dB" else RADAR_POWER_RANGE
     real = values[np.isfinite(values)]
     real = real[~limits.fills(real)]
-    if units == "linear" and real.size and (real < 0).mean() > 0.01:
+    if real.size <= 8:
+        return
+    if units == "linear" and (real < 0).mean() > 0.01:
         raise ContractError(
             f"{name} is declared linear but {100 * (real < 0).mean():.0f} % of its values are negative "
-            f"(min {real.min():.3g}); it looks like dB; set s1_units='dB'"
+            f"(min {real.min():.3g}); it looks like dB; set {setting}=dB"
         )
-    if units == "dB" and real.size > 8:
-        low, high = np.percentile(real, (1, 99))
-        if low >= 0 and high <= 2:
+    low, high = np.percentile(real, (1, 99))
+    if units == "dB" and low >= 0 and high <= 2:
+        raise ContractError(
+            f"{name} is declared dB but lies within [{low:.3g}, {high:.3g}]; it looks linear; set {setting}=linear"
+        )
+    if low >= (LAND_DB if units == "dB" else 10 ** (LAND_DB / 10)) and high <= limits.high:
+        raise ContractError(
+            f"{name} is declared {units} but lies within [{low:.3g}, {high:.3g}]; backscatter of land is below 0 dB (a "
+            "power of 1); give the decibels their sign, or calibrate amplitudes to sigma0 or gamma0"
+        )
+    if units == "dB" and values.ndim > 1:
+        pixels = tuple(range(1, values.ndim))
+        negative = ((values < 0) & (values >= S1_DB_MIN)).any(axis=pixels)
+        power = ((values > 0) & (values <= 2)).sum(axis=pixels)
+        linear = ~negative & (power >= MIN_VALUES)
+        if linear.any():
+            first = int(np.argmax(linear))
+            which = f"number {first}" if times is None else f"of {times[first].astype('datetime64[D]')}"
             raise ContractError(
-                f"{name} is declared dB but lies within [{low:.3g}, {high:.3g}]; it looks linear; set s1_units='linear'"
+                f"{name} is declared dB but {linear.sum()} of {len(values)} images, the first {which}, hold only "
+                "values from 0 to 2, which is linear power; convert them with 10 * log10(power), or leave them out"
             )
-    return limits.keep(values, name)
+
+
+def refuse_swapped(vv: np.ndarray, vh: np.ndarray, units: str) -> None:
+    """Refuse VH that is brighter than VV; land, water and cities reflect less in VH.
+
+    Raises
+    ------
+    ContractError
+    """
+    step = max(1, vv.size // 200_000)
+    pairs = np.stack([vv.ravel()[::step], vh.ravel()[::step]])
+    pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
+    if pairs.shape[1] < MIN_VALUES:
+        return
+    middle = np.median(pairs, axis=1)
+    if units == "linear":
+        middle = 10 * np.log10(np.maximum(middle, 1e-5))
+    if middle[1] > middle[0] + 1:
+        raise ContractError(
+            f"VH has a median of {middle[1]:.1f} dB and VV of {middle[0]:.1f} dB; VH is the weaker one on land and "
+            "water; swap the two bands, or name what they are"
+        )

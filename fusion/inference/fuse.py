@@ -5,13 +5,14 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
-from fusion.contract import DIMS, FUSED_BANDS, ContractError, TimeGrid, check_layout
+from fusion.contract import DIMS, FUSED_BANDS, OBS_COUNT, ContractError, TimeGrid, check_layout
 from fusion.features.calibration import SIGMA_KINDS
 from fusion.features.features import compute_features
 from fusion.features.measured import measured_cube
 from fusion.features.observations import Observations, observations_from_cube
 from fusion.features.orientation import reversed_axes, turned
 from fusion.features.tiling import Tile, cut_tiles
+from fusion.inference.counts import COUNT_ATTRS, add_counts
 from fusion.inference.session import ModelSession
 
 TILE_PX = 96
@@ -59,7 +60,8 @@ def fuse_cube(
     xarray.DataArray
         float32, dims ``(t, bands, y, x)``, bands ``NDVI`` (-0.2..1) and ``NDVI_SIGMA``, with the
         coordinates and CRS of the cube, in its orientation. NaN for pixels without any Sentinel-2 observation in the
-        cube, and on dates far from all images.
+        cube, and on dates far from all images. The coordinate ``OBS_COUNT``, uint8 (t, y, x), counts the Sentinel-2
+        observations nearest to each date.
 
     Raises
     ------
@@ -78,14 +80,18 @@ def fuse_cube(
     size = tile or max(32, min(TILE_PX, int((TILE_PIXEL_DATES / longest) ** 0.5) // 4 * 4))
     tiles = list(cut_tiles(height, width, size, NETWORK_RADIUS_PX, NETWORK_RADIUS_PX + session.manifest.overlap_px))
     out = np.full((len(grid.days), 2, height, width), np.nan, np.float32)
+    counts = np.zeros((len(grid.days), height, width), np.uint8)
     for done, part in enumerate(tiles, start=1):
         reach = cube.isel(y=part.reach[0], x=part.reach[1])
         obs = observations_from_cube(reach, s1_units=s1_units, latitude=latitude, measured=cube.chunks is None)
         fill_tile(out, obs, part, plan, session, sigma)
+        add_counts(counts, obs, part, grid)
         if progress is not None:
             progress(done, len(tiles))
     out[far] = np.nan
-    fused = label_fused(out, cube, grid, session, sigma)
+    fused = label_fused(out, cube, grid, session, sigma).assign_coords(
+        {OBS_COUNT: (("t", "y", "x"), counts, COUNT_ATTRS)}
+    )
     return turned(fused, axes).copy() if axes else fused
 
 

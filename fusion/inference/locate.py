@@ -6,6 +6,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from fusion.extras import needs
+
 SHIPPED = Path(__file__).resolve().parent.parent / "pretrained"
 DEFAULT_TRACKING_URI = "sqlite:///outputs/mlflow.db"
 SERVER_SECONDS = 4
@@ -76,9 +78,6 @@ def locate_model(reference: str | os.PathLike | None = None, tracking_uri: str |
 
 
 def _from_mlflow(text: str, uri: str) -> Path:
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
     database = uri.removeprefix("sqlite:///")
     if uri.startswith("sqlite:///") and not Path(database).exists():
         raise ModelNotFoundError(
@@ -86,6 +85,9 @@ def _from_mlflow(text: str, uri: str) -> Path:
             "MLFLOW_TRACKING_URI or give a file"
         )
     check_tracking(uri)
+    mlflow = needs("mlflow", f"model {text!r}, which is no file,")
+    from mlflow.exceptions import MlflowException
+
     mlflow.set_tracking_uri(uri)
     client = mlflow.MlflowClient()
     run_id: str

@@ -25,7 +25,7 @@ from fusion.phenology.whittaker import robust_weights, whittaker
 BLOCK_SAMPLES = 292_000  # pixels times dates per block: 4000 pixels for a year of 5-day steps
 WATER_MAX = 0.1  # NDVI; a series that stays below is flagged as water
 CURVE_LAMBDA = 2500.0  # smoothness of Whittaker curves, on the daily axis with one observation per day
-LAYERS = (*VARIABLES, "COUNT")
+LAYERS = (*VARIABLES, "COUNT", "MAIN")
 
 
 def extract_seasons(
@@ -48,8 +48,8 @@ def extract_seasons(
         Per output year: first and last day for the maximum of a season, and the day from which dates count.
     settings : SeasonSettings
         Method, thresholds and number of slots.
-    obs : (days (K,), seen (N, K) bool), optional
-        Original observations for counts and gaps; default: the finite values.
+    obs : (days (K,), seen (N, K)), optional
+        Original observations for counts and gaps: bool, or how many of each day; default: the finite values.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def _extract_block(axis, values, sigma, periods, settings, obs, out) -> None:
     rows, (swing, top), cut = find_seasons(curve, slots, settings)
     layer = {name: out[i] for i, name in enumerate(LAYERS)}
     base_flag = _pixel_flags(enough, top, swing, cut, settings)
-    for name in ("FLAG", "QFLAG", "COUNT", "OBS_UP", "OBS_PEAK", "OBS_DOWN"):
+    for name in ("FLAG", "QFLAG", "COUNT", "MAIN", "OBS_UP", "OBS_PEAK", "OBS_DOWN"):
         layer[name][:] = 0
     layer["FLAG"][:, 0] = base_flag
     if len(rows[0]) == 0:
@@ -163,7 +163,7 @@ def count_observations(metrics: dict, pixel: np.ndarray, origin: np.ndarray, obs
     obs_days, seen = obs
     borders = [origin + metrics[name] for name in ("UP", "TOP", "DOWN", "OFF")]
     at = [_obs_before(obs_days, b) for b in borders]
-    if seen.all():
+    if (seen == 1).all():
         counts = [at[k + 1] - at[k] for k in range(3)]
         widest = float(np.diff(obs_days).max(initial=0))
         gap = np.full(len(pixel), widest)
@@ -172,7 +172,7 @@ def count_observations(metrics: dict, pixel: np.ndarray, origin: np.ndarray, obs
         np.cumsum(seen, axis=1, out=total[:, 1:])
         passed = [total[pixel, a] for a in at]
         counts = [passed[k + 1] - passed[k] for k in range(3)]
-        inside = seen[pixel] & (obs_days >= borders[0][:, None]) & (obs_days <= borders[3][:, None])
+        inside = (seen[pixel] > 0) & (obs_days >= borders[0][:, None]) & (obs_days <= borders[3][:, None])
         last = np.maximum.accumulate(np.where(inside, obs_days, borders[0][:, None]), axis=1)
         steps = np.where(inside[:, 1:], obs_days[1:] - last[:, :-1], 0.0)
         gap = np.maximum(steps.max(1, initial=0.0), borders[3] - last[:, -1])
@@ -198,7 +198,10 @@ def _obs_before(obs_days: np.ndarray, border: np.ndarray) -> np.ndarray:
 
 
 def _scatter(layer, metrics, pixel, origin, peak_day, periods, small) -> None:
-    """Write every season into a slot of its year, in order of time; only the largest if there are too many."""
+    """Write every season into a slot of its year, in order of time; only the largest if there are too many.
+
+    ``MAIN`` is the slot, counted from 1, of the season with the largest amplitude.
+    """
     slots = layer["SOSD"].shape[1]
     peak = np.where(np.isfinite(metrics["MAXD"]), origin + metrics["MAXD"], peak_day)
     for name in ("SOSD", "EOSD", "MAXD"):
@@ -210,7 +213,7 @@ def _scatter(layer, metrics, pixel, origin, peak_day, periods, small) -> None:
         where = pixel[row]
         if (np.diff(where) > 0).all():
             slot = None
-            layer["COUNT"][year][:, where] = 1
+            layer["COUNT"][year][:, where] = layer["MAIN"][year][:, where] = 1
         else:
             count = np.bincount(where, minlength=layer["COUNT"].shape[-1])
             layer["COUNT"][year] = count
@@ -218,6 +221,9 @@ def _scatter(layer, metrics, pixel, origin, peak_day, periods, small) -> None:
             row = row[_rank(pixel[row]) < slots]
             row = row[np.lexsort((peak[row], pixel[row]))]
             where, slot = pixel[row], _rank(pixel[row])
+            order = np.lexsort((-metrics["SWING"][row], where))
+            largest = order[_rank(where[order]) == 0]
+            layer["MAIN"][year][:, where[largest]] = slot[largest] + 1
             more = count[where] > slots
             metrics["FLAG"][row] |= np.where(more, FLAGS["more_seasons"], 0)
         whole = slot is None and len(where) == layer["COUNT"].shape[-1] == len(pixel)

@@ -8,6 +8,7 @@ import xarray as xr
 from fusion.contract import (
     NDVI,
     NDVI_SIGMA,
+    OBS_COUNT,
     S2NDVI,
     ContractError,
     check_dates,
@@ -15,9 +16,13 @@ from fusion.contract import (
     renaming_advice,
 )
 from fusion.phenology.extraction import LAYERS, extract_seasons
-from fusion.phenology.settings import HRVPP_VARIABLES, SeasonSettings
+from fusion.phenology.settings import HRVPP_VARIABLES, MAIN_SUFFIX, SeasonSettings
 
-SPAN_DAYS = 550  # a longer series is split into calendar years
+SPAN_DAYS = 550  # of a longer series every calendar year is given
+HALF_YEAR = 180  # days; of a shorter one, the years of which it covers so many
+# a year's seasons are those of the series from 1 September before it to 30 June after it, so that they are the same
+# whatever else the series covers
+DAYS_BEFORE, DAYS_AFTER = 122, 181
 EPOCH = np.datetime64("1970-01-01", "D")
 
 
@@ -28,14 +33,29 @@ def season_layers(
     sigma: xr.DataArray | float | None = None,
     obs: xr.DataArray | None = None,
     year: int | list[int] | None = None,
+    period: tuple[str, str] | None = None,
 ) -> tuple[xr.DataArray, np.ndarray | int]:
     """All season layers, dims (layer, year, season, ...), and the year label(s); lazy if the cube is lazy.
 
-    Arguments as in :func:`fusion.phenology.seasons.seasons`; ``layer`` is in the order of ``LAYERS``.
+    Arguments as in :func:`fusion.phenology.seasons.seasons`; ``layer`` is in the order of ``LAYERS``. ``period`` gives
+    the default of ``year`` where the series is longer than the period that was requested.
     """
     ndvi, spread = ndvi_and_sigma(cube, sigma)
-    years, periods = _periods(ndvi.t.values.astype("datetime64[D]").astype("int64"), year)
-    return _compute(ndvi, spread, obs, periods, settings), years
+    days = ndvi.t.values.astype("datetime64[D]").astype("int64")
+    first, last = (days[0], days[-1]) if period is None else np.array(period, "datetime64[D]").astype("int64")
+    years = season_years(int(first), int(last), year)
+    begins = [_first_day(int(y)) for y in np.atleast_1d(years)]
+    periods = np.array([(b, _first_day(int(y) + 1) - 1, b) for b, y in zip(begins, np.atleast_1d(years), strict=True)])
+    return _compute(ndvi, spread, obs_counts(cube) if obs is None else obs, periods, settings), years
+
+
+def obs_counts(cube: xr.DataArray) -> xr.DataArray | None:
+    """Observations behind each date of a fused cube: its coordinate or band ``OBS_COUNT``; None without either."""
+    if OBS_COUNT in cube.coords:
+        return cube[OBS_COUNT].drop_vars(OBS_COUNT)
+    if "bands" in cube.dims and "bands" in cube.coords and OBS_COUNT in [str(b) for b in cube.bands.values]:
+        return cube.sel(bands=OBS_COUNT, drop=True).rename(OBS_COUNT)
+    return None
 
 
 def ndvi_and_sigma(cube: xr.DataArray, sigma) -> tuple[xr.DataArray, xr.DataArray | None]:
@@ -48,6 +68,7 @@ def ndvi_and_sigma(cube: xr.DataArray, sigma) -> tuple[xr.DataArray, xr.DataArra
             + renaming_advice(cube.dims)
         )
     check_dates(cube)
+    cube = cube.drop_vars(OBS_COUNT, errors="ignore")
     ndvi, band = ndvi_band(cube)
     ndvi = measured(ndvi, band)
     if sigma is None and "bands" in cube.dims and NDVI_SIGMA in [str(b) for b in cube.bands.values]:
@@ -94,24 +115,21 @@ def is_lazy(array: xr.DataArray) -> bool:
     return array.chunks is not None
 
 
-def _periods(days: np.ndarray, year: int | list[int] | None) -> tuple[np.ndarray | int, np.ndarray]:
-    """Label and (first, last, zero) days of every output year; the label is a number where there is no year dim."""
-    middle = int(days[0] + (days[-1] - days[0]) // 2)
-    if year is None and days[-1] - days[0] <= SPAN_DAYS:
-        label = _year_of(middle)
-        half = 183 if days[-1] - days[0] > 366 else SPAN_DAYS
-        return label, np.array([[middle - half, middle + half, _first_day(label)]])
+def season_years(first: int, last: int, year: int | list[int] | None) -> np.ndarray | int:
+    """Calendar years of the result, a number where there is no year dim; ``first``, ``last``: days since 1970-01-01."""
+    covered = np.arange(_year_of(first), _year_of(last) + 1)
+    if year is None and last - first > SPAN_DAYS:
+        return covered
     if year is None:
-        years = np.arange(_year_of(days[0]), _year_of(days[-1]) + 1)
-    else:
-        years = np.atleast_1d(np.asarray(year))
-        if not np.issubdtype(years.dtype, np.integer) or len(np.unique(years)) != len(years) or len(years) == 0:
-            raise ContractError(f"year is {year!r}; expected a calendar year such as 2019 or a list of different ones")
-        covered = _year_of(days[0]), _year_of(days[-1])
-        if (years < covered[0]).any() or (years > covered[1]).any():
-            raise ContractError(f"year is {year}; the cube covers {covered[0]} to {covered[1]}")
-    rows = [(_first_day(int(y)), _first_day(int(y) + 1) - 1, _first_day(int(y))) for y in years]
-    return (int(years[0]) if isinstance(year, int | np.integer) else years), np.array(rows)
+        within = [min(last, _first_day(int(y) + 1) - 1) - max(first, _first_day(int(y))) + 1 for y in covered]
+        half = [int(y) for y, days in zip(covered, within, strict=True) if days >= HALF_YEAR]
+        return np.array(half) if len(half) > 1 else half[0] if half else int(covered[np.argmax(within)])
+    years = np.atleast_1d(np.asarray(year))
+    if not np.issubdtype(years.dtype, np.integer) or len(np.unique(years)) != len(years) or len(years) == 0:
+        raise ContractError(f"year is {year!r}; expected a calendar year such as 2019 or a list of different ones")
+    if (years < covered[0]).any() or (years > covered[-1]).any():
+        raise ContractError(f"year is {year}; the cube covers {covered[0]} to {covered[-1]}")
+    return int(years[0]) if isinstance(year, int | np.integer) else years
 
 
 def _year_of(day: int) -> int:
@@ -135,7 +153,7 @@ def _compute(ndvi, spread, obs, periods, settings) -> xr.DataArray:
     obs_days = None
     if obs is not None:
         check_dates(obs)
-        seen = measured(*ndvi_band(obs))
+        seen = obs if obs.name == OBS_COUNT else xr.apply_ufunc(np.isfinite, measured(*ndvi_band(obs)), dask="allowed")
         obs_days = seen.t.values.astype("datetime64[D]").astype("int64")
         inputs.append(seen.rename(t="t_obs").drop_vars("t_obs"))
         core.append(["t_obs"])
@@ -158,15 +176,39 @@ def _extract_chunk(ndvi, *others, days, periods, settings, has_sigma, obs_days) 
     sigma = np.asarray(others[0]).reshape(flat.shape) if has_sigma else None
     obs = None
     if obs_days is not None:
-        obs = obs_days, np.isfinite(np.asarray(others[-1]).reshape(len(flat), -1))
-    layers = extract_seasons(flat, sigma, days, periods, settings, obs)
+        obs = obs_days, np.nan_to_num(np.asarray(others[-1]).reshape(len(flat), -1)).astype(np.uint8)
+    layers = np.concatenate(
+        [_extract_year(flat, sigma, days, period, settings, obs) for period in periods[:, None]], axis=1
+    )
     return np.moveaxis(layers, -1, 0).reshape(*shape, *layers.shape[:-1])
+
+
+def _extract_year(flat, sigma, days, period, settings, obs) -> np.ndarray:
+    """Layers of one year, (layer, 1, season, N), from the part of the series around it."""
+    around = period[0, 0] - DAYS_BEFORE, period[0, 1] + DAYS_AFTER + 1
+    part = slice(*np.searchsorted(days, around))
+    if part.start == part.stop:  # a gap of years
+        return extract_seasons(np.full((len(flat), 1), np.nan), None, period[0, :1], period, settings)
+    if obs is not None:
+        of_obs = slice(*np.searchsorted(obs[0], around))
+        obs = obs[0][of_obs], obs[1][:, of_obs]
+    spread = None if sigma is None else sigma[:, part]
+    return extract_seasons(flat[:, part], spread, days[part], period, settings, obs)
+
+
+def main_layers(layers: xr.DataArray) -> xr.DataArray:
+    """Layers of the main season of each year, without the dim ``season``; where there is none, those of slot 1."""
+    main = layers.isel(layer=LAYERS.index("MAIN"), season=0, drop=True)
+    out = layers.isel(season=0, drop=True)
+    for k in range(1, layers.sizes["season"]):
+        out = xr.where(main == k + 1, layers.isel(season=k, drop=True), out)
+    return out.transpose(*[d for d in layers.dims if d != "season"])
 
 
 def season_cube(
     layers: xr.DataArray, years: np.ndarray | int, variables: tuple[str, ...] = HRVPP_VARIABLES
 ) -> xr.DataArray:
-    """Layers as an openEO cube (t, bands, ...): ``t`` = 1 January of each year, bands ``SOSD_s1`` ..., ``COUNT``.
+    """Layers as an openEO cube (t, bands, ...): ``t`` = 1 January of each year, bands ``SOSD_s1`` ... ``SOSD_main``.
 
     Band labels depend only on the variables and the number of seasons (:func:`season_cube_bands`), and dates only on
     the years, so that all chunks of a job have the same labels.
@@ -175,6 +217,7 @@ def season_cube(
     slots = layers.sizes["season"]
     parts = [layers.isel(season=k, layer=at) for k in range(slots)]
     parts.append(layers.isel(season=0, layer=[LAYERS.index("COUNT")]))
+    parts.append(main_layers(layers).isel(layer=at))
     cube = xr.concat([part.rename(layer="bands") for part in parts], dim="bands").rename(year="t")
     labels = np.array([f"{int(y):04d}-01-01" for y in np.atleast_1d(years)], "datetime64[ns]")
     cube = cube.assign_coords(bands=season_cube_bands(slots, variables), t=labels)
@@ -182,5 +225,6 @@ def season_cube(
 
 
 def season_cube_bands(max_seasons: int = 2, variables: tuple[str, ...] = HRVPP_VARIABLES) -> list[str]:
-    """Band labels of :func:`season_cube`: ``SOSD_s1``, ..., ``SOSD_s2``, ..., ``COUNT``."""
-    return [f"{name}_s{k}" for k in range(1, max_seasons + 1) for name in variables] + ["COUNT"]
+    """Band labels of :func:`season_cube`: ``SOSD_s1``, ..., ``SOSD_s2``, ..., ``COUNT``, ``SOSD_main``, ..."""
+    by_season = [f"{name}_s{k}" for k in range(1, max_seasons + 1) for name in variables]
+    return [*by_season, "COUNT", *(f"{name}{MAIN_SUFFIX}" for name in variables)]

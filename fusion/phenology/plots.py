@@ -7,7 +7,7 @@ import xarray as xr
 
 from fusion.contract import NDVI_MAX, ContractError
 from fusion.phenology.layers import ndvi_and_sigma
-from fusion.phenology.settings import DATES
+from fusion.phenology.settings import DATES, MAIN_SUFFIX
 from fusion.phenology.smoothing import smooth
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _mark(ax: "Axes", year: int, day: float, sigma: float, colour: str, label: s
 
 
 def plot_parameter(data: xr.Dataset, name: str, *, season: int = 1, ax: "Axes | None" = None) -> "Axes":
-    """Plot a map of one parameter of one season; the colour bar of a date shows calendar dates.
+    """Plot a map of one parameter of one season, or of the main season (``SOSD_main``); dates as calendar dates.
 
     Raises
     ------
@@ -115,6 +115,7 @@ def plot_parameter(data: xr.Dataset, name: str, *, season: int = 1, ax: "Axes | 
         raise ContractError(
             f"the data set holds the years {data.year.values.tolist()}; select one with data.sel(year=...)"
         )
+    of_season = f", season {season}" if "season" in layer.dims else ""
     if "season" in layer.dims:
         if season not in layer.season.values:
             raise ContractError(f"season is {season}; the data set has {layer.season.values.tolist()}")
@@ -129,16 +130,20 @@ def plot_parameter(data: xr.Dataset, name: str, *, season: int = 1, ax: "Axes | 
     )
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.85)
     label = layer.attrs.get("long_name", name)
-    if name in DATES and "year" in data.coords:
+    if name.removesuffix(MAIN_SUFFIX) in DATES and "year" in data.coords:
         zero = np.datetime64(f"{int(data.year):04d}-01-01", "D")
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda day, _: str(zero + round(day))))
-        bar.set_label(label)
+        bar.set_label(label.removesuffix(", main season"))
     else:
         units = layer.attrs.get("units", "1")
         bar.set_label(label if units == "1" else f"{label} [{units}]")
     year = f", {int(data.year)}" if "year" in data.coords and data.year.ndim == 0 else ""
-    ax.set_title(f"{name}{year}, season {season}")
+    plain = name.removesuffix(MAIN_SUFFIX)
+    ax.set_title(f"{plain}{year}{of_season or (', main season' if plain != name else '')}")
     ax.ticklabel_format(style="plain", useOffset=False)
+    shape = values.shape[1] / values.shape[0]
+    for axis, relative in (("x", shape), ("y", 1 / shape)):  # projected coordinates have seven digits
+        ax.locator_params(axis, nbins=max(1, min(4, round(4 * relative))))
     return ax
 
 

@@ -1,16 +1,21 @@
 """The public function :func:`seasons`: season dates and parameters of an NDVI cube."""
 
+import logging
+
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from fusion.contract import ContractError
+from fusion.contract import CF_CONVENTIONS, ContractError
 from fusion.phenology.extraction import LAYERS
-from fusion.phenology.layers import ndvi_and_sigma, season_layers
+from fusion.phenology.layers import main_layers, ndvi_and_sigma, obs_counts, season_layers
 from fusion.phenology.phenolopy import phenolopy_metrics
 from fusion.phenology.reference import middle_year, reference_phenology, reference_smoothing
-from fusion.phenology.settings import DATES, FLAGS, SeasonSettings
+from fusion.phenology.season_table import date_codes
+from fusion.phenology.settings import DATES, FLAGS, MAIN_SUFFIX, VARIABLES, SeasonSettings
 from fusion.phenology.smoothing import smooth
+
+log = logging.getLogger(__name__)
 
 # name: (units, long name)
 ATTRIBUTES = {
@@ -36,8 +41,12 @@ ATTRIBUTES = {
     "OBS_DOWN": ("1", "observations during green-down"),
     "LONGEST_GAP": ("days", "longest gap between observations from green-up to green-down"),
     "FLAG": ("1", "sum of season flags"),
+    "COUNT": ("1", "number of seasons in the year"),
+    "MAIN": ("1", "number of the year's main season, that with the largest amplitude; 0 = no season"),
 }
-INTEGERS = ("QFLAG", "OBS_UP", "OBS_PEAK", "OBS_DOWN", "FLAG", "COUNT")
+OF_A_YEAR = ("COUNT", "MAIN")
+INTEGERS = ("QFLAG", "OBS_UP", "OBS_PEAK", "OBS_DOWN", "FLAG", *OF_A_YEAR)
+AHEAD_DAYS = 60  # a series should begin so long before the year, since winter crops emerge then
 PRESMOOTHED = ("savitzky_golay", "spline", "hants")  # curves that are smoothed to 5-day steps before detection
 
 
@@ -69,21 +78,26 @@ def seasons(
         Standard deviation of the values, by default the band ``NDVI_SIGMA``. Without one, observations are assumed
         independent and their error is estimated robustly from the residuals (undetected clouds).
     observations : DataArray, optional
-        Original observations (same pixels, own dates) for the counts, gaps and QFLAG of a fused series.
+        Original observations (same pixels, own dates) for the counts, gaps and QFLAG of a fused series. Default: the
+        counts that :func:`fusion.fuse` carries along (``OBS_COUNT``), on the dates of the series.
     method, start, end, curve, max_seasons, min_amplitude, error_days, use_numba
         See :class:`fusion.phenology.settings.SeasonSettings`. ``method="reference"`` and ``"phenolopy"`` give the
         dates of the original use case and of phenolopy, with their known faults.
     year : int or list of int, optional
-        Seasons whose maximum lies in these calendar years. Default: the seasons around the middle of a series of up to
-        18 months, with dates counted from 1 January of the year of the middle; every calendar year of a longer one.
+        Seasons whose maximum lies in these calendar years; the series before and after serves to find their start and
+        end. Default: of a series of up to 18 months, the calendar years of which it covers 180 days or more (where
+        there is none, the year that it covers most); every calendar year of a longer one.
     yydoy : bool
-        Add ``SOSD_YYDOY``, ``EOSD_YYDOY`` and ``MAXD_YYDOY``, dates in the format of HR-VPP.
+        Add the dates as codes, ``SOSD_YYDOY`` (19121 = 1 May 2019, as in HR-VPP) and ``SOSD_YYYYDOY`` (2019121).
+        :func:`fusion.season_dates` gives them as datetime64.
 
     Returns
     -------
     xarray.Dataset
-        Dims ``(season, y, x)``, or ``(year, season, y, x)`` for several years. Dates are days since 1 January of the
-        season's year: negative or above 365 across New Year. NaN = no value; ``FLAG`` gives the reason.
+        Dims ``(season, y, x)``, or ``(year, season, y, x)`` for several years; seasons of a year in order of time.
+        ``SOSD_main``, ... are the parameters of the year's main season, that with the largest amplitude, without the
+        dim ``season``. Dates are days since 1 January of the season's year: negative or above 365 across New Year.
+        NaN = no value; ``FLAG`` gives the reason.
 
     Raises
     ------
@@ -97,30 +111,28 @@ def seasons(
     if method in COMPATIBLE:
         return COMPATIBLE[method](ndvi_and_sigma(cube, sigma)[0], year)
     if curve in PRESMOOTHED:
-        observations = ndvi_and_sigma(cube, None)[0] if observations is None else observations
+        if observations is None:
+            counts = obs_counts(cube)
+            observations = ndvi_and_sigma(cube, None)[0] if counts is None else counts
         cube, sigma = smooth(cube, method=curve, sigma=sigma, step_days=5, use_numba=use_numba), None
-    data = _dataset(*season_layers(cube, settings, sigma=sigma, obs=observations, year=year), settings)
-    return data.assign({f"{n}_YYDOY": _yydoy(data[n], data.year) for n in DATES}) if yydoy else data
+    layers, years = season_layers(cube, settings, sigma=sigma, obs=observations, year=year)
+    _warn_of_a_cut(cube.t.values, years)
+    data = _dataset(layers, years, settings)
+    return data.assign(date_codes(data)) if yydoy else data
 
 
-def _yydoy(date: xr.DataArray, year: xr.DataArray) -> xr.DataArray:
-    """Dates as YYDOY, for example 19121 for 1 May 2019; 0 = none."""
-
-    def convert(value, zero):
-        whole = np.where(np.isfinite(value), np.floor(value), 0).astype(np.int64)
-        dates = zero.astype("datetime64[D]") + whole
-        first = dates.astype("datetime64[Y]")
-        doy = (dates - first.astype("datetime64[D]")).astype(np.int64) + 1
-        return np.where(np.isfinite(value), (first.astype(np.int64) + 1970) % 100 * 1000 + doy, 0).astype(np.int32)
-
-    zero = xr.DataArray(
-        np.array([np.datetime64(f"{int(y):04d}-01-01") for y in np.atleast_1d(year.values)]).reshape(year.shape)
-        .astype("datetime64[ns]"), dims=year.dims, coords=year.coords,
-    )  # fmt: skip
-    out = xr.apply_ufunc(convert, date, zero, dask="parallelized", output_dtypes=[np.int32])
-    out = out.transpose(*date.dims)
-    out.attrs = {"units": "1", "long_name": f"{date.attrs['long_name']} as YYDOY (0 = none)"}
-    return out
+def _warn_of_a_cut(dates: np.ndarray, years: np.ndarray | int) -> None:
+    """Say where the series is too short to show all seasons of the year."""
+    first, last = dates[[0, -1]].astype("datetime64[D]")
+    year = int(np.atleast_1d(years)[0])
+    begin, end = np.datetime64(f"{year:04d}-01-01"), np.datetime64(f"{year:04d}-12-31")
+    if np.ndim(years) == 0 and first > begin - AHEAD_DAYS:
+        log.warning(
+            "the series begins on %s: seasons of %d that start before it get no SOSD; begin it in the autumn of %d, "
+            "by fusion.fuse(cube) or `predict` without start where the cube reaches so far back", first, year, year - 1,
+        )  # fmt: skip
+    if np.ndim(years) == 0 and last < end:
+        log.warning("the series ends on %s: seasons of %d that end after it get no EOSD", last, year)
 
 
 def _reference_seasons(ndvi: xr.DataArray, wanted: int | list[int] | None) -> xr.Dataset:
@@ -143,6 +155,7 @@ def _reference_seasons(ndvi: xr.DataArray, wanted: int | list[int] | None) -> xr
         flag = capped if flag is None else flag + capped
     data["FLAG"] = (flag + xr.where(doy == 0, FLAGS["no_data"], 0)).astype(np.int16)
     data["FLAG"].attrs = _attributes("FLAG")
+    data |= {f"{name}{MAIN_SUFFIX}": layer.isel(season=0, drop=True) for name, layer in data.items()}
     return xr.Dataset(data, attrs={"method": "reference"}).assign_coords(year=year)
 
 
@@ -163,21 +176,24 @@ def _dataset(layers: xr.DataArray, years, settings: SeasonSettings) -> xr.Datase
     single = np.ndim(years) == 0
     layers = layers.assign_coords(season=np.arange(1, settings.max_seasons + 1))
     layers = layers.isel(year=0).assign_coords(year=years) if single else layers.assign_coords(year=years)
-    data = {}
+    main, data = main_layers(layers), {}
     for i, name in enumerate(LAYERS):
-        layer = layers.isel(layer=i)
-        if name == "COUNT":
-            layer = layer.isel(season=0, drop=True)
-        if name in INTEGERS:
-            layer = layer.astype(np.int16)
-        layer.attrs = _attributes(name)
-        data[name] = layer
+        data[name] = layers.isel(layer=i, season=0, drop=True) if name in OF_A_YEAR else layers.isel(layer=i)
+    for name in VARIABLES:
+        data[f"{name}{MAIN_SUFFIX}"] = main.isel(layer=LAYERS.index(name))
+    for name, layer in data.items():
+        plain = name.removesuffix(MAIN_SUFFIX)
+        data[name] = layer.astype(np.int16) if plain in INTEGERS else layer
+        data[name].attrs = _attributes(plain)
+        if plain != name:
+            data[name].attrs["long_name"] += ", main season"
     out = xr.Dataset(data)
     out.season.attrs = {"long_name": "season of the year, in order of time"}
     out.year.attrs = {"long_name": "calendar year of the season's maximum; dates count from its 1 January"}
     out.attrs = {
-        "Conventions": "CF-1.11",
+        "Conventions": CF_CONVENTIONS,
         "title": "Vegetation phenology and productivity",
+        "main_season": "the season of the year with the largest amplitude",
         "method": settings.method,
         "start_threshold": settings.start,
         "end_threshold": settings.end,
@@ -186,10 +202,20 @@ def _dataset(layers: xr.DataArray, years, settings: SeasonSettings) -> xr.Datase
     return out
 
 
+def layer_attributes(label: str) -> dict:
+    """CF attributes of a season band of an openEO cube (``SOSD_s1``, ``SOSD_main``); empty for other bands."""
+    name, _, season = label.rpartition("_")
+    if label in ATTRIBUTES:
+        return _attributes(label)
+    if name not in ATTRIBUTES or not (season == "main" or season.removeprefix("s").isdigit()):
+        return {}
+    attrs = _attributes(name)
+    of = "main season" if season == "main" else f"season {season[1:]}"
+    return attrs | {"long_name": f"{attrs['long_name']}, {of}"}
+
+
 def _attributes(name: str) -> dict:
     """CF attributes of a variable."""
-    if name == "COUNT":
-        return {"units": "1", "long_name": "number of seasons in the year"}
     units, long_name = ATTRIBUTES[name]
     attrs: dict[str, object] = {
         "units": "d" if units.startswith("day") else units.replace("/day", " d-1").replace("1 d", "d"),

@@ -26,6 +26,7 @@ VARIABLES = (
 )  # fmt: skip
 HRVPP_VARIABLES = VARIABLES[:13]
 DATES = ("SOSD", "EOSD", "MAXD")
+MAIN_SUFFIX = "_main"  # of the layers of a year's main season, that with the largest amplitude
 
 FLAGS = {
     "no_data": 1,  # fewer observations than a season needs

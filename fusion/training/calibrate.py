@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from fusion.contract import STEP_DAYS
-from fusion.data.samples import SampleSettings
 from fusion.data.scene import Scene
+from fusion.data.settings import SampleSettings
 from fusion.data.targets import meet, reach_days, target_on_grid, withheld_on_grid
 from fusion.data.withholding import season_shift, withhold
 from fusion.features.calibration import (

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
 from fusion.features.calibration import Calibration
 from fusion.features.features import FEATURE_NAMES, FEATURE_VERSION
 from fusion.model.generator import Generator
+from fusion.training.settings import GeneratorSettings
 from fusion.whole_file import whole_file
 
 WEIGHTS_FORMAT = 1
@@ -18,15 +18,6 @@ _PARTS: dict[str, Any] = {
     "features": list, "feature_version": int, "generator": dict, "calibration": dict | None, "record": dict,
     "state": dict,
 }  # fmt: skip
-
-
-class GeneratorSettings(BaseModel):
-    """Architecture of the generator; stored in the checkpoint and in the manifest."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    width: int = Field(32, ge=4, description="channels of the residual blocks")
-    dilations: tuple[int, ...] = Field((1, 2, 4, 8, 4, 1), description="one residual block each, in time steps")
-    spatial_every: int = Field(2, ge=1, description="every n-th block also convolves over the 3 x 3 neighbours")
 
 
 def build_generator(settings: GeneratorSettings) -> Generator:

@@ -1,12 +1,20 @@
-"""Settings of a training run."""
+"""Settings of a training run. Imports no library that computes."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fusion.data.samples import SampleSettings
-from fusion.training.checkpoint import GeneratorSettings
+from fusion.data.settings import SampleSettings
+
+
+class GeneratorSettings(BaseModel):
+    """Architecture of the generator; stored in the checkpoint and in the manifest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    width: int = Field(32, ge=4, description="channels of the residual blocks")
+    dilations: tuple[int, ...] = Field((1, 2, 4, 8, 4, 1), description="one residual block each, in time steps")
+    spatial_every: int = Field(2, ge=1, description="every n-th block also convolves over the 3 x 3 neighbours")
 
 
 class LossSettings(BaseModel):

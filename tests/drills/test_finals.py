@@ -176,7 +176,7 @@ def test_results_of_an_earlier_run_do_not_stay_beside_new_settings(
     words = ["phenology", f"cube={tmp_path}/c.nc", f"out={tmp_path}/o", "sigma=0.02"]
     assert cli.main(words) == cli.OK
     made = set(names(tmp_path / "o"))
-    assert {"seasons_2018_s1.tif", "seasons_2019_s1.tif", "SOSD_2018_s1.png"} <= made
+    assert {"seasons_2018_s1.tif", "seasons_2019_s1.tif", "SOSD_2018_main.png"} <= made
     (tmp_path / "o" / "mine.txt").touch()
     assert cli.main([*words, "year=2019"]) == cli.FAILED
     assert "of an earlier run; choose another out or set overwrite=true" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from data_prep.commands import cube as cube_command
 from data_prep.commands.cube import CubeSettings
-from data_prep.sources.simulated import SimulatedSource
+from data_prep.sources.settings import SimulatedSource
 from fusion.commands.train import run
 from fusion.data import cube_files
 from fusion.data.cube_files import CubeFileError, read_cube, write_cube

@@ -19,7 +19,7 @@ COMMANDS = {
     "predict.nc": ["predict", "cube=cube.nc", "out=dense.nc"],
     "predict.zarr": ["predict", "cube=cube.nc", "out=dense.zarr"],
     "predict.tif": ["predict", "cube=cube.nc", "out=dense.tif"],
-    "over an old file": ["predict", "cube=cube.nc", "out=old.nc"],
+    "over an old file": ["predict", "cube=cube.nc", "out=old.nc", "overwrite=true"],
     "cube": ["cube", "source.folder=scene", "out=merged.nc"],
     "phenology": ["phenology", "cube=cube.nc", "out=seasons", "maps=false"],
     "export": ["export", f"checkpoint={SHIPPED / 'generator.pt'}", "out=model"],

@@ -20,7 +20,8 @@ import pytest
 from data_prep.sources.openeo_graphs import download_graph
 from fusion.whole_file import write_json
 from udf.area import area_from
-from udf.publish import build_process, call_process, save_process, write_service
+from udf.publish import build_process, call_process, save_process
+from udf.service import ServiceSettings, write_service
 from udf.targets import load_target
 from udf.workflow import WorkflowOptions, build_workflow
 
@@ -29,7 +30,7 @@ FIELD = {
     "type": "Polygon",
     "coordinates": [[[5.07, 51.21], [5.08, 51.21], [5.08, 51.215], [5.07, 51.215], [5.07, 51.21]]],
 }
-ARGUMENTS = {"area": FIELD, "start": "2021-01-01", "end": "2021-12-31"}
+ARGUMENTS = {"spatial_extent": FIELD, "temporal_extent": ["2021-01-01", "2022-01-01"]}
 TARGETS = ("local", "terrascope", "cdse")
 BOX = {"west": 640_000, "south": 5_650_000, "east": 641_000, "north": 5_651_000, "crs": 32631}
 pytestmark = pytest.mark.slow
@@ -172,20 +173,25 @@ def test_published_process_by_its_address(name: str, era: str, server: openeo.Co
     folder, address = website
     target = load_target(name)
     process = build_process(target, "https://example.org/archives", era=era)
-    write_service(folder, process, target, address, ARGUMENTS)
-    url = f"{address}/{process.id}/openeo_udp/{process.id}.json"
+    url_of = "https://example.org"
+    service = ServiceSettings(
+        provider="us", organization="Us", website=url_of, investigator="I", logo_light=url_of, logo_dark=url_of
+    )
+    write_service(folder, process, target, service, address, "https://example.org/archives", ARGUMENTS)
+    part = f"algorithm_catalog/us/{process.id}"
+    url = f"{address}/{part}/openeo_udp/{process.id}.json"
     call = call_process(process, url, ARGUMENTS)
     assert messages(server.validate_process_graph(call.save_result("GTiff"))) == ""
-    scenario = json.loads((folder / process.id / "benchmark_scenarios" / f"{process.id}.json").read_text())[0]
+    scenario = json.loads((folder / part / "benchmark_scenarios" / f"{process.id}.json").read_text())[0]
     assert messages(server.validate_process_graph(scenario["process_graph"])) == ""
 
 
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        ({"end": None}, "ProcessParameterRequired"),
-        ({"start": "soon"}, "date_shift"),
-        ({"area": {"type": "Nothing"}}, ""),
+        ({"temporal_extent": None}, "ProcessParameterRequired"),
+        ({"temporal_extent": ["soon", "2022-01-01"]}, "date_shift"),
+        ({"spatial_extent": {"type": "Nothing"}}, ""),
     ],
 )
 def test_wrong_parameters_are_refused(change: dict, code: str, server: openeo.Connection, website: tuple) -> None:
@@ -225,13 +231,11 @@ def test_process_is_saved_with_its_parameters(server: openeo.Connection) -> None
     assert save_process(server, process) == "ndvi_fusion"
     stored = server.user_defined_process("ndvi_fusion").describe()
     assert [p["name"] for p in stored["parameters"]] == [
-        "area",
-        "start",
-        "end",
+        "spatial_extent",
+        "temporal_extent",
+        "output",
         "step_days",
         "method",
-        "output",
-        "latitude",
     ]
     assert stored["process_graph"] == process.definition["process_graph"]
 

@@ -13,9 +13,10 @@ from fusion.inference.locate import locate_model
 from fusion.inference.session import load_session
 from tests.factory import mock_cube
 from tests.unit.udf.fakes import as_back_end_chunk
+from udf.graph_options import OVERLAP_PX
 from udf.local.neighborhood import Windows, apply_windows
 from udf.local.udf_call import UdfCall
-from udf.workflow import OVERLAP_PX, udf_source
+from udf.workflow import udf_source
 
 PERIOD = {"start": "2019-05-20", "end": "2019-06-14"}
 STRIDE_PX = 4  # window sizes and overlaps are multiples of it

@@ -24,8 +24,9 @@ GROUND = {  # facts and tools for everyone
     "fusion.config_folder",
     "fusion.cloud_mask",
     "fusion.same_day",
+    "fusion.extras",
 }
-RAW_BANDS = {"data_prep.raw", "data_prep.grid"}
+RAW_BANDS = {"data_prep.raw", "data_prep.grid", "data_prep.settings"}
 ROOMS = {
     "fusion.contract": set(),
     "fusion.dates": {"fusion.contract"},
@@ -36,22 +37,26 @@ ROOMS = {
     "fusion.config_folder": set(),
     "fusion.cloud_mask": set(),
     "fusion.same_day": set(),
+    "fusion.extras": set(),
     "fusion.features": {"fusion.contract"},
     "fusion.phenology": {"fusion.contract", "fusion.dates"},
-    "fusion.inference": {"fusion.contract", "fusion.features"},
+    "fusion.inference": {"fusion.contract", "fusion.features", "fusion.extras"},  # extras: not in what UDFs hold
     "fusion.model": {"fusion.contract"},
     "fusion.data": GROUND | {"fusion.features"},
     "fusion.evaluation": GROUND | {"fusion.features", "fusion.phenology", "fusion.inference"},
+    "fusion.fields": GROUND | {"fusion.features", "fusion.phenology", "fusion.inference", "fusion.data"},
     "fusion.training": GROUND | {
         "fusion.features", "fusion.data", "fusion.model", "fusion.inference", "fusion.evaluation",
     },
+    "data_prep.settings": GROUND | {"fusion.data", "data_prep.simulator"},  # of the cube and of patches
+    "fusion.viewer": GROUND | {"fusion.data", "fusion.phenology", "fusion.evaluation"},
     "data_prep.raw": GROUND | {"fusion.data"},
     "data_prep.grid": GROUND | {"data_prep.raw"},
     "data_prep.optical": GROUND | RAW_BANDS | {"data_prep.optical_offset"},
     "data_prep.optical_offset": GROUND | RAW_BANDS,
     "data_prep.mosaic": GROUND | RAW_BANDS,
     "data_prep.satellites": GROUND | RAW_BANDS | {"fusion.features", "data_prep.coregistration"},
-    "data_prep.radar": GROUND | RAW_BANDS | {"data_prep.satellites"},
+    "data_prep.radar": GROUND | RAW_BANDS | {"fusion.features", "data_prep.satellites"},
     "data_prep.coarse": GROUND | RAW_BANDS,
     "data_prep.coregistration": GROUND | RAW_BANDS,
     "data_prep.simulator": GROUND | RAW_BANDS | {"fusion.features", "fusion.data", "data_prep.optical"},
@@ -62,11 +67,13 @@ ROOMS = {
     },
     "data_prep": GROUND | {
         "fusion.features", "fusion.data", "data_prep.raw", "data_prep.grid", "data_prep.optical", "data_prep.radar",
-        "data_prep.coarse", "data_prep.coregistration", "data_prep.simulator", "data_prep.sources",
-        "data_prep.mosaic", "data_prep.satellites",
+        "data_prep.settings", "data_prep.coarse", "data_prep.coregistration", "data_prep.simulator",
+        "data_prep.sources", "data_prep.mosaic", "data_prep.satellites",
     },
     "udf.targets": GROUND,  # collections of the back-ends: also read by data_prep.sources
-    "udf": GROUND | {"fusion.features", "fusion.phenology", "fusion.inference", "udf.targets"},
+    "udf": GROUND | {
+        "fusion.features", "fusion.phenology", "fusion.inference", "fusion.fields", "udf.targets",
+    },
 }  # fmt: skip
 
 # the public calls, the command line and what it runs stand above them

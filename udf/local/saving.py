@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -14,15 +15,27 @@ import pandas as pd
 import rasterio
 import xarray as xr
 
+from fusion.contract import CF_CONVENTIONS, NDVI, NDVI_SIGMA, OBS_COUNT
+from fusion.fields.polygons import FIELD
+from fusion.phenology.seasons import layer_attributes
+from fusion.place import described_axes
 from fusion.whole_file import refuse_cut_off, whole_file
 from udf.local.grid import pixel_transform
 from udf.local.udf_call import plain
+from udf.local.vector import write_vector
 
 _log = logging.getLogger(__name__)
 REGION_PX = 512  # written at once; a multiple of the GeoTIFF block
 GDAL_CACHE_MB = 64  # by default GDAL caches up to 5 % of the memory
 _OUTPUT: ContextVar[Path | None] = ContextVar("ndvi_fusion_output_folder", default=None)
 FORMATS = {"gtiff": "GTiff", "netcdf": "NetCDF", "zarr": "Zarr"}
+BAND_ATTRIBUTES = {
+    NDVI: {"units": "1", "long_name": "NDVI", "standard_name": "normalized_difference_vegetation_index"},
+    NDVI_SIGMA: {"units": "1", "long_name": "one standard deviation of NDVI"},
+    OBS_COUNT: {"units": "1", "long_name": "Sentinel-2 observations of the pixel that lie nearest to the date"},
+    "sos": {"units": "1", "long_name": "start of season, day of the year (1 = 1 January), 0 = none"},
+    "eos": {"units": "1", "long_name": "end of season, day of the year (1 = 1 January), 0 = none"},
+}
 _NODATA = {"i2": -32768, "i4": -2147483648, "u1": 255, "u2": 65535}
 
 
@@ -46,15 +59,19 @@ def output_folder(folder: Path) -> Iterator[Path]:
 def save_result(data: xr.DataArray, format: str, options: dict | None = None) -> SavedResult:
     """openEO ``save_result``: one GeoTIFF per date (``openEO_YYYY-MM-DDZ.tif``), or ``openEO.nc``, or ``openEO.zarr``.
 
+    Means of polygons become ``openEO.csv`` or ``openEO.nc`` (:mod:`udf.local.vector`).
+
     Options: ``filename_prefix`` (default "openEO"). Files appear under their final name only when complete.
     """
+    prefix = str((plain(options) or {}).get("filename_prefix", "openEO"))
+    if FIELD in data.dims:
+        return SavedResult((write_vector(data, str(format), _OUTPUT.get() or Path.cwd(), prefix),))
     kind = FORMATS.get(str(format).lower())
     if kind is None:
         raise ValueError(f"output format is {format!r}; expected one of {sorted(FORMATS.values())}")
     if 0 in data.shape:
         raise ValueError(f"the cube is empty (shape {data.shape}); there is nothing to save as {kind}")
     folder = _OUTPUT.get() or Path.cwd()
-    prefix = str((plain(options) or {}).get("filename_prefix", "openEO"))
     write = {"GTiff": _write_geotiffs, "NetCDF": _write_netcdf, "Zarr": _write_zarr}[kind]
     with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB):
         files = write(data, folder, prefix)
@@ -91,7 +108,8 @@ def _write_geotiffs(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]
         "driver": "GTiff", "dtype": cube.dtype.name, "count": cube.sizes["bands"], "height": cube.sizes["y"],
         "width": cube.sizes["x"], "crs": data.rio.crs, "transform": pixel_transform(cube),
         "nodata": _nodata(cube.dtype),
-        "compress": "deflate", "tiled": True, "blockxsize": 256, "blockysize": 256, "BIGTIFF": "IF_SAFER",
+        "compress": "deflate", "tiled": True, "blockxsize": 256, "blockysize": 256, "interleave": "band",
+        "BIGTIFF": "IF_SAFER",
     }  # fmt: skip
     paths = [folder / n for n in names]
     with ExitStack() as files:
@@ -117,10 +135,20 @@ def _dataset(cube: xr.DataArray) -> xr.Dataset:
     else:
         data = cube.rename("band").to_dataset()
     data.attrs = {
-        k: v if isinstance(v, (str, int, float)) else json.dumps(v, default=str) for k, v in cube.attrs.items()
+        k: v if isinstance(v, (str, int, float)) else json.dumps(v, default=str)
+        for k, v in cube.attrs.items()
+        if k not in ("units", "long_name")  # GDAL takes units of the file for those of x and y
     }
-    data.attrs["Conventions"] = "CF-1.9"
-    return data if cube.rio.crs is None else data.rio.write_crs(cube.rio.crs)
+    data.attrs["Conventions"] = CF_CONVENTIONS
+    for name, band in data.data_vars.items():
+        band.attrs = BAND_ATTRIBUTES.get(str(name)) or layer_attributes(str(name))
+    if "t" in data.coords:
+        data.t.attrs = {"standard_name": "time", "axis": "T"}
+    data = described_axes(data)
+    data = data if cube.rio.crs is None else data.rio.write_crs(cube.rio.crs)
+    for axis in {"x", "y"} & set(data.coords):
+        data[axis].encoding = {"_FillValue": None}
+    return data
 
 
 def _write_netcdf(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
@@ -147,6 +175,7 @@ def _write_netcdf(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
                     fill_value=_nodata(data.dtype),
                 )
                 variable.set_auto_maskandscale(False)
+                variable.setncatts(dataset[band].attrs)
                 if data.rio.crs is not None:
                     variable.grid_mapping = "spatial_ref"
             axis = data.dims.index("bands") if "bands" in data.dims else None
@@ -164,7 +193,9 @@ def _write_zarr(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
     lazy = data.chunk({d: (256 if d in ("y", "x") else -1) for d in data.dims})
     dataset = _dataset(lazy)
     with whole_file(path) as partial:
-        dataset.to_zarr(partial, compute=False, mode="w")
+        with warnings.catch_warnings():  # zarr: format 3 does not specify consolidated metadata yet
+            warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
+            dataset.to_zarr(partial, compute=False, mode="w", consolidated=True)
         axis = data.dims.index("bands") if "bands" in data.dims else None
         for rows, columns, values in regions(data):
             part = {
@@ -172,5 +203,5 @@ def _write_zarr(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
                 for k, band in enumerate(dataset.data_vars)
             }
             where = {d: {"y": rows, "x": columns}.get(d, slice(None)) for d in dims}
-            xr.Dataset(part).to_zarr(partial, region=where)
+            xr.Dataset(part).to_zarr(partial, region=where, consolidated=True)
     return [path]

@@ -13,7 +13,7 @@ from data_prep.cube import clear_share
 from data_prep.raw.cubes import SourceError
 from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
-from data_prep.sources.simulated import SimulatedSource
+from data_prep.sources.settings import SimulatedSource
 from fusion.data.cube_files import read_cube
 from tests.factory import mock_cube
 from tests.unit.data_prep.openeo_server import Backend, serve

@@ -9,10 +9,12 @@ from pydantic import ValidationError
 
 from data_prep.commands.patches import PatchesSettings, run
 from data_prep.raw.cubes import SourceError
+from data_prep.settings import TablePatches
 from data_prep.split import SplitSettings, held_quarter
-from data_prep.tables import TableColumns, TablePatches, clean_name
+from data_prep.tables import clean_name
 from fusion.cli.settings import load_settings
 from fusion.data.store import PatchStore
+from fusion.data.table_settings import TableColumns
 
 DAYS = pd.date_range("2021-03-01", periods=40, freq="6D")
 

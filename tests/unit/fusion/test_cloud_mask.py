@@ -9,8 +9,10 @@ import pytest
 from data_prep import optical
 from data_prep.simulator import optics
 from fusion.cloud_mask import MASK_KERNELS, NARROW, SCL_CLEAR, WIDE, gaussian_kernel, gaussian_weights
+from udf.graph_loading import MASK_REACH_M
+from udf.graph_options import WorkflowOptions
 from udf.targets import load_target
-from udf.workflow import MASK_REACH_M, WorkflowOptions, build_workflow
+from udf.workflow import build_workflow
 
 # reach of 80 m and 800 m to the nearest whole pixel, twice, and the centre; 80 / 12 = 6.67, 800 / 30 = 26.67,
 # 80 / 160 = 0.5 goes up

@@ -101,14 +101,18 @@ def test_without_network_the_command_leaves_nothing(tmp_path: Path, monkeypatch:
 
 def test_package_command(tmp_path: Path, model: Path) -> None:
     line = run(PackageSettings(out=tmp_path / "p", model=str(model), wheels=wheels(tmp_path / "wheels")))
-    assert "5 files" in line
+    assert "9 files" in line
     listed = dict(reversed(line.split("  ")) for line in (tmp_path / "p" / "SHA256SUMS").read_text().splitlines())
     assert sorted(listed) == [
+        "MODEL_CARD.md",
         "context_v1.schema.json",
         "fusion_udf.py",
+        "model_item.json",
         "ndvi_fusion_deps_py311.zip",
         "ndvi_fusion_model.zip",
         "phenology_udf.py",
+        "provenance.json",
+        "sbom.cdx.json",
     ]
     for name, digest in listed.items():
         assert file_sha256(tmp_path / "p" / name) == digest

@@ -66,7 +66,9 @@ def by_workflow(geojson: dict, folder: Path) -> None:
 
 def by_call(geojson: dict, folder: Path) -> None:
     process = build_process(load_target("cdse"), None)
-    call_process(process, "https://x.org/p.json", {"area": geojson, "start": "2021-03-01", "end": "2021-10-31"})
+    call_process(
+        process, "https://x.org/p.json", {"spatial_extent": geojson, "temporal_extent": ["2021-03-01", "2021-11-01"]}
+    )
 
 
 POLYGON_PATHS: dict[str, Callable[[dict, Path], object]] = {
@@ -133,8 +135,13 @@ def test_a_projected_file_gives_the_area_of_its_degrees(tmp_path: Path) -> None:
     assert area.bbox() == {"west": 640_000, "south": 5_660_000, "east": 640_500, "north": 5_660_500, "crs": UTM}
     assert shape(area.geometry).symmetric_difference(shape(FIELD)).area < 1e-12
     process = build_process(load_target("cdse"), None)
-    told = {"area": IN_METRES | {"crs": named(f"EPSG:{UTM}")}, "start": "2021-03-01", "end": "2021-10-31"}
-    sent = call_process(process, "https://x.org/p.json", told).flat_graph()["ndvifusion1"]["arguments"]["area"]
+    told = {
+        "spatial_extent": IN_METRES | {"crs": named(f"EPSG:{UTM}")},
+        "temporal_extent": ["2021-03-01", "2021-11-01"],
+    }
+    sent = call_process(process, "https://x.org/p.json", told).flat_graph()["ndvifusion1"]["arguments"][
+        "spatial_extent"
+    ]
     assert shape(sent).symmetric_difference(shape(FIELD)).area < 1e-12
     assert "crs" not in sent
 

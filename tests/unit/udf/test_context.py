@@ -91,3 +91,43 @@ def test_period_the_wrong_way_round() -> None:
 def test_roles(context: dict, message: str) -> None:
     with pytest.raises(ContractError, match=message):
         check_context(context)
+
+
+# --- what a published process gives: an interval and an area ----------------------------------------------------------
+
+
+def test_an_interval_excludes_its_end() -> None:
+    filled = check_context({"temporal_extent": ["2021-01-01", "2022-01-01"]})
+    assert (filled["start"], filled["end"]) == ("2021-01-01", "2021-12-31")
+    assert check_context({"temporal_extent": ["2020-02-28", "2020-02-29"]})["end"] == "2020-02-28"
+
+
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [
+        ({"temporal_extent": ["2021-01-01"]}, "expected two dates"),
+        ({"temporal_extent": ["2021-01-01", None]}, "expected two dates"),
+        ({"temporal_extent": ["2021-01-02", "2021-01-02"]}, "holds no day"),
+        ({"temporal_extent": ["2021-01-01", "2022-01-01"], "start": "2021-01-01"}, "give one of them"),
+        ({"spatial_extent": {"type": "Polygon", "coordinates": []}}, "no coordinates in degrees"),
+        ({"spatial_extent": {"type": "Point", "coordinates": [640000.0, 5650000.0]}}, "no coordinates in degrees"),
+    ],
+)
+def test_bad_intervals_and_areas(context: dict, message: str) -> None:
+    with pytest.raises(ContractError, match=message):
+        check_context(context)
+
+
+def test_latitude_is_that_of_the_middle_of_the_area() -> None:
+    ring = [[5.0, 50.0], [5.2, 50.0], [5.2, 52.0], [5.0, 50.0]]
+    polygon = {"type": "Polygon", "coordinates": [ring]}
+    south = {"type": "Polygon", "coordinates": [[[x, -y, 7.0] for x, y in ring]]}  # a third number is a height
+    feature = {"type": "Feature", "properties": {"latitude": 1}, "geometry": polygon}
+    for area, expected in (
+        (polygon, 51.0),
+        (south, -51.0),
+        ({"type": "FeatureCollection", "features": [feature]}, 51.0),
+        ({"type": "GeometryCollection", "geometries": [polygon]}, 51.0),
+    ):
+        assert check_context({"spatial_extent": area})["latitude"] == expected
+    assert check_context({"spatial_extent": polygon, "latitude": 10})["latitude"] == 10

@@ -16,17 +16,16 @@ from fusion.phenology.settings import SeasonSettings
 from udf.area import area_from
 from udf.commands.workflow import WorkflowSettings, run
 from udf.context import check_context
+from udf.graph_options import WorkflowOptions
 from udf.publish import (
     build_process,
     call_process,
     job_options,
     process_parameters,
-    service_record,
     submit,
-    write_service,
 )
 from udf.targets import CoarseSource, TargetSettings, load_target
-from udf.workflow import WorkflowOptions, build_workflow, udf_source
+from udf.workflow import build_workflow, udf_source
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "udf"
 BOX = {"west": 640_000, "south": 5_650_000, "east": 641_000, "north": 5_651_000, "crs": 32631}
@@ -194,7 +193,7 @@ def test_shortcut_mask_of_terrascope() -> None:
 
 def test_outputs() -> None:
     assert not nodes(flat("local", output="fused"), "apply_dimension")
-    smoothed = flat("local", output="smoothed", method="whittaker")
+    smoothed = flat("local", output="smoothed", method="absolute")
     assert smoothed["applydimension1"]["arguments"]["context"]["output"] == "smoothed"
     without = flat("local", overlap_px=0)
     assert without["applyneighborhood1"]["arguments"]["overlap"] == []  # never null
@@ -291,7 +290,7 @@ def test_every_parameter_says_what_it_is_and_is_used() -> None:
         assert len(parameter["description"]) > 20
         assert parameter["schema"]
         assert f'{{"from_parameter": "{parameter["name"]}"}}' in text
-    names = ["area", "start", "end", "step_days", "method", "output", "latitude"]
+    names = ["spatial_extent", "temporal_extent", "output", "step_days", "method"]
     assert [p.name for p in process_parameters()] == names
     assert not any(node["process_id"] == "save_result" for node in process.definition["process_graph"].values())
 
@@ -315,49 +314,38 @@ def test_job_options_name_the_archives() -> None:
     assert "udf-dependency-archives" not in job_options(load_target("cdse"), None)
 
 
-def test_service_folder(tmp_path: Path) -> None:
-    """APEx layout: id == file stem; the record and the scenario point at the process by its address."""
-    target = load_target("cdse")
-    process = build_process(target, "https://x.org/a")
-    example = {"area": FIELD, "start": "2021-01-01", "end": "2021-12-31"}
-    written = write_service(tmp_path, process, target, "https://raw.example.org/commit", example)
-    names = [p.relative_to(tmp_path).as_posix() for p in written]
-    assert names == [
-        f"ndvi_fusion/{part}/ndvi_fusion.json" for part in ("openeo_udp", "records", "benchmark_scenarios")
-    ]
-    definition, record, scenarios = (json.loads(p.read_text()) for p in written)
-    assert definition["id"] == record["id"] == scenarios[0]["id"] == "ndvi_fusion"
-    address = "https://raw.example.org/commit/ndvi_fusion/openeo_udp/ndvi_fusion.json"
-    assert record["links"][0]["href"] == address
-    call = scenarios[0]["process_graph"]["ndvi_fusion"]
-    assert call["namespace"] == address
-    assert set(call["arguments"]) <= {p["name"] for p in definition["parameters"]}
-    assert service_record(process, target, address) == record
-
-
 def test_call_refuses_unknown_and_missing_parameters() -> None:
     process = build_process(load_target("cdse"), None)
-    good = {"area": FIELD, "start": "2021-01-01", "end": "2021-12-31"}
+    good = {"spatial_extent": FIELD, "temporal_extent": ["2021-01-01", "2022-01-01"]}
     graph = call_process(process, "https://x.org/p.json", good).flat_graph()
     assert graph["ndvifusion1"]["namespace"] == "https://x.org/p.json"
     assert graph["ndvifusion1"]["arguments"] == good
-    month = call_process(process, "https://x.org/p.json", {**good, "start": "2021-05", "end": "2021-06"}).flat_graph()
-    told = month["ndvifusion1"]["arguments"]
-    assert (told["start"], told["end"]) == ("2021-05-01", "2021-06-30"), "a back-end shifts whole dates only"
+    month = call_process(process, "https://x.org/p.json", {**good, "temporal_extent": ["2021-05", "2021-07"]})
+    told = month.flat_graph()["ndvifusion1"]["arguments"]["temporal_extent"]
+    assert told == ["2021-05-01", "2021-07-01"], "a back-end shifts whole dates only"
     with pytest.raises(ValueError, match="parameter 'stepdays' is unknown; did you mean 'step_days'"):
         call_process(process, "https://x.org/p.json", {**good, "stepdays": 3})
     for wrong, message in (
-        ({"start": "soon"}, "expected a date"),
-        ({"end": "2020-12-31"}, "lies before start"),
+        ({"temporal_extent": ["soon", "2021-01-01"]}, "expected a date"),
+        ({"temporal_extent": ["2021-01-01", "2021-01-01"]}, "holds no day"),
+        ({"temporal_extent": ["2021-01-01", None]}, "expected two dates"),
         ({"step_days": 0}, "expected 1 to 366"),
         ({"output": "season"}, "did you mean 'seasons'"),
         ({"method": "fancy"}, "expected one of relative_amplitude"),
-        ({"area": {"type": "Point", "coordinates": [0, 0]}}, "of type 'Point'"),
+        ({"spatial_extent": {"type": "Point", "coordinates": [0, 0]}}, "of type 'Point'"),
     ):
         with pytest.raises(ValueError, match=message):
             call_process(process, "https://x.org/p.json", {**good, **wrong})
-    with pytest.raises(ValueError, match=r"lacks \['end'\]"):
-        call_process(process, "https://x.org/p.json", {"area": FIELD, "start": "2021-01-01"})
+    with pytest.raises(ValueError, match=r"lacks \['temporal_extent'\]"):
+        call_process(process, "https://x.org/p.json", {"spatial_extent": FIELD})
+
+
+@pytest.mark.parametrize("old", ["area", "start", "end", "latitude"])
+def test_old_parameters_are_refused_with_the_new_name(old: str) -> None:
+    process = build_process(load_target("cdse"), None)
+    new = "temporal_extent" if old in ("start", "end") else "spatial_extent"
+    with pytest.raises(ValueError, match=f"parameter '{old}' is now .*{new}"):
+        call_process(process, "https://x.org/p.json", {old: 1})
 
 
 def test_submit_reports_and_waits() -> None:
@@ -369,6 +357,9 @@ def test_submit_reports_and_waits() -> None:
             print("0:00:01 Job 'j-1': running")
             calls.append("waited")
 
+        def describe(self) -> dict:
+            return {"usage": {"cpu": {"value": 1.0}, "sar_backscatter_soft_errors": {"value": 0.04}}}
+
     class Connection:
         def create_job(self, graph: object, title: str, job_options: dict) -> Job:
             calls.append((graph, title, job_options))
@@ -377,7 +368,10 @@ def test_submit_reports_and_waits() -> None:
     said = []
     submit(Connection(), {"a": 1}, "title", {"executor-cores": 1}, progress=said.append)
     assert calls == [({"a": 1}, "title", {"executor-cores": 1}), "waited"]
-    assert said == ["0:00:01 Job 'j-1': running"]
+    assert said[0] == "0:00:01 Job 'j-1': running"
+    assert said[1:] == [
+        "WARNING: sar_backscatter_soft_errors is 0.04: that share of the images was left out as unreadable"
+    ]
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
@@ -390,14 +384,14 @@ def settings(tmp_path: Path, name: str, **changes: object) -> WorkflowSettings:
 
 
 def test_command_writes_graph_process_options_and_service(tmp_path: Path) -> None:
-    line = run(settings(tmp_path, "cdse", area=BOX, archives_url="https://x.org", service_url="https://r.org"))
+    line = run(settings(tmp_path, "cdse", area=BOX, archives_url="https://x.org"))
+    assert "WARNING" not in line
     for name in ("process_graph.json", "job_options.json", "ndvi_fusion.json"):
         assert name in line
         assert json.loads((tmp_path / name).read_text())
     graph = json.loads((tmp_path / "process_graph.json").read_text())["process_graph"]
     digest = {hashlib.sha256(n["arguments"]["udf"].encode()).hexdigest() for n in nodes(graph, "run_udf")}
     assert digest == {hashlib.sha256(udf_source(n).encode()).hexdigest() for n in ("fusion_udf", "phenology_udf")}
-    assert (tmp_path / "service" / "ndvi_fusion" / "records" / "ndvi_fusion.json").exists()
 
 
 def test_the_method_is_one_fact_for_every_way_in() -> None:

@@ -12,7 +12,7 @@ from data_prep.simulator.raw import simulate_raw
 from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import RadarSettings, SceneSettings
 from data_prep.sources.files import FilesSource, load_files
-from data_prep.sources.simulated import SimulatedSource
+from data_prep.sources.settings import SimulatedSource
 from fusion.features.observations import observations_from_cube
 
 SMALL = SceneSettings(height=32, width=40, n_days=100, radar=RadarSettings(orbits=(1, 1)))

@@ -39,7 +39,7 @@ def test_command_writes_netcdf_geotiff_maps_and_series(tmp_path, fused):
         np.testing.assert_allclose(tif.read(1), data.SOSD.isel(season=0), atol=1e-4)
         assert tif.transform == fused.rio.transform()
     names = {p.name for p in (tmp_path / "out").iterdir()}
-    assert {"smoothed.nc", "SOSD_2019_s1.png", "settings.yaml"} <= names
+    assert {"smoothed.nc", "SOSD_2019_main.png", "seasons_2019_main.tif", "settings.yaml"} <= names
     assert not [n for n in names if "partial" in n]
 
 

@@ -1,6 +1,7 @@
 """The report: self-contained, escaped, with the figures of its input."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,30 @@ import xarray as xr
 from fusion.contract import NDVI, NDVI_SIGMA
 from fusion.demo.content import (
     ReportContent,
+    add_accuracy,
     build_report,
-    example_pixels,
     longest_gap_days,
     sigma_share,
 )
-from fusion.demo.report import Report
+from fusion.demo.example_pixels import example_pixels, season_marks, season_rows
+from fusion.demo.report import Report, decimal
+from fusion.demo.skill import accuracy
+from fusion.demo.steps import StepRecord
 from tests.factory import mock_cube, mock_truth
 
 DAYS = np.arange(np.datetime64("2019-03-01"), np.datetime64("2019-12-20"), 5)
+
+
+POWER = re.compile(r"\d[eE]-\d")
+SCORED = {
+    "dates": 12,
+    "pixels": 4096,
+    "rows": [{"method": "model", "+-10": 0.08, "+-30": 0.09}, {"method": "linear", "+-10": 0.1, "+-30": 0.14}],
+    "differences": [
+        {"gap_days": 10, "difference": -0.02, "low": -0.03, "high": -0.01},
+        {"gap_days": 30, "difference": -0.05, "low": -0.07, "high": 0.01},
+    ],
+}
 
 
 def truth_of(cube: xr.DataArray) -> xr.DataArray:
@@ -79,15 +95,37 @@ def test_page_says_what_is_simulated_and_the_figures(page: str) -> None:
     assert "<b>0.020</b>" in page  # the fused series is the truth plus 0.02
     assert "<b>4 days</b>" in page  # the true dates are 4 days later
     assert '<td class="best">0.0200</td>' in page and '<td class="best">0.0400</td>' in page
-    assert "0.00000" in page  # 1.25e-6 with five digits
+    assert "below 0.00001" in page and not POWER.search(page)  # 1.25e-6
 
 
-def test_real_input_claims_no_truth(content: ReportContent) -> None:
-    real = ReportContent(
-        content.cube, content.fused, simulated=False, source="A real cube", model="m", seasons=content.seasons
-    )
-    page = build_report(real).html()
-    assert "SIMULATED" not in page and "truth of this scene" not in page and "no truth" in page
+@pytest.fixture(scope="module")
+def real_page(content: ReportContent) -> str:
+    step = StepRecord("workflow", "Run", 1.0, "", {"largest difference": 3.57e-07, "dates": 3})
+    real = replace(content, simulated=False, truth=None, true_seasons=None, openeo={}, steps=[step], **accuracy(SCORED))
+    return build_report(real).html()
+
+
+def test_real_input_claims_no_truth(real_page: str) -> None:
+    assert "SIMULATED" not in real_page and "truth of this scene" not in real_page and "no truth" in real_page
+
+
+def test_results_of_steps_are_not_written_with_powers(real_page: str) -> None:
+    assert "largest difference below 0.00001; dates 3" in real_page and not POWER.search(real_page)
+
+
+def test_skill_on_the_users_own_cube(real_page: str) -> None:
+    assert "<b>-20 %</b>" in real_page and "12 dates of this cube" in real_page
+    assert "-0.030 to -0.010; the interval does not contain 0" in real_page
+    assert "by days withheld on each side of the scored date" in real_page
+    assert '<td class="best">0.0800</td>' in real_page
+
+
+def test_a_cube_that_cannot_be_scored_gets_the_reason(content: ReportContent) -> None:
+    fields = accuracy({"not scored": "no date can be scored: 3 dates"})
+    assert fields == {"score_note": "This cube could not be scored: no date can be scored: 3 dates"}
+    report = Report("t", "s")
+    add_accuracy(report, replace(content, scores=[], **fields))
+    assert "no date can be scored" in report.html() and "<table" not in report.html()
 
 
 def test_text_is_escaped() -> None:
@@ -104,6 +142,58 @@ def test_tables_mark_the_least_and_show_gaps() -> None:
     page = report.html()
     assert page.count('class="best"') == 1 and '<td class="best">0.25</td>' in page
     assert page.count("<td>–</td>") == 2
+
+
+def test_headings_stand_over_their_column() -> None:
+    """A heading is aligned as the cells below it: words to the left, numbers to the right."""
+    report = Report("t", "s")
+    report.table(["step", "seconds", "result"], [["a", 1.5, "dates 3"], ["b", None, "ok"]])
+    page = report.html()
+    assert re.findall(r"<th scope=\"col\"( class=\"text\")?>(\w+)</th>", page) == [
+        (' class="text"', "step"), ("", "seconds"), (' class="text"', "result"),
+    ]  # fmt: skip
+    assert "th.text, td.text { text-align: left; }" in page
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [(3.57e-07, 5, "below 0.00001"), (0.0, 5, "0.00000"), (-3e-9, 3, "below 0.001"), (0.0006, 3, "0.001")],
+)  # fmt: skip
+def test_small_numbers_are_not_written_with_powers(value: float, digits: int, text: str) -> None:
+    assert decimal(value, digits) == text
+
+
+def test_every_season_of_the_example_pixels_is_shown() -> None:
+    """Three seasons over two years, one without an end: lines and rows for all of them, in order of time."""
+    days = {
+        "SOSD": [[80, 200], [-10, np.nan]],
+        "MAXD": [[120, 230], [30, np.nan]],
+        "EOSD": [[150, np.nan], [90, np.nan]],
+    }
+    coords = {"year": [2019, 2020], "season": [1, 2], "y": [0], "x": [0]}
+    dims = ("year", "season", "y", "x")
+    layers = {n: (dims, np.array(v, float)[..., None, None]) for n, v in days.items()}
+    layers |= {f"{n}_SIGMA": (dims, np.full((2, 2, 1, 1), 4.0)) for n in days}
+    data = xr.Dataset(
+        {**layers, "AMPL": (dims, np.full((2, 2, 1, 1), 0.5)), "QFLAG": (dims, np.full((2, 2, 1, 1), 9))}, coords
+    )
+    pixels = [(0, 0, "a pixel")]
+    assert [(label, str(date)) for label, date in season_marks(data, pixels)[0, 0]] == [
+        ("SOS 1", "2019-03-22"), ("EOS 1", "2019-05-31"), ("SOS 2", "2019-07-20"),
+        ("SOS 3", "2019-12-22"), ("EOS 3", "2020-03-31"),
+    ]  # fmt: skip
+    rows = season_rows(data, pixels)
+    assert rows[1] == [
+        "a pixel",
+        "2019",
+        "2019-07-20\u00a0±\u00a04\u00a0d",
+        "2019-08-19\u00a0±\u00a04\u00a0d",
+        "–",
+        0.5,
+        "9",
+    ]
+    one_year = season_marks(data.sel(year=2020), pixels)[0, 0]
+    assert [label for label, _ in one_year] == ["SOS", "EOS"]
 
 
 def test_longest_gap_counts_the_ends() -> None:

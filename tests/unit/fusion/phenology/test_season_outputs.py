@@ -35,7 +35,8 @@ def test_the_thirteen_parameters_stand_first_and_in_the_order_of_hr_vpp():
     wanted += ["LSLOPE", "RSLOPE", "SPROD", "TPROD"]
     assert list(HRVPP_VARIABLES) == wanted == list(VARIABLES[:13])
     data = seasons(cube(curve(YEAR)))
-    assert [str(name) for name in data.data_vars] == [*VARIABLES, "COUNT"]
+    main = [f"{name}_main" for name in VARIABLES]
+    assert [str(name) for name in data.data_vars] == [*VARIABLES, "COUNT", "MAIN", *main]
 
 
 @pytest.mark.parametrize("name", ["double_logistic", "whittaker"])
@@ -106,7 +107,8 @@ def test_cf_attributes():
     assert data.attrs["Conventions"].startswith("CF-")
     days = {"SOSD", "EOSD", "MAXD", "LENGTH", "SOSD_SIGMA", "EOSD_SIGMA", "MAXD_SIGMA", "LONGEST_GAP", "SPROD", "TPROD"}
     for name, layer in data.data_vars.items():
-        unit = "d" if name in days else "d-1" if name in ("LSLOPE", "RSLOPE") else "1"
+        plain = str(name).removesuffix("_main")
+        unit = "d" if plain in days else "d-1" if plain in ("LSLOPE", "RSLOPE") else "1"
         assert layer.attrs["units"] == unit and layer.attrs["long_name"], name
     assert "1 January" in data.SOSD.attrs["comment"]
     assert dict(zip(data.FLAG.attrs["flag_meanings"].split(), data.FLAG.attrs["flag_masks"])) == FLAGS

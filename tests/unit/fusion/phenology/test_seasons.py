@@ -114,7 +114,7 @@ def test_dates_move_with_the_curve_over_new_year_and_hemispheres(shift):
     assert moved.SOSD.dims == ("year", "season", "y", "x")
     for name in ("SOSD", "EOSD", "MAXD"):
         dates = [float((d[name] + xr.DataArray([0, 365, 730], dims="year")).max()) for d in (moved, still)]
-        assert dates[0] - dates[1] == pytest.approx(shift, abs=0.1), name
+        assert dates[0] - dates[1] == pytest.approx(shift, abs=0.2), name
     assert int(moved.COUNT.sum()) == 1
 
 
@@ -176,7 +176,7 @@ def test_series_that_ends_in_the_season_has_no_end():
     assert int(one(data, "FLAG")) & FLAGS["end_cut"]
 
 
-@pytest.mark.parametrize(("brown", "flagged"), [(420, False), (560, True)])
+@pytest.mark.parametrize(("brown", "flagged"), [(420, False), (500, True)])
 def test_a_season_longer_than_a_year_is_dated_and_flagged(brown, flagged):
     days = np.arange(0, 730, 5)
     data = seasons(cube(curve(days, t1=100, t2=brown)))
@@ -285,7 +285,7 @@ def test_openeo_bands_depend_on_nothing_but_the_settings():
     bands = season_cube(layers, years)
     assert bands.dims == ("t", "bands", "y", "x")
     assert bands.t.values.tolist() == [np.datetime64("2019-01-01", "ns").astype(int)]
-    assert bands.bands.values.tolist() == season_cube_bands() and bands.sizes["bands"] == 27
+    assert bands.bands.values.tolist() == season_cube_bands() and bands.sizes["bands"] == 40
     assert float(bands.sel(bands="SOSD_s1").squeeze()) == pytest.approx(truth()["SOSD"], abs=0.05)
     empty = cube(np.full(73, np.nan))
     assert season_cube(*season_layers(empty, SeasonSettings(), year=2019)).bands.equals(bands.bands)

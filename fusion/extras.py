@@ -1,0 +1,70 @@
+"""Libraries that only some commands need: which extra of the package installs them, and what to say without one."""
+
+from importlib import import_module
+from types import ModuleType
+
+PACKAGE = "ndvi-fusion"
+EXTRA_OF = {  # name of the import -> extra in pyproject.toml
+    "numba": "fast",
+    "torch": "train",
+    "pytorch_lightning": "train",
+    "mlflow": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+    "distributed": "cluster",
+    "openeo": "openeo",
+    "openeo_processes_dask": "openeo",
+    "openeo_pg_parser_networkx": "openeo",
+    "dask_geopandas": "openeo",
+    "xvec": "openeo",
+    "odc.stac": "stac",
+    "odc.loader": "stac",
+    "pystac": "stac",
+    "pystac_client": "stac",
+    "planetary_computer": "stac",
+    "exactextract": "fields",
+    "geopandas": "fields",
+    "pyarrow": "fields",
+    "pyogrio": "fields",
+    "bokeh": "view",
+    "panel": "view",
+    "nbclient": "notebooks",
+    "nbformat": "notebooks",
+}
+
+
+class MissingLibraryError(ImportError):
+    """A library that this call needs is not installed; the message gives the pip line."""
+
+
+def missing_library(name: str, purpose: str = "this command") -> str:
+    """The sentence for a library that is not installed.
+
+    Parameters
+    ----------
+    name : str
+        Name of the import that failed, such as ``torch`` or ``odc.stac``.
+    purpose : str
+        What needs it, the subject of the sentence.
+    """
+    parts = name.split(".")
+    parents = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+    known = next((parent for parent in parents if parent in EXTRA_OF), None)
+    extra = EXTRA_OF[known] if known else "all"
+    return f"{purpose} needs the package {(known or parts[0])!r}; install it with: pip install '{PACKAGE}[{extra}]'"
+
+
+def needs(name: str, purpose: str) -> ModuleType:
+    """Import an optional library.
+
+    Raises
+    ------
+    MissingLibraryError
+        It is not installed; the message names ``purpose`` and the extra.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not name.startswith(error.name):  # something that the library itself lacks
+            raise
+        raise MissingLibraryError(missing_library(name, purpose)) from error
