@@ -12,6 +12,7 @@ import xarray as xr
 
 from fusion.contract import DIMS, STEP_DAYS, TimeGrid, check_time
 from fusion.dates import first_date, last_date
+from fusion.inference.blas import one_blas_thread
 from fusion.inference.fuse import FAR_DAYS, far_dates, fuse_cube
 from fusion.inference.locate import locate_model
 from fusion.inference.session import load_session
@@ -80,16 +81,18 @@ def fuse(
     tile : int, optional
         Tile side in pixels; does not change the result.
     threads : int, optional
-        CPU threads of onnxruntime; all cores when not given.
+        CPU threads, which compute tiles side by side; all cores when not given. Of a chunked cube, those of the Dask
+        scheduler are used.
     progress : callable, optional
-        Called with (tiles done, total number of tiles).
+        Called with (tiles done, total number of tiles); not for a chunked cube.
 
     Returns
     -------
     xarray.DataArray
         float32, dims ``(t, bands, y, x)``, bands ``NDVI`` and ``NDVI_SIGMA``; CRS, pixel coordinates, their direction
         and the names of dims kept; NaN for pixels without a single observation. A Dataset gives a Dataset, a Series or
-        DataFrame a DataFrame with the columns ``NDVI`` and ``NDVI_SIGMA``.
+        DataFrame a DataFrame with the columns ``NDVI`` and ``NDVI_SIGMA``. A chunked
+        (Dask) cube gives a chunked one: nothing is computed here, and blocks of less than 20 pixels are joined.
 
     Raises
     ------
@@ -98,16 +101,23 @@ def fuse(
     fusion.inference.manifest.ModelFileError, fusion.inference.locate.ModelNotFoundError
         The model is not found, damaged, or does not match this package.
     """
-    session = load_session(locate_model(model), threads=threads or os.cpu_count() or 1)
+    folder = locate_model(model)
+    session, workers = load_session(folder), threads or os.cpu_count() or 1
     plain, layout = plain_names(cube)
     plain = with_roles(plain)
     grid = _requested_dates(plain, start, end, step_days)
 
     def fused(part: xr.DataArray, report: Callable[[int, int], None] | None) -> xr.DataArray:
         north = latitude_of(part) if latitude is None else latitude
-        return fuse_cube(
-            part, session, grid, s1_units=s1_units, latitude=north, sigma=sigma, tile=tile, progress=report
-        )
+        if part.chunks is not None:
+            from fusion.inference.lazy import fuse_lazily
+
+            return fuse_lazily(part, folder, grid, s1_units=s1_units, latitude=north, sigma=sigma, tile=tile)
+        with one_blas_thread():
+            return fuse_cube(
+                part, session, grid, s1_units=s1_units, latitude=north, sigma=sigma, tile=tile, workers=workers,
+                progress=report,
+            )  # fmt: skip
 
     others = [dim for dim in plain.dims if dim not in DIMS]
     if len(others) == 1 and not {"y", "x"} & set(plain.dims):

@@ -7,20 +7,25 @@ Scene context enters as box means of radius ``CONTEXT_RADIUS_PX``, not as a mean
 with enough overlap agree.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from fusion.contract import NDVI_CENTRE, NDVI_UNIT
-from fusion.features.kernels import box_mean, smooth_in_time
+from fusion.features.kernels import TimeSmoother, box_means
 from fusion.features.neighbours import (
+    FAR_DAYS,
+    RowPicker,
     blend_linearly,
+    days_at,
     find_neighbours,
     gather_rows,
     strictly_before_and_after,
 )
 from fusion.features.observations import Observations
-from fusion.features.radar import CONTEXT_RADIUS_PX, RELATIVE_NAMES, SHARE_NAMES, radar_channels
+from fusion.features.radar import CONTEXT_RADIUS_PX, RELATIVE_NAMES, SHARE_NAMES, RadarChannels
+from fusion.features.tiling import grown, row_strips, strip
 
 FEATURE_VERSION = 3  # 2: time of year relative to the season at the latitude; 3: explained share of radar
 S2_SIGMAS_DAYS = (6.0, 16.0, 45.0)
@@ -111,40 +116,19 @@ def compute_features(
     FeatureStack
         Channels in the order of ``FEATURE_NAMES``; 0 for pixels without any observation.
     """
-    inner = obs.window(rows, columns)
-    height, width = inner.shape
-    flat = inner.s2_ndvi.reshape(len(obs.s2_days), height * width)
-    valid = np.isfinite(flat)
-    near = find_neighbours(valid, obs.s2_days, grid_days)
-    filled = np.where(valid, flat, np.float32(0))
-    linear = blend_linearly(
-        gather_rows(filled, near.before, 0), gather_rows(filled, near.after, 0), near.gap_before, near.gap_after
-    )
-    base = np.nan_to_num(linear)
-    seen_before, seen_after = near.before < len(flat), near.after < len(flat)
-
-    def at_obs(rows_of_observations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return gather_rows(rows_of_observations, near.before, 0), gather_rows(rows_of_observations, near.after, 0)
-
-    channels: list[np.ndarray] = [(base - np.float32(NDVI_CENTRE)) / NDVI_UNIT]
-    channels += _optical_channels(filled, valid, near, base, obs.s2_days, grid_days)
-    channels += _obs_quality_channels(obs, rows, columns, filled, valid, at_obs)
-    around, around_known = _context_ndvi(obs, rows, columns, grid_days)
-    channels.append(np.where(around_known, around - base, np.float32(0)) / NDVI_UNIT)
-    relative, shares = radar_channels(obs, rows, columns, near, grid_days)
-    channels += relative
-    level, since, coarse_known, support = _coarse_level(obs, inner, grid_days, at_obs, seen_before, seen_after)
-    channels += since
-    channels.append(np.where(coarse_known, level - base, np.float32(0)) / NDVI_UNIT)
-    channels.append(np.where(coarse_known & around_known, level - around, np.float32(0)) / NDVI_UNIT)
-    channels.append(support)
-    for channel in time_of_year(grid_days - season_shift_days, obs.latitude):
-        channels.append(np.broadcast_to(channel[:, None], base.shape))
-    channels += shares
-    stack = np.stack([c.reshape(len(grid_days), height, width) for c in channels]).astype(np.float32, copy=False)
-    stack[:, ~np.isfinite(linear).reshape(stack.shape[1:])] = 0
-    shape = (len(grid_days), height, width)
-    return FeatureStack(stack, linear.reshape(shape), near.nearest.reshape(shape))
+    window = grown((rows, columns), obs.shape, 0)
+    obs, window = _near(obs, window)
+    parts = _Parts(obs, window, grid_days)
+    season = time_of_year(grid_days - season_shift_days, obs.latitude)
+    height, width = (part.stop - part.start for part in window)
+    count = len(grid_days)
+    stack = np.empty((len(FEATURE_NAMES), count, height * width), np.float32)
+    linear, gap_days = np.empty((2, count, height * width), np.float32)
+    for strip_rows in row_strips(height, width):
+        pixels = slice(strip_rows.start * width, strip_rows.stop * width)
+        linear[:, pixels], gap_days[:, pixels] = _fill(stack[:, :, pixels], parts, strip_rows, season)
+    shape = (count, height, width)
+    return FeatureStack(stack.reshape(-1, *shape), linear.reshape(shape), gap_days.reshape(shape))
 
 
 def time_of_year(days: np.ndarray, latitude: float | None) -> tuple[np.ndarray, np.ndarray]:
@@ -165,25 +149,96 @@ def time_of_year(days: np.ndarray, latitude: float | None) -> tuple[np.ndarray, 
     return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
 
 
-def _optical_channels(filled, valid, near, base, obs_days, grid_days) -> list[np.ndarray]:
-    n = len(filled)
-    out = []
-    for index in (near.before, near.after, near.before2, near.after2):
-        out.append(np.where(index < n, gather_rows(filled, index, 0) - base, np.float32(0)) / NDVI_UNIT)
-    for scale in (5.0, 20.0, 80.0):
-        out += [np.exp(-near.gap_before / np.float32(scale)), np.exp(-near.gap_after / np.float32(scale))]
-    days = np.broadcast_to(obs_days.astype(np.float32)[:, None], filled.shape)
-    grid = grid_days.astype(np.float32)[:, None]
+def _near(obs: Observations, window: tuple[slice, slice]) -> tuple[Observations, tuple[slice, slice]]:
+    """The part of the area that the window's features depend on, and the window in it."""
+    reach = grown(window, obs.shape, CONTEXT_RADIUS_PX)
+    inside = tuple(slice(w.start - r.start, w.stop - r.start) for w, r in zip(window, reach, strict=True))
+    return obs.window(*reach), inside  # type: ignore[return-value]
+
+
+class _Parts:
+    """What the strips of a window share: box means (n, H, W) of its observations, and kernels between the dates."""
+
+    def __init__(self, obs: Observations, window: tuple[slice, slice], grid_days: np.ndarray) -> None:
+        self.s2_days, self.grid_days = obs.s2_days, grid_days
+        self.coarse_days = obs.coarse_days + COARSE_LABEL_SHIFT_DAYS
+        oddity = np.empty_like(obs.s2_ndvi)
+        for rows in row_strips(*obs.shape):
+            ndvi = strip(obs.s2_ndvi, rows)
+            seen = np.isfinite(ndvi)
+            found = obs_oddity(np.where(seen, ndvi, np.float32(0)), seen, obs.s2_days)
+            oddity[:, rows] = found.reshape(oddity[:, rows].shape)
+        around, clear = box_means([oddity, obs.s2_ndvi], np.isfinite(obs.s2_ndvi), CONTEXT_RADIUS_PX)
+        fields = obs.s2_ndvi, oddity, around[0], clear, around[1], obs.coarse_ndvi
+        self.ndvi, self.oddity, self.date_oddity, self.clear, self.context, self.coarse = (
+            field[:, *window] for field in fields
+        )
+        self.radar = RadarChannels(obs, *window, grid_days)
+        self.s2_smoother = TimeSmoother(self.s2_days, grid_days)
+        self.coarse_smoother = TimeSmoother(self.coarse_days, grid_days)
+        self.coarse_at_obs = TimeSmoother(self.coarse_days, self.s2_days)
+
+
+def _fill(
+    out: np.ndarray, parts: _Parts, rows: slice, season: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Write the channels of some rows of the window into ``out`` (C, T, P); linear NDVI and gap, (T, P)."""
+    ndvi = strip(parts.ndvi, rows)
+    valid = np.isfinite(ndvi)
+    filled = np.where(valid, ndvi, np.float32(0))
+    near = find_neighbours(valid, parts.s2_days, parts.grid_days)
+    before, after = RowPicker(near.before), RowPicker(near.after)
+    at_obs = before(filled, 0), after(filled, 0)
+    linear = blend_linearly(*at_obs, near.gap_before, near.gap_after)
+    base = np.nan_to_num(linear)
+
+    def channels() -> Iterator[np.ndarray]:
+        yield (base - np.float32(NDVI_CENTRE)) / NDVI_UNIT
+        yield from _optical_channels(parts, filled, valid, near, at_obs, base)
+        for field in (parts.oddity, parts.date_oddity, parts.clear):
+            values = strip(field, rows)
+            values = values if field is parts.clear else values / NDVI_UNIT
+            yield from (before(values, 0), after(values, 0))
+        share = strip(parts.clear, rows)
+        around, support = parts.s2_smoother(strip(parts.context, rows) * share, share, S2_SIGMAS_DAYS[1])
+        around_known = support > 1e-3
+        yield np.where(around_known, around - base, np.float32(0)) / NDVI_UNIT
+        relative = parts.radar.relative(rows, near, before, after)
+        yield from relative
+        level, since, support = _coarse_level(parts, rows, near, before, after)
+        known = support > 1e-2
+        yield from since
+        yield np.where(known, level - base, np.float32(0)) / NDVI_UNIT
+        yield np.where(known & around_known, level - around, np.float32(0)) / NDVI_UNIT
+        yield np.log1p(support)
+        yield from (wave[:, None] for wave in season)
+        yield from parts.radar.shares(rows, near, relative)
+
+    for place, channel in zip(out, channels(), strict=True):
+        place[:] = channel
+    never = ~valid.any(axis=0)
+    if never.any():
+        out[:, :, never] = 0
+    return linear, near.nearest
+
+
+def _optical_channels(parts, filled, valid, near, at_obs, base) -> Iterator[np.ndarray]:
+    for found, gap in zip(at_obs, (near.gap_before, near.gap_after), strict=True):
+        yield np.where(gap < FAR_DAYS, found - base, np.float32(0)) / NDVI_UNIT
     for index in (near.before2, near.after2):
-        distance = np.abs(grid - gather_rows(days, index, 1e9))
-        out.append(np.exp(-distance / np.float32(30.0)))
+        yield np.where(index < len(filled), gather_rows(filled, index, 0) - base, np.float32(0)) / NDVI_UNIT
+    for scale in (5.0, 20.0, 80.0):
+        yield from (np.exp(-near.gap_before / np.float32(scale)), np.exp(-near.gap_after / np.float32(scale)))
+    grid = parts.grid_days.astype(np.float32)[:, None]
+    for index in (near.before2, near.after2):
+        yield np.exp(-np.abs(grid - days_at(parts.s2_days, index, 1e9)) / np.float32(30.0))
     weight = valid.astype(np.float32)
     supports = []
     for sigma in S2_SIGMAS_DAYS:
-        mean, support = smooth_in_time(filled, weight, obs_days, grid_days, sigma)
-        out.append(np.where(support > 1e-3, mean - base, np.float32(0)) / NDVI_UNIT)
-        supports.append(np.log1p(support))
-    return out + supports
+        mean, support = parts.s2_smoother(filled, weight, sigma)
+        yield np.where(support > 1e-3, mean - base, np.float32(0)) / NDVI_UNIT
+        supports.append(support)
+    yield from map(np.log1p, supports)
 
 
 def obs_oddity(filled: np.ndarray, valid: np.ndarray, obs_days: np.ndarray) -> np.ndarray:
@@ -196,9 +251,9 @@ def obs_oddity(filled: np.ndarray, valid: np.ndarray, obs_days: np.ndarray) -> n
     if n == 0:
         return filled
     earlier, later = strictly_before_and_after(valid)
-    days = np.broadcast_to(obs_days.astype(np.float32)[:, None], filled.shape)
-    gap_before = days - gather_rows(days, earlier, -1e6)
-    gap_after = gather_rows(days, later, 1e6) - days
+    days = obs_days.astype(np.float32)[:, None]
+    gap_before = days - days_at(obs_days, earlier, -1e6)
+    gap_after = days_at(obs_days, later, 1e6) - days
     both = valid & (earlier < n) & (later < n)
     line = gather_rows(filled, earlier, 0) * gap_after + gather_rows(filled, later, 0) * gap_before
     line /= np.maximum(gap_before + gap_after, np.float32(1))
@@ -208,48 +263,18 @@ def obs_oddity(filled: np.ndarray, valid: np.ndarray, obs_days: np.ndarray) -> n
     return np.where(both, (filled - line) * trust, np.float32(0)).astype(np.float32)
 
 
-def _window_rows(images: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
-    part = images[:, rows, columns]
-    return part.reshape(len(images), part.shape[1] * part.shape[2])
-
-
-def _obs_quality_channels(obs, rows, columns, filled, valid, at_obs) -> list[np.ndarray]:
-    ndvi = obs.s2_ndvi.reshape(len(obs.s2_days), obs.shape[0] * obs.shape[1])
-    seen = np.isfinite(ndvi)
-    oddity = obs_oddity(np.where(seen, ndvi, np.float32(0)), seen, obs.s2_days).reshape(obs.s2_ndvi.shape)
-    local = np.where(np.isfinite(obs.s2_ndvi), oddity, np.float32(np.nan))
-    date_oddity, clear = box_mean(local, CONTEXT_RADIUS_PX)
-    out = []
-    for field in (oddity / NDVI_UNIT, date_oddity / NDVI_UNIT, clear):
-        out += at_obs(np.ascontiguousarray(_window_rows(field, rows, columns)))
-    return out
-
-
-def _context_ndvi(obs, rows, columns, grid_days) -> tuple[np.ndarray, np.ndarray]:
-    """Local mean of the observations at every grid date, (T, P), and where it is known, bool (T, P)."""
-    mean, share = box_mean(obs.s2_ndvi, CONTEXT_RADIUS_PX)
-    mean, share = _window_rows(mean, rows, columns), _window_rows(share, rows, columns)
-    smooth, support = smooth_in_time(mean * share, share, obs.s2_days, grid_days, S2_SIGMAS_DAYS[1])
-    return smooth, support > 1e-3
-
-
-def _coarse_level(obs, inner, grid_days, at_obs, seen_before, seen_after):
-    """Smoothed coarse NDVI (T, P), its change since the neighbouring observations, where known, and its support."""
-    shape = seen_before.shape
-    none = np.zeros(shape, np.float32)
-    if len(obs.coarse_days) == 0:
-        return none, [none, none], np.zeros(shape, bool), none
-    coarse_days = obs.coarse_days + COARSE_LABEL_SHIFT_DAYS
-    flat = inner.coarse_ndvi.reshape((len(obs.coarse_days), shape[1]))
+def _coarse_level(parts, rows, near, before, after) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+    """Smoothed coarse NDVI (T, P), its change since the neighbouring observations, network units, and its support."""
+    none = np.zeros_like(near.gap_before)
+    if len(parts.coarse_days) == 0:
+        return none, [none, none], none
+    flat = strip(parts.coarse, rows)
     valid = np.isfinite(flat).astype(np.float32)
     filled = np.where(valid > 0, flat, np.float32(0))
-    level, support = smooth_in_time(filled, valid, coarse_days, grid_days, COARSE_DAYS)
-    level_at, support_at = smooth_in_time(filled, valid, coarse_days, obs.s2_days, COARSE_DAYS)
-    known = support > 1e-2
-    before, after = at_obs(level_at)
-    known_before, known_after = at_obs((support_at > 1e-2).astype(np.float32))
-    since = [
-        np.where(known & seen_before & (known_before > 0), level - before, np.float32(0)) / NDVI_UNIT,
-        np.where(known & seen_after & (known_after > 0), level - after, np.float32(0)) / NDVI_UNIT,
-    ]
-    return level, since, known, np.log1p(support)
+    level, support = parts.coarse_smoother(filled, valid, COARSE_DAYS)
+    level_at, support_at = parts.coarse_at_obs(filled, valid, COARSE_DAYS)
+    level_at = np.where(support_at > 1e-2, level_at, np.float32(np.nan))
+    changes = [level - pick(level_at, np.nan) for pick in (before, after)]
+    seen = support > 1e-2
+    since = [np.where(seen & np.isfinite(change), change, np.float32(0)) / NDVI_UNIT for change in changes]
+    return level, since, support

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.ndimage import uniform_filter
 
+ROWS_OF_A_BLOCK = 24  # dates whose kernels are cut to the observations that they reach
+
 
 def time_kernel(obs_days: np.ndarray, grid_days: np.ndarray, sigma_days: float) -> np.ndarray:
     """Gaussian weights (T, n) between grid dates and observations: 1 at distance zero, 0 beyond four sigma."""
@@ -10,31 +12,68 @@ def time_kernel(obs_days: np.ndarray, grid_days: np.ndarray, sigma_days: float) 
     return np.where(np.abs(distance) <= 4.0, np.exp(-0.5 * distance**2), 0.0).astype(np.float32)
 
 
-def smooth_in_time(
-    filled: np.ndarray, valid: np.ndarray, obs_days: np.ndarray, grid_days: np.ndarray, sigma_days: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel-weighted mean of the valid observations around every grid date.
+class TimeSmoother:
+    """Kernel-weighted means between two sets of dates, for any number of blocks of pixels.
 
     Parameters
     ----------
-    filled : float32 (n, P)
-        Values, 0 where invalid.
-    valid : float32 (n, P)
-        1 where valid, else 0.
     obs_days, grid_days : int64 (n,), (T,)
-        Days since 1970-01-01.
-    sigma_days : float
-        Standard deviation of the kernel, days.
-
-    Returns
-    -------
-    mean : float32 (T, P); 0 where no observation lies within four sigma.
-    support : float32 (T, P); sum of the kernel weights.
+        Sorted days since 1970-01-01.
     """
-    weights = time_kernel(obs_days, grid_days, sigma_days)
-    support = weights @ valid
-    mean = (weights @ filled) / np.maximum(support, np.float32(1e-6))
-    return mean, support
+
+    def __init__(self, obs_days: np.ndarray, grid_days: np.ndarray) -> None:
+        self.obs_days, self.grid_days = obs_days, grid_days
+        self._blocks: dict[float, list[tuple[slice, slice, np.ndarray]]] = {}
+
+    def __call__(
+        self, filled: np.ndarray, weight: np.ndarray | None, sigma_days: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean of the observations around every grid date.
+
+        Parameters
+        ----------
+        filled : float32 (n, P)
+            Values, 0 where invalid.
+        weight : float32 (n, P), optional
+            1 where valid, else 0; None where all are valid.
+        sigma_days : float
+            Standard deviation of the kernel, days.
+
+        Returns
+        -------
+        mean : float32 (T, P); 0 where no observation lies within four sigma.
+        support : float32 (T, P), or (T, 1) where all are valid; sum of the kernel weights.
+        """
+        mean = np.empty((len(self.grid_days), filled.shape[1]), np.float32)
+        support = np.empty_like(mean if weight is not None else mean[:, :1])
+        for dates, reached, kernel in self._kernels(sigma_days):
+            np.matmul(kernel, filled[reached], out=mean[dates])
+            if weight is None:
+                kernel.sum(axis=1, keepdims=True, out=support[dates])
+            else:
+                np.matmul(kernel, weight[reached], out=support[dates])
+        mean /= np.maximum(support, np.float32(1e-6))
+        return mean, support
+
+    def _kernels(self, sigma_days: float) -> list[tuple[slice, slice, np.ndarray]]:
+        """The kernel in blocks of dates, each without the observations beyond its reach."""
+        if sigma_days not in self._blocks:
+            self._blocks[sigma_days] = []
+            for first in range(0, len(self.grid_days), ROWS_OF_A_BLOCK):
+                dates = slice(first, first + ROWS_OF_A_BLOCK)
+                kernel = time_kernel(self.obs_days, self.grid_days[dates], sigma_days)
+                hits = np.flatnonzero(kernel.any(axis=0))
+                reached = slice(int(hits[0]), int(hits[-1]) + 1) if len(hits) else slice(0, 0)
+                block = np.ascontiguousarray(kernel[:, reached])
+                self._blocks[sigma_days].append((dates, reached, block))
+        return self._blocks[sigma_days]
+
+
+def smooth_in_time(
+    filled: np.ndarray, valid: np.ndarray, obs_days: np.ndarray, grid_days: np.ndarray, sigma_days: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel-weighted mean and support (T, P) of one block of pixels, see :class:`TimeSmoother`."""
+    return TimeSmoother(obs_days, grid_days)(filled, valid, sigma_days)
 
 
 def box_mean(images: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
@@ -51,12 +90,20 @@ def box_mean(images: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
     mean : float32 (n, H, W); 0 where the window has no finite pixel.
     share : float32 (n, H, W); finite share of the window's pixels inside the image.
     """
+    (mean,), share = box_means([images], np.isfinite(images), radius)
+    return mean, share
+
+
+def box_means(fields: list[np.ndarray], valid: np.ndarray, radius: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Box means of several fields with the same valid pixels, see :func:`box_mean`; bool ``valid`` (n, H, W)."""
     size = (1, 2 * radius + 1, 2 * radius + 1)
-    valid = np.isfinite(images)
-    inside = uniform_filter(np.ones((1, *images.shape[1:]), np.float32), size, mode="constant")
-    if valid.all() and len(images):  # typical for radar; saves half of the work
-        return uniform_filter(images, size, mode="constant") / inside, np.ones_like(images)
+    inside = uniform_filter(np.ones((1, *valid.shape[1:]), np.float32), size, mode="constant")
+    if valid.all() and len(valid):  # typical for radar; saves half of the work
+        return [uniform_filter(field, size, mode="constant") / inside for field in fields], np.ones_like(fields[0])
     seen = uniform_filter(valid.astype(np.float32), size, mode="constant")
-    total = uniform_filter(np.where(valid, images, np.float32(0)), size, mode="constant")
-    mean = np.where(seen > 1e-6, total / np.maximum(seen, np.float32(1e-6)), np.float32(0))
-    return mean, np.clip(seen / inside, 0, 1)
+    known, divisor = seen > 1e-6, np.maximum(seen, np.float32(1e-6))
+    means = []
+    for field in fields:
+        total = uniform_filter(np.where(valid, field, np.float32(0)), size, mode="constant")
+        means.append(np.where(known, total / divisor, np.float32(0)))
+    return means, np.clip(seen / inside, 0, 1)

@@ -28,29 +28,50 @@ class Neighbours:
         return np.minimum(self.gap_before, self.gap_after)
 
 
+class RowPicker:
+    """Picks values of several arrays (n, P) at the same rows ``index`` (T, P) of every pixel; row n is "none"."""
+
+    def __init__(self, index: np.ndarray) -> None:
+        self._flat = index.astype(np.intp)
+        self._flat *= index.shape[1]
+        self._flat += np.arange(index.shape[1])
+
+    def __call__(self, rows: np.ndarray, fill: float) -> np.ndarray:
+        """Values of ``rows`` (n, P), and ``fill`` at row n."""
+        padded = np.concatenate([rows, np.full((1, rows.shape[1]), fill, rows.dtype)])
+        return padded.ravel().take(self._flat)
+
+
 def gather_rows(rows: np.ndarray, index: np.ndarray, fill: float) -> np.ndarray:
     """Values of ``rows`` (n, P) at ``index`` (T, P); index n gives ``fill``."""
-    padded = np.concatenate([rows, np.full((1, rows.shape[1]), fill, rows.dtype)])
-    return np.take_along_axis(padded, index, axis=0)
+    return RowPicker(index)(rows, fill)
+
+
+def days_at(days: np.ndarray, index: np.ndarray, fill: float) -> np.ndarray:
+    """Days (n,) at ``index``, float32 of its shape; index n gives ``fill``."""
+    return np.append(days, fill).astype(np.float32).take(index)
 
 
 def neighbour_chain(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Index of the last valid observation at or before each one, and of the first at or after; (n + 1, P), n = none."""
     n, pixels = valid.shape
     index = np.arange(n, dtype=np.int32)[:, None]
-    last = np.maximum.accumulate(np.where(valid, index, -1), axis=0)
-    last = np.where(last < 0, n, last)
-    following = np.minimum.accumulate(np.where(valid, index, n)[::-1], axis=0)[::-1]
-    none = np.full((1, pixels), n, np.int32)
-    return np.concatenate([last, none]).astype(np.int32), np.concatenate([following, none]).astype(np.int32)
+    last, following = np.full((n + 1, pixels), n, np.int32), np.full((n + 1, pixels), n, np.int32)
+    seen = np.maximum.accumulate(np.where(valid, index, np.int32(-1)), axis=0)
+    np.copyto(last[:n], seen, where=seen >= 0)
+    np.minimum.accumulate(np.where(valid, index, np.int32(n))[::-1], axis=0, out=following[:n][::-1])
+    return last, following
 
 
 def strictly_before_and_after(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Index of the valid observation strictly before each one, and strictly after; (n, P), n = none."""
-    n, pixels = valid.shape
-    last, following = neighbour_chain(valid)
-    none = np.full((1, pixels), n, np.int32)
-    return np.concatenate([none, last[: n - 1]]) if n else last[:0], following[1:]
+    return _beyond(*neighbour_chain(valid))
+
+
+def _beyond(last: np.ndarray, following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From :func:`neighbour_chain`, (n + 1, P), the index strictly before and strictly after each row, (n, P)."""
+    n = len(last) - 1
+    return np.concatenate([last[n:], last[: n - 1]]) if n else last[:0], following[1:]
 
 
 def find_neighbours(valid: np.ndarray, obs_days: np.ndarray, grid_days: np.ndarray) -> Neighbours:
@@ -63,20 +84,19 @@ def find_neighbours(valid: np.ndarray, obs_days: np.ndarray, grid_days: np.ndarr
     obs_days, grid_days : int64 arrays (n,), (T,)
         Sorted days.
     """
-    n, pixels = valid.shape
+    n = len(valid)
     last, following = neighbour_chain(valid)
     row = np.searchsorted(obs_days, grid_days, side="right")
     before = last[np.where(row > 0, row - 1, n)]
     after = following[row]
     if n:
-        earlier, later = strictly_before_and_after(valid)
+        earlier, later = _beyond(last, following)
         before2, after2 = gather_rows(earlier, before, n), gather_rows(later, after, n)
     else:
         before2, after2 = before, after
-    days = np.broadcast_to(obs_days.astype(np.float32)[:, None], (n, pixels))
     grid = grid_days.astype(np.float32)[:, None]
-    gap_before = np.where(before < n, grid - gather_rows(days, before, 0.0), np.float32(FAR_DAYS))
-    gap_after = np.where(after < n, gather_rows(days, after, 0.0) - grid, np.float32(FAR_DAYS))
+    gap_before = np.where(before < n, grid - days_at(obs_days, before, 0.0), np.float32(FAR_DAYS))
+    gap_after = np.where(after < n, days_at(obs_days, after, 0.0) - grid, np.float32(FAR_DAYS))
     return Neighbours(before, after, before2, after2, gap_before, gap_after)
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from fusion.contract import NDVI_UNIT
-from fusion.features.kernels import box_mean, smooth_in_time
-from fusion.features.neighbours import Neighbours, gather_rows, later_weight
+from fusion.features.kernels import TimeSmoother, box_mean
+from fusion.features.neighbours import Neighbours, RowPicker, later_weight
 from fusion.features.observations import Observations
+from fusion.features.tiling import grown, row_strips, strip
 
 CONTEXT_RADIUS_PX = 12  # box means of scene context: 250 m on the 10 m grid, about one coarse pixel
 SPECKLE_RADIUS_PX = 1  # radar is averaged over 3 x 3 pixels before smoothing in time
@@ -42,46 +43,6 @@ RADAR_NAMES = (*RELATIVE_NAMES, *SHARE_NAMES)
 """Channels that are 0 without radar."""
 
 
-def radar_channels(
-    obs: Observations, rows: slice, columns: slice, near: Neighbours, grid_days: np.ndarray
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Channels ``RELATIVE_NAMES`` and ``SHARE_NAMES`` of a window, float32 (T, P) each, network units.
-
-    Parameters
-    ----------
-    obs : Observations
-        Observations of the whole area.
-    rows, columns : slice
-        The window of P pixels.
-    near : Neighbours
-        The observations around every grid date, of the window.
-    grid_days : int64 (T,)
-        Days since 1970-01-01.
-    """
-    shape = near.before.shape
-    if len(obs.s1_days) == 0:
-        none = np.zeros(shape, np.float32)
-        return [none] * len(RELATIVE_NAMES), [none] * len(SHARE_NAMES)
-    wide = _grown((rows, columns), obs.shape, SHARE_RADIUS_PX)
-    inside = tuple(
-        slice(part.indices(size)[0] - whole.start, part.indices(size)[1] - whole.start)
-        for part, whole, size in zip((rows, columns), wide, obs.shape, strict=True)
-    )
-    bands = [
-        _channels_of_band(images, obs, (rows, columns), wide, inside, near, grid_days)
-        for images in (obs.vv_db, obs.vh_db - obs.vv_db)  # VV and the cross ratio
-    ]
-    relative = [channel for group in zip(*(band.relative for band in bands), strict=True) for channel in group]
-    relative = [relative[i] for i in (0, 2, 1, 3)] + relative[4:] + [bands[0].support]  # since: both sides of a band
-    found = explained_share(obs.s2_ndvi[:, *wide], obs.s2_days, *(band.departure for band in bands))
-    share, *slopes = (image[inside].reshape(1, -1) for image in found)
-    later = later_weight(near.gap_before, near.gap_after)
-    changes = [before + later * (after - before) for before, after in (relative[:2], relative[2:4])]
-    estimate = sum(slope * change for slope, change in zip(slopes, changes, strict=True)) * (DB_UNIT / NDVI_UNIT)
-    estimate = np.clip(estimate, -5, 5)
-    return relative, [np.broadcast_to(share, shape), estimate, np.maximum(share, 0) * estimate]
-
-
 def explained_share(
     ndvi: np.ndarray, days: np.ndarray, vv: np.ndarray, cross_ratio: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -104,17 +65,11 @@ def explained_share(
     vv_slope, cross_ratio_slope : float32 (H, W)
         NDVI per dB.
     """
-    shape = ndvi.shape[1:]
-    flat = ndvi.reshape(len(ndvi), -1)
-    seen = np.isfinite(flat)
-    filled = np.where(seen, flat, np.float32(0))
-    slow, _ = smooth_in_time(filled, seen.astype(np.float32), days, days, NDVI_LONG_DAYS)
-    a, b = vv.reshape(flat.shape), cross_ratio.reshape(flat.shape)
-    used = seen & np.isfinite(a) & np.isfinite(b)
-    u, a, b = (np.where(used, values, np.float32(0)) for values in (filled - slow, a, b))
-    weight = used.astype(np.float32)
-    pairs = ((weight, weight), (u, u), (u, a), (u, b), (a, a), (b, b), (a, b))
-    sums = np.stack([np.einsum("np,np->p", x, y) for x, y in pairs]).reshape(-1, *shape)
+    smoother = TimeSmoother(days, days)
+    sums = np.empty((7, *ndvi.shape[1:]), np.float32)
+    for rows in row_strips(*ndvi.shape[1:]):
+        part = _sums_of_products(strip(ndvi, rows), strip(vv, rows), strip(cross_ratio, rows), smoother)
+        sums[:, rows] = part.reshape(sums[:, rows].shape)
     count, uu, ua, ub, aa, bb, ab = box_mean(sums, SHARE_RADIUS_PX)[0]
     aa, bb = aa + np.float32(RIDGE_DB2), bb + np.float32(RIDGE_DB2)
     determinant = aa * bb - ab * ab
@@ -124,53 +79,117 @@ def explained_share(
     return share.astype(np.float32), vv_slope.astype(np.float32), ratio_slope.astype(np.float32)
 
 
+def _sums_of_products(ndvi: np.ndarray, vv: np.ndarray, ratio: np.ndarray, smoother: TimeSmoother) -> np.ndarray:
+    """Number of observations, and sums over them of the products of the departures u, a, b, float32 (7, P)."""
+    seen = np.isfinite(ndvi)
+    filled = np.where(seen, ndvi, np.float32(0))
+    slow, _ = smoother(filled, seen.astype(np.float32), NDVI_LONG_DAYS)
+    used = seen & np.isfinite(vv) & np.isfinite(ratio)
+    u, a, b = (np.where(used, values, np.float32(0)) for values in (filled - slow, vv, ratio))
+    weight = used.astype(np.float32)
+    pairs = ((weight, weight), (u, u), (u, a), (u, b), (a, a), (b, b), (a, b))
+    return np.stack([np.einsum("np,np->p", x, y) for x, y in pairs])
+
+
 @dataclass(frozen=True)
 class _Band:
-    """``relative``: since before, since after, season, now, context (T, P); ``departure`` (n, H, W), dB, NaN."""
+    """One band of radar on a window of H x W pixels: speckle removed, its surroundings, its level at the observations.
 
-    relative: list[np.ndarray]
-    support: np.ndarray
-    departure: np.ndarray
+    ``filled`` and ``around`` are float32 (n, H, W), 0 where unknown, ``weight`` and ``around_weight`` 1 where known, or
+    None where all is known; ``at_obs`` float32 (n of S2, H, W), dB, NaN where unknown.
+    """
 
-
-def _channels_of_band(images, obs, window, wide, inside, near, grid_days) -> _Band:
-    speckled, share = box_mean(images, SPECKLE_RADIUS_PX)
-    filled, weight = _window_rows(speckled, share, window)
-    level, support = smooth_in_time(filled, weight, obs.s1_days, grid_days, LEVEL_DAYS)
-    long, _ = smooth_in_time(filled, weight, obs.s1_days, grid_days, LONG_DAYS)
-    short, short_support = smooth_in_time(filled, weight, obs.s1_days, grid_days, SHORT_DAYS)
-    around, around_weight = _window_rows(*box_mean(images, CONTEXT_RADIUS_PX), window)
-    around_level, _ = smooth_in_time(around, around_weight, obs.s1_days, grid_days, LEVEL_DAYS)
-    around_long, _ = smooth_in_time(around, around_weight, obs.s1_days, grid_days, LONG_DAYS)
-
-    filled, weight = _window_rows(speckled, share, wide)
-    at_obs, at_obs_support = smooth_in_time(filled, weight, obs.s1_days, obs.s2_days, LEVEL_DAYS)
-    long_at_obs, _ = smooth_in_time(filled, weight, obs.s1_days, obs.s2_days, LONG_DAYS)
-    size = (len(obs.s2_days), *(part.stop - part.start for part in wide))
-    at_obs, long_at_obs = at_obs.reshape(size), long_at_obs.reshape(size)
-    at_obs_known = (at_obs_support > 1e-2).reshape(size)
-
-    known = support > 1e-2
-    of_window = np.where(at_obs_known, at_obs, np.float32(np.nan))[:, *inside].reshape(size[0], -1)
-    since = [level - gather_rows(of_window, index, np.nan) for index in (near.before, near.after)]
-    relative = [np.where(known & np.isfinite(change), change, np.float32(0)) for change in since]
-    relative.append(np.where(known, level - long, np.float32(0)))
-    relative.append(np.where(short_support > 1e-2, short - long, np.float32(0)))
-    relative.append(np.where(known, around_level - around_long, np.float32(0)))
-    departure = np.where(at_obs_known, at_obs - long_at_obs, np.float32(np.nan))
-    return _Band([channel / DB_UNIT for channel in relative], np.log1p(support), departure)
+    filled: np.ndarray
+    weight: np.ndarray | None
+    around: np.ndarray
+    around_weight: np.ndarray | None
+    at_obs: np.ndarray
 
 
-def _window_rows(images: np.ndarray, share: np.ndarray, window: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray]:
-    """Values of a window, 0 where unknown, and 1 where known; float32 (n, P) both."""
-    weight = (share[:, *window] > 0).astype(np.float32).reshape(len(images), -1)
-    return images[:, *window].reshape(len(images), -1) * weight, weight
+class RadarChannels:
+    """Channels ``RELATIVE_NAMES`` and ``SHARE_NAMES`` of a window, computed for a few rows of pixels at a time.
+
+    Parameters
+    ----------
+    obs : Observations
+        Observations of the whole area.
+    rows, columns : slice
+        The window.
+    grid_days : int64 (T,)
+        Days since 1970-01-01.
+    """
+
+    def __init__(self, obs: Observations, rows: slice, columns: slice, grid_days: np.ndarray) -> None:
+        self.absent = len(obs.s1_days) == 0
+        if self.absent:
+            return
+        self._at_obs, self._at_grid = (TimeSmoother(obs.s1_days, days) for days in (obs.s2_days, grid_days))
+        wide = grown((rows, columns), obs.shape, SHARE_RADIUS_PX)
+        inside = tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip((rows, columns), wide, strict=True))
+        bands, departures = [], []
+        for images in (obs.vv_db, obs.vh_db - obs.vv_db):  # VV and the cross ratio
+            filled, weight = _known(*box_mean(images, SPECKLE_RADIUS_PX), wide)
+            at_obs, departure = self._levels_at_obs(filled, weight, len(obs.s2_days))
+            around, around_weight = _known(*box_mean(images, CONTEXT_RADIUS_PX), (rows, columns))
+            own = filled[:, *inside], None if weight is None else weight[:, *inside]
+            bands.append(_Band(*own, around, around_weight, at_obs[:, *inside]))
+            departures.append(departure)
+        self._bands = bands
+        self._found = [x[inside] for x in explained_share(obs.s2_ndvi[:, *wide], obs.s2_days, *departures)]
+
+    def relative(self, rows: slice, near: Neighbours, before: RowPicker, after: RowPicker) -> list[np.ndarray]:
+        """Channels ``RELATIVE_NAMES`` of some rows of the window, float32 (T, P) each, network units."""
+        if self.absent:
+            return [np.zeros_like(near.gap_before)] * len(RELATIVE_NAMES)
+        vv, ratio = (self._of_band(band, rows, before, after) for band in self._bands)
+        pairs = [channel for pair in zip(vv[:-1], ratio[:-1], strict=True) for channel in pair]
+        return [pairs[i] for i in (0, 2, 1, 3)] + pairs[4:] + [vv[-1]]
+
+    def shares(self, rows: slice, near: Neighbours, relative: list[np.ndarray]) -> list[np.ndarray]:
+        """Channels ``SHARE_NAMES`` of some rows of the window, of their channels ``relative``."""
+        if self.absent:
+            return [np.zeros_like(near.gap_before)] * len(SHARE_NAMES)
+        share, *slopes = (image[rows].reshape(1, -1) for image in self._found)
+        later = later_weight(near.gap_before, near.gap_after)
+        estimate = np.zeros_like(later)
+        for slope, before, after in zip(slopes, relative[0:4:2], relative[1:4:2], strict=True):
+            estimate += slope * (before + later * (after - before))
+        estimate = np.clip(estimate * (DB_UNIT / np.float32(NDVI_UNIT)), -5, 5)
+        return [share, estimate, np.maximum(share, 0) * estimate]
+
+    def _levels_at_obs(
+        self, filled: np.ndarray, weight: np.ndarray | None, count: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Level at the observations of Sentinel-2, and its departure from the slow course, (count, H, W), NaN."""
+        levels, departures = (np.empty((count, *filled.shape[1:]), np.float32) for _ in range(2))
+        for rows in row_strips(*filled.shape[1:]):
+            part = strip(filled, rows), strip(weight, rows)
+            level, support = self._at_obs(*part, LEVEL_DAYS)
+            level = np.where(support > 1e-2, level, np.float32(np.nan))
+            shape = levels[:, rows].shape
+            levels[:, rows] = level.reshape(shape)
+            departures[:, rows] = (level - self._at_obs(*part, LONG_DAYS)[0]).reshape(shape)
+        return levels, departures
+
+    def _of_band(self, band: _Band, rows: slice, before: RowPicker, after: RowPicker) -> list[np.ndarray]:
+        """Since before, since after, season, now, context, in units of ``DB_UNIT``, and the support."""
+        own = strip(band.filled, rows), strip(band.weight, rows)
+        around = strip(band.around, rows), strip(band.around_weight, rows)
+        level, support = self._at_grid(*own, LEVEL_DAYS)
+        long, _ = self._at_grid(*own, LONG_DAYS)
+        short, short_support = self._at_grid(*own, SHORT_DAYS)
+        context = self._at_grid(*around, LEVEL_DAYS)[0] - self._at_grid(*around, LONG_DAYS)[0]
+        at_obs = strip(band.at_obs, rows)
+        known = support > 1e-2
+        changes = [level - pick(at_obs, np.nan) for pick in (before, after)]
+        channels = [np.where(known & np.isfinite(change), change, np.float32(0)) for change in changes]
+        channels.append(np.where(known, level - long, np.float32(0)))
+        channels.append(np.where(short_support > 1e-2, short - long, np.float32(0)))
+        channels.append(np.where(known, context, np.float32(0)))
+        return [channel / DB_UNIT for channel in channels] + [np.log1p(support)]
 
 
-def _grown(window: tuple[slice, slice], shape: tuple[int, int], by: int) -> tuple[slice, slice]:
-    """The window with ``by`` pixels more on each side, cut at the border."""
-    rows, columns = (
-        slice(max(part.indices(size)[0] - by, 0), min(part.indices(size)[1] + by, size))
-        for part, size in zip(window, shape, strict=True)
-    )
-    return rows, columns
+def _known(mean: np.ndarray, share: np.ndarray, window: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Values of a window, 0 where unknown, and 1 where known; None where all are."""
+    known = share[:, *window] > 0
+    return mean[:, *window], None if known.all() else known.astype(np.float32)

@@ -2,6 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import overload
+
+import numpy as np
+
+SMALLEST_PX = 32  # rows of a tile that is divided only so that no core is idle
+STRIP_PX = 512  # pixels of which all dates are processed together: they stay in the cache of a core
 
 
 @dataclass(frozen=True)
@@ -20,17 +27,56 @@ class Tile:
         return tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, whole, strict=True))  # type: ignore[return-value]
 
 
-def cut_tiles(height: int, width: int, size: int, inner_px: int, reach_px: int) -> Iterator[Tile]:
-    """Tiles of at most ``size`` pixels per side, row by row; widened windows are cut at the area's border."""
+def cut_tiles(
+    shape: tuple[int, int],
+    size: int,
+    inner_px: int,
+    reach_px: int,
+    *,
+    window: tuple[slice, slice] = (slice(None), slice(None)),
+    at_least: int = 1,
+) -> Iterator[Tile]:
+    """Tiles of at most ``size`` pixels per side of a window of an area, row by row.
 
-    def widened(start: int, stop: int, by: int, limit: int) -> slice:
-        return slice(max(start - by, 0), min(stop + by, limit))
+    Widened windows are cut at the border of the area (H, W). The tiles differ by one pixel per side at most. Rows are
+    divided further, down to ``SMALLEST_PX``, until there are ``at_least`` tiles.
+    """
+    rows, columns = grown(window, shape, 0)
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    down, across = -(-height // size), -(-width // size)
+    down = max(down, min(-(-at_least // max(across, 1)), height // SMALLEST_PX))
+    for top, bottom in pairwise(_edges(rows.start, height, down)):
+        for left, right in pairwise(_edges(columns.start, width, across)):
+            core = slice(top, bottom), slice(left, right)
+            yield Tile(core, grown(core, shape, inner_px), grown(core, shape, reach_px))
 
-    for top in range(0, height, size):
-        bottom = min(top + size, height)
-        for left in range(0, width, size):
-            right = min(left + size, width)
-            inner, reach = (
-                (widened(top, bottom, by, height), widened(left, right, by, width)) for by in (inner_px, reach_px)
-            )
-            yield Tile((slice(top, bottom), slice(left, right)), inner, reach)
+
+def _edges(first: int, length: int, parts: int) -> list[int]:
+    return [first + k * length // parts for k in range(parts + 1)] if length else []
+
+
+def row_strips(height: int, width: int) -> Iterator[slice]:
+    """Rows of a window in strips of about ``STRIP_PX`` pixels."""
+    size = max(1, STRIP_PX // max(width, 1))
+    return (slice(top, min(top + size, height)) for top in range(0, height, size))
+
+
+@overload
+def strip(images: np.ndarray, rows: slice) -> np.ndarray: ...
+@overload
+def strip(images: None, rows: slice) -> None: ...
+def strip(images: np.ndarray | None, rows: slice) -> np.ndarray | None:
+    """Some rows of images (n, H, W) as contiguous (n, P); None stays None."""
+    if images is None:
+        return None
+    part = images[:, rows]
+    return part.reshape(len(images), part.shape[1] * part.shape[2])
+
+
+def grown(window: tuple[slice, slice], shape: tuple[int, int], by: int) -> tuple[slice, slice]:
+    """The window with ``by`` pixels more on each side, cut at the border."""
+    rows, columns = (
+        slice(max(part.indices(size)[0] - by, 0), min(part.indices(size)[1] + by, size))
+        for part, size in zip(window, shape, strict=True)
+    )
+    return rows, columns

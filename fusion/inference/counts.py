@@ -11,7 +11,7 @@ MAX_COUNT = 255  # a larger number is written as 255
 
 
 def add_counts(counts: np.ndarray, obs: Observations, part: Tile, grid: TimeGrid) -> None:
-    """Write the counts of a tile's core into ``counts``, uint8 (T, H, W); ``obs`` covers the tile's reach.
+    """Write the counts of a tile's core into ``counts``, uint8 (T, h, w); ``obs`` covers the tile's reach.
 
     Observations within half a time step of a date count for it, those halfway between two dates for the later one.
     """
@@ -21,4 +21,4 @@ def add_counts(counts: np.ndarray, obs: Observations, part: Tile, grid: TimeGrid
         at = np.flatnonzero(nearest == day)
         if len(at):
             seen = np.isfinite(obs.s2_ndvi[at, rows, columns]).sum(axis=0)
-            counts[day, part.core[0], part.core[1]] = np.minimum(seen, MAX_COUNT)
+            counts[day] = np.minimum(seen, MAX_COUNT)

@@ -1,6 +1,8 @@
 """Cube in, dense NDVI with uncertainty out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,8 +17,8 @@ from fusion.features.tiling import Tile, cut_tiles
 from fusion.inference.counts import COUNT_ATTRS, add_counts
 from fusion.inference.session import ModelSession
 
-TILE_PX = 96
-TILE_PIXEL_DATES = 1_300_000  # upper limit for a tile, about 220 MB of features
+TILE_PX = 128
+TILE_PIXEL_DATES = 1_300_000  # upper limit for a tile, about 240 MB of features
 FAR_DAYS = 180  # the uncertainty is calibrated up to 176 days from an observation
 NETWORK_RADIUS_PX = 4  # at least the spatial radius of the network, so that border effects stay outside the core
 
@@ -30,6 +32,7 @@ def fuse_cube(
     latitude: float | None = None,
     sigma: str = "observation",
     tile: int | None = None,
+    workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> xr.DataArray:
     """Dense NDVI of a merged cube on a regular grid of dates.
@@ -38,7 +41,7 @@ def fuse_cube(
     ----------
     cube : xarray.DataArray
         Merged cube of :mod:`fusion.contract`, dims ``(t, bands, y, x)`` in any order. A cube backed by Dask is loaded
-        tile by tile.
+        tile by tile, and the answer is computed at once; :mod:`fusion.inference.lazy` keeps it lazy.
     session : ModelSession
         The model, from :func:`fusion.inference.session.load_session`.
     grid : TimeGrid
@@ -52,6 +55,8 @@ def fuse_cube(
         Meaning of ``NDVI_SIGMA``: standard deviation of one observation, or of the NDVI itself.
     tile : int, optional
         Side of a tile in pixels; chosen to limit memory when not given. It does not change the result.
+    workers : int
+        Threads that compute tiles side by side. Use a session of one thread then.
     progress : callable, optional
         Called with (tiles done, total number of tiles).
 
@@ -68,31 +73,82 @@ def fuse_cube(
     ContractError
         The cube breaks the contract, or ``sigma`` is unknown.
     """
-    if sigma not in SIGMA_KINDS:
-        raise ContractError(f"sigma is {sigma!r}; expected one of {SIGMA_KINDS}")
-    cube = checked_cube(cube, s1_units)
+    cube = checked_cube(cube, s1_units, sigma)
     axes = reversed_axes(cube)
     cube = turned(cube, axes).copy() if axes else cube  # compiled loops need plain arrays, not views from behind
-    far = far_dates(cube.t.values.astype("datetime64[D]").astype("int64"), grid)
-    height, width = cube.sizes["y"], cube.sizes["x"]
-    plan = plan_passes(cube.t.values.astype("datetime64[D]").astype("int64"), grid, session)
-    longest = max((len(days) for days, _, _ in plan), default=1)
-    size = tile or max(32, min(TILE_PX, int((TILE_PIXEL_DATES / longest) ** 0.5) // 4 * 4))
-    tiles = list(cut_tiles(height, width, size, NETWORK_RADIUS_PX, NETWORK_RADIUS_PX + session.manifest.overlap_px))
-    out = np.full((len(grid.days), 2, height, width), np.nan, np.float32)
-    counts = np.zeros((len(grid.days), height, width), np.uint8)
-    for done, part in enumerate(tiles, start=1):
+    whole = slice(0, cube.sizes["y"]), slice(0, cube.sizes["x"])
+    values, counts = fuse_window(
+        cube, whole, session, grid, s1_units=s1_units, latitude=latitude, sigma=sigma, tile=tile, workers=workers,
+        measured=cube.chunks is None, progress=progress,
+    )  # fmt: skip
+    fused = label_fused(values, counts, cube, grid, session, sigma)
+    return turned(fused, axes).copy() if axes else fused
+
+
+def fuse_window(
+    cube: xr.DataArray,
+    window: tuple[slice, slice],
+    session: ModelSession,
+    grid: TimeGrid,
+    *,
+    s1_units: str | None = None,
+    latitude: float | None = None,
+    sigma: str = "observation",
+    tile: int | None = None,
+    workers: int = 1,
+    measured: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """NDVI and sigma (T, 2, h, w) and counts (T, h, w) of a window of a cube (t, bands, y, x); see :func:`fuse_cube`.
+
+    Pixels around the window, up to the reach of the features, are read for its context. ``measured``: the cube is
+    from :func:`fusion.features.measured.measured_cube`.
+    """
+    image_days = cube.t.values.astype("datetime64[D]").astype("int64")
+    plan = plan_passes(image_days, grid, session)
+    tiles = list(
+        cut_tiles(
+            (cube.sizes["y"], cube.sizes["x"]), tile or tile_size(plan), NETWORK_RADIUS_PX, reach_px(session),
+            window=window, at_least=1 if tile else workers,
+        )
+    )  # fmt: skip
+    top, left = window[0].start, window[1].start
+    out = np.full((len(grid.days), 2, window[0].stop - top, window[1].stop - left), np.nan, np.float32)
+    counts = np.zeros((len(out), *out.shape[2:]), np.uint8)
+
+    def fill(part: Tile) -> None:
         reach = cube.isel(y=part.reach[0], x=part.reach[1])
-        obs = observations_from_cube(reach, s1_units=s1_units, latitude=latitude, measured=cube.chunks is None)
-        fill_tile(out, obs, part, plan, session, sigma)
-        add_counts(counts, obs, part, grid)
+        obs = observations_from_cube(reach, s1_units=s1_units, latitude=latitude, measured=measured)
+        rows, columns = part.core
+        place = slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
+        fill_tile(out[:, :, *place], obs, part, plan, session, sigma)
+        add_counts(counts[:, *place], obs, part, grid)
+
+    for done, _ in enumerate(side_by_side(fill, tiles, workers), start=1):
         if progress is not None:
             progress(done, len(tiles))
-    out[far] = np.nan
-    fused = label_fused(out, cube, grid, session, sigma).assign_coords(
-        {OBS_COUNT: (("t", "y", "x"), counts, COUNT_ATTRS)}
-    )
-    return turned(fused, axes).copy() if axes else fused
+    out[far_dates(image_days, grid)] = np.nan
+    return out, counts
+
+
+def reach_px(session: ModelSession) -> int:
+    """Pixels around a window that its result depends on."""
+    return NETWORK_RADIUS_PX + session.manifest.overlap_px
+
+
+def tile_size(plan: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> int:
+    """Side of a tile in pixels, so that the features of its longest pass stay within ``TILE_PIXEL_DATES``."""
+    longest = max((len(days) for days, _, _ in plan), default=1)
+    return max(32, min(TILE_PX, int((TILE_PIXEL_DATES / longest) ** 0.5) // 4 * 4))
+
+
+def side_by_side(work: Callable[[Tile], None], tiles: Iterable[Tile], workers: int) -> Iterator[None]:
+    """Call ``work`` for every tile in ``workers`` threads; numpy and onnxruntime compute outside of Python's lock."""
+    if workers == 1:
+        yield from map(work, tiles)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(work, tiles)
 
 
 def far_dates(image_days: np.ndarray, grid: TimeGrid) -> np.ndarray:
@@ -110,16 +166,24 @@ def fill_tile(
     session: ModelSession,
     sigma: str,
 ) -> None:
-    """Write NDVI and sigma of a tile's core into ``out`` (T, 2, H, W); ``obs`` covers the tile's reach."""
+    """Write NDVI and sigma of a tile's core into ``out`` (T, 2, h, w); ``obs`` covers the tile's reach."""
     window = part.inside(part.inner, part.reach)
     core = part.inside(part.core, part.inner)
     for days, picked, rows in plan:
-        answer = predict_window(obs, session, days, window, sigma)[picked]
-        out[rows, :, part.core[0], part.core[1]] = answer[:, :, core[0], core[1]]
+        answer = predict_window(obs, session, days, picked, window, sigma)
+        out[rows] = answer[:, :, core[0], core[1]]
 
 
-def checked_cube(cube: xr.DataArray, s1_units: str | None = None) -> xr.DataArray:
-    """The cube in the contract's order, checked and measured values only; of a lazy one, tile by tile later."""
+def checked_cube(cube: xr.DataArray, s1_units: str | None, sigma: str) -> xr.DataArray:
+    """The cube in the contract's order, checked and measured values only; of a lazy one, tile by tile later.
+
+    Raises
+    ------
+    ContractError
+        The cube breaks the contract, or ``sigma`` is unknown.
+    """
+    if sigma not in SIGMA_KINDS:
+        raise ContractError(f"sigma is {sigma!r}; expected one of {SIGMA_KINDS}")
     check_layout(cube)
     cube = cube.transpose(*DIMS)
     return measured_cube(cube, s1_units) if cube.chunks is None else cube
@@ -151,17 +215,25 @@ def plan_passes(
 
 
 def predict_window(
-    obs: Observations, session: ModelSession, days: np.ndarray, window: tuple[slice, slice], sigma: str
+    obs: Observations,
+    session: ModelSession,
+    days: np.ndarray,
+    picked: np.ndarray,
+    window: tuple[slice, slice],
+    sigma: str,
 ) -> np.ndarray:
-    """NDVI and sigma of a window at the days of one pass, float32 (T, 2, H, W)."""
+    """NDVI and sigma of a window at the dates ``picked`` among the days of a pass, float32 (T, 2, H, W)."""
     height, width = (s.stop - s.start for s in window)
+    answer = np.full((len(picked), 2, height, width), np.nan, np.float32)
     if len(obs.s2_days) == 0:
-        return np.full((len(days), 2, height, width), np.nan, np.float32)
+        return answer
     features = compute_features(obs, days, *window)
     ndvi, scale = run_widened(session, features.stack)
-    spread = session.manifest.calibration.sigma(scale, features.gap_days, sigma)
-    answer = np.stack([ndvi, spread], axis=1)
-    return np.where(np.isfinite(features.linear)[:, None], answer, np.float32(np.nan))
+    spread = session.manifest.calibration.sigma(scale[picked], features.gap_days[picked], sigma)
+    known = np.isfinite(features.linear[picked])
+    np.copyto(answer[:, 0], ndvi[picked], where=known)
+    np.copyto(answer[:, 1], spread, where=known)
+    return answer
 
 
 def run_widened(session: ModelSession, stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -180,10 +252,11 @@ def run_widened(session: ModelSession, stack: np.ndarray) -> tuple[np.ndarray, n
 
 
 def label_fused(
-    values: np.ndarray, cube: xr.DataArray, grid: TimeGrid, session: ModelSession, sigma: str
+    values: Any, counts: Any, cube: xr.DataArray, grid: TimeGrid, session: ModelSession, sigma: str
 ) -> xr.DataArray:
-    """The result as a labelled cube with the coordinates of the input."""
+    """The result as a labelled cube with the coordinates of the input; ``values`` and ``counts`` may be lazy."""
     coords = {name: c for name, c in cube.coords.items() if not {"t", "bands"} & set(c.dims)}
+    coords[OBS_COUNT] = (("t", "y", "x"), counts, COUNT_ATTRS)
     kept = {name: cube.attrs[name] for name in ("crs", "grid_mapping", "transform") if name in cube.attrs}
     fused = xr.DataArray(
         values,

@@ -28,7 +28,8 @@ def suspect_observations(cube: xr.DataArray, fused: xr.DataArray, *, threshold: 
     xarray.DataArray
         bool, dims ``(t, y, x)`` on the cube's dates, True where an observation is suspect. Dates outside the fused
         period and pixels without an observation are False. ``cube.where(~suspect | (cube.bands != "S2NDVI"))`` is the
-        cube without them; ``cube.where(~suspect)`` would drop the radar of these days as well.
+        cube without them; ``cube.where(~suspect)`` would drop the radar of these days as well. Chunked (Dask) input
+        stays chunked.
 
     Raises
     ------
@@ -46,7 +47,7 @@ def suspect_observations(cube: xr.DataArray, fused: xr.DataArray, *, threshold: 
     deviation = (obs - at_obs.sel(bands=NDVI, drop=True)) / at_obs.sel(bands=NDVI_SIGMA, drop=True)
     flags = (deviation < -threshold).fillna(False)
     return xr.DataArray(
-        np.asarray(flags.transpose("t", "y", "x")),
+        flags.transpose("t", "y", "x").data,
         dims=("t", "y", "x"),
         coords=obs.coords,
         name="suspect_observation",

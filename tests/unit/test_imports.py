@@ -49,7 +49,7 @@ ROOMS = {
         "fusion.features", "fusion.data", "fusion.model", "fusion.inference", "fusion.evaluation",
     },
     "data_prep.settings": GROUND | {"fusion.data", "data_prep.simulator"},  # of the cube and of patches
-    "fusion.viewer": GROUND | {"fusion.data", "fusion.phenology", "fusion.evaluation"},
+    "fusion.viewer": GROUND | {"fusion.data", "fusion.phenology", "fusion.fields", "fusion.evaluation"},
     "data_prep.raw": GROUND | {"fusion.data"},
     "data_prep.grid": GROUND | {"data_prep.raw"},
     "data_prep.optical": GROUND | RAW_BANDS | {"data_prep.optical_offset"},
@@ -88,7 +88,12 @@ BUNDLED = (
     "fusion.phenology",
     "fusion.inference",
 )
-NOT_BUNDLED = ("fusion.inference.locate", "fusion.phenology.plots")
+NOT_BUNDLED = (
+    "fusion.inference.blas",
+    "fusion.inference.lazy",
+    "fusion.inference.locate",
+    "fusion.phenology.plots",
+)
 THIRD_PARTY_IN_BUNDLE = {"numpy", "xarray", "scipy", "pandas", "onnxruntime", "numba"}
 LAZY_IN_BUNDLE = {"onnxruntime", "numba"}
 DOTTED = re.compile(rf"({'|'.join(PACKAGES)})(\.\w+)+")  # a string such as "fusion.api", or a Hydra _target_

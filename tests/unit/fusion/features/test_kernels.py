@@ -1,6 +1,6 @@
 import numpy as np
 
-from fusion.features.kernels import box_mean, smooth_in_time, time_kernel
+from fusion.features.kernels import TimeSmoother, box_mean, smooth_in_time, time_kernel
 
 
 def test_kernel_is_one_at_zero_and_gaussian_beside_it():
@@ -33,3 +33,22 @@ def test_box_mean_of_complete_images_takes_the_short_way_to_the_same_answer():
     images = np.random.default_rng(1).uniform(0, 1, (2, 8, 8)).astype(np.float32)
     holey = np.concatenate([images, np.full((1, 8, 8), np.nan, np.float32)])
     np.testing.assert_allclose(box_mean(images, 3)[0], box_mean(holey, 3)[0][:2], atol=1e-6)
+
+
+def test_blocks_of_kernels_give_the_dense_product():
+    """Cut to the observations that each block of dates reaches; far dates reach none."""
+    rng = np.random.default_rng(0)
+    days = np.sort(rng.choice(400, 60, replace=False))
+    grid = np.append(np.arange(-30, 430, 5), 2000)
+    valid = (rng.random((60, 7)) < 0.6).astype(np.float32)
+    filled = rng.uniform(0, 1, (60, 7)).astype(np.float32)
+    smoother = TimeSmoother(days, grid)
+    for sigma in (3.0, 20.0, 3.0):
+        kernel = time_kernel(days, grid, sigma)
+        for weight in (valid, np.ones_like(valid), None):
+            whole = np.ones_like(valid) if weight is None else weight
+            mean, support = smoother(filled * whole, weight, sigma)
+            np.testing.assert_allclose(np.broadcast_to(support, mean.shape), kernel @ whole, atol=1e-5)
+            expected = (kernel @ (filled * whole)) / np.maximum(kernel @ whole, 1e-6)
+            np.testing.assert_allclose(mean, expected, atol=1e-5)
+            assert (mean[-1] == 0).all() and (support[-1] == 0).all()

@@ -34,7 +34,7 @@ def period(cube):
 
 
 def fused_values(cube, model, **more):
-    return fusion.fuse(cube, model=model, threads=1, **{**period(cube), **more}).values
+    return fusion.fuse(cube, model=model, **{"threads": 1, **period(cube), **more}).values
 
 
 def test_the_answer_is_a_labelled_cube(cube, model):
@@ -230,3 +230,21 @@ def test_a_network_that_reaches_over_the_border_of_tiles_is_not_exported(tmp_pat
     with pytest.raises(ExportError, match="reaches 5 px"):
         export_generator(TrainedGenerator(wide, GeneratorSettings(), None, {}), tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_threads_change_nothing(cube, model):
+    """Tiles side by side; the progress counts every one."""
+    seen = []
+    values = fused_values(cube, model, tile=16, threads=3, progress=lambda done, total: seen.append((done, total)))
+    np.testing.assert_allclose(values, fused_values(cube, model), atol=1e-5)
+    assert seen == [(k, 9) for k in range(1, 10)]
+
+
+def test_a_fault_in_a_thread_reaches_the_caller(cube, model):
+    def progress(done, total):
+        raise KeyError("stop")
+
+    with pytest.raises(KeyError, match="stop"):
+        fused_values(cube, model, tile=16, threads=2, progress=progress)
+    with pytest.raises(ContractError, match="radar units are None"):
+        fusion.fuse(cube.drop_attrs().assign_attrs(crs=cube.attrs.get("crs")), model=model, threads=2, **period(cube))
