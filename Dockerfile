@@ -18,10 +18,10 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends libexpat1 \
     && rm -rf /var/lib/apt/lists/* \
     && pip install --no-cache-dir --constraint /wheels/constraints.txt "$(ls /wheels/*.whl)[${EXTRAS}]" \
-    && useradd --create-home fusion \
-    && chmod 1777 /home/fusion
-# any user may run it: compiled code and fonts are cached in this home
-ENV HOME=/home/fusion MPLBACKEND=Agg
+    && mkdir --mode 1777 /cache \
+    && useradd --home-dir /cache fusion
+# any user may run it: compiled code and fonts are kept in this folder
+ENV HOME=/cache MPLBACKEND=Agg
 USER fusion
 WORKDIR /data
 ENTRYPOINT ["ndvi-fusion"]

@@ -107,6 +107,7 @@ with contextlib.redirect_stdout(io.StringIO()):
     assert done.returncode == 0, done.stderr
 
 
+PLACE_AND_TIME = ["source.bbox=[4,51,5,52]", "source.start=2021", "source.end=2021"]
 NEEDS = [
     (["simulate", "out=a"], "numba", "fast"),
     (["train", "experiment=shipped_cpu", "out=a"], "pytorch_lightning", "train"),
@@ -114,6 +115,8 @@ NEEDS = [
     (["evaluate", "tracking.enabled=true", "out=a"], "mlflow", "train"),
     (["workflow", "target=cdse", "out=a"], "openeo", "openeo"),
     (["package", "out=a"], "openeo", "openeo"),
+    (["demo", "out=a"], "numba", "fast"),
+    (["cube", "source=stac", "source.catalog=c", *PLACE_AND_TIME, "out=a.nc"], "odc.stac", "stac"),
 ]
 
 
@@ -135,7 +138,7 @@ def test_every_optional_library_is_in_its_extra() -> None:
         brackets = {f"{inner.rstrip(']')}" for name in distributions(extra) for inner in name.split("[")[1:]}
         assert library.replace(".", "_") in names | brackets or library in ("odc.loader", "pystac", "pyogrio"), library
     assert set(EXTRA_OF.values()) <= set(EXTRAS)
-    for extra in set(EXTRAS) - {"test", "docs", "dev", "all"}:
+    for extra in set(EXTRAS) - {"test", "docs", "dev", "jupyter", "all"}:
         assert distributions(extra) <= distributions("all"), extra
 
 
