@@ -66,7 +66,7 @@ def measure(folder: Path, seasons: bool) -> dict:
 
     import fusion
     from benchmarks.memory import peak_mib
-    from fusion.fields.outputs import season_table
+    from fusion.phenology.season_table import season_table
 
     _ = fusion.field_series
     cube = read_cube(folder / "cube.zarr", lazy=True)

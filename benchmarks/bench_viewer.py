@@ -11,6 +11,7 @@ from pathlib import Path
 import dask.array
 import numpy as np
 import psutil
+import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
 from fusion.contract import NDVI, NDVI_SIGMA

@@ -122,8 +122,8 @@ def level_beside_s2(coarse: xr.DataArray, ndvi: xr.DataArray) -> str | None:
         return None
     return (
         f"COARSE_NDVI differs from S2NDVI by {np.median(apart):+.2f} in the median of {len(apart)} composites; "
-        "unless the area differs so much from its surroundings, its scale is another one: source.coarse_encoding, or scale_factor "
-        "and add_offset in its files"
+        "unless the area differs so much from its surroundings, its scale is another one: see "
+        "source.coarse_encoding, or write scale_factor and add_offset into its files"
     )
 
 

@@ -129,7 +129,7 @@ def run_all(
 
 @contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
-    needs("distributed", "work in several processes (workers=0 needs none)")
+    needs("distributed", "work in several processes, workers > 0,")
     from distributed import Client, LocalCluster
 
     for name in ("distributed", *(n for n in logging.Logger.manager.loggerDict if n.startswith("distributed."))):

@@ -36,7 +36,6 @@ def reflectance(
     takes BOA_ADD_OFFSET or a pending offset from the file's attributes, else 0, because openEO back-ends, Earth
     Engine's harmonised collection and Terrascope have removed it; it refuses when the numbers contradict that.
     """
-    _refuse_other_products(band, scale)
     values = band.values
     in_dn = holds_dn(band)
     unit = DN_SCALE if band.scaled and not in_dn else 1.0
@@ -59,7 +58,7 @@ def reflectance(
     return _physical(measured(physical, REFLECTANCE_RANGE, where, notes, fills=marks))
 
 
-def _refuse_other_products(band: RawBand, scale: float | None) -> None:
+def refuse_other_products(band: RawBand, scale: float | None) -> None:
     """Refuse what is no surface reflectance by its name, type or scale.
 
     Raises
@@ -90,8 +89,9 @@ def holds_dn(band: RawBand) -> bool:
     if band.dtype.kind != "f" or band.scaled:
         return False
     found = sample(band.values)
-    found = found[np.isfinite(found) & ~REFLECTANCE_RANGE.fills(found) & (found != 1)]  # DN 1 is no data
-    return bool(found.size and (found > REFLECTANCE_RANGE.high).mean() > 0.5)
+    found = found[np.isfinite(found) & ~REFLECTANCE_RANGE.fills(found)]
+    real = found[found != 1]  # DN 1 is no data
+    return bool((real > REFLECTANCE_RANGE.high).mean() > 0.5) if real.size else bool(found.size)
 
 
 def digital_numbers(band: RawBand) -> xr.DataArray:

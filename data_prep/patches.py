@@ -15,7 +15,6 @@ import xarray as xr
 
 from data_prep.raw.cubes import SourceError
 from data_prep.settings import CubePatches, CutSettings, SimulatedPatches
-from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
 from data_prep.split import Ground, SplitSettings, split_of_ground, split_of_name
 from data_prep.tables import TablePatches, TableTask, table_patches, table_task
@@ -159,6 +158,8 @@ def cut_patches(task: Task, cut: CutSettings, split: SplitSettings) -> Iterator[
 
 
 def _cut_scene(task: SceneTask, cut: CutSettings, split: SplitSettings) -> Iterator[Patch | str]:
+    from data_prep.simulator.scene import simulate_observations  # needs numba, as no other source of patches does
+
     scene = simulate_observations(task.scene, task.seed)
     year = int(scene.truth_days[0].astype("datetime64[D]").astype("datetime64[Y]").astype(int) + 1970)
     pick = slice(None, None, cut.truth_step_days)

@@ -154,10 +154,7 @@ def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, 
         bands = {name: values.where(~noise) for name, values in bands.items()}
     orbits = _orbits(s1)
     if orbits is None and settings.passes in ("ascending", "descending"):
-        raise SourceError(
-            f"radar.passes={settings.passes} but the source does not state the pass of each acquisition; "
-            "use radar.passes=merge"
-        )
+        raise SourceError(f"radar.passes={settings.passes} but no acquisition states its pass; use radar.passes=merge")
     if orbits is not None:
         bands, orbits = _choose(bands, orbits, settings.passes, notes)
     bands = even_out(bands, orbits, settings.satellite_steps, notes)

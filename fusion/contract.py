@@ -26,15 +26,13 @@ DIM_NAMES = {  # what files and other programs call them
 
 # Bands of the merged cube, by role.
 S2NDVI = "S2NDVI"  # Sentinel-2 L2A NDVI, cloud-masked, physical units
-VV = "VV"  # Sentinel-1 backscatter, linear power or dB (attribute ``s1_units``)
-VH = "VH"
+VV, VH = "VV", "VH"  # Sentinel-1 backscatter, linear power or dB (attribute ``s1_units``)
 COARSE_NDVI = "COARSE_NDVI"  # PROBA-V S10 TOC or CGLS NDVI 300 m, on the 10 m grid
 RADAR_BANDS = (VV, VH)
 CUBE_BANDS = (S2NDVI, VV, VH, COARSE_NDVI)
 
 # Bands of the fused cube.
-NDVI = "NDVI"
-NDVI_SIGMA = "NDVI_SIGMA"
+NDVI, NDVI_SIGMA = "NDVI", "NDVI_SIGMA"
 FUSED_BANDS = (NDVI, NDVI_SIGMA)
 OBS_COUNT = "OBS_COUNT"  # coordinate of a fused cube, (t, y, x): Sentinel-2 observations nearest to each date
 
@@ -164,12 +162,10 @@ def ndvi_marks(ndvi: np.ndarray) -> np.ndarray:
 
 
 NDVI_RANGE = ValidRange(
-    "NDVI",
-    -1.0 - NDVI_TOLERANCE,
-    NDVI_MAX + NDVI_TOLERANCE,
+    "NDVI", -1.0 - NDVI_TOLERANCE, NDVI_MAX + NDVI_TOLERANCE,
     f"apply scale and offset first (PROBA-V: {COARSE_SCALE} * DN {COARSE_OFFSET:+}; packed files: decode with "
     "mask_and_scale)",
-)
+)  # fmt: skip
 RADAR_DB_RANGE = ValidRange(  # a border filled with zeros is no echo of exactly 0 dB, and DN 1 no power of exactly 1
     "dB", S1_DB_MIN, S1_DB_MAX, "decode the file first, and say its units (s1_units)", marks=(0.0, 1.0, S1_DB_MIN)
 )
@@ -257,7 +253,6 @@ def check_cube(cube: "xr.DataArray") -> None:
     Raises
     ------
     ContractError
-        The message names the value seen, the expectation and the fix.
     """
     check_layout(cube)
     check_ranges(cube)
@@ -302,9 +297,8 @@ def check_latitude(latitude: object) -> float:
     ContractError
         Not a number (text, bool, several values), or outside -90 to 90.
     """
-    number: object = latitude
-    if getattr(latitude, "size", None) == 1 and hasattr(latitude, "item"):  # numpy's and xarray's
-        number = latitude.item()
+    single = getattr(latitude, "size", None) == 1 and hasattr(latitude, "item")  # an array of numpy or xarray
+    number = latitude.item() if single else latitude  # type: ignore[attr-defined]
     wrong_type = isinstance(number, bool) or not isinstance(number, Real)
     degrees = float(number) if isinstance(number, Real) and not wrong_type else np.nan
     if not -90 <= degrees <= 90:

@@ -50,8 +50,8 @@ def area_of(fields: dict[str, Any]) -> Area:
 def build_field_workflow(target: TargetSettings, options: WorkflowOptions, fields: dict[str, Any]) -> SaveResult:
     """The graph of :func:`udf.workflow.build_workflow` that ends in a table of field means.
 
-    Back-ends average pixels without weights, as GeoTrellis does, or by area, as this machine does. The mean of
-    NDVI_SIGMA is the standard deviation of the mean for errors that are fully correlated within a field.
+    This machine weights pixels by area; a back-end may count them as a whole or not at all. The mean of NDVI_SIGMA is
+    the standard deviation of the mean for errors that are fully correlated within a field.
     """
     cube = build_workflow(target, options, save=False)
     assert not isinstance(cube, SaveResult)

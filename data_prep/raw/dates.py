@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from data_prep.raw.cubes import SourceError
 
@@ -84,6 +83,8 @@ def plain_times(times: np.ndarray, where: str) -> np.ndarray:
     SourceError
         Numbers without units, other text or calendars, or a missing date.
     """
+    import pandas as pd
+
     if times.dtype.kind in "OUS":
         calendar = getattr(np.ravel(times)[0], "calendar", "none")
         if calendar not in _CALENDARS:

@@ -11,7 +11,7 @@ import xarray as xr
 from data_prep.coarse import coarse_ndvi
 from data_prep.grid import nesting, overlap_share, to_grid
 from data_prep.mosaic import common_grid
-from data_prep.optical import reflectance, scene_classes
+from data_prep.optical import reflectance, refuse_other_products, scene_classes
 from data_prep.radar import backscatter, mean_power
 from data_prep.raw.bands import RawBand, probe, sample
 from data_prep.raw.cubes import NotRawError, RawCubes, SourceError
@@ -165,14 +165,16 @@ def _once_a_day(values: xr.DataArray, notes: list[str]) -> xr.DataArray:
 def _sentinel2(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: list[str]) -> xr.Dataset:
     if "SCL" not in by_role:
         notes.append("no SCL: every valid pixel counts as clear unless optical.user_mask is set")
+    for band in (*by_role["B04"], *by_role["B08"]):
+        refuse_other_products(band, settings.s2_scale)
     red = _join([(b, b.values) for b in by_role["B04"]], "bilinear", notes)
     scl_raw, scl_pixel_m = None, by_role["B04"][0].pixel_m
     if "SCL" in by_role:
         scl_raw = _join([(b, scene_classes(b)) for b in by_role["SCL"]], "nearest", notes)
         if not sample(scl_raw).any():
             raise SourceError(
-                f"{by_role['SCL'][0].file}: SCL is 0 (no data) on every pixel; expected scene classes; take the band from "
-                "the product again, or leave it out and set optical.user_mask"
+                f"{by_role['SCL'][0].file}: SCL is 0 (no data) on every pixel; expected scene classes; take the band "
+                "from the product again, or leave it out and set optical.user_mask"
             )
         scl_pixel_m = by_role["SCL"][0].pixel_m if nesting(scl_raw, red) is not None else scl_pixel_m
     offsets = image_offsets(by_role["B04"], by_role["B08"], scl_raw, settings.s2_offset_dn, notes)

@@ -12,6 +12,7 @@ from data_prep.raw.dates import DatesBy
 from data_prep.settings import OFFSET_HELP, OffsetSetting
 from data_prep.simulator.settings import SceneSettings
 from fusion.date_settings import FirstDate, LastDate
+from fusion.extras import needs
 from fusion.place import Bounds, check_lonlat
 
 log = logging.getLogger(__name__)
@@ -102,6 +103,9 @@ class StacSource(BaseModel):
 
     def load(self) -> RawCubes:
         """Raw cubes of the area; see :func:`data_prep.sources.stac.load_stac`."""
+        signing = [] if self.sign == "none" else [self.sign]
+        for library in ("odc.stac", "pystac_client", *signing):
+            needs(library, "source=stac")
         from data_prep.sources.stac import load_stac
 
         return load_stac(self)

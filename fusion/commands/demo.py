@@ -2,6 +2,7 @@
 
 from fusion.demo.settings import DemoSettings
 from fusion.demo.steps import StepRunner
+from fusion.extras import needs
 
 __all__ = ["DemoSettings", "run"]
 
@@ -11,6 +12,9 @@ def run(settings: DemoSettings) -> str:
     from fusion.demo.real import run_real
     from fusion.demo.simulated import run_simulated
 
+    if settings.cube is None:
+        for library in ("numba", "openeo", *(["torch"] if settings.model is None else [])):
+            needs(library, "the demo on a simulated scene")
     settings.out.mkdir(parents=True, exist_ok=True)
     runner = StepRunner(settings.out / "steps", resume=settings.resume)
     report = run_simulated(settings, runner) if settings.cube is None else run_real(settings, runner)

@@ -17,7 +17,6 @@ from fusion.fields.outputs import (
     SEASONS_GEO_FILE,
     SERIES_FILE,
     placed,
-    season_table,
     series_table,
     write_csv,
     write_geoparquet,
@@ -27,6 +26,7 @@ from fusion.fields.polygons import FIELD, read_polygons
 from fusion.fields.rules import FIELD_FLAGS
 from fusion.fields.series import field_series
 from fusion.phenology.plots import plot_seasons
+from fusion.phenology.season_table import season_table
 from fusion.phenology.seasons import seasons
 from fusion.phenology.settings import FLAGS
 from fusion.whole_file import whole_file, whole_set
@@ -57,7 +57,7 @@ def write_results(settings: FieldsSettings, folder: Path) -> str:
     plots = write_plots(series, data, seen, settings.plots, folder)
     dated = table.groupby(FIELD).MAXD.count().gt(0).sum()
     summary = (
-        f"{series.sizes[FIELD]} fields on {series.sizes['t']} dates, {dated} with a season; median start "
+        f"{series.sizes[FIELD]} fields on {series.sizes['t']} dates, {dated} with a season; main season: median start "
         f"{_median_date(table, 'SOSD_date')}, median end {_median_date(table, 'EOSD_date')}"
     )
     write_page(summary, series, table, plots, folder / PAGE)
@@ -138,10 +138,10 @@ def write_page(
     page = Report("Fields", summary)
     page.section("Files", f"`{SERIES_FILE}`: one row per field and date. `{SEASONS_FILE}` and `{SEASONS_GEO_FILE}` "
                  "(with geometry, for QGIS and geopandas): one row per field, year and season.")  # fmt: skip
-    page.section("Seasons by year")
+    page.section("Seasons by year", "Medians over the main season of each field, that with the largest amplitude.")
     rows: list[list[Cell]] = [
         [int(year), int(some.MAXD.count()), _median_date(some, "SOSD_date"), _median_date(some, "MAXD_date"),
-         _median_date(some, "EOSD_date"), float(some.LENGTH.median()), float(some.MAXV.median())]
+         _median_date(some, "EOSD_date"), *(float(some[name][some.main].median()) for name in ("LENGTH", "MAXV"))]
         for year, some in table.groupby("year")
     ]  # fmt: skip
     page.table(
@@ -161,5 +161,6 @@ def write_page(
 
 
 def _median_date(table: pd.DataFrame, name: str) -> str:
-    middle = table[name].median()
+    """The median of a date over the main seasons."""
+    middle = table[name][table.main].median()
     return "none" if pd.isna(middle) else f"{middle:%Y-%m-%d}"

@@ -4,13 +4,10 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
 from fusion.fields.polygons import FIELD, geopandas
-from fusion.fields.series import FACTS
-from fusion.phenology.settings import DATES
 from fusion.place import LONLAT
 from fusion.whole_file import whole_file
 
@@ -18,7 +15,6 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 SERIES_FILE, SEASONS_FILE, SEASONS_GEO_FILE = "series.csv", "seasons.csv", "seasons.parquet"
-DIGITS = 4  # of NDVI in CSV
 
 
 def series_table(series: xr.DataArray) -> pd.DataFrame:
@@ -27,23 +23,6 @@ def series_table(series: xr.DataArray) -> pd.DataFrame:
     rows = pd.MultiIndex.from_product([one[FIELD].values, one.t.values], names=[FIELD, "date"])
     values = one.values.reshape(-1, one.sizes["bands"])
     return pd.DataFrame(values, rows, [str(b).lower() for b in one.bands.values]).reset_index()
-
-
-def season_table(seasons: xr.Dataset) -> pd.DataFrame:
-    """The long table of the seasons of fields: one row per field, year and season.
-
-    A field and year without a season have one row with season 0, whose FLAG says why. ``SOSD_date``, ``EOSD_date`` and
-    ``MAXD_date`` are calendar dates. The facts about a field come first.
-    """
-    years = seasons if "year" in seasons.dims else seasons.expand_dims("year")
-    frame = years.to_dataframe(dim_order=[FIELD, "year", "season"]).reset_index()
-    found = frame.season <= frame.COUNT
-    frame = frame.assign(season=frame.season.where(found, 0))[found | (frame.season == 1)]
-    zero = pd.to_datetime(frame.year.astype(str) + "-01-01")
-    dates = {f"{name}_date": zero + pd.to_timedelta(np.floor(frame[name]), "D") for name in DATES}
-    first = [FIELD, *(c for c in FACTS if c in frame), "year", "season"]
-    names = [*first, *dates, *(str(n) for n, v in years.data_vars.items() if "season" in v.dims)]
-    return frame.assign(**dates)[names].reset_index(drop=True)
 
 
 def placed(seasons: pd.DataFrame, polygons: "gpd.GeoDataFrame | None") -> "gpd.GeoDataFrame | None":
@@ -63,9 +42,10 @@ def placed(seasons: pd.DataFrame, polygons: "gpd.GeoDataFrame | None") -> "gpd.G
 
 
 def write_csv(table: pd.DataFrame, file: Path) -> Path:
-    """CSV with ISO dates; numbers with four digits, missing values empty."""
+    """CSV with ISO dates; numbers with four decimals (degrees with five), missing values empty."""
+    places = {str(name): 5 if name in ("lat", "lon") else 4 for name in table.select_dtypes("number")}
     with whole_file(file) as partial:
-        table.to_csv(partial, index=False, float_format=f"%.{DIGITS}f", date_format="%Y-%m-%d")
+        table.round(places).to_csv(partial, index=False, float_format="%.7g", date_format="%Y-%m-%d")
     return file
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import shapely
 
 from fusion.contract import ContractError
+from fusion.extras import missing_library
 from fusion.fields.rules import FIELD_FLAGS, FieldRules
 from fusion.place import LONLAT, check_lonlat
 
@@ -36,9 +37,7 @@ def geopandas() -> Any:
         import exactextract  # noqa: F401  (needed a moment later)
         import geopandas
     except ImportError as error:
-        raise ContractError(
-            f"fields need the package {error.name!r}; install it with: pip install 'ndvi-fusion[fields]'"
-        ) from error
+        raise ContractError(missing_library(error.name or "geopandas", "work with fields")) from error
     return geopandas
 
 

@@ -105,7 +105,6 @@ def plot_parameter(data: xr.Dataset, name: str, *, season: int = 1, ax: "Axes | 
     ContractError
         The parameter or season is not in the data set, or the data set holds several years.
     """
-    import matplotlib.pyplot as plt
     from matplotlib.ticker import FuncFormatter
 
     if name not in data:
@@ -120,7 +119,10 @@ def plot_parameter(data: xr.Dataset, name: str, *, season: int = 1, ax: "Axes | 
         if season not in layer.season.values:
             raise ContractError(f"season is {season}; the data set has {layer.season.values.tolist()}")
         layer = layer.sel(season=season)
-    ax = ax if ax is not None else plt.subplots(figsize=(6, 5), layout="constrained")[1]
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        ax = plt.subplots(figsize=(6, 5), layout="constrained")[1]
     values = layer.transpose("y", "x").values.astype(float)
     known = values[np.isfinite(values)]
     low, high = np.percentile(known, (2, 98)) if known.size else (0.0, 1.0)

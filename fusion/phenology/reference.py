@@ -6,7 +6,6 @@ flag, a flat series gets dates, and only one northern spring season can be found
 
 import numpy as np
 import xarray as xr
-from scipy.signal import savgol_filter
 
 from fusion.contract import ContractError, check_time
 
@@ -34,6 +33,8 @@ def reference_smoothing(cube: xr.DataArray) -> xr.DataArray:
         float64, the same dims, ``t`` daily (275 dates). Inner gaps are filled linearly in time, outer ones with the
         nearest value; a series without observations stays NaN. The year is that of the middle of the period.
     """
+    from scipy.signal import savgol_filter
+
     days = _days_of(cube)
     year = middle_year(days)
     grid = np.arange(_day(year, (1, 1)), _day(year + 1, (3, 31)) + 1)

@@ -93,8 +93,8 @@ def season_table(data: xr.Dataset) -> pd.DataFrame:
     pandas.DataFrame
         ``pixel`` (row-major number, with dims y and x), the dims and coordinates of the pixel or field, ``year``,
         ``season`` (1, 2, ... in order of time), ``main`` (whether it is the year's main season), the dates as
-        datetime64 (``SOSD_date``, ...), and every parameter under its name. A pixel and year without a season have one row with
-        season 0, whose ``FLAG`` tells why.
+        datetime64 (``SOSD_date``, ...), and every parameter under its name. A pixel and year without a season have one
+        row with season 0, whose ``FLAG`` tells why.
 
     Raises
     ------

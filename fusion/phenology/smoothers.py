@@ -3,8 +3,6 @@
 from functools import partial
 
 import numpy as np
-from scipy.interpolate import make_smoothing_spline
-from scipy.signal import savgol_filter
 
 from fusion.contract import ContractError
 from fusion.phenology.reference import fill_gaps_linear, interpolation_matrix
@@ -95,6 +93,8 @@ def _merge_same_days(days: np.ndarray, values: np.ndarray, weights: np.ndarray |
 
 def savitzky_golay(days, values, grid_days, weights, window_days: int, polyorder: int) -> np.ndarray:
     """Savitzky-Golay filter of the linearly interpolated daily series; with weights, a weighted local polynomial."""
+    from scipy.signal import savgol_filter  # here: the other smoothers start half a second earlier without it
+
     if window_days % 2 == 0 or window_days <= polyorder or polyorder < 0:
         raise ContractError(
             f"window_days is {window_days}, polyorder {polyorder}; expected an odd window above the order"
@@ -132,6 +132,8 @@ def _local_polynomial(days, values, grid_days, weights, half: float, order: int)
 
 def smoothing_spline(days, values, grid_days, weights, lam: float) -> np.ndarray:
     """Natural cubic smoothing spline (scipy), constant beyond the observations; series with equal dates at once."""
+    from scipy.interpolate import make_smoothing_spline
+
     out = np.full((len(grid_days), values.shape[1]), np.nan)
     seen = np.isfinite(values) if weights is None else np.isfinite(values) & (weights > 0)
     x, grid = days.astype(float), np.asarray(grid_days, float)

@@ -12,6 +12,7 @@ import xarray as xr
 
 from fusion.contract import NDVI, NDVI_SIGMA, OBS_COUNT, S2NDVI, ContractError, dim_renaming
 from fusion.data.cube_files import is_zarr, open_dataset, plain_dims
+from fusion.phenology.settings import MAIN_SUFFIX
 
 if TYPE_CHECKING:
     import geopandas
@@ -47,7 +48,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class Content:
-    """All that one viewer shows; ``fields`` are polygons in the CRS of the result, with a column ``geometry``."""
+    """All that one viewer shows; ``fields`` are polygons in the CRS of the result, their names as index."""
 
     result: Stack
     observations: Stack | None = None
@@ -155,27 +156,21 @@ def open_seasons(source: Source) -> xr.Dataset:
 
 
 def open_fields(source: "str | os.PathLike | geopandas.GeoDataFrame", result: Stack) -> "geopandas.GeoDataFrame":
-    """Polygons that touch the result, in its CRS."""
-    import geopandas
+    """Polygons that touch the result, in its CRS, with the names of the fields as index."""
     from shapely.geometry import box
 
-    if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        if not path.exists():
-            raise ContractError(f"fields: {path} does not exist; give a GeoPackage, GeoJSON or GeoParquet file")
-        frame = geopandas.read_parquet(path) if path.suffix == ".parquet" else geopandas.read_file(path)
-    else:
-        frame = source
-    if result.crs is not None and frame.crs is not None:
-        frame = frame.to_crs(result.crs)
+    from fusion.fields.polygons import read_polygons
+
+    table = read_polygons(source)
+    if result.crs is None:
+        raise ContractError("the result has no CRS, so no field can be placed; call cube.rio.write_crs('EPSG:...')")
+    table = table[~(table.geometry.isna() | table.geometry.is_empty)].to_crs(result.crs)
     area = box(*_bounds(result.ndvi))
-    touching = frame[frame.geometry.notna() & frame.intersects(area)].explode(ignore_index=True)
-    touching = touching[touching.geom_type == "Polygon"].reset_index(drop=True)
+    touching = table[table.intersects(area)]
     if touching.empty:
         raise ContractError(
-            f"none of the {len(frame)} polygons touches the result (bounds {[round(b, 4) for b in area.bounds]}, "
-            "polygons "
-            f"{[round(float(b), 4) for b in frame.total_bounds]}); check that both state their CRS"
+            f"none of the {len(table)} fields touches the result (bounds {[round(b, 4) for b in area.bounds]}, fields "
+            f"{[round(float(b), 4) for b in table.total_bounds]}); check that both state the right CRS"
         )
     return touching
 
@@ -256,7 +251,7 @@ def map_layers(content: Content) -> dict[str, tuple[str, Any]]:
 def season_images(data: xr.Dataset) -> dict[str, xr.DataArray]:
     """Label -> image (y, x) of the main parameters, for every year and season of the data set."""
     images = {}
-    for name in (n for n in data.data_vars if str(n).removeprefix("MAIN_") in SEASON_NAMES):
+    for name in (n for n in data.data_vars if str(n).removesuffix(MAIN_SUFFIX) in SEASON_NAMES):
         others = [dim for dim in data[name].dims if dim not in ("y", "x")]
         for index in np.ndindex(*(data.sizes[dim] for dim in others)):
             one = data[name].isel(dict(zip(others, index, strict=True)))

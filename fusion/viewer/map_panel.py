@@ -96,10 +96,11 @@ class MapPanel:
 
     def outline(self, fields: Any) -> None:
         """Draw the polygons of a GeoDataFrame, holes included."""
-        rings = [[shape.exterior, *shape.interiors] for shape in fields.geometry]
+        fields = [getattr(shape, "geoms", [shape]) for shape in fields.geometry]
+        rings = [[[part.exterior, *part.interiors] for part in parts] for parts in fields]
         self.outlines.data = {
-            "xs": [[[list(ring.coords.xy[0]) for ring in shape]] for shape in rings],
-            "ys": [[[list(ring.coords.xy[1]) for ring in shape]] for shape in rings],
+            axis: [[[list(ring.coords.xy[k]) for ring in part] for part in parts] for parts in rings]
+            for k, axis in enumerate(("xs", "ys"))
         }
 
     def mark(self, x: float, y: float) -> None:

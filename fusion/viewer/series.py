@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from fusion.contract import NDVI, NDVI_SIGMA, OBS_COUNT
+from fusion.contract import NDVI, NDVI_SIGMA, OBS_COUNT, ContractError
+from fusion.fields.series import field_series as means_of_fields
 from fusion.phenology.seasons import seasons
 from fusion.viewer.layers import Content, Stack, pixel_size
 
-CLEAR_SHARE = 0.5  # of a field's pixels that a date needs, to be drawn as an observation of the field
+if TYPE_CHECKING:
+    import geopandas
+
 PARAMETERS = ("SOSD", "MAXD", "EOSD")
-Reader = Callable[[xr.DataArray], np.ndarray]  # from images (t, y, x) to the values of what was clicked (t,)
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,10 @@ class SeasonDates:
 
 @dataclass(frozen=True)
 class Clicked:
-    """What a click shows; ``pixels`` is the number of pixels behind it."""
+    """What a click shows."""
 
     title: str
     fused: Curve
-    pixels: int = 1
     observations: Curve | None = None
     other: Curve | None = None
     seasons: list[SeasonDates] = field(default_factory=list)
@@ -66,9 +68,15 @@ def pixel_series(content: Content, row: int, column: int) -> Clicked:
     """The series of one pixel; of the files only this pixel is read."""
 
     def read(band: xr.DataArray) -> np.ndarray:
-        return band.isel(y=row, x=column).values
+        return np.asarray(band.isel(y=row, x=column).values, np.float64)
 
-    return _clicked(content, f"Pixel, row {row}, column {column}", read, 1, (row, column))
+    def curve(stack: Stack) -> Curve:
+        ndvi = read(stack.ndvi)
+        sigma = np.full(ndvi.shape, np.nan) if stack.sigma is None else read(stack.sigma)
+        return Curve(stack.ndvi.t.values.astype("datetime64[ns]"), ndvi, sigma)
+
+    counts = read(content.result.bands[OBS_COUNT]) if OBS_COUNT in content.result.bands else None
+    return _clicked(content, f"Pixel, row {row}, column {column}", curve, counts, (row, column))
 
 
 def field_at(content: Content, x: float, y: float) -> int | None:
@@ -81,60 +89,65 @@ def field_at(content: Content, x: float, y: float) -> int | None:
 
 
 def field_series(content: Content, number: int) -> Clicked | None:
-    """Mean series of the pixels whose centre lies in a field; None for a field without one.
+    """The series of a field as :func:`fusion.fields.series.field_series` has it; None where the field has no pixel.
 
-    An observation is drawn where half of these pixels are clear. The standard deviation is the pixels' mean, as if
-    their errors were fully correlated.
+    Of the files only the window around the field is read.
     """
     assert content.fields is not None
-    shape, grid = content.fields.geometry.iloc[number], content.result.ndvi
-    window, inside = _pixels_in(shape, grid)
-    count = int(inside.sum())
-    if count == 0:
+    field, window = content.fields.iloc[[number]], _window(content.fields.geometry.iloc[number], content.result.ndvi)
+    try:
+        means = {id(s): _means(s, field, window) for s in (content.result, content.observations, content.other) if s}
+    except ContractError:  # no pixel under the field
         return None
+    found = means[id(content.result)]
 
-    def read(band: xr.DataArray) -> np.ndarray:
-        return _mean(band.isel(window).values[:, inside])
+    def curve(stack: Stack) -> Curve:
+        one = means[id(stack)]
+        ndvi = one.sel(bands=stack.series_band).values.astype(np.float64)
+        sigma = one.sel(bands=NDVI_SIGMA).values if stack.sigma is not None else np.full(ndvi.shape, np.nan)
+        return Curve(one.t.values.astype("datetime64[ns]"), ndvi, sigma.astype(np.float64))
 
-    return _clicked(content, f"Field {number + 1}, mean of {count} pixels", read, count, None)
+    counts = found[OBS_COUNT].values if OBS_COUNT in found.coords else None
+    title = f"Field {field.index[0]}, mean of {float(found.pixels):.4g} pixels"
+    return _clicked(content, title, curve, counts, None)
 
 
-def _pixels_in(shape, grid: xr.DataArray) -> tuple[dict[str, slice], np.ndarray]:
-    """The smallest window around a polygon, and which of its pixels have their centre inside."""
-    import shapely
-
+def _window(shape: Any, grid: xr.DataArray) -> dict[str, slice]:
+    """Pixels around a polygon, one more on each side."""
     west, south, east, north = shape.bounds
     window = {}
     for axis, low, high in (("y", south, north), ("x", west, east)):
-        at = np.flatnonzero((grid[axis].values >= low) & (grid[axis].values <= high))
+        side = pixel_size(grid[axis])
+        at = np.flatnonzero((grid[axis].values > low - 1.5 * side) & (grid[axis].values < high + 1.5 * side))
         window[axis] = slice(int(at[0]), int(at[-1]) + 1) if at.size else slice(0, 0)
-    x, y = np.meshgrid(grid.x.values[window["x"]], grid.y.values[window["y"]])
-    return window, shapely.contains_xy(shape, x, y)
+    return window
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the pixels (t, n) on the dates on which enough of them have a value; NaN elsewhere."""
-    known = np.isfinite(values)
-    total = np.where(known, values, 0).sum(axis=1)
-    return np.where(known.mean(axis=1) >= CLEAR_SHARE, total / np.maximum(known.sum(axis=1), 1), np.nan)
+def _means(stack: Stack, field: "geopandas.GeoDataFrame", window: dict[str, slice]) -> xr.DataArray:
+    """The series of one field (t, bands)."""
+    names = [name for name in (stack.series_band, NDVI_SIGMA) if name in stack.bands]
+    parts = [stack.bands[name].isel(window).drop_vars("spatial_ref", errors="ignore") for name in names]
+    cube = xr.concat(parts, xr.Variable("bands", names), coords="minimal", compat="override").rio.write_crs(stack.crs)
+    if OBS_COUNT in stack.bands:
+        cube = cube.assign_coords({OBS_COUNT: (("t", "y", "x"), stack.bands[OBS_COUNT].isel(window).values)})
+    return means_of_fields(cube, field).isel(field=0)
 
 
-def _curve(stack: Stack, read: Reader) -> Curve:
-    ndvi = np.asarray(read(stack.ndvi), np.float64)
-    sigma = np.full(ndvi.shape, np.nan) if stack.sigma is None else np.asarray(read(stack.sigma), np.float64)
-    return Curve(stack.ndvi.t.values.astype("datetime64[ns]"), ndvi, sigma)
-
-
-def _clicked(content: Content, title: str, read: Reader, pixels: int, pixel: tuple[int, int] | None) -> Clicked:
-    fused = _curve(content.result, read)
-    seen = _curve(content.observations, read) if content.observations is not None else None
-    other = _curve(content.other, read) if content.other is not None else None
+def _clicked(
+    content: Content,
+    title: str,
+    curve: Callable[[Stack], Curve],
+    counts: np.ndarray | None,
+    pixel: tuple[int, int] | None,
+) -> Clicked:
+    fused = curve(content.result)
+    seen = curve(content.observations) if content.observations is not None else None
+    other = curve(content.other) if content.other is not None else None
     if content.seasons is not None and pixel is not None:
         found = _season_dates(content.seasons.isel(y=pixel[0], x=pixel[1]))
     else:
-        counts = read(content.result.bands[OBS_COUNT]) if OBS_COUNT in content.result.bands else None
         found = _season_dates(_seasons_of(fused, seen if content.observations is not content.result else None, counts))
-    return Clicked(title, fused, pixels, seen, other, found)
+    return Clicked(title, fused, seen, other, found)
 
 
 def _seasons_of(fused: Curve, seen: Curve | None, counts: np.ndarray | None) -> xr.Dataset:

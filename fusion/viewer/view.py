@@ -3,6 +3,7 @@
 import os
 from typing import TYPE_CHECKING, Any
 
+from fusion.extras import missing_library
 from fusion.viewer.layers import Source, open_content
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def view(
         Result of :func:`fusion.seasons` or ``seasons.nc``, for maps of the season parameters. Without it, the seasons
         of the clicked series are computed at the click, with the default settings.
     fields : path or GeoDataFrame, optional
-        Polygons (GeoPackage, GeoJSON, GeoParquet) in any CRS. A click inside one shows the mean of the pixels whose
-        centre lies in it.
+        Polygons (GeoPackage, GeoJSON, GeoParquet) in any CRS. A click inside one shows its series as
+        :func:`fusion.fields.series.field_series` has it, with the default rules.
 
     Returns
     -------
@@ -67,6 +68,4 @@ def check_installed() -> None:
 
     missing = [name for name in ("panel", "bokeh") if find_spec(name) is None]
     if missing:
-        raise ViewerMissingError(
-            f"the viewer needs {' and '.join(missing)}; install with: pip install 'ndvi-fusion[view]'"
-        )
+        raise ViewerMissingError(missing_library(missing[0], "the viewer"))

@@ -88,9 +88,9 @@ def test_clicks_slider_and_layers(address: str, scene: Path) -> None:
         page.get_by_text("observations in the period").wait_for(timeout=30_000)
         # a field, then a pixel of it
         x, y = fused.x.values, fused.y.values
-        line = click(page, x[14], y[14], "Field 1, mean of 169 pixels")
+        line = click(page, x[14], y[14], "Field 1, mean of 121 pixels")  # 13 x 13 px, without a buffer of 10 m
         day = re.search(r"\d{4}-\d\d-\d\d", line).group(0)  # type: ignore[union-attr]
-        mean = float(fused.sel(bands="NDVI", t=day).isel(y=slice(8, 21), x=slice(8, 21)).mean())
+        mean = float(fused.sel(bands="NDVI", t=day).isel(y=slice(9, 20), x=slice(9, 20)).mean())
         assert f"NDVI {mean:.3f} ±" in line and "other result" in line
         page.get_by_role("button", name="pixel").click()
         line = click(page, x[45], y[12], "Pixel, row 12, column 45")

@@ -110,6 +110,59 @@ def test_of_a_merged_cube(path: str, kind: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(*results)
 
 
+def without_sign(cube: xr.DataArray) -> None:
+    for band in (VV, VH):
+        cube.loc[{"bands": band}] = -cube.sel(bands=band)
+
+
+def swapped(cube: xr.DataArray) -> None:
+    kept = cube.sel(bands=VV).copy(deep=True)
+    cube.loc[{"bands": VV}] = cube.sel(bands=VH)
+    cube.loc[{"bands": VH}] = kept
+
+
+def one_image_of_power(cube: xr.DataArray) -> None:
+    for band in (VV, VH):
+        cube.loc[{"bands": band}][20] = 10 ** (cube.sel(bands=band)[20] / 10)
+
+
+CONTRADICTIONS = {
+    "without sign": (without_sign, "backscatter of land is below 0 dB"),
+    "swapped": (swapped, "VH is the weaker one on land"),
+    "one image of power": (one_image_of_power, "1 of 74 images, the first of 2019-06-09"),
+}
+
+
+@pytest.mark.parametrize("kind", CONTRADICTIONS)
+@pytest.mark.parametrize("path", ["merged cube", "fuse", "fusion udf", "predict"])
+def test_radar_that_contradicts_itself(path: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    change, words = CONTRADICTIONS[kind]
+    cube = mock_cube(t=74, y=8, x=8, cloud=0.2)
+    change(cube)
+    with pytest.raises((ValueError, AssertionError)) as refused:
+        PATHS[path](cube, tmp_path)
+    assert words in f"{refused.value} {capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize("path", ["merged cube", "fuse", "seasons", "fusion udf", "phenology udf"])
+def test_ndvi_of_minus_1_among_others_is_missing(path: str, tmp_path: Path) -> None:
+    results = []
+    for name, value in (("bad", -1.0), ("missing", np.nan)):
+        cube = mock_cube(t=74, y=8, x=8, cloud=0.2)
+        cube.loc[{"bands": S2NDVI}][20:23, 3, 2] = value
+        (tmp_path / name).mkdir()
+        results.append(PATHS[path](cube, tmp_path / name))
+    np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("path", ["merged cube", "fuse", "seasons", "fusion udf", "phenology udf"])
+def test_ndvi_plus_1_is_refused(path: str, tmp_path: Path) -> None:
+    cube = mock_cube(t=74, y=8, x=8, cloud=0.2)
+    cube.loc[{"bands": S2NDVI}] = cube.sel(bands=S2NDVI) + 1
+    with pytest.raises(ValueError, match="S2NDVI lies above 1 on most pixels|lies above 1"):
+        PATHS[path](cube, tmp_path)
+
+
 def by_files(folder: Path) -> xr.DataArray:
     return open_cube(folder, CLEAR)
 

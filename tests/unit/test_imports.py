@@ -49,7 +49,7 @@ ROOMS = {
         "fusion.features", "fusion.data", "fusion.model", "fusion.inference", "fusion.evaluation",
     },
     "data_prep.settings": GROUND | {"fusion.data", "data_prep.simulator"},  # of the cube and of patches
-    "fusion.viewer": GROUND | {"fusion.data", "fusion.phenology", "fusion.evaluation"},
+    "fusion.viewer": GROUND | {"fusion.data", "fusion.phenology", "fusion.fields", "fusion.evaluation"},
     "data_prep.raw": GROUND | {"fusion.data"},
     "data_prep.grid": GROUND | {"data_prep.raw"},
     "data_prep.optical": GROUND | RAW_BANDS | {"data_prep.optical_offset"},
@@ -77,7 +77,7 @@ ROOMS = {
 }  # fmt: skip
 
 # the public calls, the command line and what it runs stand above them
-ABOVE = ("fusion", "fusion.__main__", "fusion.api", "fusion.cli", "fusion.commands", "fusion.demo")
+ABOVE = ("fusion", "fusion.__main__", "fusion.api", "fusion.pyfunc", "fusion.cli", "fusion.commands", "fusion.demo")
 # a command's shell reads and writes files and may use what the command line offers for that
 COMMANDS = ("data_prep.commands", "udf.commands")
 BUNDLED = (

@@ -1,6 +1,7 @@
 """What pip installs: every module, the YAML files under ``fusion/configs``, the shipped model, and nothing else."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,10 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("data_prep", "fusion", "udf")
-SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
+# what only training, recording and clusters need
+HEAVY = ("torch", "pytorch-lightning", "mlflow", "onnx", "onnxscript", "distributed", "numba", "openeo", "geopandas")
 
 
 def test_every_package_is_named() -> None:
@@ -26,6 +30,47 @@ def test_every_package_is_named() -> None:
 def test_configs_is_no_package_of_its_own() -> None:
     assert SETUPTOOLS["package-dir"] == {"fusion.configs": "configs"}
     assert not list((ROOT / "configs").rglob("*.py"))
+
+
+def name_and_limits(requirement: str) -> tuple[str, str]:
+    """Normalised name of a distribution, without its own extras, and its version limits."""
+    name, _, limits = re.fullmatch(r"([\w.-]+)(\[[\w,]+\])?(.*)", requirement.strip()).groups()
+    return re.sub(r"[-_.]+", "-", name).lower(), limits
+
+
+def test_base_installation_is_lean() -> None:
+    base = [name_and_limits(line) for line in PYPROJECT["project"]["dependencies"]]
+    assert not {name for name, _ in base} & set(HEAVY)
+    assert not [line for line in PYPROJECT["project"]["dependencies"] if "distributed" in line]
+
+
+def test_conda_environment_has_the_same_limits() -> None:
+    """Every dependency of the base and of the extra ``fast``, under the names of conda-forge, and nothing else."""
+    conda = {"dask-core": "dask", "matplotlib-base": "matplotlib"}
+    file = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    given = [name_and_limits(line) for line in file["dependencies"] if isinstance(line, str)]
+    assert file["dependencies"][-1] == {"pip": ["."]}
+    project = PYPROJECT["project"]
+    wanted = map(name_and_limits, [*project["dependencies"], *project["optional-dependencies"]["fast"]])
+    python = ("python", f"={project['requires-python'].removeprefix('>=')}")
+    assert sorted((conda.get(name, name), limits) for name, limits in given) == sorted([*wanted, python, ("pip", "")])
+
+
+def test_image_is_built_from_the_package_alone_and_runs_without_privileges() -> None:
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    steps = [line for line in lines if re.match(r"[A-Z]+ ", line)]
+    assert [step for step in steps if step.startswith("FROM")][-1] == "FROM python:3.11-slim"
+    assert steps.index("USER fusion") < steps.index('ENTRYPOINT ["ndvi-fusion"]')
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    kept = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    assert ignored[0] == "*" and kept == {
+        *PACKAGES,
+        "configs",
+        "constraints.txt",
+        "LICENSE",
+        "README.md",
+        "pyproject.toml",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +97,11 @@ def test_content_of_the_wheel(wheel: Path) -> None:
     assert {name for name in names if name.endswith(".yaml")} == files
     others = [name for name in names if not name.endswith((".py", ".yaml", ".json", ".css", "/py.typed"))]
     assert sorted(others) == ["fusion/pretrained/generator.pt", "fusion/pretrained/model.onnx"]
+    (metadata,) = [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".dist-info/METADATA")]
+    text = zipfile.ZipFile(wheel).read(metadata).decode()
+    needed = re.findall(r"^Requires-Dist: ([^;\n]+)$", text, re.MULTILINE)  # without a condition: of no extra
+    assert len(needed) == len(PYPROJECT["project"]["dependencies"])
+    assert not {name_and_limits(requirement)[0] for requirement in needed} & set(HEAVY)
     assert {"fusion/pretrained/manifest.json", "fusion/demo/report.css", "udf/context_v1.schema.json"} <= set(names)
 
 
@@ -64,5 +114,9 @@ def test_an_installed_package_finds_its_own_settings(wheel: Path, tmp_path: Path
     words = ["-m", "fusion", "workflow", "target=cdse", "out=x", "--settings"]
     done = subprocess.run([sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    heavy = {name.replace("-", "_") for name in HEAVY}
+    code = f"import sys, fusion; fusion.fuse, fusion.seasons; sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"
+    again = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
     found = yaml.safe_load(done.stdout)
     assert (found["step_days"], found["target"]["name"]) == (5, "cdse")

@@ -107,6 +107,7 @@ with contextlib.redirect_stdout(io.StringIO()):
     assert done.returncode == 0, done.stderr
 
 
+PLACE_AND_TIME = ["source.bbox=[4,51,5,52]", "source.start=2021", "source.end=2021"]
 NEEDS = [
     (["simulate", "out=a"], "numba", "fast"),
     (["train", "experiment=shipped_cpu", "out=a"], "pytorch_lightning", "train"),
@@ -114,6 +115,8 @@ NEEDS = [
     (["evaluate", "tracking.enabled=true", "out=a"], "mlflow", "train"),
     (["workflow", "target=cdse", "out=a"], "openeo", "openeo"),
     (["package", "out=a"], "openeo", "openeo"),
+    (["demo", "out=a"], "numba", "fast"),
+    (["cube", "source=stac", "source.catalog=c", *PLACE_AND_TIME, "out=a.nc"], "odc.stac", "stac"),
 ]
 
 
@@ -135,7 +138,7 @@ def test_every_optional_library_is_in_its_extra() -> None:
         brackets = {f"{inner.rstrip(']')}" for name in distributions(extra) for inner in name.split("[")[1:]}
         assert library.replace(".", "_") in names | brackets or library in ("odc.loader", "pystac", "pyogrio"), library
     assert set(EXTRA_OF.values()) <= set(EXTRAS)
-    for extra in set(EXTRAS) - {"test", "docs", "dev", "all"}:
+    for extra in set(EXTRAS) - {"test", "docs", "dev", "jupyter", "all"}:
         assert distributions(extra) <= distributions("all"), extra
 
 
@@ -189,3 +192,25 @@ def test_a_file_that_hides_a_package_is_named(users_folder: Path) -> None:
     assert done.returncode == 1
     hidden = users_folder / "udf.py"
     assert f"{hidden} hides the package 'udf' of ndvi-fusion; rename it" in done.stderr
+
+
+@pytest.mark.slow
+def test_compiled_code_is_kept_on_disk(tmp_path: Path) -> None:
+    """The second process compiles nothing."""
+    pytest.importorskip("numba")
+    code = """
+import numpy as np
+from fusion.phenology.compiled import KERNELS
+from fusion.phenology.extraction import extract_seasons
+from fusion.phenology.settings import SeasonSettings
+days = np.arange(0, 365, 5)
+ndvi = 0.2 + 0.6 * np.exp(-(((days - 180) / 50) ** 2))
+extract_seasons(np.repeat(ndvi[None], 8, axis=0), None, days, np.array([[0, 364, 0]]), SeasonSettings())
+stats = [kernel.stats for kernel in KERNELS.values()]
+print(sum(map(len, (s.cache_hits for s in stats))), sum(map(len, (s.cache_misses for s in stats))))
+"""
+    runs = [python(code, tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "cache")) for _ in range(2)]
+    assert [run.returncode for run in runs] == [0, 0], runs[0].stderr
+    (hits, misses), (hits_again, misses_again) = (map(int, run.stdout.split()) for run in runs)
+    assert (hits, misses_again) == (0, 0)
+    assert misses == hits_again > 0

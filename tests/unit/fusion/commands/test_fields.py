@@ -65,7 +65,7 @@ def test_polygons_give_series_seasons_plots_and_a_page(tmp_path, inputs):
     words = [f"cube={cube}", f"polygons={polygons}", "id=parcel", f"out={out}"]
     settings = load_settings("fields", FieldsSettings, words)
     said = run(settings)
-    assert "3 fields on 73 dates, 2 with a season; median start 2019-04-16" in said, said
+    assert "3 fields on 73 dates, 2 with a season; main season: median start 2019-04-16" in said, said
     series = pd.read_csv(out / "series.csv", parse_dates=["date"])
     assert series.columns.tolist() == ["field", "date", "ndvi", "ndvi_sigma", "ndvi_spread", "share_observed"]
     assert len(series) == 3 * 73 and series.date.iloc[1] == pd.Timestamp("2019-01-06")
@@ -78,6 +78,8 @@ def test_polygons_give_series_seasons_plots_and_a_page(tmp_path, inputs):
     assert seasons.SOSD_date[:2].tolist() == [str(np.datetime64("2019-01-01") + int(d)) for d in seasons.SOSD[:2]]
     assert seasons.FLAG.tolist()[2] == 1 and seasons.field_flag.tolist() == [0, 0, 32]
     assert np.isfinite(seasons.SOSD_SIGMA[:2]).all()
+    place = gpd.GeoSeries([box(5, 5, 115, 200).centroid], crs=CRS).to_crs(4326)[0]
+    assert (seasons.lon[0], seasons.lat[0]) == pytest.approx((place.x, place.y), abs=2e-5)
     geo = gpd.read_parquet(out / "seasons.parquet")
     assert geo.crs == 4326 and geo.crop.tolist() == ["wheat", "maize", "beet"]
     described = json.loads(pq.read_metadata(out / "seasons.parquet").metadata[b"geo"])

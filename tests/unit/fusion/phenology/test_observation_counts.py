@@ -95,6 +95,30 @@ def test_the_udfs_pass_the_counts_on(cube, model, labelled) -> None:
         xr.testing.assert_identical(*twice)
 
 
+def test_the_udfs_take_what_lies_before_the_period_for_season_maps_only(model) -> None:
+    """A season that starts in autumn, for a period from 1 January: its start is found; other results stay."""
+    dates = np.datetime64("2018-08-01", "ns") + np.arange(0, 520, 5).astype("timedelta64[D]")
+    day = (dates - np.datetime64("2019-01-01")).astype("timedelta64[D]").astype(float)[:, None, None]
+    rise, fall = 1 / (1 + np.exp(-(day + 60) / 9)), 1 / (1 + np.exp(-(day - 180) / 9))
+    ndvi = np.float32(0.2 + 0.6 * (rise - fall)) * np.ones((1, 3, 3), np.float32)
+    cube = xr.DataArray(ndvi[:, None], dims=("t", "bands", "y", "x"), coords={"t": dates, "bands": ["S2NDVI"]})
+    context = {**fusion_context(model), "start": "2019-01-01", "end": "2019-12-31"}
+    alone, led = (run_udf("fusion_udf", cube, {**context, **more}) for more in ({}, {"lead_days": 122, "counts": True}))
+    assert led.t.values[0] == np.datetime64("2018-08-29") and "2019-01-01" in led.t.values.astype(
+        "datetime64[D]"
+    ).astype(str)
+    period = {"start": "2019-01-01", "end": "2019-12-31", "phenology": {"use_numba": False}}
+    cut, whole = (run_udf("phenology_udf", series, period) for series in (alone, led))
+    assert whole.t.values.tolist() == cut.t.values.tolist() == [np.datetime64("2019-01-01", "ns").astype(int)]
+    assert np.isnan(cut.sel(bands="SOSD_main")).all()
+    np.testing.assert_allclose(whole.sel(bands="SOSD_main"), -60 - 9 * np.log(3), atol=4)
+    for method in ("reference", "relative_amplitude"):
+        for output in ("smoothed", "seasons")[: 2 if method == "reference" else 1]:
+            same = [run_udf("phenology_udf", s, {**period, "method": method, "output": output}) for s in (alone, led)]
+            np.testing.assert_allclose(*same, atol=1e-4)
+            np.testing.assert_array_equal(same[0].t, same[1].t)
+
+
 def test_a_graph_for_season_maps_asks_for_the_counts() -> None:
     from udf.targets import load_target
     from udf.workflow import WorkflowOptions, build_workflow
@@ -102,4 +126,6 @@ def test_a_graph_for_season_maps_asks_for_the_counts() -> None:
     for output, wanted in (("seasons", True), ("fused", None), ("smoothed", None)):
         options = WorkflowOptions(start="2019-01-01", end="2019-12-31", output=output)
         text = json.dumps(build_workflow(load_target("local"), options).flat_graph())
-        assert ('"counts": true' in text) is (wanted is True), output
+        assert ('"counts": true' in text) is ('"lead_days": 122' in text) is (wanted is True), output
+    own = build_workflow(load_target("local"), WorkflowOptions(start="2019", end="2019"), phenology_code="x = 1")
+    assert '"counts"' not in json.dumps(own.flat_graph())  # another UDF is given the period alone

@@ -12,6 +12,7 @@ import fusion
 from fusion.cli import app as cli
 from fusion.contract import NDVI, NDVI_SIGMA, OBS_COUNT, ContractError
 from fusion.data.cube_files import write_cube
+from fusion.fields.series import field_series as series_of_fields
 from fusion.viewer.layers import SCREEN_PX, open_content, picture
 from fusion.viewer.series import field_series, pixel_at, pixel_series
 from fusion.viewer.view import ViewerMissingError
@@ -88,12 +89,15 @@ def test_a_field_shows_the_mean_of_its_pixels(cube: xr.DataArray, fused: xr.Data
     field = square(ORIGIN_X + 2 * PIXEL_M, ORIGIN_Y - 6 * PIXEL_M, 3 * PIXEL_M)
     content = open_content(fused, observations=cube, fields=field.to_crs("EPSG:4326"))
     clicked = field_series(content, 0)
-    assert clicked is not None and clicked.pixels == 9 and clicked.observations is not None
+    assert clicked is not None and clicked.observations is not None and clicked.title == "Field 1, mean of 9 pixels"
     inside = fused.sel(bands=NDVI).values[:, 3:6, 2:5]
     np.testing.assert_allclose(clicked.fused.ndvi, inside.mean(axis=(1, 2)), rtol=1e-6)
     seen = cube.sel(bands="S2NDVI").values[:, 3:6, 2:5].reshape(73, 9)
     half = np.isfinite(seen).mean(axis=1) >= 0.5
     np.testing.assert_array_equal(np.isfinite(clicked.observations.ndvi), half)
+    table = series_of_fields(fused, field)
+    np.testing.assert_allclose(clicked.fused.ndvi, table.sel(bands=NDVI).values[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(clicked.fused.sigma, table.sel(bands=NDVI_SIGMA).values[:, 0], rtol=1e-6)
 
 
 def test_other_names_of_dimensions(fused: xr.DataArray, cube: xr.DataArray) -> None:
@@ -169,7 +173,7 @@ def test_what_cannot_be_shown_is_refused_with_advice(fused: xr.DataArray, tmp_pa
             open_content(*given)
     with pytest.raises(ContractError, match=r"other has another grid.*reproject_match"):
         open_content(fused, other=fused.isel(x=slice(1, None)))
-    with pytest.raises(ContractError, match="none of the 1 polygons touches the result"):
+    with pytest.raises(ContractError, match="none of the 1 fields touches the result"):
         open_content(fused, fields=square(0, 0, 10))
     with pytest.raises(ContractError, match="no SOSD"):
         open_content(fused, seasons=seasons.drop_vars("SOSD"))
@@ -186,7 +190,8 @@ def test_without_panel_one_sentence_names_the_extra(
         fusion.view(fused)
     write_cube(fused, tmp_path / "ndvi.nc")
     assert cli.main(["view", str(tmp_path / "ndvi.nc")]) == cli.FAILED
-    assert capsys.readouterr().err == "error: the viewer needs panel; install with: pip install 'ndvi-fusion[view]'\n"
+    told = "the viewer needs the package 'panel'; install it with: pip install 'ndvi-fusion[view]'"
+    assert capsys.readouterr().err == f"error: {told}\n"
 
 
 def test_a_taken_port_is_told(fused: xr.DataArray, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
