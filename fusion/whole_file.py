@@ -179,7 +179,7 @@ def _holds(read: np.ndarray, window: Any, bands: np.ndarray | None) -> bool:
     if bands is None:
         return True
     rows, columns = window.toslices()
-    return np.array_equal(read, bands[:, rows, columns], equal_nan=True)
+    return np.array_equal(read, np.asarray(bands[:, rows, columns]), equal_nan=True)  # computes lazy ones
 
 
 def _replace_folder(path: Path, partial: Path) -> None:

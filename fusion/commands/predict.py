@@ -6,12 +6,12 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from fusion.commands.progress import Progress
 from fusion.contract import STEP_DAYS
 from fusion.date_settings import FirstDate, LastDate
-from fusion.whole_file import refuse_existing
+from fusion.whole_file import refuse_existing, whole_file
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,6 +41,17 @@ class PredictSettings(BaseModel):
     )
     tile: int | None = Field(None, ge=8, description="tile side in pixels; chosen by available memory when empty")
     threads: int | None = Field(None, ge=1, description="CPU threads; all cores when empty")
+    region: int | None = Field(
+        None,
+        ge=32,
+        description="side in pixels of the regions of a large cube; 512, or less for many dates, when empty",
+    )
+    workers: int = Field(
+        1, ge=1, description="processes that compute regions side by side, each with its share of the CPU threads"
+    )
+    scheduler: str | None = Field(
+        None, description="address of a running Dask scheduler whose workers compute the regions"
+    )
     overwrite: bool = Field(False, description="replace an existing output")
 
     @field_validator("out")
@@ -61,64 +72,52 @@ class PredictSettings(BaseModel):
 
 def run(settings: PredictSettings) -> str:
     """Fuse and write; returns a line for the terminal."""
-    from xarray import DataArray
-
     from data_prep.cube import open_cube
     from fusion.api import fuse
-    from fusion.data.cube_files import write_cube
-    from fusion.data.geotiff import sigma_file, write_series_geotiff
+    from fusion.commands.predict_regions import fuse_regions, region_px
+    from fusion.data.geotiff import sigma_file
 
-    tif = settings.out.suffix == ".tif"
-    files = [settings.out, sigma_file(settings.out)] if tif else [settings.out]
+    files = [settings.out, sigma_file(settings.out)] if settings.out.suffix == ".tif" else [settings.out]
     refuse_existing(files, overwrite=settings.overwrite)
-    cube = open_cube(settings.cube)
-    with _progress("fusing") as report:
-        fused = fuse(
-            cube,
-            start=settings.start,
-            end=settings.end,
-            model=settings.model,
-            step_days=settings.step_days,
-            s1_units=settings.s1_units,
-            latitude=settings.latitude,
-            sigma=settings.sigma,
-            tile=settings.tile,
-            threads=settings.threads,
-            progress=report,
-        )
-    assert isinstance(fused, DataArray)
-    if tif:
+    names = ("start", "end", "model", "step_days", "s1_units", "latitude", "sigma", "tile", "threads")
+    options = {name: getattr(settings, name) for name in names}
+    px = region_px(settings.cube, settings.region)
+    with Progress("fusing") as report:
+        if px is None:
+            text = _save(fuse(open_cube(settings.cube), progress=report, **options), settings)
+        else:
+            text = fuse_regions(
+                settings.cube, settings.out, px, options, workers=settings.workers, scheduler=settings.scheduler,
+                save=lambda fused, store: _save(fused, settings, store.finish()), report=report,
+            )  # fmt: skip
+    return f"{', '.join(map(str, files))}: {text}"
+
+
+def _save(fused: xr.DataArray, settings: PredictSettings, store: Path | None = None) -> str:
+    """Write a fused cube, the values of ``store`` if that is given; returns its summary."""
+    import dask
+
+    from fusion.data.cube_files import write_cube
+    from fusion.data.geotiff import write_series_geotiff
+
+    text = summary(fused)
+    if settings.out.suffix == ".tif":
         write_series_geotiff(fused, settings.out, overwrite=settings.overwrite)
+    elif settings.out.suffix == ".zarr" and store is not None:
+        with whole_file(settings.out, replace=settings.overwrite) as partial:
+            store.rename(partial)
     else:
-        write_cube(fused, settings.out, title="fused NDVI", overwrite=settings.overwrite)
-    return f"{', '.join(map(str, files))}: {summary(fused)}"
+        with dask.config.set(scheduler="synchronous"):  # NetCDF writes one chunk at a time; so in the same order
+            write_cube(fused, settings.out, title="fused NDVI", overwrite=settings.overwrite)
+    return text
 
 
 def summary(fused: xr.DataArray) -> str:
     """Dates, size, filled share and mean NDVI of a fused cube, one line for the terminal."""
     ndvi = fused.sel(bands="NDVI")
-    share = float(np.isfinite(ndvi.values).mean())
+    share = float(ndvi.notnull().mean())
     dates = fused.t.values.astype("datetime64[D]")
     return (
         f"{fused.sizes['t']} dates {dates[0]}..{dates[-1]}, {fused.sizes['y']} x {fused.sizes['x']} px, "
         f"{100 * share:.1f} % filled, mean NDVI {float(ndvi.mean()):.3f}"
     )
-
-
-class _progress:
-    """A progress bar over tiles."""
-
-    def __init__(self, label: str) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        self.bar = Progress(console=Console(stderr=True), transient=True)
-        self.label = label
-
-    def __enter__(self):
-        self.bar.start()
-        self.task = self.bar.add_task(self.label, total=None)
-        return lambda done, total: self.bar.update(self.task, completed=done, total=total)
-
-    def __exit__(self, *exception: object) -> None:
-        self.bar.stop()

@@ -253,13 +253,18 @@ def write_cube(cube: xr.DataArray, path: str | Path, *, title: str = "NDVI cube"
     return path
 
 
-def write_zarr(dataset: xr.Dataset, partial: Path) -> None:
-    """A Zarr store, format 3, with consolidated metadata, so that it opens with one request and without a warning."""
+def write_zarr(dataset: xr.Dataset, partial: Path, chunks: tuple[int, ...] | None = None) -> None:
+    """A Zarr store, format 3, with consolidated metadata, so that it opens with one request and without a warning.
+
+    With ``chunks`` of (t, y, x), the values of lazy bands are left out, to be written region by region.
+    """
+    encoding: dict[str, dict[str, Any]] = {"t": _time_encoding()}
+    encoding |= {str(name): {"chunks": chunks} for name in dataset.data_vars if chunks}
     with (
         warnings.catch_warnings()
     ):  # zarr warns that format 3 does not specify them yet; xarray, GDAL and zarr read them
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
-        dataset.to_zarr(partial, mode="w", consolidated=True, zarr_format=3, encoding={"t": _time_encoding()})
+        dataset.to_zarr(partial, mode="w", consolidated=True, zarr_format=3, encoding=encoding, compute=chunks is None)
 
 
 def to_dataset(cube: xr.DataArray, title: str = "NDVI cube") -> xr.Dataset:

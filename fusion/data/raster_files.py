@@ -31,7 +31,7 @@ def write_raster(
     tags: dict[str, str] | None = None,
     average: bool = False,
 ) -> None:
-    """Write ``bands`` (count, y, x) to ``partial``, which is going to be ``file``, and read it back.
+    """Write ``bands`` (count, y, x), which may be lazy, to ``partial``, going to be ``file``, and read it back.
 
     Parameters
     ----------
@@ -64,7 +64,9 @@ def write_raster(
             first, "w", driver="GTiff", dtype=bands.dtype.name, count=count, height=height, width=width, crs=crs,
             transform=transform, nodata=nodata, **layout,
         ) as out:  # fmt: skip
-            out.write(bands)
+            for _, window in out.block_windows(1):
+                rows, columns = window.toslices()
+                out.write(np.asarray(bands[:, rows, columns]), window=window)
             out.descriptions = tuple(names)
             if units is not None:
                 out.units = tuple(units)
