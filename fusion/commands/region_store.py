@@ -91,7 +91,7 @@ class RegionStore:
             ) from error
 
     def _settle_failure(self) -> None:
-        finished = len(list(self.markers.glob("*.json"))) if self.markers.is_dir() else 0
+        finished = len(list(self.markers.glob("[!.]*.json"))) if self.markers.is_dir() else 0
         if finished == 0:
             self.remove()
             return
