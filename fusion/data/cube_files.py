@@ -173,6 +173,12 @@ def opened_cube(path: str | Path) -> Iterator[xr.DataArray]:
     HDF5) until Python collects it.
     """
     dataset = open_dataset(path, chunks={})
+    whole = {
+        dim for v in dataset.data_vars.values() if v.encoding.get("contiguous") and v.ndim > 2 for dim in v.dims[-2:]
+    }
+    if whole:  # not cut in the file: Dask would read all of it for any part
+        dataset.close()
+        dataset = open_dataset(path, chunks=dict.fromkeys(map(str, whole), 256))
     try:
         yield _stack(dataset, Path(path))
     finally:

@@ -18,7 +18,7 @@ from fusion.commands import predict_regions, progress
 from fusion.commands.predict import PredictSettings, run
 from fusion.commands.predict_regions import region_px
 from fusion.contract import OBS_COUNT, ContractError
-from fusion.data.cube_files import CubeFileError, read_cube, write_cube
+from fusion.data.cube_files import CubeFileError, opened_cube, read_cube, write_cube
 from fusion.data.geotiff import write_series_geotiff
 from tests.factory import mock_cube
 
@@ -248,6 +248,15 @@ def test_regions_are_for_large_files_and_smaller_for_many_dates(cube, file, tmp_
         .to_netcdf(tmp_path / "l.nc")
     )
     assert long is None and region_px(tmp_path / "l.nc", None) == 256
+
+
+def test_of_a_file_that_is_not_cut_in_chunks_only_a_part_is_read(cube, tmp_path):
+    wide = cube.isel(x=np.arange(300) % 50).assign_coords(x=np.arange(300.0))
+    layers = {str(b): wide.sel(bands=b, drop=True) for b in wide.bands.values}
+    xr.Dataset(layers).to_netcdf(tmp_path / "plain.nc")
+    with opened_cube(tmp_path / "plain.nc") as opened:
+        assert opened.chunks[2:] == ((90,), (256, 44))
+        np.testing.assert_array_equal(opened, wide)
 
 
 def test_log_lines_where_there_is_no_terminal(monkeypatch, caplog):
