@@ -72,6 +72,8 @@ class PredictSettings(BaseModel):
 
 def run(settings: PredictSettings) -> str:
     """Fuse and write; returns a line for the terminal."""
+    from xarray import DataArray
+
     from data_prep.cube import open_cube
     from fusion.api import fuse
     from fusion.commands.predict_regions import fuse_regions, region_px
@@ -84,7 +86,9 @@ def run(settings: PredictSettings) -> str:
     px = region_px(settings.cube, settings.region)
     with Progress("fusing") as report:
         if px is None:
-            text = _save(fuse(open_cube(settings.cube), progress=report, **options), settings)
+            fused = fuse(open_cube(settings.cube), progress=report, **options)
+            assert isinstance(fused, DataArray)
+            text = _save(fused, settings)
         else:
             text = fuse_regions(
                 settings.cube, settings.out, px, options, workers=settings.workers, scheduler=settings.scheduler,
