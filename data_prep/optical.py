@@ -89,8 +89,9 @@ def holds_dn(band: RawBand) -> bool:
     if band.dtype.kind != "f" or band.scaled:
         return False
     found = sample(band.values)
-    found = found[np.isfinite(found) & ~REFLECTANCE_RANGE.fills(found) & (found != 1)]  # DN 1 is no data
-    return bool(found.size and (found > REFLECTANCE_RANGE.high).mean() > 0.5)
+    found = found[np.isfinite(found) & ~REFLECTANCE_RANGE.fills(found)]
+    real = found[found != 1]  # DN 1 is no data
+    return bool((real > REFLECTANCE_RANGE.high).mean() > 0.5) if real.size else bool(found.size)
 
 
 def digital_numbers(band: RawBand) -> xr.DataArray:

@@ -61,8 +61,9 @@ def fuse(
     start, end : date, optional
         First and last date of the result; ``end`` is included where it lies on the time step. A month ``2021-05`` or a
         year ``2021`` counts as a whole. Default: the first and last date of the cube. For season dates the series
-        should begin on 1 September of the year before, where the cube reaches so far back. Dates before the first and after the last image are extrapolated, with a
-        warning from 15 days on; dates more than 180 days from every image are NaN.
+        should begin on 1 September of the year before, where the cube reaches so far back. Dates before the first and
+        after the last image are extrapolated, with a warning from 15 days on; dates more than 180 days from every image
+        are NaN.
     model : path or str, optional
         Model folder, archive, ``run:ID`` or registered name; the shipped model when not given.
     step_days : int

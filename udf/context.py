@@ -11,6 +11,7 @@ from fusion.contract import COARSE_NDVI, S1_UNITS, S2NDVI, SEASON_METHOD, STEP_D
 from fusion.dates import first_date, last_date
 
 VERSION = 1
+OUTPUTS = ("fused", "smoothed", "seasons")
 ROLES = (S2NDVI, VV, VH, COARSE_NDVI)
 
 # key: (types, default, allowed values or (low, high)); descriptions: udf/context_schema.py
@@ -39,7 +40,7 @@ KEYS = {
     "lead_days": ((int,), 0, (0, 400)),
     "threads": ((int,), 1, (1, 64)),
     "method": ((str,), SEASON_METHOD, None),
-    "output": ((str,), "seasons", ("fused", "smoothed", "seasons")),
+    "output": ((str,), "seasons", OUTPUTS),
     "phenology": ((dict,), {}, None),
     "smoothing": ((dict,), {}, None),
 }

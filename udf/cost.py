@@ -130,7 +130,8 @@ def _probe_seconds(steps: list[np.ndarray], options: WorkflowOptions, model: str
     cube = _probe_cube(steps)
     context = {
         "start": str(options.start), "end": str(options.end), "s1_units": "dB", "latitude": options.latitude,
-        "deps_dir": None, "model_dir": str(locate_model(model)), **options.context,
+        "deps_dir": None, "model_dir": str(locate_model(model)), "lead_days": options.lead_days,
+        "counts": options.lead_days > 0, **options.context,
     }  # fmt: skip
     if not isinstance(options.step_days, Parameter):
         context["step_days"] = options.step_days
@@ -150,12 +151,8 @@ def _probe_cube(steps: list[np.ndarray]) -> xr.DataArray:
     values = np.full((len(days), len(CUBE_BANDS), PROBE_PX, PROBE_PX), np.nan, np.float32)
     noise = rng.normal(0, 0.02, (len(days), PROBE_PX, PROBE_PX)).astype(np.float32)
     green = 0.5 - 0.3 * np.cos(2 * np.pi * days.astype("datetime64[D]").astype(int) / 365.25)
-    levels = {
-        0: green[:, None, None] + noise,
-        1: -12 + 20 * noise,
-        2: -18 + 20 * noise,
-        3: green[:, None, None] + noise,
-    }
+    ndvi = green[:, None, None] + noise
+    levels = (ndvi, -12 + 20 * noise, -18 + 20 * noise, ndvi)
     for band, sensor in ((0, 0), (1, 1), (2, 1), (3, 2)):
         held = np.isin(days, steps[sensor])
         if sensor == 0:

@@ -51,6 +51,8 @@ def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
         inner, session, grid, s1_units=options["s1_units"], latitude=options["latitude"], sigma=options["sigma"]
     )
     fused = _without_few_obs(fused, inner, options)
+    if lead:
+        fused = _from_first_observation(fused, inner, grid.start + lead)
     bands = fused_bands(context)
     values = np.full((len(grid.days), len(bands), obs.sizes["y"], obs.sizes["x"]), np.nan, np.float32)
     values[:, : len(FUSED_BANDS), frame[0], frame[1]] = fused.values
@@ -92,6 +94,13 @@ def _inside_frame(obs: xr.DataArray) -> tuple[slice, slice]:
         return slice(0, seen.shape[0]), slice(0, seen.shape[1])
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _from_first_observation(fused: xr.DataArray, obs: xr.DataArray, start: np.datetime64) -> xr.DataArray:
+    """Dates before ``start`` only from a pixel's first observation on: what lies before it would be invented."""
+    seen = obs.sel(bands=S2NDVI, drop=True).notnull()
+    first = xr.where(seen.any("t"), obs.t[seen.argmax("t")].drop_vars("t"), start)
+    return fused.where((fused.t >= start) | (fused.t >= first))
 
 
 def _without_few_obs(fused: xr.DataArray, obs: xr.DataArray, options: dict) -> xr.DataArray:

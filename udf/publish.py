@@ -17,7 +17,7 @@ from shapely.geometry import mapping
 from fusion.contract import FUSED_BANDS, NDVI
 from fusion.dates import first_date
 from udf.archive import DEPS_ARCHIVE, MODEL_ARCHIVE
-from udf.context import KEYS, unknown_word
+from udf.context import KEYS, OUTPUTS, unknown_word
 from udf.graph_options import WorkflowOptions, check_udf_context, udf_methods
 from udf.polygon import polygon_of
 from udf.season_chunk import season_bands
@@ -64,7 +64,7 @@ def process_parameters() -> list[Parameter]:
         Parameter(
             "output",
             description="'fused': NDVI and its standard deviation; 'smoothed': the daily series; 'seasons': maps.",
-            default="seasons", optional=True, schema={"type": "string", "enum": list(KEYS["output"][2])},
+            default="seasons", optional=True, schema={"type": "string", "enum": list(OUTPUTS)},
         ),
         Parameter(
             "step_days", description="Days between two dates of the fused series.", default=KEYS["step_days"][1],

@@ -30,7 +30,7 @@ def season_bands(context: dict | None, labels: list[str]) -> tuple[str, ...] | N
     options = check_context(context)
     _checked(options["smoothing"], tuple(SMOOTHING), "smoothing")
     if options["output"] == "fused":
-        return None
+        return tuple(b for b in labels if b != OBS_COUNT) or None
     if options["output"] == "smoothed":
         return tuple(b for b in labels if b != OBS_COUNT) if options["method"] == "reference" else (NDVI,)
     if options["method"] == "reference":
@@ -49,7 +49,8 @@ def season_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
     """
     options = check_context(context)
     if options["output"] == "fused":
-        return cube.sel(t=slice(options["start"], None))
+        kept = cube.sel(t=slice(options["start"], None))
+        return kept.sel(bands=[b for b in kept.bands.values if b != OBS_COUNT]) if "bands" in kept.coords else kept
     series = one_image_per_day(_measured(_named(in_time(in_order(cube)))))
     if options["method"] == "reference" or options["output"] == "smoothed":
         series = series.sel(t=slice(options["start"], None))  # only season maps need what comes before

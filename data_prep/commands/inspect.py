@@ -14,6 +14,7 @@ from fusion.contract import CUBE_BANDS, S2NDVI, check_cube
 from fusion.data.cube_files import is_cube_file, read_cube
 from fusion.data.patch import SPLITS, StoreError
 from fusion.data.store import PatchStore, read_patch
+from fusion.layout import with_roles
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ def run(settings: InspectSettings) -> Any:
     StoreError, fusion.contract.ContractError
         Damaged patches, leakage between splits, or a cube that violates the contract; the message names the items.
     """
-    if is_cube_file(settings.store):
+    if settings.store.suffix == ".nc" or is_cube_file(settings.store):
         if settings.sheet is not None:
             raise StoreError(f"{settings.store} is a cube; contact sheets require a patch store; remove sheet")
         return _cube_table(settings.store)
@@ -124,7 +125,7 @@ def _gap_text(stats: dict[str, Any]) -> str:
 
 
 def _cube_table(path: Path) -> Any:
-    cube = read_cube(path)
+    cube = with_roles(read_cube(path))
     check_cube(cube)
     table = _table(str(path))
     days = cube.t.values.astype("datetime64[D]")

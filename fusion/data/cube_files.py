@@ -101,8 +101,9 @@ def open_dataset(path: str | Path, chunks: dict[str, int] | None = None) -> xr.D
         raise CubeFileError(f"{path} is a folder without Zarr metadata; expected a NetCDF or Zarr file")
     try:
         if path.is_dir():
-            return xr.open_zarr(path, chunks=chunks, decode_coords="all", consolidated=_is_consolidated(path))
-        return xr.open_dataset(path, chunks=chunks, decode_coords="all")
+            zarr = xr.open_zarr(path, chunks=chunks, decode_coords="all", consolidated=_is_consolidated(path))
+            return _with_linked_crs(zarr)
+        return _with_linked_crs(xr.open_dataset(path, chunks=chunks, decode_coords="all"))
     except MemoryError as error:
         raise CubeFileError(
             f"{path} is too large for this machine ({error}); cut it to a smaller area or period"
@@ -112,6 +113,17 @@ def open_dataset(path: str | Path, chunks: dict[str, int] | None = None) -> xr.D
             f"{path} cannot be read as NetCDF or Zarr ({type(error).__name__}: {error}); "
             "it may be incomplete, download it again"
         ) from error
+
+
+def _with_linked_crs(dataset: xr.Dataset) -> xr.Dataset:
+    """A CRS that stands in the file, but that no band points to with ``grid_mapping``, as ``spatial_ref``.
+
+    Writing with an ``encoding`` of one's own, for packed integers, loses that attribute.
+    """
+    alone = [n for n, v in dataset.data_vars.items() if v.ndim == 0 and {"crs_wkt", "spatial_ref"} & set(v.attrs)]
+    if len(alone) != 1 or "spatial_ref" in dataset.coords:
+        return dataset
+    return dataset.rename({alone[0]: "spatial_ref"}).set_coords("spatial_ref")
 
 
 def _is_consolidated(path: Path) -> bool:

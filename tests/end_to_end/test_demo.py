@@ -31,7 +31,10 @@ def test_demo_on_a_cube_makes_maps_and_a_report_and_is_resumed(tmp_path: Path, c
     words = ["demo", f"cube={tmp_path}/cube.nc", f"out={tmp_path}/out"]
     assert cli.main(words) == cli.OK
     out = tmp_path / "out"
-    check_report(out)
+    page = check_report(out)
+    scored = json.loads((out / "steps" / "evaluate.json").read_text())["facts"]
+    change = 100 * (scored["rows"][0]["+-10"] / scored["rows"][1]["+-10"] - 1)
+    assert [row["method"] for row in scored["rows"]] == ["model", "linear"] and f"<b>{change:+.0f} %</b>" in page
     check_maps(out, (20, 24))
     assert read_cube(out / "ndvi.nc").sizes["t"] == 73
     assert (out / "seasons" / "smoothed.nc").is_file() and (out / "settings.yaml").is_file()

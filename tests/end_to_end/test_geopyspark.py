@@ -87,7 +87,7 @@ def test_fused_tiles_go_back_with_bands_dates_and_shape(python: str, job: Path) 
 
 def test_season_maps_go_back_with_their_bands(python: str, job: Path) -> None:
     found = answer(python, job)["phenology"]
-    bands = season_bands({})
+    bands = season_bands({}, [])
     assert found["bands"] == list(bands)
     for tile in found["tiles"].values():
         assert tile["dates"] == ["2019-01-01"]

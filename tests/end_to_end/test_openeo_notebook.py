@@ -15,7 +15,7 @@ PUBLIC = ("data_prep.cube", "fusion.data.cube_files", "fusion.phenology.plots", 
 
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch, source: str | None = None) -> tuple[str, int]:
     """Execute the notebook in ``folder``, with another first cell if ``source`` is given; its text and pictures."""
-    monkeypatch.setenv("NDVI_FUSION_NOTEBOOK_PX", "24")
+    monkeypatch.setenv("NDVI_FUSION_NOTEBOOK_PX", "48")
     monkeypatch.delenv("MPLBACKEND", raising=False)  # the kernel's own backend puts figures into the notebook
     monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parents[1]))
     notebook = nbformat.read(NOTEBOOK, as_version=4)

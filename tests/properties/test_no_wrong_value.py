@@ -133,6 +133,7 @@ def test_the_warning_counts_what_is_missing(caplog):
     seed=st.integers(0, 2**16),
 )
 @example(value=1.0, kind="float32", band="B04", percent=50, seed=0)
+@example(value=1.0, kind="float32", band="B04", percent=100, seed=0)
 def test_a_fill_value_in_a_file_of_sentinel2_is_missing_or_refused(tmp_path_factory, value, kind, band, percent, seed):
     shape, rng = (4, 6, 6), np.random.default_rng(7)
     numbers = {"B04": rng.integers(300, 900, shape).astype(float), "B08": rng.integers(2000, 5000, shape).astype(float)}

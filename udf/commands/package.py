@@ -4,7 +4,9 @@ import datetime
 import logging
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -27,7 +29,8 @@ from udf.thumbnail import THUMBNAIL, write_thumbnail
 from udf.workflow import build_workflow
 
 _log = logging.getLogger(__name__)
-OUTPUTS = ("fused", "smoothed", "seasons")
+SLACK = datetime.timedelta(days=16)  # Sentinel-2 dates that may lack at an end of the year
+OUTPUTS: tuple[Literal["fused", "smoothed", "seasons"], ...] = ("fused", "smoothed", "seasons")
 
 
 def run(settings: PackageSettings) -> str:
@@ -70,11 +73,14 @@ def write_reference(scene: Path, model: Path, out: Path) -> list[Path]:
     with open_raster(scene / target.s2_collection) as data:
         start, end = reference_period(data.t.values)
     latitude, folder = latitude_of_source(target, scene), out / FOLDER
-    files, graphs = [], {}
+    files: list[Path] = []
+    graphs: dict[str, Any] = {}
     for output in OUTPUTS:
-        given = {"start": start, "end": end, "output": output, "latitude": latitude}
-        graphs[output] = build_workflow(target, WorkflowOptions(**given, source=Path("scene"))).flat_graph()
-        options = WorkflowOptions(**given, source=scene, context={"model_dir": str(model)})
+        options = WorkflowOptions(
+            start=start, end=end, output=output, latitude=latitude, source=scene, context={"model_dir": str(model)}
+        )
+        alone = replace(options, source=Path("scene"), context={}, shared={})
+        graphs[output] = build_workflow(target, alone).flat_graph()
         with tempfile.TemporaryDirectory(prefix="ndvi-fusion-reference-") as scratch:
             execute_graph(build_workflow(target, options), Path(scratch))
             files.append(_copied(Path(scratch) / "openEO.nc", folder / f"{output}.nc"))
@@ -87,11 +93,11 @@ def write_reference(scene: Path, model: Path, out: Path) -> list[Path]:
 
 
 def reference_period(dates: np.ndarray) -> tuple[datetime.date, datetime.date]:
-    """The first calendar year that the dates cover, or all of them where they cover none."""
+    """The first calendar year that the dates cover but for ``SLACK``, or all of them where they cover none."""
     days = np.sort(dates.astype("datetime64[D]")).astype(datetime.date)
     for year in range(days[0].year, days[-1].year + 1):
         start, end = datetime.date(year, 1, 1), datetime.date(year, 12, 31)
-        if days[0] <= start and end <= days[-1]:
+        if days[0] - SLACK <= start and end <= days[-1] + SLACK:
             return start, end
     return days[0], days[-1]
 

@@ -13,6 +13,7 @@ from rasterio.transform import from_origin
 from data_prep.cube import PrepareSettings, build_cube
 from data_prep.raw.cubes import SourceError
 from data_prep.sources.files import FilesSource, load_files
+from data_prep.sources.openeo import OpenEOSource, read_area
 from fusion.contract import COARSE_NDVI, S2NDVI, VV
 from tests.unit.data_prep.raw_files import CRS, LEFT, TOP, axis, geotiff
 
@@ -49,6 +50,18 @@ def cube_of(sets: Files, folder: Path) -> xr.DataArray:
     for name, data in sets.items():
         data.to_netcdf(folder / f"{name}.nc")
     return build_cube(load_files(FilesSource(folder=folder)), SETTINGS).load()
+
+
+def cube_of_download(sets: Files, folder: Path) -> xr.DataArray:
+    """The same files as the results of openEO jobs, without radar, whose units the back-end states."""
+    for sensor in ("s2", "coarse"):
+        (folder / "a" / sensor).mkdir(parents=True)
+        sets[sensor].to_netcdf(folder / "a" / sensor / "openEO.nc")
+    places = {"areas": {"a": (5.0, 51.0, 5.1, 51.1)}, "folder": folder, "sensors": ("s2", "coarse")}
+    return build_cube(read_area(OpenEOSource(start="2021-01-01", end="2021-12-31", **places), "a"), SETTINGS).load()
+
+
+PATHS = {"files": cube_of, "openeo": cube_of_download}
 
 
 def times_as(values: list[object], **attrs: str) -> Callable[[Files], None]:
@@ -127,11 +140,17 @@ SAME = {
 }
 
 
-@pytest.mark.parametrize("kind", SAME)
-def test_the_same_cube_as_from_clean_files(kind: str, tmp_path: Path) -> None:
-    right, sets = cube_of(files(), tmp_path / "clean"), files()
+TIMES = ("text", "text with a zone", "calendar without leap days")
+PLACES = ("kilometres", "crs that the bands point to")
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [*(("files", kind) for kind in SAME), *(("openeo", kind) for kind in TIMES + PLACES)]
+)
+def test_the_same_cube_as_from_clean_files(path: str, kind: str, tmp_path: Path) -> None:
+    right, sets = PATHS[path](files(), tmp_path / "clean"), files()
     SAME[kind](sets)
-    found = cube_of(sets, tmp_path / "kind")
+    found = PATHS[path](sets, tmp_path / "kind")
     np.testing.assert_array_equal(found.t, right.t)
     np.testing.assert_allclose(found, right, atol=1e-6)
 
@@ -169,8 +188,13 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("kind", REFUSED)
-def test_refused_by_one_sentence(kind: str, tmp_path: Path) -> None:
+BY_OPENEO = ("360_day", "numbers", "a missing date", "no degrees", "degrees", "a missing row", "a gap in x", "corners")
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [*(("files", kind) for kind in REFUSED), *(("openeo", kind) for kind in BY_OPENEO)]
+)
+def test_refused_by_one_sentence(path: str, kind: str, tmp_path: Path) -> None:
     change, words = REFUSED[kind]
     sets = files()
     change(sets)
@@ -178,7 +202,7 @@ def test_refused_by_one_sentence(kind: str, tmp_path: Path) -> None:
         for band in ("VV", "VH"):
             sets["s1"][band].attrs = {}
     with pytest.raises(SourceError, match=words):
-        cube_of(sets, tmp_path)
+        PATHS[path](sets, tmp_path)
 
 
 def test_values_outside_the_valid_range_are_missing(tmp_path: Path) -> None:

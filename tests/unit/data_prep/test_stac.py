@@ -130,6 +130,12 @@ def test_offset_rules_by_metadata():
     assert item(**{"s2:processing_baseline": "05.09", "earthsearch:boa_offset_applied": True}) == 0
     assert item({"scale": 1e-4, "offset": -0.1}) == -1000
     assert item({"scale": 1e-4, "offset": -0.1}, **{"earthsearch:boa_offset_applied": True}) == 0
+    assert item({"scale": None, "offset": None}) is None
+    assert item({"raster:scale": "0.0001", "raster:offset": "-0.1"}) == -1000
+    assert item(**{"s2:processing_baseline": "N0509"}) == -1000
+    assert item(**{"s2:processing_baseline": "N0214"}) == 0
+    with pytest.raises(SourceError, match="has the scale 'one'; expected a number"):
+        item({"scale": "one", "offset": -0.1})
     assert item() is None
 
 
@@ -317,3 +323,47 @@ def test_relative_addresses_are_meant_from_the_item_or_the_catalogue(catalogue, 
     monkeypatch.chdir(tmp_path.parent)
     source = source.model_copy(update={"catalog": f"file://{source.catalog}"}) if place == "file" else source
     np.testing.assert_array_equal(build_cube(source.load(), CLEAR), expected)
+
+
+def test_a_date_of_another_time_zone_is_its_day_in_utc_and_a_missing_box_is_everywhere(catalogue):
+    for name, when in (("a", "2022-06-10T10:50:00"), ("b", "2022-06-15T10:50:00")):
+        catalogue.add(name, "sentinel-2-l2a", when, sentinel2(1), pixels={"scl": 20.0})
+    catalogue.items[0].datetime = catalogue.items[0].datetime.astimezone(
+        datetime.timezone(datetime.timedelta(hours=14))
+    )
+    catalogue.items[1].bbox = None
+    cube = build_cube(catalogue.source().load(), CLEAR)
+    assert cube.t.dt.strftime("%F").values.tolist() == ["2022-06-10", "2022-06-15"]
+    assert cube.sel(bands="S2NDVI").notnull().all()
+
+
+def test_the_scale_of_a_coarse_asset_counts_where_its_file_states_none(catalogue):
+    catalogue.add("a", "sentinel-2-l2a", "2022-06-10T10:50:00", sentinel2(1), pixels={"scl": 20.0})
+    catalogue.add(
+        "c", "modis", "2022-06-10T00:00:00", {"NDVI": np.full((12, 12), 5000, "int16")}, pixels={"NDVI": 300.0},
+        left=LEFT - 1500, top=TOP + 1500, nodata=None, raster={"scale": 1e-4, "offset": 0.0},
+    )  # fmt: skip
+    cube = build_cube(catalogue.source(coarse_collection="modis").load(), CLEAR)
+    np.testing.assert_allclose(cube.sel(bands="COARSE_NDVI"), 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("vv", "vh", "units", "words"),
+    [
+        (250.0, 90.0, "linear", "backscatter of land is below 0 dB"),
+        (0.01, 0.05, "linear", "VH is the weaker one"),
+        (12.0, 19.0, "dB", "backscatter of land is below 0 dB"),
+    ],
+)
+def test_radar_that_contradicts_itself_is_refused(catalogue, vv, vh, units, words):
+    catalogue.add("a", "sentinel-2-l2a", "2022-06-10T10:50:00", sentinel2(1), pixels={"scl": 20.0})
+    bands = {"vv": np.full((SIDE, SIDE), vv, "float32"), "vh": np.full((SIDE, SIDE), vh, "float32")}
+    catalogue.add("r", "s1", "2022-06-11T17:30:00", bands, nodata=None)
+    with pytest.raises(SourceError, match=words):
+        build_cube(catalogue.source(s1_collection="s1", s1_units=units).load(), CLEAR)
+
+
+def test_items_of_level_1c_are_refused(catalogue):
+    catalogue.add("S2A_MSIL1C_20220610", "sentinel-2-l2a", "2022-06-10T10:50:00", sentinel2(1), pixels={"scl": 20.0})
+    with pytest.raises(SourceError, match="is of level 1C"):
+        catalogue.source().load()

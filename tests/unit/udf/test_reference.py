@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from tests.unit.udf.raw_scene import write_raw
-from udf.commands.package import OUTPUTS, PackageSettings, run
+from udf.commands.package import OUTPUTS, PackageSettings, reference_period, run
 from udf.commands.workflow import WorkflowSettings
 from udf.commands.workflow import run as run_workflow
 from udf.reference import ResultDiffersError
@@ -96,3 +96,9 @@ def test_scenario_names_the_files_and_is_one_of_the_catalogue(package: Path) -> 
     schema = json.loads((Path(data) / "apex" / "benchmark_scenario.schema.json").read_text(encoding="utf-8"))
     for part in content:
         jsonschema.validate(part, schema)
+
+
+def test_the_reference_covers_a_calendar_year_where_the_scene_does() -> None:
+    days = np.arange(np.datetime64("2022-09-03"), np.datetime64("2024-01-20"), 7).astype("datetime64[ns]")
+    assert [str(day) for day in reference_period(days)] == ["2023-01-01", "2023-12-31"]
+    assert [str(day) for day in reference_period(days[:20])] == ["2022-09-03", "2023-01-14"]

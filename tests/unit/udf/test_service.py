@@ -134,5 +134,5 @@ def test_changelog_has_versions_in_order(tmp_path: Path) -> None:
 
 def test_the_process_names_the_bands_that_the_udf_returns() -> None:
     told = build_process(load_target("cdse"), None).definition["returns"]["description"]
-    for band in season_bands({}) or ():
+    for band in season_bands({}, []) or ():
         assert band in told

@@ -61,3 +61,14 @@ def test_damage_and_foreign_files_are_named(tmp_path):
     with pytest.raises(CubeFileError, match="height"):
         read_cube(tmp_path / "other.nc")
     assert not is_cube_file(tmp_path / "other.nc") and not is_cube_file(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+@pytest.mark.parametrize("name", ["spatial_ref", "crs"])
+def test_a_crs_that_no_band_points_to_is_found(tmp_path, name, suffix):
+    """An ``encoding`` given on writing replaces the ``grid_mapping`` of rioxarray."""
+    cube = mock_cube(t=4, radar=False, coarse=False)
+    own = cube.sel(bands="S2NDVI", drop=True).drop_vars("spatial_ref").rename("ndvi").to_dataset()
+    own[name] = ((), 0, {"crs_wkt": cube.rio.crs.to_wkt()})
+    (own.to_netcdf if suffix == ".nc" else own.to_zarr)(tmp_path / f"own{suffix}")
+    assert read_cube(tmp_path / f"own{suffix}").rio.crs.to_epsg() == 32631

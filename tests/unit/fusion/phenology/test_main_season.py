@@ -13,6 +13,7 @@ from fusion.contract import NDVI, ContractError
 from fusion.data.cube_files import write_cube
 from fusion.phenology.layers import season_years
 from fusion.phenology.settings import FLAGS, VARIABLES
+from tests.factory import mock_cube, mock_model
 from tests.unit.udf.fakes import run_udf
 
 
@@ -135,6 +136,40 @@ def test_a_season_belongs_to_the_year_of_its_maximum_and_years_never_mix() -> No
         tops = several.MAXD_main.values.ravel()
         wanted = [273, 190, 85][: len(tops)]  # of 2018, 2019 and 2020
         np.testing.assert_allclose(tops, wanted, atol=2.5)
+
+
+def test_a_year_does_not_depend_on_what_else_the_series_covers() -> None:
+    """Random walks of five years: the year alone with its margin, among other years, and by a list of years."""
+    days = np.arange(-730, 1096, 5)
+    rng = np.random.default_rng(3)
+    walk = np.clip(0.45 + np.cumsum(0.05 * rng.normal(size=(40, len(days))), axis=1), -0.15, 0.95)
+    long = cube(walk, "2017-01-01", days)
+    around = fusion.seasons(long.sel(t=slice("2018-09-01", "2020-06-30")), year=2019, use_numba=False)
+    assert np.isfinite(around.SOSD_main).sum() > 10
+    for longer in (long, long.sel(t=slice("2018-03-01", "2020-12-31"))):
+        for year in (None, 2019, [2018, 2019]):
+            data = fusion.seasons(longer, year=year, use_numba=False)
+            data = data.sel(year=2019) if "year" in data.dims else data
+            xr.testing.assert_equal(data, around)
+
+
+def test_a_year_without_a_date_has_no_data() -> None:
+    series = cube([YEARLY], "2018-07-05", DAYS)
+    gap = xr.concat([series, series.assign_coords(t=series.t + np.timedelta64(365 * 6, "D"))], "t")
+    data = fusion.seasons(gap, year=[2019, 2022], use_numba=False)
+    assert data.FLAG_main.sel(year=2022).item() & FLAGS["no_data"] and np.isnan(data.SOSD.sel(year=2022)).all()
+    assert np.isfinite(data.SOSD_main.sel(year=2019)).all()
+
+
+def test_fuse_takes_the_whole_cube_so_that_the_map_of_the_year_is_full(tmp_path) -> None:
+    """The README's example: 18 months, fused without a period, and the map of 2019 has a date everywhere."""
+    merged = mock_cube(t=105, y=6, x=8, start="2018-08-01", cloud=0.5)
+    dense = fusion.fuse(merged, model=mock_model(tmp_path / "linear", None), threads=1)
+    assert dense.t.values[[0, -1]].tolist() == merged.t.values[[0, -1]].tolist()
+    data = fusion.seasons(dense, year=2019, use_numba=False)
+    assert float(np.isfinite(data.SOSD_main).mean()) >= 0.9 and int(data.year) == 2019
+    begun = fusion.seasons(dense.sel(t=slice("2018-09-01", "2019-12-31")), year=2019, use_numba=False)
+    assert abs(float(data.SOSD_main.median() - begun.SOSD_main.median())) <= 2
 
 
 def test_a_period_that_cuts_the_year_is_named(caplog: pytest.LogCaptureFixture) -> None:

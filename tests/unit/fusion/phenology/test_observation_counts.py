@@ -96,7 +96,7 @@ def test_the_udfs_pass_the_counts_on(cube, model, labelled) -> None:
 
 
 def test_the_udfs_take_what_lies_before_the_period_for_season_maps_only(model) -> None:
-    """A season that starts in autumn, for a period from 1 January: its start is found, and no date is added elsewhere."""
+    """A season that starts in autumn, for a period from 1 January: its start is found; other results stay."""
     dates = np.datetime64("2018-08-01", "ns") + np.arange(0, 520, 5).astype("timedelta64[D]")
     day = (dates - np.datetime64("2019-01-01")).astype("timedelta64[D]").astype(float)[:, None, None]
     rise, fall = 1 / (1 + np.exp(-(day + 60) / 9)), 1 / (1 + np.exp(-(day - 180) / 9))
