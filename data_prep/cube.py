@@ -57,7 +57,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     if raw.coarse is not None:
         coarse = _period(raw.coarse, settings, "the coarse series", required=False)
         bands[COARSE_NDVI] = coarse_on_grid(_once_a_day(coarse), s2, settings.coarse)
-        notes += [told] if (told := level_beside_s2(bands[COARSE_NDVI], ndvi)) else []
+        notes += [step] if (step := level_beside_s2(bands[COARSE_NDVI], ndvi)) else []
     for name, band in bands.items():
         if band.sizes["t"] == 0:
             notes.append(f"{name} has no data in the period; the band is empty")

@@ -142,9 +142,8 @@ MARK_APART = 0.1  # NDVI
 def ndvi_marks(ndvi: np.ndarray) -> np.ndarray:
     """True where NDVI (t, ...), sorted, is exactly 0, or 1 and more, or -1 and less, unlike the observations around it.
 
-    Files write 0, 1 and -1 for no data, and a band of 0 or less gives the last two; water and dense crops come near
-    them, and so do their other dates. A mark more than ``MARK_APART`` from the observations before and after, or
-    without any, is no observation.
+    Files write 0, 1 and -1 for no data; water and dense crops come near them, and so do their other dates. A mark more
+    than ``MARK_APART`` from the observations before and after, or without any, is no observation.
     """
     marks = np.asarray((ndvi == 0) | (abs(ndvi) >= 1))
     if not marks.any():
@@ -186,10 +185,7 @@ def measured_ndvi(ndvi: np.ndarray, name: str) -> np.ndarray:
         return kept
     if (ndvi > 1).sum() * 2 > np.isfinite(ndvi).sum():
         raise ContractError(f"{name} lies above 1 on most pixels; expected NDVI; {NDVI_RANGE.advice}")
-    log.warning(
-        "%s: %d values of 0, or beyond -1 and 1, contradict the rest of their pixel and count as missing",
-        name, gone.sum(),
-    )  # fmt: skip
+    log.warning("%s: %d values of 0, or beyond -1 and 1, contradict their pixel and count as missing", name, gone.sum())
     return np.where(gone, np.float32(np.nan), kept)
 
 

@@ -9,7 +9,7 @@ changed.
 import functools
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ from fusion.contract import (
 )
 from fusion.place import LONLAT
 
-Data = xr.DataArray | xr.Dataset | pd.Series | pd.DataFrame
+Data: TypeAlias = xr.DataArray | xr.Dataset | pd.Series | pd.DataFrame
 P = ParamSpec("P")
 R = TypeVar("R")
 Grid = TypeVar("Grid", xr.DataArray, xr.Dataset)

@@ -98,7 +98,7 @@ def _inside_frame(obs: xr.DataArray) -> tuple[slice, slice]:
 
 def _from_first_observation(fused: xr.DataArray, obs: xr.DataArray, start: np.datetime64) -> xr.DataArray:
     """Dates before ``start`` only from a pixel's first observation on: what lies before it would be invented."""
-    seen = np.isfinite(obs.sel(bands=S2NDVI, drop=True))
+    seen = obs.sel(bands=S2NDVI, drop=True).notnull()
     first = xr.where(seen.any("t"), obs.t[seen.argmax("t")].drop_vars("t"), start)
     return fused.where((fused.t >= start) | (fused.t >= first))
 

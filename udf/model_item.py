@@ -72,15 +72,6 @@ def model_item(content: bytes, manifest: Manifest) -> dict[str, Any]:
     network = onnx.load_from_string(content)
     floats = [tensor for tensor in network.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
     numbers = [tensor for tensor in floats if not tensor.name.endswith("copy.weight")]  # identity, not learned
-    outputs = [
-        {
-            "name": name,
-            "tasks": ["regression"],
-            "bands": [],
-            "result": {"shape": [-1, -1, -1, -1], "dim_order": ["batch", *DIMENSIONS[2:]], "data_type": "float32"},
-        }
-        for name in ("ndvi", "scale")
-    ]
     return {
         "type": "Feature",
         "stac_version": "1.0.0",
@@ -103,24 +94,8 @@ def model_item(content: bytes, manifest: Manifest) -> dict[str, Any]:
             "mlm:pretrained_source": ", ".join(part["name"] for part in manifest.training.get("data", [])) or None,
             "mlm:accelerator": "amd64",
             "mlm:accelerator_constrained": False,
-            "mlm:input": [
-                {
-                    "name": "features",
-                    "bands": [],
-                    "description": f"features of a cube with the bands {', '.join(CUBE_BANDS)}: "
-                    f"{', '.join(manifest.features)}",
-                    "input": {
-                        "shape": [-1, len(manifest.features), -1, -1, -1],
-                        "dim_order": DIMENSIONS,
-                        "data_type": "float32",
-                    },
-                    "pre_processing_function": {
-                        "format": "python",
-                        "expression": "fusion.features.features:compute_features",
-                    },
-                }
-            ],
-            "mlm:output": outputs,
+            "mlm:input": [_features(manifest)],
+            "mlm:output": [_result(name) for name in ("ndvi", "scale")],
         },
         "links": [{"rel": "about", "href": HOME, "type": "text/html"}],
         "assets": {
@@ -132,6 +107,29 @@ def model_item(content: bytes, manifest: Manifest) -> dict[str, Any]:
                 "mlm:artifact_type": "ONNX",
             }
         },
+    }
+
+
+def _features(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "name": "features",
+        "bands": [],
+        "description": f"features of a cube with the bands {', '.join(CUBE_BANDS)}: {', '.join(manifest.features)}",
+        "input": {
+            "shape": [-1, len(manifest.features), -1, -1, -1],
+            "dim_order": DIMENSIONS,
+            "data_type": "float32",
+        },
+        "pre_processing_function": {"format": "python", "expression": "fusion.features.features:compute_features"},
+    }
+
+
+def _result(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "tasks": ["regression"],
+        "bands": [],
+        "result": {"shape": [-1, -1, -1, -1], "dim_order": ["batch", *DIMENSIONS[2:]], "data_type": "float32"},
     }
 
 

@@ -163,7 +163,7 @@ class RadarChannels:
         """Level at the observations of Sentinel-2, and its departure from the slow course, (count, H, W), NaN."""
         levels, departures = (np.empty((count, *filled.shape[1:]), np.float32) for _ in range(2))
         for rows in row_strips(*filled.shape[1:]):
-            part = strip(filled, rows), strip(weight, rows)
+            part = _strips(filled, weight, rows)
             level, support = self._at_obs(*part, LEVEL_DAYS)
             level = np.where(support > 1e-2, level, np.float32(np.nan))
             shape = levels[:, rows].shape
@@ -173,8 +173,8 @@ class RadarChannels:
 
     def _of_band(self, band: _Band, rows: slice, before: RowPicker, after: RowPicker) -> list[np.ndarray]:
         """Since before, since after, season, now, context, in units of ``DB_UNIT``, and the support."""
-        own = strip(band.filled, rows), strip(band.weight, rows)
-        around = strip(band.around, rows), strip(band.around_weight, rows)
+        own = _strips(band.filled, band.weight, rows)
+        around = _strips(band.around, band.around_weight, rows)
         level, support = self._at_grid(*own, LEVEL_DAYS)
         long, _ = self._at_grid(*own, LONG_DAYS)
         short, short_support = self._at_grid(*own, SHORT_DAYS)
@@ -193,3 +193,7 @@ def _known(mean: np.ndarray, share: np.ndarray, window: tuple[slice, slice]) -> 
     """Values of a window, 0 where unknown, and 1 where known; None where all are."""
     known = share[:, *window] > 0
     return mean[:, *window], None if known.all() else known.astype(np.float32)
+
+
+def _strips(values: np.ndarray, weight: np.ndarray | None, rows: slice) -> tuple[np.ndarray, np.ndarray | None]:
+    return strip(values, rows), None if weight is None else strip(weight, rows)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import overload
 
 import numpy as np
 
@@ -61,14 +60,8 @@ def row_strips(height: int, width: int) -> Iterator[slice]:
     return (slice(top, min(top + size, height)) for top in range(0, height, size))
 
 
-@overload
-def strip(images: np.ndarray, rows: slice) -> np.ndarray: ...
-@overload
-def strip(images: None, rows: slice) -> None: ...
-def strip(images: np.ndarray | None, rows: slice) -> np.ndarray | None:
-    """Some rows of images (n, H, W) as contiguous (n, P); None stays None."""
-    if images is None:
-        return None
+def strip(images: np.ndarray, rows: slice) -> np.ndarray:
+    """Some rows of images (n, H, W) as contiguous (n, P)."""
     part = images[:, rows]
     return part.reshape(len(images), part.shape[1] * part.shape[2])
 

@@ -49,12 +49,11 @@ def test_the_guide_on_a_cube_of_640_m(tmp_path: Path, monkeypatch: pytest.Monkey
 
     ((_, *words),) = typed(sweep)
     assert cli.main([*words, *FEWER, "optimiser.max_steps=1"]) == cli.OK
-    assert sorted(folder.name for folder in (tmp_path / "area/sweep").iterdir()) == [
-        f"optimiser.learning_rate={rate},seed={seed}" for rate in ("1e-4", "3e-4") for seed in (1, 2)
-    ]
+    made = {file.parent.name for file in (tmp_path / "area/sweep").glob("*/generator.pt")}
+    assert made == {f"optimiser.learning_rate={rate},seed={seed}" for rate in ("0.0001", "0.0003") for seed in (1, 2)}
 
     (python,) = section("In MLflow", "python")
-    names: dict = {"cube": read_cube(tmp_path / "area/cube.nc").sel(t=slice("2000-01-01", None))}
+    names: dict = {"cube": read_cube(tmp_path / "area/cube.nc")}
     first, last = (str(day)[:10] for day in names["cube"].t.values[[0, -1]])
     exec(python.replace("2021-03-01", first).replace("2021-10-31", last), names)
     assert names["dense"].sizes["bands"] == 2 and np.isfinite(names["dense"].values).all()

@@ -159,11 +159,13 @@ def limits() -> str:
 - Series without a flag: {plain["refused"]} of 100 right scenes are refused, {plain["images left out"]} lose images;
   across 2022 {silent["refused"]} are refused and {silent["wrong"]} is wrong in silence. `source.s2_offset_dn` decides.
 - An offset that is still in the numbers cannot be told from NDVI. The fusion UDF finds one that was removed twice.
-- NDVI of exactly 0 or 1 stays where the date before or after is within 0.1.
+- NDVI of exactly 0, 1 or -1 stays where the date before or after is within 0.1.
 - A step of level at one date is not removed ({found}).
   It cannot be told from weather on 64 x 64 px; it is named with its sigma.
 - The process graph takes reflectance of 0 and 0.0001 for no data, and no other number: back-ends declare their fill
   values. A fill of 65535 in red alone would be NDVI -1, which counts as -0.2.
+- Not told from right input: amplitudes declared as power, a coarse NDVI of another scale within 0.2 of Sentinel-2,
+  latitude and longitude exchanged, the CRS of another projection, a constant floor of radar above -50 dB.
 - The process graph mixes the passes of radar unlevelled unless `radar_pass` chooses one.
 - Error grows by {rows["one S2 satellite missing"]:+.1f} % with one Sentinel-2 satellite missing.
 - Small samples: {change[0]["cubes"]} cubes a row of the table of steps (default of the benchmark: 100) and
