@@ -104,6 +104,6 @@ def test_smoothed_series_goes_back_daily(python: str, job: Path) -> None:
 
 def test_tiles_without_band_labels_need_their_order(python: str, job: Path) -> None:
     context = {"s1_units": "dB", "band_order": ["S2NDVI", "VV", "VH", "COARSE_NDVI"]}
-    found = answer(python, job, labels=False, context=context)["fused"]
+    found = answer(python, job, output="fused", labels=False, context=context)["fused"]
     assert found["bands"] is None
     assert {tuple(t["shapes"]) for t in found["tiles"].values()} == {("(2, 24, 24)",)}
