@@ -70,8 +70,8 @@ def season_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
         layers, years = season_layers(series, settings, year=year, period=period)
         result = season_cube(layers, years, variables)
     result = result.transpose("t", "bands", "y", "x")
-    kept = {name: result[name].values for name in result.dims if name in result.coords}
-    return xr.DataArray(np.asarray(result.values, np.float32), dims=result.dims, coords=kept)
+    coords = {name: result[name].values for name in result.dims if name in result.coords}
+    return xr.DataArray(np.asarray(result.values, np.float32), dims=result.dims, coords=coords)
 
 
 def takes_numba(pixels: int, requested: bool | None) -> bool | None:

@@ -84,6 +84,7 @@ def run(settings: PredictSettings) -> str:
             threads=settings.threads,
             progress=report,
         )
+    assert isinstance(fused, xr.DataArray)  # of a cube from a file
     if tif:
         write_series_geotiff(fused, settings.out, overwrite=settings.overwrite)
     else:
