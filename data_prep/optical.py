@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -108,7 +109,7 @@ def _physical(values: xr.DataArray) -> xr.DataArray:
     return values.clip(min=0.0).astype(np.float32)
 
 
-def said_offset(attrs: dict[str, object]) -> int | None:
+def said_offset(attrs: dict[str, Any]) -> int | None:
     """The offset that a file's attributes say is still to be added; None where they say nothing."""
     if float(np.ravel(attrs.get("add_offset", 0.0))[0]) != 0:
         return 0  # the file's own, which was added on reading

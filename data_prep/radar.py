@@ -146,7 +146,7 @@ def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, 
         _check_level(values, name, units)
         bands[name] = measured(values, RADAR_DB_RANGE, f"Sentinel-1 {name}", notes)
     try:
-        refuse_swapped(*(every_image(bands[name]).values for name in ("VV", "VH")), "dB")
+        refuse_swapped(every_image(bands["VV"]).values, every_image(bands["VH"]).values, "dB")
     except ContractError as error:
         raise SourceError(str(error)) from None
     if settings.border_noise_db is not None:

@@ -49,8 +49,8 @@ def season_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
     """
     options = check_context(context)
     if options["output"] == "fused":
-        kept = cube.sel(t=slice(options["start"], None))
-        return kept.sel(bands=[b for b in kept.bands.values if b != OBS_COUNT]) if "bands" in kept.coords else kept
+        fused = cube.sel(t=slice(options["start"], None))
+        return fused.sel(bands=[b for b in fused.bands.values if b != OBS_COUNT]) if "bands" in fused.coords else fused
     series = one_image_per_day(_measured(_named(in_time(in_order(cube)))))
     if options["method"] == "reference" or options["output"] == "smoothed":
         series = series.sel(t=slice(options["start"], None))  # only season maps need what comes before
@@ -70,8 +70,8 @@ def season_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
         layers, years = season_layers(series, settings, year=year, period=period)
         result = season_cube(layers, years, variables)
     result = result.transpose("t", "bands", "y", "x")
-    coords = {name: result[name].values for name in result.dims if name in result.coords}
-    return xr.DataArray(np.asarray(result.values, np.float32), dims=result.dims, coords=coords)
+    labels = {name: result[name].values for name in result.dims if name in result.coords}
+    return xr.DataArray(np.asarray(result.values, np.float32), dims=result.dims, coords=labels)
 
 
 def takes_numba(pixels: int, requested: bool | None) -> bool | None:

@@ -61,6 +61,8 @@ class PredictSettings(BaseModel):
 
 def run(settings: PredictSettings) -> str:
     """Fuse and write; returns a line for the terminal."""
+    from xarray import DataArray
+
     from data_prep.cube import open_cube
     from fusion.api import fuse
     from fusion.data.cube_files import write_cube
@@ -84,7 +86,7 @@ def run(settings: PredictSettings) -> str:
             threads=settings.threads,
             progress=report,
         )
-    assert isinstance(fused, xr.DataArray)  # of a cube from a file
+    assert isinstance(fused, DataArray)
     if tif:
         write_series_geotiff(fused, settings.out, overwrite=settings.overwrite)
     else:

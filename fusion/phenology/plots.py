@@ -144,8 +144,8 @@ def plot_parameter(data: xr.Dataset, name: str, *, season: int = 1, ax: "Axes | 
     ax.set_title(f"{plain}{year}{of_season or (', main season' if plain != name else '')}")
     ax.ticklabel_format(style="plain", useOffset=False)
     shape = values.shape[1] / values.shape[0]
-    for axis, relative in (("x", shape), ("y", 1 / shape)):  # projected coordinates have seven digits
-        ax.locator_params(axis, nbins=max(1, min(4, round(4 * relative))))
+    ax.locator_params("x", nbins=max(1, min(4, round(4 * shape))))  # projected coordinates have seven digits
+    ax.locator_params("y", nbins=max(1, min(4, round(4 / shape))))
     return ax
 
 
