@@ -46,7 +46,7 @@ def small_cube(file: Path) -> Path:
     return write_cube(cube.rio.write_crs("EPSG:32631"), file, title="fused NDVI")
 
 
-def fastest(words: list[str], runs: int, folder: Path, path: str | None) -> tuple[float, float]:
+def fastest(words: list[str], runs: int, folder: Path, path: str | None) -> dict[str, float]:
     """Wall clock and CPU seconds of the fastest of the runs."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"PYTHONPATH": path} if path else {}
@@ -60,14 +60,15 @@ def fastest(words: list[str], runs: int, folder: Path, path: str | None) -> tupl
         cpus.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         if done.returncode not in (0, 2):
             raise RuntimeError(f"{words}: {done.stderr}")
-    return round(min(walls), 2), round(min(cpus), 2)
+    return {"wall_s": round(min(walls), 2), "cpu_s": round(min(cpus), 2)}
 
 
-def size_mib(folder: Path) -> tuple[float, float]:
+def size_mib(folder: Path) -> dict[str, float]:
     """Size of all files below a folder, and of the compiled bytecode among them."""
     files = [file for file in folder.rglob("*") if file.is_file() and not file.is_symlink()]
     compiled = sum(file.stat().st_size for file in files if file.suffix == ".pyc")
-    return round(sum(file.stat().st_size for file in files) / MIB, 1), round(compiled / MIB, 1)
+    total = sum(file.stat().st_size for file in files)
+    return {"all_mib": round(total / MIB, 1), "bytecode_mib": round(compiled / MIB, 1)}
 
 
 def measure(python: Path, runs: int) -> dict[str, object]:
@@ -92,7 +93,7 @@ def measure(python: Path, runs: int) -> dict[str, object]:
         fastest(seasons, 1, folder, path)  # compiles, where numba is installed
         found[f"phenology of {SIDE_PX} x {SIDE_PX} px"] = fastest(seasons, runs, folder, path)
     if not own:
-        found["size of the environment, and bytecode in it, MiB"] = size_mib(python.parent.parent)
+        found["size of the environment"] = size_mib(python.parent.parent)
     return found
 
 

@@ -49,6 +49,7 @@ class WorkflowOptions:
     radar_satellites: tuple[str, ...] | None = None
     latitude: float | None = None
     context: dict[str, Any] = field(default_factory=dict)
+    own_phenology: bool = False  # a phenology UDF of the user's, which is given the period alone
     period: Parameter | None = None
     shared: dict[str, Any] = field(
         default_factory=dict, repr=False, compare=False
@@ -74,7 +75,8 @@ class WorkflowOptions:
     @property
     def lead_days(self) -> int:
         """Days of the fused series before the period, for season maps, also where a parameter may request them."""
-        return 0 if self.output in ("fused", "smoothed") or self.method == "reference" else LEAD_DAYS
+        none = self.own_phenology or self.output in ("fused", "smoothed") or self.method == "reference"
+        return 0 if none else LEAD_DAYS
 
     def dates(self) -> dict[str, Any]:
         """The period as the UDFs read it: ``start`` and ``end``, or ``temporal_extent`` of a published process."""

@@ -49,8 +49,8 @@ def season_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
     """
     options = check_context(context)
     if options["output"] == "fused":
-        kept = cube.sel(t=slice(options["start"], None))
-        return kept.sel(bands=[b for b in kept.bands.values if b != OBS_COUNT]) if "bands" in kept.coords else kept
+        fused = _named(in_order(cube)).sel(t=slice(options["start"], None))
+        return fused.sel(bands=[b for b in fused.bands.values if b != OBS_COUNT])
     series = one_image_per_day(_measured(_named(in_time(in_order(cube)))))
     if options["method"] == "reference" or options["output"] == "smoothed":
         series = series.sel(t=slice(options["start"], None))  # only season maps need what comes before

@@ -5,6 +5,7 @@ Load Sentinel-2 and its classes; mask clouds, dilated; NDVI; merge Sentinel-1 an
 The sensors stand in :mod:`udf.graph_sensors`, the options in :mod:`udf.graph_options`.
 """
 
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -36,6 +37,7 @@ def build_workflow(
     save: bool = True,
 ) -> SaveResult | DataCube:
     """The whole graph, ending in ``save_result`` unless ``save`` is off; the UDFs of ``udf/dist`` by default."""
+    options = replace(options, own_phenology=phenology_code is not None)
     cube = merged_cube(target, options)
     cube = fused_cube(cube, target, options, fusion_code or udf_source("fusion_udf"))
     if options.output != "fused":

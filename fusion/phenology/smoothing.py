@@ -132,7 +132,7 @@ def _smooth_chunk(ndvi, *sigma, days, grid_days, options) -> np.ndarray:
         weights = None
         if noise is not None:
             weights = np.where(np.isfinite(noise) & (noise > 0), 1.0 / np.square(noise.astype(float)), 0.0).T
-            weights = weights / max(weights.mean(), 1e-30)
+            weights = weights / np.maximum(weights.mean(axis=0), 1e-30)  # of each series: no pixel depends on others
         out[part] = smooth_values(days, values[part].T, grid_days, weights=weights, **options).T
     return out.reshape(*shape, len(grid_days))
 

@@ -23,7 +23,7 @@ DRIVER = ["openeo_driver==0.136.0a4", "geopyspark-openeo", "pyspark<4", "numpy<2
 DRIVER += ["pystac-client<0.9", "epsel", "kazoo"]
 PERIOD = {"start": "2019-01-01", "end": "2019-12-31"}
 DATES = [str(np.datetime64("2019-01-01") + 5 * k) for k in range(73)]
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("geopyspark")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +104,6 @@ def test_smoothed_series_goes_back_daily(python: str, job: Path) -> None:
 
 def test_tiles_without_band_labels_need_their_order(python: str, job: Path) -> None:
     context = {"s1_units": "dB", "band_order": ["S2NDVI", "VV", "VH", "COARSE_NDVI"]}
-    found = answer(python, job, labels=False, context=context)["fused"]
+    found = answer(python, job, output="fused", labels=False, context=context)["fused"]
     assert found["bands"] is None
     assert {tuple(t["shapes"]) for t in found["tiles"].values()} == {("(2, 24, 24)",)}

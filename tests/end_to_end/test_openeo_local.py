@@ -21,7 +21,7 @@ from tests.unit.udf.raw_scene import write_raw
 from udf.commands.workflow import WorkflowSettings, run
 from udf.local_backend import execute_graph
 from udf.targets import load_target
-from udf.workflow import LEAD_DAYS, WorkflowOptions, merged_cube
+from udf.workflow import WorkflowOptions, merged_cube
 
 START, END = datetime.date(2019, 1, 10), datetime.date(2019, 11, 1)
 IN_FIELD = np.add.outer(np.arange(18), np.arange(18)) >= 18  # pixel centres below the diagonal
@@ -51,7 +51,7 @@ def settings(scene: Path, model: Path, out: Path, **changes: object) -> Workflow
 @pytest.fixture(scope="module")
 def merged(scene: Path) -> xr.DataArray:
     """The cube as the first half of the graph makes it."""
-    options = WorkflowOptions(start=START, end=END, source=scene)
+    options = WorkflowOptions(start=START, end=END, source=scene, output="fused")
     return execute_graph(merged_cube(load_target("local"), options)).compute()
 
 
@@ -107,7 +107,7 @@ def test_seasons_by_the_default_method_equal_direct_python(scene: Path, model: P
     """The graph takes what lies before the period, as far as there are observations."""
     method = WorkflowSettings.model_fields["method"].default
     run(settings(scene, model, tmp_path, output="seasons", method=method))
-    options = WorkflowOptions(start=START, end=END, source=scene, lead_days=LEAD_DAYS)
+    options = WorkflowOptions(start=START, end=END, source=scene)
     merged = execute_graph(merged_cube(load_target("local"), options)).compute()
     grid = TimeGrid(np.datetime64(START) - 125, np.datetime64(END))
     led = fuse_cube(merged, load_session(model), grid, s1_units="dB", latitude=latitude_of(merged))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from openeo.udf.run_code import load_module_from_string
 
 from tests.unit.udf.fakes import run_udf
@@ -61,3 +62,16 @@ def test_the_compiled_path_runs_in_a_udf_and_agrees() -> None:
     kernels = load_module_from_string(udf_source("phenology_udf"))["bundled"]("fusion.phenology.compiled").KERNELS
     assert {name for _, name in kernels} >= {"_detect_kernel", "_guess_kernel", "fit_kernel", "_analytic_kernel"}
     assert all(kernel.signatures for kernel in kernels.values())  # each was compiled
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_fused_output_is_the_fused_series_of_the_period(labelled: bool) -> None:
+    """A published process computes what season maps need; its fused output has neither the lead nor the counts."""
+    dates = np.datetime64("2018-12-02", "ns") + np.arange(30) * np.timedelta64(5, "D")
+    bands = {"bands": ["NDVI", "NDVI_SIGMA", "OBS_COUNT"]} if labelled else {}
+    coords = {"t": dates, "y": [1.0, 0.0], "x": [0.0, 1.0]} | bands
+    cube = xr.DataArray(np.full((30, 3, 2, 2), 0.5, np.float32), dims=("t", "bands", "y", "x"), coords=coords)
+    found = season_chunk.season_chunk(cube, {"output": "fused", "temporal_extent": ["2019-01-01", "2019-05-01"]})
+    assert list(found.bands.values) == ["NDVI", "NDVI_SIGMA"]
+    assert found.t.values[0] == np.datetime64("2019-01-01") and found.sizes["t"] == 24
+    np.testing.assert_array_equal(found.values, 0.5)

@@ -10,6 +10,7 @@ from fusion.contract import ContractError
 from fusion.phenology.reference import reference_smoothing
 from fusion.phenology.smoothers import SMOOTHERS
 from fusion.phenology.smoothing import smooth
+from tests.factory import mock_cube, mock_fused
 
 DAYS = np.arange(0, 365, 5)
 
@@ -110,3 +111,14 @@ def test_errors_list_what_is_possible():
         smooth(cube(season(DAYS[:10]), DAYS[:10]), method="savitzky_golay")
     with pytest.raises(ContractError, match="harmonics"):
         smooth(cube(season(DAYS)), method="hants", harmonics=40)
+
+
+@pytest.mark.parametrize("method", ["whittaker", "savitzky_golay", "spline", "hants", "double_logistic"])
+def test_a_pixel_is_smoothed_alike_in_any_company(method):
+    """Its weights come from its own standard deviations; neighbours with others change nothing."""
+    fused = mock_fused(mock_cube(t=73, y=1, x=6, start="2019-01-01"))
+    fused[:, 1, :, 3:] *= 7
+    together = smooth(fused, method=method)
+    for x in (0, 5):
+        alone = smooth(fused.isel(x=[x]), method=method)
+        np.testing.assert_allclose(together.isel(x=[x]).values, alone.values, atol=1e-6)

@@ -1,0 +1,46 @@
+"""The estimate before a job: sizes and dates from the files or the area, credits from the stated price."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.udf.raw_scene import write_raw
+from udf.area import area_from
+from udf.cost import _computed, estimate, estimate_text
+from udf.graph_options import WorkflowOptions
+from udf.settings import PriceSettings
+from udf.targets import load_target
+
+BOX = {"west": 640_000, "south": 5_650_000, "east": 641_000, "north": 5_651_000, "crs": 32631}
+
+
+def test_windows_overlap_and_end_at_the_border() -> None:
+    """300 px in windows of 128 with 16 px of overlap: 0 to 144, 112 to 272, 240 to 300."""
+    assert _computed(300, 128, 16) == 144 + 160 + 60
+    assert _computed(100, 128, 16) == 100
+
+
+def test_files_give_size_and_dates(tmp_path: Path, model: Path) -> None:
+    scene = write_raw(tmp_path / "raw", height=10, width=12)
+    options = WorkflowOptions("2019-03-01", "2019-06-30", source=scene, output="fused")
+    found = estimate(load_target("local"), options, model=str(model))
+    assert found.km2 == pytest.approx(0.012)
+    assert found.windows == 1
+    assert 40 < found.dates < 90
+    assert found.cpu_s > 1.4  # what every run takes
+
+
+def test_credits_follow_the_price(model: Path) -> None:
+    options = WorkflowOptions("2021-05-01", "2021-06-30", area=area_from(BOX), output="fused")
+    price = PriceSettings(cpu_hour=10, gb_hour=0, job=2)
+    found = estimate(load_target("cdse"), options, model=str(model), price=price)
+    assert found.km2 == pytest.approx(1.0)
+    assert found.windows == 9  # 1 km and twice 980 m are 296 px
+    assert found.credits == pytest.approx(2 + 10 * found.cpu_s / 3600)
+    text = estimate_text(load_target("cdse"), options, str(model), price)
+    assert "9 of 128 px" in text and "at 10 per CPU hour" in text and "not included" in text
+
+
+def test_a_back_end_needs_an_area(model: Path) -> None:
+    with pytest.raises(ValueError, match="needs an area"):
+        estimate(load_target("cdse"), WorkflowOptions("2021", "2021"), model=str(model))
