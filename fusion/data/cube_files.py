@@ -270,7 +270,9 @@ def write_zarr(dataset: xr.Dataset, partial: Path, chunks: tuple[int, ...] | Non
         warnings.catch_warnings()
     ):  # zarr warns that format 3 does not specify them yet; xarray, GDAL and zarr read them
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
-        dataset.to_zarr(partial, mode="w", consolidated=True, zarr_format=3, encoding=encoding, compute=chunks is None)
+        dataset.to_zarr(  # type: ignore[call-overload]
+            partial, mode="w", consolidated=True, zarr_format=3, encoding=encoding, compute=chunks is None,
+        )  # fmt: skip
 
 
 def to_dataset(cube: xr.DataArray, title: str = "NDVI cube") -> xr.Dataset:
