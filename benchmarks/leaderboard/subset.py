@@ -25,6 +25,8 @@ PLACES = {  # first places of the sets with radar; the dates are those of the le
     "points_france_2023": 6,
     "points_flanders_2021": 11,
     "patches_vietnam_2022": 4,
+    "no_red_flanders": 4,
+    "no_red_tanzania": 4,
 }
 MOGPR_SETS = ("grassland_slovakia", "points_france_2023")
 
