@@ -31,13 +31,13 @@ demo: $(STAMP)  ## the whole chain on a simulated scene: outputs/demo/report.htm
 	$(BIN)/ndvi-fusion demo $(ARGS)
 
 test: $(STAMP)  ## the test suite (<= 15 min on 2 cores); ARGS="-k name" passes options to pytest
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow" $(ARGS)
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(ARGS)
 
 test-slow: $(STAMP)  ## the slow tests: killed runs, cold starts in fresh environments, an openEO API server, many scenes
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m slow $(ARGS)
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow $(ARGS)
 
 robustness: $(STAMP)  ## run the tests of bad input and the drills, and write docs/robustness.md (about 15 minutes on 2 cores)
-	$(TEST_ENV) $(BIN)/python -m tests.robustness -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(TEST_ENV) $(BIN)/python -m tests.robustness -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: lint test  ## lint, then the test suite
 

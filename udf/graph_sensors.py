@@ -10,7 +10,7 @@ from openeo.processes import ProcessBuilder
 from openeo.rest.datacube import DataCube
 
 from fusion.cloud_mask import MASK_KERNELS, NARROW, WIDE, gaussian_kernel
-from fusion.contract import COARSE_NDVI, RADAR_DB_RANGE, RADAR_POWER_RANGE, S2NDVI, VH, VV
+from fusion.contract import COARSE_NDVI, RADAR_DB_RANGE, RADAR_POWER_RANGE, REFLECTANCE_RANGE, S2NDVI, VH, VV
 from udf.area import Area
 from udf.graph_loading import load
 from udf.graph_options import WorkflowOptions
@@ -31,8 +31,11 @@ def masked_ndvi(target: TargetSettings, options: WorkflowOptions) -> DataCube:
 
 
 def _no_reflectance(dn: float):
-    """Digital numbers 0 and 1 are no data, as in files (:data:`fusion.contract.REFLECTANCE_RANGE`)."""
-    return lambda x: (x > -0.5 * dn).and_(x < 1.5 * dn)
+    """Digital numbers 0 and 1, and those above a reflectance of 2 (65535), are no data, as in files.
+
+    The limits are those of :data:`fusion.contract.REFLECTANCE_RANGE`.
+    """
+    return lambda x: (x > -0.5 * dn).and_(x < 1.5 * dn).or_(x > REFLECTANCE_RANGE.high * 1e4 * dn)
 
 
 def _no_backscatter(units: str):

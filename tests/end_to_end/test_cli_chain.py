@@ -14,9 +14,6 @@ from fusion.contract import COARSE_NDVI, NDVI, NDVI_SIGMA, S2NDVI, VH, VV
 from fusion.data.cube_files import open_dataset, read_cube
 from fusion.data.store import PatchStore
 
-# one process for all of them: they share what the fixture makes
-pytestmark = pytest.mark.xdist_group("cli_chain")
-
 SIZE = 32
 SCENE = [f"++scene.height={SIZE}", f"++scene.width={SIZE}", "++scene.n_days=420"]
 CALENDAR = ["++scene.first_year=2018", "++scene.last_year=2018", "++scene.start_day=[330,330]"]

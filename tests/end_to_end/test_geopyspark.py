@@ -23,7 +23,7 @@ DRIVER = ["openeo_driver==0.136.0a4", "geopyspark-openeo", "pyspark<4", "numpy<2
 DRIVER += ["pystac-client<0.9", "epsel", "kazoo"]
 PERIOD = {"start": "2019-01-01", "end": "2019-12-31"}
 DATES = [str(np.datetime64("2019-01-01") + 5 * k) for k in range(73)]
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("geopyspark")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

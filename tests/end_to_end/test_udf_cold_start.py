@@ -23,7 +23,7 @@ OLDEST = "1.16.0"  # needs NumPy 1; the oldest for NumPy 2 is 1.19
 OLDEST_NUMPY2 = "1.19.2"
 SHIPPED = PackageSettings.model_fields["onnxruntime"].default
 NEWEST = version("onnxruntime")
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cold_start")]
+pytestmark = pytest.mark.slow
 ENVIRONMENTS: dict[tuple[str, int], Path] = {}
 
 

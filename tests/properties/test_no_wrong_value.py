@@ -195,7 +195,8 @@ def test_one_bad_pixel_moves_only_what_it_can_reach(band, value):
     where = np.zeros((20, 8, 64), bool)
     where[:, 4, 2] = True
     before, after = (fusion.fuse(c, **period).values for c in (cube, spoilt(cube, band, value, where)))
-    moved = np.flatnonzero((before != after).any(axis=(0, 1, 2)) & ~np.isnan(before).all(axis=(0, 1, 2)))
+    same = np.isclose(before, after, rtol=0, atol=1e-6, equal_nan=True)  # running sums of a row round differently
+    moved = np.flatnonzero(~same.all(axis=(0, 1, 2)))
     assert moved.size and moved.max() <= 2 + REACH_PX
 
 

@@ -162,8 +162,6 @@ def limits() -> str:
 - NDVI of exactly 0, 1 or -1 stays where the date before or after is within 0.1.
 - A step of level at one date is not removed ({found}).
   It cannot be told from weather on 64 x 64 px; it is named with its sigma.
-- The process graph takes reflectance of 0 and 0.0001 for no data, and no other number: back-ends declare their fill
-  values. A fill of 65535 in red alone would be NDVI -1, which counts as -0.2.
 - Not told from right input: amplitudes declared as power, a coarse NDVI of another scale within 0.2 of Sentinel-2,
   latitude and longitude exchanged, the CRS of another projection, a constant floor of radar above -50 dB.
 - The process graph mixes the passes of radar unlevelled unless `radar_pass` chooses one.
