@@ -166,8 +166,7 @@ def limits() -> str:
   latitude and longitude exchanged, the CRS of another projection, a constant floor of radar above -50 dB.
 - The process graph mixes the passes of radar unlevelled unless `radar_pass` chooses one.
 - Error grows by {rows["one S2 satellite missing"]:+.1f} % with one Sentinel-2 satellite missing.
-- Small samples: {change[0]["cubes"]} cubes a row of the table of steps (default of the benchmark: 100) and
-  {loaded("constellation")["scenes"]} scenes of the constellation (default: 12). All measurements here are simulated.
+- Small sample: {loaded("constellation")["scenes"]} scenes of the constellation. All measurements here are simulated.
 """
 
 
