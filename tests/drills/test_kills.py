@@ -18,12 +18,12 @@ ROOT = Path(__file__).parents[2]
 KILLS = 6  # per command, spread over its time
 COMMANDS = {
     "phenology": ["phenology", "cube=fused.nc", "out=seasons", "sigma=0.02", "overwrite=true"],
-    "predict.tif": ["predict", "cube=cube.nc", "out=dense.tif", "threads=1"],
-    "predict.zarr": ["predict", "cube=cube.nc", "out=dense.zarr", "threads=1"],
+    "predict.tif": ["predict", "cube=cube.nc", "out=dense.tif", "threads=1", "overwrite=true"],
+    "predict.zarr": ["predict", "cube=cube.nc", "out=dense.zarr", "threads=1", "overwrite=true"],
     "package": ["package", "out=package", "dependencies=false"],
     "export": ["export", f"checkpoint={ROOT / 'fusion' / 'pretrained' / 'generator.pt'}", "out=model"],
 }
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "SOURCE_DATE_EPOCH": "0"}  # of `history`
 
 
 def started(words: list[str], folder: Path) -> subprocess.Popen[str]:
