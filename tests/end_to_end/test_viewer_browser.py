@@ -1,10 +1,10 @@
 """``ndvi-fusion view`` in a real browser: the map, the slider, clicks on pixels and fields, two results."""
 
+import contextlib
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def address(scene: Path) -> Iterator[str]:
         yield found
 
 
-@contextmanager
+@contextlib.contextmanager
 def running_viewer(*words: str) -> Iterator[str]:
     """A viewer started from the command line on a free port; its address."""
     words = ("view", *words, "port=0", "browser=false")
@@ -73,12 +73,25 @@ def running_viewer(*words: str) -> Iterator[str]:
         server.stderr.close()  # type: ignore[union-attr]
 
 
+def timed_out() -> type[Exception]:
+    """Playwright's own error; imported late, since the package may be absent."""
+    from playwright.sync_api import TimeoutError as TimedOut
+
+    return TimedOut
+
+
 def click(page: Any, x: float, y: float, text: str) -> str:
-    """Click a place of the map and wait for ``text``; returns the line with the facts."""
-    page.mouse.click(*page.evaluate(ON_PAGE, [float(x), float(y)]))
+    """Click a place of the map and wait for ``text``; returns the line with the facts.
+
+    A click that comes before the server has heard of the button before it is lost, so it is tried again.
+    """
     line = page.get_by_text(re.compile(rf"{text}.*NDVI"))
-    line.wait_for(timeout=15_000)
-    return line.inner_text()
+    for patience in (5_000, 10_000, 20_000):
+        page.mouse.click(*page.evaluate(ON_PAGE, [float(x), float(y)]))
+        with contextlib.suppress(timed_out()):
+            line.wait_for(timeout=patience)
+            break
+    return line.inner_text(timeout=1_000)
 
 
 def test_clicks_slider_and_layers(address: str, scene: Path) -> None:
