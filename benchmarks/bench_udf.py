@@ -16,6 +16,7 @@ import zipfile
 from pathlib import Path
 
 from fusion.inference.locate import locate_model
+from fusion.inference.manifest import read_model_files
 from udf.archive import write_dependency_archive, write_model_archive
 from udf.bundle import DIST, ENTRIES
 
@@ -34,7 +35,7 @@ def fresh_python(folder: Path, numpy: str = "numpy", interpreter: str = sys.exec
 def lay_out(folder: Path, onnxruntime: str, python: str = "py311") -> Path:
     """A working directory as in a batch job: archives unpacked under their names, UDF files beside them."""
     archives = {
-        "ndvi_fusion_model": write_model_archive(locate_model(None), folder / "zips"),
+        "ndvi_fusion_model": write_model_archive(*read_model_files(locate_model(None)), folder / "zips"),
         "ndvi_fusion_deps": write_dependency_archive(folder / "zips", onnxruntime, python=python),
     }
     for name, archive in archives.items():

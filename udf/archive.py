@@ -9,7 +9,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, read_model_files
+from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, Manifest
 from fusion.whole_file import whole_file
 
 _log = logging.getLogger(__name__)
@@ -41,9 +41,8 @@ def write_zip(path: Path, content: dict[str, bytes]) -> Path:
     return path
 
 
-def write_model_archive(model: Path, folder: Path) -> Path:
-    """Write ``ndvi_fusion_model.zip`` with ``model.onnx`` and ``manifest.json``; the hash of the model is checked."""
-    content, manifest = read_model_files(model)
+def write_model_archive(content: bytes, manifest: Manifest, folder: Path) -> Path:
+    """Write ``ndvi_fusion_model.zip`` with ``model.onnx`` and ``manifest.json``."""
     return write_zip(folder / MODEL_ARCHIVE, {MODEL_FILE: content, MANIFEST_FILE: manifest.to_json().encode()})
 
 

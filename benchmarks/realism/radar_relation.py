@@ -19,7 +19,7 @@ from data_prep.simulator.scene import SimulatedScene, simulate_observations
 from data_prep.simulator.settings import SceneSettings
 from fusion.data.store import PatchStore
 from fusion.data.withholding import WithholdingSettings, foreign_radar, noisy_radar
-from fusion.features.kernels import box_mean, smooth_in_time
+from fusion.features.kernels import TimeSmoother, box_mean
 from fusion.features.observations import Observations
 from fusion.whole_file import write_json
 
@@ -37,11 +37,11 @@ def changes(obs: Observations, row: int, column: int, radius: int) -> np.ndarray
         images = tuple(box_mean(band, radius)[0] for band in images)
     ndvi = obs.s2_ndvi[:, row, column]
     seen = np.flatnonzero(np.isfinite(ndvi))
-    levels = []
+    levels, smoother = [], TimeSmoother(obs.s1_days, obs.s2_days[seen])
     for band in images:
         series = band[:, row, column][:, None]
         weight = np.isfinite(series).astype(np.float32)
-        level, support = smooth_in_time(np.nan_to_num(series), weight, obs.s1_days, obs.s2_days[seen], KERNEL_DAYS)
+        level, support = smoother(np.nan_to_num(series), weight, KERNEL_DAYS)
         levels.append(np.where(support > 0.3, level, np.nan)[:, 0])
     table = np.stack([ndvi[seen], *levels], 1)
     first, second = np.triu_indices(len(seen), 1)

@@ -69,13 +69,6 @@ class TimeSmoother:
         return self._blocks[sigma_days]
 
 
-def smooth_in_time(
-    filled: np.ndarray, valid: np.ndarray, obs_days: np.ndarray, grid_days: np.ndarray, sigma_days: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel-weighted mean and support (T, P) of one block of pixels, see :class:`TimeSmoother`."""
-    return TimeSmoother(obs_days, grid_days)(filled, valid, sigma_days)
-
-
 def box_mean(images: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean of the finite pixels in a square window around each pixel, per image.
 

@@ -10,6 +10,7 @@ import numpy as np
 import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
+from fusion import place
 from fusion.contract import NDVI, NDVI_SIGMA, OBS_COUNT, S2NDVI, ContractError, dim_renaming
 from fusion.data.cube_files import is_zarr, open_dataset, plain_dims
 from fusion.phenology.settings import MAIN_SUFFIX
@@ -177,8 +178,7 @@ def open_fields(source: "str | os.PathLike | geopandas.GeoDataFrame", result: St
 
 def pixel_size(coordinate: xr.DataArray) -> float:
     """Distance of two pixels, unsigned; 1 for a single one."""
-    values = coordinate.values
-    return abs(float(values[1] - values[0])) if values.size > 1 else 1.0
+    return place.pixel_size(coordinate, str(coordinate.name)) if coordinate.size > 1 else 1.0
 
 
 def _bounds(array: xr.DataArray) -> tuple[float, float, float, float]:

@@ -12,9 +12,9 @@ import numpy as np
 import xarray as xr
 
 from fusion.inference.locate import locate_model
-from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, read_model_files
+from fusion.inference.manifest import read_model_files
 from fusion.whole_file import whole_file, whole_set
-from udf.archive import DEPS_ARCHIVE, MODEL_ARCHIVE, write_dependency_archive, write_sums, write_zip
+from udf.archive import DEPS_ARCHIVE, write_dependency_archive, write_model_archive, write_sums
 from udf.bundle import DIST, ENTRIES
 from udf.commands.settings import PackageSettings
 from udf.context_schema import SCHEMA_FILE, schema_text
@@ -48,8 +48,7 @@ def write_files(settings: PackageSettings, out: Path) -> list[Path]:
     """Write all files but ``SHA256SUMS`` into ``out``."""
     model = locate_model(settings.model)
     content, manifest = with_properties(*read_model_files(model))
-    members = {MODEL_FILE: content, MANIFEST_FILE: manifest.to_json().encode()}
-    files = [write_zip(out / MODEL_ARCHIVE, members)]
+    files = [write_model_archive(content, manifest, out)]
     if settings.dependencies:
         files += [write_dependency_archive(out, settings.onnxruntime, settings.wheels, p) for p in settings.pythons]
     for entry in ENTRIES:

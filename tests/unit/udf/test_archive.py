@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fusion.inference.manifest import ModelFileError
+from fusion.inference.manifest import ModelFileError, read_model_files
 from tests.factory import mock_cube
 from tests.unit.udf.fakes import as_back_end_chunk, fake_model, fusion_context, run_udf
 from udf.archive import (
@@ -51,8 +51,8 @@ def test_zip_is_the_same_whatever_the_order_and_time(tmp_path: Path) -> None:
 
 
 def test_model_archive_and_sums(tmp_path: Path, model: Path) -> None:
-    archive = write_model_archive(model, tmp_path)
-    again = write_model_archive(archive, tmp_path / "again")  # an archive is a model reference too
+    archive = write_model_archive(*read_model_files(model), tmp_path)
+    again = write_model_archive(*read_model_files(archive), tmp_path / "again")  # an archive is a model reference too
     assert archive.read_bytes() == again.read_bytes()
     sums = write_sums(tmp_path, [archive])
     assert sums.read_text() == f"{hashlib.sha256(archive.read_bytes()).hexdigest()}  ndvi_fusion_model.zip\n"
@@ -133,7 +133,7 @@ def test_changed_byte(tmp_path: Path) -> None:
     ):
         run_udf("fusion_udf", chunk(), fusion_context(folder))
     with pytest.raises(ModelFileError, match="the manifest states"):
-        write_model_archive(folder, tmp_path)
+        write_model_archive(*read_model_files(folder), tmp_path)
 
 
 def test_wrong_hash_in_the_context(model: Path) -> None:
@@ -142,7 +142,7 @@ def test_wrong_hash_in_the_context(model: Path) -> None:
 
 
 def test_truncated_zip(tmp_path: Path, model: Path) -> None:
-    archive = write_model_archive(model, tmp_path)
+    archive = write_model_archive(*read_model_files(model), tmp_path)
     assert np.isfinite(run_udf("fusion_udf", chunk(), fusion_context(archive)).values).any()
     cut = tmp_path / "cut.zip"
     cut.write_bytes(archive.read_bytes()[:500])

@@ -1,6 +1,6 @@
 import numpy as np
 
-from fusion.features.kernels import TimeSmoother, box_mean, smooth_in_time, time_kernel
+from fusion.features.kernels import TimeSmoother, box_mean, time_kernel
 
 
 def test_kernel_is_one_at_zero_and_gaussian_beside_it():
@@ -10,8 +10,8 @@ def test_kernel_is_one_at_zero_and_gaussian_beside_it():
 
 def test_smoothing_is_blind_to_missing_values():
     days = np.array([0, 5, 10])
-    mean, support = smooth_in_time(
-        np.array([[0.2], [0.0], [0.2]], np.float32), np.array([[1], [0], [1]], np.float32), days, np.array([5]), 6.0
+    mean, support = TimeSmoother(days, np.array([5]))(
+        np.array([[0.2], [0.0], [0.2]], np.float32), np.array([[1], [0], [1]], np.float32), 6.0
     )
     np.testing.assert_allclose(mean, 0.2, atol=1e-6)
     np.testing.assert_allclose(support, 2 * np.exp(-0.5 * (5 / 6) ** 2), rtol=1e-6)
