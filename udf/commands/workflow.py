@@ -6,8 +6,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import dask
 from shapely import Polygon
 
+from fusion.commands.progress import Progress
 from fusion.place import LONLAT
 from fusion.whole_file import whole_set, write_json
 from udf.area import area_from
@@ -121,7 +123,9 @@ def _run_local(settings: WorkflowSettings, folder: Path, options: WorkflowOption
     path = _write_graph(folder / "process_graph.json", graph)
     if not settings.execute:
         return f"{settings.out / path.name}: process graph"
-    saved = execute_graph(graph, folder)
+    workers = {} if settings.workers is None else {"num_workers": settings.workers}
+    with Progress("computing") as report, dask.config.set(workers):
+        saved = execute_graph(graph, folder, progress=report)
     assert isinstance(saved, SavedResult)
     names = ", ".join(f.name for f in saved.files[:3]) + (" ..." if len(saved.files) > 3 else "")
     return f"{settings.out}: {len(saved.files)} file(s) of {settings.output}: {names}"
