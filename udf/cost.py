@@ -75,7 +75,7 @@ def estimate(
 
 @dataclass(frozen=True)
 class StatedCost:
-    """What a service states: credits per km2 and year, rounded to two figures, and a sentence on how they were found."""
+    """What a service states: credits per km2 and year to two digits, and a sentence on how they were found."""
 
     credits_per_km2: float
     basis: str
@@ -90,8 +90,8 @@ def stated_cost(
     found = estimate(target, replace(options, area=square, source=None), model=model, price=price)
     return StatedCost(
         float(f"{found.credits / found.km2:.2g}"),
-        f"Cost of one year on {km2:g} km², {found.cpu_s / found.km2:.1f} CPU seconds per km² measured with the UDFs, at "
-        f"{price.cpu_hour:g} credits per CPU hour, {price.gb_hour:g} per GB hour of {_reserved_gb(target):g} GB and "
+        f"Cost of one year on {km2:g} km²: {found.cpu_s / found.km2:.1f} CPU seconds per km², measured with the UDFs, "
+        f"at {price.cpu_hour:g} credits per CPU hour, {price.gb_hour:g} per GB hour of {_reserved_gb(target):g} GB and "
         f"{price.job:g} per job; reading of products and Sentinel-1 backscatter are not included.",
     )
 

@@ -8,7 +8,8 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
-from openeo_processes_dask.process_implementations import comparison, logic as library
+from openeo_processes_dask.process_implementations import comparison
+from openeo_processes_dask.process_implementations import logic as library
 from scipy import ndimage
 
 from tests.unit.udf.raw_scene import write_raw
