@@ -49,7 +49,8 @@ def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
     session = model_session(options)
     frame = _inside_frame(obs)
     kept = _without_overlap(frame, (obs.sizes["y"], obs.sizes["x"]), options)
-    fused = _fused(obs.isel(y=frame[0], x=frame[1]), tuple(map(_inside, kept, frame)), session, grid, options)
+    window = _inside(kept[0], frame[0]), _inside(kept[1], frame[1])
+    fused = _fused(obs.isel(y=frame[0], x=frame[1]), window, session, grid, options)
     inner = obs.isel(y=kept[0], x=kept[1])
     fused = _without_few_obs(fused, inner, options)
     if lead:
