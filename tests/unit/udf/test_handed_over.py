@@ -11,10 +11,10 @@ import fusion
 from data_prep.simulator.raw import simulate_raw
 from data_prep.simulator.settings import SceneSettings
 from fusion.contract import S2NDVI, ContractError
+from fusion.features.measured import refuse_negative_red
 from fusion.features.observations import observations_from_cube
 from tests.factory import mock_cube
 from udf.chunk import in_order, in_time
-from udf.fuse_chunk import refuse_negative_red
 from udf.season_chunk import season_chunk
 
 
