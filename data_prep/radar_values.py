@@ -8,7 +8,7 @@ from data_prep.raw.bands import every_image
 FLOOR_VALUES = 25  # of the sample, exactly equal
 FLOOR_RATIO = 5  # so many times more than the values of the next decibel
 MIN_DISTINCT = 100  # other values
-# Medians of seven real sets: VV -12.3 to -9.1 dB, VH below VV by 6.0 to 7.5 dB. Amplitudes taken for power halve both.
+# Medians of real land: VV -12 to -9 dB, VH 6 to 7.5 dB below it. Amplitudes taken for power halve both.
 AMPLITUDE_VV_DB, AMPLITUDE_RATIO_DB = -7.5, -4.5
 
 

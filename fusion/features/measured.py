@@ -29,7 +29,7 @@ NEGATIVE_RED = 1.001  # NDVI above it needs red below 0
 NDVI_OF_RATIOS = 100.0  # larger numbers are fill values
 ABOVE_SHARE = 0.1  # of the pixels of an image, and of the images; deep shade that is corrected below 0 is rarer
 MIN_PIXELS = 50
-STRETCHED = 0.5  # 1 % of a year's NDVI lies below, also of evergreen forest (19 of 20 sites and all sets measured)
+STRETCHED = 0.5  # 1 % of a year's NDVI lies below, as a rule also over evergreen forest: haze, snow, shade
 YEAR_DAYS = 300
 
 

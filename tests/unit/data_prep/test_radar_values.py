@@ -1,12 +1,14 @@
 """Values of Sentinel-1 that are no echo, or of another kind: constant floors, amplitudes, two coefficients."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 from data_prep.cube import PrepareSettings, build_cube
 from data_prep.optical import OpticalSettings
 from data_prep.radar import RadarSettings, prepare_radar
+from data_prep.radar_values import note_amplitudes, without_floor
 from data_prep.raw.cubes import SourceError
 from data_prep.raw.roles import coefficient_of
 from data_prep.sources.files import FilesSource, load_files
@@ -36,6 +38,25 @@ def test_a_constant_floor_is_missing_and_counted(floor, units):
     assert int(out.VH.isnull().sum()) == 64 and bool(out.VH[2:6, :4, 5:9].isnull().all())
     assert int(out.VV.isnull().sum()) == 0
     assert any(f"exactly {floor:.2f} dB" in note and "VH" in note for note in notes)
+
+
+@pytest.mark.parametrize("name", ["grassland_slovakia", "points_france_2023", "points_flanders_2021"])
+def test_real_backscatter_is_neither_floor_nor_amplitude(name, real_data):
+    """Medians of VV lie from -11.4 to -9.0 dB, VH 6.9 to 7.0 dB below; as amplitudes both would be halved."""
+    table = pd.read_parquet(real_data / name / "series.parquet", columns=["vv_db", "vh_db"]).dropna()
+    table = table[: len(table) // 16 * 16]
+    bands = [
+        xr.DataArray(table[k].to_numpy(np.float32).reshape(-1, 4, 4), dims=("t", "y", "x")) for k in ("vv_db", "vh_db")
+    ]
+    notes = []
+    for band in bands:
+        assert without_floor(band, "S1", notes) is band
+    note_amplitudes(*bands, notes)
+    assert (
+        notes == [] and -11.4 < float(bands[0].median()) < -9.0 and -7.1 < float((bands[1] - bands[0]).median()) < -6.8
+    )
+    note_amplitudes(*(band / 2 for band in bands), notes)
+    assert "amplitudes" in notes[0]
 
 
 def test_dark_water_and_coarse_steps_are_no_floor():
