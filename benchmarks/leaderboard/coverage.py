@@ -1,4 +1,4 @@
-"""Do intervals hold on a place that they were not fitted to: ``python -m benchmarks.leaderboard.coverage STORES --out FILE``.
+"""Do intervals hold where they were not fitted: ``python -m benchmarks.leaderboard.coverage STORES --out FILE``.
 
 The held places and dates of the leaderboard are predicted again by the shipped weights. Beside the coverage as it is
 stand two others: ``left out``, with one factor per gap fitted on all other sets, and ``one factor``, with one factor

@@ -39,11 +39,11 @@ mean absolute error of NDVI with its 90 % bootstrap interval over places. An obs
 no method can predict. Sets marked * have no red band: their NDVI is an estimate from B05, B06 and B8A.
 
 `python -m benchmarks.real_sets DATA STORES`, `python -m benchmarks.leaderboard STORES --out
-benchmarks/results/leaderboard.json --earlier FOLDER`, `python -m benchmarks.leaderboard.page
-benchmarks/results/leaderboard.json benchmarks/results/leaderboard_subset.json benchmarks/results/coverage.json`. Gradient boosting (scikit-learn, 250
-trees of 15 leaves, the package's features) learned on the other three quarters of the set that it is scored on.
-"Earlier weights" (of `272f845`) were trained on simulated scenes only. Methods that are fitted to each place stand
-[below](#methods-fitted-to-each-place-a-subset).
+benchmarks/results/leaderboard.json --earlier FOLDER`; this page: `python -m benchmarks.leaderboard.page` with
+`leaderboard.json`, `leaderboard_subset.json` and `coverage.json` of `benchmarks/results`. Gradient boosting
+(scikit-learn, 250 trees of 15 leaves, the package's features) learned on the other three quarters of the set that it is
+scored on. "Earlier weights" (of `272f845`) were trained on simulated scenes only. Methods that are fitted to each place
+stand [below](#methods-fitted-to-each-place-a-subset).
 
 ![Mean absolute error by withheld days, one panel per set](pictures/leaderboard.png)
 """

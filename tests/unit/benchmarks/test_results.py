@@ -133,13 +133,29 @@ def test_the_model_card_holds_coverage_season_dates_and_the_adversarial_gate() -
     rows = [r["coverage_90"] for r in [*holdout["by_bin"], *holdout["overall"]] if r["predictor"] == "model"]
     assert [c[0] for c in simulated] == pytest.approx(rows, abs=0.06)
     assert all(88 <= c[0] <= 92 for c in simulated)
-    seasons = {(r["predictor"], r["event"]): r["median_absolute_days"] for r in measured("simulated_seasons")["season_dates"]
-               if r["gap_days"] == 0}  # fmt: skip
+    dates = [row for row in measured("simulated_seasons")["season_dates"] if row["gap_days"] == 0]
+    seasons = {(row["predictor"], row["event"]): row["median_absolute_days"] for row in dates}
     stated = "{:.1f} / {:.1f} days (earlier weights {:.1f} / {:.1f})"
     assert stated.format(*(seasons[p, e] for p in ("model", "earlier") for e in ("SOS", "EOS"))) in text
     spectrum, error = (row["value"] for row in measured("adversarial_gate")["gate"])
     assert f"{100 * (1 - spectrum):.0f} % nearer" in text
     assert f"MAE is {100 * (error - 1):.1f} % larger".replace(" 0.", " .") in text
+
+
+def test_pages_hold_the_coverage_of_the_sets() -> None:
+    coverage = measured("coverage")
+    rows, off = coverage["coverage"], coverage["deviation"]
+
+    def between(kind: str, *sets: str) -> str:
+        values = [row[kind] for row in rows if not sets or row["set"] in sets]
+        return f"{min(values):.0f} to {max(values):.0f} %"
+
+    card = text_of("model_card.md")
+    assert f"{between('as_is', 'grassland_slovakia')} on Slovakian grassland" in card
+    assert f"{between('as_is', 'no_red_flanders')} on the Flemish patch" in card
+    assert f"[{between('left_out')}](leaderboard.md" in card
+    stated = f"from {off['as_is']['mean']:.1f} points beside 90 to {off['one_factor']['mean']:.1f}"
+    assert stated in " ".join(text_of("training.md").split())
 
 
 def test_simulated_radar_spans_how_much_radar_explains_of_real_ndvi() -> None:
@@ -149,9 +165,8 @@ def test_simulated_radar_spans_how_much_radar_explains_of_real_ndvi() -> None:
     assert len(real) == 6
     assert min(simulated) <= min(v["r2"] for v in real.values())
     assert max(simulated) >= max(v["r2"] for v in real.values())
-    stated = re.findall(r"^\| real: .*?\| ([\d.]+), ([\d.]+) dB, ([\d.]+) dB \| ([\d.]+) \|$", text_of("benchmarks.md"), re.M)
-    rows = zip(stated, real.values(), strict=True)
-    for line, row in rows:
+    table = re.compile(r"^\| real: .*?\| ([\d.]+), ([\d.]+) dB, ([\d.]+) dB \| ([\d.]+) \|$", re.MULTILINE)
+    for line, row in zip(table.findall(text_of("benchmarks.md")), real.values(), strict=True):
         expected = (row["std_ndvi"], row["std_vv_db"], row["std_ratio_db"], row["r2"])
         for value, exact in zip(map(float, line), expected, strict=True):
             assert value == pytest.approx(exact, abs=0.06 if exact > 1 else 0.0051)
