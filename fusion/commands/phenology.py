@@ -145,6 +145,8 @@ def season_answer(cube: xr.DataArray, observations: xr.DataArray | None, setting
             f"{settings.cube} has no CRS, so a GeoTIFF cannot be placed; give it one with cube.rio.write_crs(...), or "
             "set geotiff=false"
         )
+    if observations is not None:
+        refuse_other_pixels(cube, observations, settings)
     data = seasons(
         cube, sigma=settings.sigma, observations=observations, method=settings.method, start=settings.start,
         end=settings.end, curve=settings.curve, year=settings.year, max_seasons=settings.max_seasons,
@@ -159,6 +161,21 @@ def season_answer(cube: xr.DataArray, observations: xr.DataArray | None, setting
             data[name].encoding.pop("grid_mapping", None)
             data[name].attrs["grid_mapping"] = "spatial_ref"
     return data
+
+
+def refuse_other_pixels(cube: xr.DataArray, observations: xr.DataArray, settings: PhenologySettings) -> None:
+    """Refuse observations on another grid than the cube's.
+
+    Raises
+    ------
+    ContractError
+    """
+    if not all(cube[axis].equals(observations[axis]) for axis in ("y", "x")):
+        sizes = [f"{one.sizes['y']} x {one.sizes['x']} px" for one in (observations, cube)]
+        raise ContractError(
+            f"{settings.observations} ({sizes[0]}) lies on another grid than {settings.cube} ({sizes[1]}); give the "
+            "merged cube from which the series was made"
+        )
 
 
 def write_results(answer: xr.Dataset, settings: PhenologySettings, folder: Path) -> str:
