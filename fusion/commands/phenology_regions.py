@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
@@ -86,8 +87,13 @@ def seasons_by_region(
     store = store_for(settings.out, px)
     threads = 1 if settings.scheduler else max(1, (os.cpu_count() or 1) // settings.workers)
     task = RegionSeasons(settings.model_copy(update=absolute), store, threads)
+
+    def written(answer: xr.Dataset) -> str:
+        with dask.config.set(scheduler="synchronous"):  # NetCDF writes one chunk at a time; so in the same order
+            return save(answer)
+
     return compute_regions(
-        store, template, made_of, task, workers=settings.workers, scheduler=settings.scheduler, save=save,
+        store, template, made_of, task, workers=settings.workers, scheduler=settings.scheduler, save=written,
         report=report,
     )  # fmt: skip
 

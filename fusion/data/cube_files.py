@@ -167,6 +167,13 @@ def read_cube(path: str | Path, *, lazy: bool = False) -> xr.DataArray:
             dataset.close()
 
 
+def side_px(path: str | Path) -> int:
+    """The longer side of a cube file in pixels; reads no values and imports no Dask, so that small files stay fast."""
+    with open_dataset(path) as dataset:
+        sizes = plain_dims(dataset).sizes
+        return max(sizes.get("y", 1), sizes.get("x", 1))
+
+
 @contextlib.contextmanager
 def opened_cube(path: str | Path) -> Iterator[xr.DataArray]:
     """The cube of a file, lazily, inside the block; at its end the file is closed and its buffers are freed.
