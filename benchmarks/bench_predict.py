@@ -2,9 +2,9 @@
 
 ``python benchmarks/bench_predict.py [sizes=500,1000] [workers=2] [days=365] [region=512] [phenology=true|alone]
 [out=FILE.json]`` writes a merged Zarr cube of each size (one season and noise, which does not affect the speed), three
-sensors, and fuses one year of it; with ``phenology=true`` the seasons of the fused cube follow, with all files of the
-command's defaults, and ``phenology=alone`` takes the seasons of a cube with the bands of a fused one. Memory is the sum of the proportional set sizes (PSS) of all processes of a command, sampled five
-times a second.
+sensors, and fuses one year of it. ``phenology=true`` takes the seasons of the fused cube, with all files of the
+command's defaults; ``phenology=alone`` those of a cube with the bands of a fused one. Memory is the sum of the
+proportional set sizes (PSS) of all processes of a command, sampled five times a second.
 """
 
 import json
