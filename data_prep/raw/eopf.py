@@ -98,7 +98,7 @@ def _centres(values: np.ndarray, axis: str, where: str) -> np.ndarray:
         part = centres[0] / abs(centres[1] - centres[0]) % 1.0
         if not abs(part - 0.5) < 0.1:
             raise SourceError(
-                f"{where}: {axis} begins with {centres[0]:.10g}, {part:.2f} of a pixel beside the tile's grid; expected "
-                "pixel centres; copy the product again, or resample it to the grid of its tile"
+                f"{where}: {axis} begins with {centres[0]:.10g}, {part:.2f} of a pixel beside the tile's grid; "
+                "expected pixel centres; copy the product again, or resample it to the grid of its tile"
             )
     return centres

@@ -2,7 +2,7 @@
 
 ``python engine_alone.py client REQUEST.json OUT.npz`` runs process graphs in openEO's client-side processing
 (``openeo.local`` with ``openeo-processes-dask``) as it is installed, ``core`` the steps up to masked NDVI with
-``openeo-core``, which runs no process graphs. The last line of the output is JSON: step -> what came back, or the error.
+``openeo-core``, which runs no process graphs. The last line of the output is JSON: step -> what came back, or an error.
 """
 
 import json
@@ -18,7 +18,12 @@ def described(found: object) -> dict:
     if not isinstance(found, xr.DataArray):
         return {"type": type(found).__name__}
     labels = {str(d): [str(v)[:10] for v in found[d].values[:3]] for d in found.dims if d in found.coords}
-    return {"dims": [str(d) for d in found.dims], "shape": list(found.shape), "dtype": str(found.dtype), "labels": labels}
+    return {
+        "dims": [str(d) for d in found.dims],
+        "shape": list(found.shape),
+        "dtype": str(found.dtype),
+        "labels": labels,
+    }
 
 
 def client(graphs: dict) -> tuple[dict, dict]:

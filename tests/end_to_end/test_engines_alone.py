@@ -120,7 +120,9 @@ def core_python(tmp_path_factory: pytest.TempPathFactory) -> str:
         return os.environ[CORE_PYTHON]
     python = tmp_path_factory.mktemp("core") / "venv" / "bin" / "python"
     try:
-        subprocess.run([sys.executable, "-m", "venv", str(python.parents[1])], check=True, capture_output=True, timeout=300)
+        subprocess.run(
+            [sys.executable, "-m", "venv", str(python.parents[1])], check=True, capture_output=True, timeout=300
+        )
         packages = ["openeo-core==0.3.0", "netcdf4"]
         subprocess.run(
             [str(python), "-m", "pip", "install", "--quiet", *packages], check=True, capture_output=True, timeout=1800

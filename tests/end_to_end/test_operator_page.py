@@ -1,7 +1,7 @@
 """Every command and every piece of Python of the operator's page, docs/openeo.md, runs offline, in one folder.
 
-The commands run in their order. ``submit=true`` and ``publish=true`` need an account; that they fail in one sentence without
-a network is shown in tests/unit/udf/test_nothing_invalid_leaves.py.
+The commands run in their order. ``submit=true`` and ``publish=true`` need an account; that they fail in one sentence
+without a network is shown in tests/unit/udf/test_nothing_invalid_leaves.py.
 """
 
 import json

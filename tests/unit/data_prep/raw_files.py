@@ -125,7 +125,14 @@ def eopf_product(
     classes = np.full((n // 2, n // 2), 4, np.uint8)
     classes[0, 0] = 9
     code = {"proj:epsg": 32631} if version == 2 else {}
-    told = {"scale_factor": 1e-4, "fill_value": 0, "units": "digital_counts", "valid_min": 1, "valid_max": 65535, **code}
+    told = {
+        "scale_factor": 1e-4,
+        "fill_value": 0,
+        "units": "digital_counts",
+        "valid_min": 1,
+        "valid_max": 65535,
+        **code,
+    }
     told |= {} if offset is None else {"add_offset": offset}
     bands = {name: (("y", "x"), (v + added).astype("<u2"), dict(told)) for name, v in dn.items()}
     bands["b04"][1][0, 1] = 0

@@ -101,7 +101,10 @@ def catalogue(folder: Path, products: dict[str, str]) -> str:
     items = []
     for k, (name, address) in enumerate(products.items()):
         time = datetime.datetime(2023, 5, 5 + 5 * k, 10, 56, tzinfo=datetime.UTC)
-        outline = {"type": "Polygon", "coordinates": [[[4.0, 50.7], [4.2, 50.7], [4.2, 50.8], [4.0, 50.8], [4.0, 50.7]]]}
+        outline = {
+            "type": "Polygon",
+            "coordinates": [[[4.0, 50.7], [4.2, 50.7], [4.2, 50.8], [4.0, 50.8], [4.0, 50.7]]],
+        }
         item = pystac.Item(name, outline, [4.0, 50.7, 4.2, 50.8], time, {}, collection="sentinel-2-l2a")
         for key, inside in ASSETS.items():
             item.add_asset(key, pystac.Asset(f"{address}/{inside}", media_type="application/vnd+zarr"))
