@@ -15,7 +15,10 @@ from udf.context import check_context
 from udf.season_chunk import NOT_IN_UDF, season_bands
 from udf.settings import LEAD_DAYS, MARGIN_DAYS, OVERLAP_PX
 
-SET_BY_THE_GRAPH = ("start", "end", "temporal_extent", "spatial_extent", "step_days", "lead_days", "method", "output")
+SET_BY_THE_GRAPH = (
+    "start", "end", "temporal_extent", "spatial_extent", "step_days", "lead_days", "window_px", "overlap_px", "method",
+    "output",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,9 @@ def fused_cube(cube: DataCube, target: TargetSettings, options: WorkflowOptions,
     """Dense NDVI and NDVI_SIGMA by the fusion UDF, window by window."""
     context = {
         **options.dates(), "step_days": options.step_days, "s1_units": target.s1_units, **_place(options),
-        **({"counts": True, "lead_days": options.lead_days} if options.lead_days else {}), **options.context,
+        **({"counts": True, "lead_days": options.lead_days} if options.lead_days else {}),
+        **({"window_px": options.window_px, "overlap_px": options.overlap_px} if options.overlap_px else {}),
+        **options.context,
     }  # fmt: skip
     if not target.remote:
         context.setdefault("deps_dir", None)
