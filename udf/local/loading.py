@@ -19,7 +19,7 @@ from udf.local.udf_call import plain
 from udf.polygon import polygon_of
 
 _log = logging.getLogger(__name__)
-CHUNK_PX = 256  # a year of four bands on 170 dates is 180 MB per chunk
+CHUNK_PX = 128  # a year of four bands on 170 dates is 45 MB per chunk
 _TIME_NAMES = ("time", "timestamp", "temporal", "date", "DATE")
 _X_NAMES = ("X", "lon", "longitude")
 _Y_NAMES = ("Y", "lat", "latitude")
