@@ -75,6 +75,7 @@ NONSENSE = [
     ("context_steps", -3), ("context_steps", 10**9), ("sha256", 7), ("sha256", "abc"), ("features", "all"),
     ("features", [1, 2]), ("feature_version", "2"), ("opset", []), ("onnxruntime", 1), ("training", []),
     ("calibration", []), ("calibration", {"gap_days": [1.0]}), ("contract", "x"),
+    ("contract", {"network_radius_px": 5}), ("contract", {"network_radius_px": None}),
 ]  # fmt: skip
 
 
