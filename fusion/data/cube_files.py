@@ -29,6 +29,7 @@ from fusion.contract import (
     S2NDVI,
     VH,
     VV,
+    ContractError,
 )
 from fusion.data.provenance import MADE_BY, history
 from fusion.features.measured import measured_cube
@@ -208,7 +209,10 @@ def plain_dims(dataset: xr.Dataset) -> xr.Dataset:
 
 def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
     seen = tuple(dataset.dims)
-    dataset = plain_dims(dataset)
+    try:
+        dataset = plain_dims(dataset)
+    except ContractError as error:
+        raise CubeFileError(f"{path}: {error}") from None
     labelled = [v for v in dataset.data_vars.values() if set(v.dims) == set(DIMS) and "bands" in v.coords]
     single = {str(n): v for n, v in dataset.data_vars.items() if set(v.dims) == {"t", "y", "x"}}
     if labelled:

