@@ -4,8 +4,10 @@
 Dask (a ``dask.distributed`` client is used when one is active), and writes the output of ``save_result``.
 """
 
+import json
 import logging
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from openeo_pg_parser_networkx.graph import OpenEOProcessGraph
 from openeo_pg_parser_networkx.process_registry import Process
 
 from fusion.whole_file import whole_file
-from udf.local import cubes, dimension, loading, neighborhood, saving, udf_call, vector
+from udf.local import cubes, dimension, loading, logic, masks, neighborhood, saving, udf_call, vector
 from udf.local.saving import SavedResult, output_folder
 
 _log = logging.getLogger(__name__)
@@ -33,8 +35,15 @@ PROCESSES = {
     "run_udf": udf_call.run_udf,
     "merge_cubes": cubes.merge_cubes,
     "resample_cube_spatial": cubes.resample_cube_spatial,
-    "mask_polygon": cubes.mask_polygon,
-    "filter_spatial": cubes.filter_spatial,
+    "mask": masks.mask,
+    "mask_polygon": masks.mask_polygon,
+    "filter_spatial": masks.filter_spatial,
+    "eq": logic.eq,
+    "neq": logic.neq,
+    "gt": logic.gt,
+    "lt": logic.lt,
+    "and": logic.and_,
+    "or": logic.or_,
     "apply_kernel": cubes.apply_kernel,
     "to_scl_dilation_mask": cubes.to_scl_dilation_mask,
     "sar_backscatter": cubes.sar_backscatter,
@@ -48,7 +57,7 @@ def register_processes() -> None:
     if getattr(PROCESS_REGISTRY, _REGISTERED, False):
         return
     for name, implementation in PROCESSES.items():
-        spec = getattr(specs, name, {"id": name})
+        spec = getattr(specs, name, None) or getattr(specs, f"_{name}", {"id": name})
         PROCESS_REGISTRY[name] = Process(spec=spec, implementation=implementation)
     setattr(PROCESS_REGISTRY, _REGISTERED, True)
 
@@ -88,7 +97,9 @@ def connect(folder: str | Path = ".") -> LocalBackend:
     return LocalBackend(str(folder))
 
 
-def execute_graph(graph: Any, folder: str | Path | None = None) -> xr.DataArray | SavedResult:
+def execute_graph(
+    graph: Any, folder: str | Path | None = None, *, progress: Callable[[int, int], None] | None = None
+) -> xr.DataArray | SavedResult:
     """Run a process graph on this machine.
 
     Parameters
@@ -97,6 +108,8 @@ def execute_graph(graph: Any, folder: str | Path | None = None) -> xr.DataArray 
         A flat process graph, its JSON text, or a cube of the openEO client.
     folder : path, optional
         Where ``save_result`` writes; the working directory by default.
+    progress : callable, optional
+        Called with (done, all) while ``save_result`` computes.
 
     Returns
     -------
@@ -105,6 +118,16 @@ def execute_graph(graph: Any, folder: str | Path | None = None) -> xr.DataArray 
     """
     register_processes()
     flat = as_flat_graph(graph)
-    flat = flat.get("process_graph", flat)
-    with output_folder(Path(folder) if folder is not None else Path.cwd()):
+    flat = _kernels_as_text(flat.get("process_graph", flat))
+    with output_folder(Path(folder) if folder is not None else Path.cwd(), progress):
         return OpenEOProcessGraph({"process_graph": flat}).to_callable(PROCESS_REGISTRY)()
+
+
+def _kernels_as_text(flat: dict[str, Any]) -> dict[str, Any]:
+    """The graph with its kernels as JSON text, since the parser takes seconds to go through 161 x 161 numbers."""
+    return {
+        name: {**node, "arguments": {**node["arguments"], "kernel": json.dumps(node["arguments"]["kernel"])}}
+        if node.get("process_id") == "apply_kernel" and isinstance(node["arguments"].get("kernel"), list)
+        else node
+        for name, node in flat.items()
+    }
