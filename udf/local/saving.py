@@ -51,8 +51,7 @@ class SavedResult:
 
 @contextmanager
 def output_folder(folder: Path, report: Callable[[int, int], None] | None = None) -> Iterator[Path]:
-    """Set the folder to which ``save_result`` writes within this block, and who is told how much is done of how much.
-    """
+    """Set the folder to which ``save_result`` writes within this block, and who is told how much is done of how much."""
     tokens = _OUTPUT.set(Path(folder)), _REPORT.set(report)
     try:
         yield Path(folder)
