@@ -21,6 +21,7 @@ from fusion.commands.phenology import PhenologySettings, run
 from fusion.commands.phenology_regions import region_px
 from fusion.contract import OBS_COUNT, ContractError
 from fusion.data.cube_files import CubeFileError, write_cube
+from fusion.phenology import plots
 from tests.factory import mock_cube
 
 ROOT = Path(__file__).parents[4]
@@ -247,7 +248,7 @@ def test_the_table_of_windows_has_the_rows_of_the_whole(fused, tmp_path, monkeyp
 def test_maps_of_large_areas_show_every_second_or_third_pixel(fused, tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr(season_files, "MAP_PX", 40)
-    monkeypatch.setattr(fusion.phenology.plots, "plot_parameter", lambda data, name, ax: shown.append(data[name]))
+    monkeypatch.setattr(plots, "plot_parameter", lambda data, name, ax: shown.append(data[name]))
     data = fusion.seasons(fused)
     season_files.write_season_maps(data, tmp_path)
     assert [layer.shape for layer in shown] == [(30, 17)] * 4
