@@ -2,7 +2,7 @@
 
 Load Sentinel-2 and its classes; mask clouds, dilated; NDVI; merge Sentinel-1 and the coarse NDVI, both resampled;
 ``mask_polygon``; fusion by ``apply_neighborhood``; smoothing, phenology by ``apply_dimension`` over t; crop; save.
-The sensors stand in :mod:`udf.graph_sensors`, the options in :mod:`udf.graph_options`.
+The sensors stand in :mod:`udf.graph_sensors` and :mod:`udf.graph_radar`, the options in :mod:`udf.graph_options`.
 """
 
 from dataclasses import replace
@@ -16,7 +16,8 @@ from openeo.rest.result import SaveResult
 
 from udf.area import Area
 from udf.graph_options import WorkflowOptions, check_udf_context
-from udf.graph_sensors import coarse_ndvi, masked_ndvi, polygon_of_options, radar
+from udf.graph_radar import radar
+from udf.graph_sensors import coarse_ndvi, masked_ndvi, polygon_of_options
 from udf.targets import TargetSettings
 
 UDF_RUNTIME, UDF_RUNTIME_VERSION = "Python", "3.11"

@@ -17,9 +17,11 @@ from data_prep.raw.bands import RawBand, sample
 from data_prep.raw.crs import find_crs, on_plain_axes
 from data_prep.raw.cubes import NotRawError, SourceError
 from data_prep.raw.dates import DatesBy, contradiction, date_in_band, date_of_file, plain_times
+from data_prep.raw.eopf import is_eopf, open_eopf
 from data_prep.raw.folders import GEOTIFF, NETCDF
 from data_prep.raw.roles import may_play
 from data_prep.raw.satellite import satellite_labels
+from fusion.contract import ContractError
 from fusion.data.cube_files import is_zarr
 from fusion.data.provenance import is_own_output
 from fusion.layout import with_plain_dims
@@ -50,7 +52,7 @@ def read_bands(path: Path, *, roles_only: bool = False, dates_by: DatesBy = "nam
         The file is unreadable or incomplete, has no CRS, or contains no raster; the message names it.
     """
     try:
-        dataset = _open(path)
+        datasets = open_eopf(path) if is_eopf(path) else [_open(path)]
     except SourceError:
         raise
     except Exception as error:
@@ -63,8 +65,12 @@ def read_bands(path: Path, *, roles_only: bool = False, dates_by: DatesBy = "nam
             f"{path} cannot be opened ({type(error).__name__}: {told}); it is damaged, incomplete or of an "
             "unsupported format; download it again or remove it"
         ) from error
+    return [band for dataset in datasets for band in _bands_of(dataset, path, roles_only, dates_by)]
+
+
+def _bands_of(dataset: xr.Dataset, path: Path, roles_only: bool, dates_by: DatesBy) -> list[RawBand]:
     crs = find_crs(dataset)
-    dataset = with_plain_dims(dataset)
+    dataset = _with_plain_dims(dataset, path)
     labels = orbit_labels(dataset), satellite_labels(dataset)
     bands = []
     variables = _variables(dataset)
@@ -123,7 +129,14 @@ def _refuse_unrelated_times(path: Path) -> None:
     except Exception:
         return  # it is unreadable as it was
     with dataset:
-        _with_roles(_variables(with_plain_dims(dataset)), path)
+        _with_roles(_variables(_with_plain_dims(dataset, path)), path)
+
+
+def _with_plain_dims(dataset: xr.Dataset, path: Path) -> xr.Dataset:
+    try:
+        return with_plain_dims(dataset)
+    except ContractError as error:
+        raise SourceError(f"{path}: {error}") from None
 
 
 def _plain_name(name: str, path: Path) -> str:

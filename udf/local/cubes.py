@@ -18,6 +18,8 @@ from scipy import ndimage
 from fusion.cloud_mask import NARROW, WIDE, gaussian_kernel
 from udf.local.grid import crs_of, keep_crs
 from udf.local.loading import CHUNK_PX
+from udf.local.overlap import RESOLVERS, resolved
+from udf.local.udf_call import callback_process_id
 
 _BORDERS = {"replicate": "nearest", "reflect": "reflect", "reflect_pixel": "mirror", "wrap": "wrap"}
 _RANK_ONE = 1e-6  # relative; a kernel rounded to seven digits still counts as an outer product
@@ -29,7 +31,7 @@ def merge_cubes(
 ) -> xr.DataArray:
     """openEO ``merge_cubes``; cubes of different bands get the union of their dates, NaN where one has none.
 
-    Overlapping bands are merged by the library, which needs an overlap resolver.
+    Overlapping bands need an overlap resolver: one of :data:`udf.local.overlap.RESOLVERS`, or what the library runs.
 
     Raises
     ------
@@ -47,6 +49,9 @@ def merge_cubes(
         if joinable and _follow_one_another(cube1, cube2):
             joined = xr.concat([_bare(cube1), _bare(cube2).transpose(*cube1.dims)], dim="t", combine_attrs="drop")
             return keep_crs(joined.sortby("t").chunk({"t": -1}).assign_attrs({**cube2.attrs, **cube1.attrs}), cube1)
+        name = None if overlap_resolver is None else callback_process_id(overlap_resolver)
+        if name in RESOLVERS and set(cube1.dims) ^ set(cube2.dims) <= {"t"}:
+            return resolved(cube1, cube2, name)
         return merge_equal_cubes(cube1, cube2, overlap_resolver, context)
     cube2 = cube2.transpose(*cube1.dims)
     if "t" in cube1.dims:
