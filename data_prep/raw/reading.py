@@ -6,6 +6,7 @@ numbers in signed types, or keep the CRS in a separate variable.
 
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from data_prep.raw.bands import RawBand, sample
 from data_prep.raw.crs import find_crs, on_plain_axes
 from data_prep.raw.cubes import NotRawError, SourceError
 from data_prep.raw.dates import DatesBy, contradiction, date_in_band, date_of_file, plain_times
+from data_prep.raw.extent import Extent, upper_left
 from data_prep.raw.folders import GEOTIFF, NETCDF
 from data_prep.raw.roles import may_play
 from data_prep.raw.satellite import satellite_labels
@@ -39,8 +41,12 @@ _ORBIT_NAMES = {  # what files call the pass of an image; "orbit" is what this p
 }
 
 
-def read_bands(path: Path, *, roles_only: bool = False, dates_by: DatesBy = "name") -> list[RawBand]:
+def read_bands(
+    path: Path, *, roles_only: bool = False, dates_by: DatesBy = "name", within: Extent | None = None
+) -> list[RawBand]:
     """All raster bands of one file; with ``roles_only`` those that play a role by their names.
+
+    ``within``: only this part of them, with some pixels around it.
 
     Raises
     ------
@@ -84,7 +90,9 @@ def read_bands(path: Path, *, roles_only: bool = False, dates_by: DatesBy = "nam
         for axis in ("y", "x"):
             if axis not in variable.coords:
                 raise SourceError(_no_centres(name, axis, path, dataset, crs))
-        bands.append(_band(name, variable, path, crs, dataset.attrs, labels, dates_by))
+        part = variable if within is None else within.cut(variable, crs)
+        band = _band(name, part, path, crs, dataset.attrs, labels, dates_by)
+        bands.append(replace(band, corner=upper_left(variable)))
     if not bands:
         kind = NotRawError if roles_only else SourceError
         raise kind(
