@@ -31,6 +31,7 @@ from fusion.place import pixel_sides_m, pixel_size_m
 log = logging.getLogger(__name__)
 
 WindowedSource = FilesSource | StacSource
+UNCHECKED = RegistrationSettings(check="off")
 _FILTERS_PX = 16  # border noise, shifts between satellites, resampling
 
 
@@ -55,7 +56,7 @@ class PlannedArea:
         SourceError
             The input cannot be read, or is another one than :func:`plan_area` saw.
         """
-        cube, (rows, columns) = self._prepared(window, RegistrationSettings(check="off"), threads)
+        cube, (rows, columns) = self._prepared(window, UNCHECKED, threads)
         core = self.labels.isel(y=window[0], x=window[1])
         return core.copy(data=cube.values[:, :, rows, columns])
 
@@ -104,30 +105,29 @@ class PlannedArea:
         return max(_mask_reach_px(optical, self.labels), speckle) + _FILTERS_PX
 
 
-def plan_area(source: WindowedSource, settings: PrepareSettings) -> PlannedArea:
-    """Look at a whole area: the dates, grid and labels of its merged cube, and what its values decide.
+def plan_area(source: WindowedSource, settings: PrepareSettings) -> tuple[PlannedArea, xr.DataArray]:
+    """Look at a whole area: the dates, grid and labels of its merged cube, and what its values decide; and that cube.
 
-    Every image is read once or a few times, one at a time where the raw cubes exceed 512 MiB.
+    The cube is lazy where the raw cubes exceed 512 MiB; every image is then read a few times.
 
     Raises
     ------
     SourceError
         As :func:`data_prep.cube.build_cube` of the whole area.
     """
-    quiet = settings.model_copy(update={"registration": RegistrationSettings(check="off")})
     with recorded() as decisions:
         raw = source.load()
         for note in raw.notes:
             log.info(note)
-        cube = build_cube(raw, quiet)
+        small = max(raw.s2.sizes["y"], raw.s2.sizes["x"]) <= MAX_PIXELS
+        cube = build_cube(raw, settings if small else settings.model_copy(update={"registration": UNCHECKED}))
     pixel_m = pixel_size_m(raw.s2)
     scl_px = max(1, round(float(raw.s2.attrs.get("scl_pixel_m", pixel_m)) / pixel_m))
-    blank = da.full(cube.shape, np.nan, dtype=np.float32, chunks=-1)
-    labels = cube.copy(data=blank)
+    labels = cube.copy(data=da.full(cube.shape, np.nan, dtype=np.float32, chunks=-1))
     plan = PlannedArea(source, settings, decisions, labels, scl_px)
-    if settings.registration.check != "off" and (shifts := plan.registration()):
+    if not small and settings.registration.check != "off" and (shifts := plan.registration()):
         labels.attrs["registration"] = shifts
-    return plan
+    return plan, cube
 
 
 def _mask_reach_px(settings: OpticalSettings, grid: xr.DataArray) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
+from data_prep.raw.cubes import SourceError
 from fusion.place import LONLAT, Bounds, on_s2_grid, project_bounds, utm_of_bounds
 
 AROUND_PX = 4  # pixels of a raster kept around an extent, for resampling
@@ -26,6 +27,26 @@ class Extent:
         left, bottom, right, top = project_bounds(self.bounds, self.crs, crs)
         rows = _inside(raster.y.values, bottom, top, around)
         return raster.isel(y=rows, x=_inside(raster.x.values, left, right, around))
+
+    def part(self, raster: xr.DataArray) -> xr.DataArray:
+        """Pixels of a raster (..., y, x) with a CRS whose centres lie inside.
+
+        Raises
+        ------
+        SourceError
+            There is none, or the raster has no CRS.
+        """
+        if raster.rio.crs is None:
+            raise SourceError("the cube has no CRS, so that an area cannot be found in it; write one (rio.write_crs)")
+        left, bottom, right, top = project_bounds(self.bounds, self.crs, raster.rio.crs)
+        inside = raster.sel(x=(raster.x > left) & (raster.x < right), y=(raster.y > bottom) & (raster.y < top))
+        if 0 in inside.shape:
+            area, there = (tuple(round(v, 1) for v in box) for box in ((left, bottom, right, top), raster.rio.bounds()))
+            raise SourceError(
+                f"the area {area} ({raster.rio.crs}) has no pixel of Sentinel-2, whose nearest pixels cover {there}; "
+                "choose an area inside of it"
+            )
+        return inside
 
 
 def extent_of_area(bounds: Bounds) -> Extent:

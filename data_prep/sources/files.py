@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from data_prep.coarse import coarse_ndvi
-from data_prep.grid import bounds, nesting, overlap_share, to_grid
+from data_prep.grid import nesting, overlap_share, to_grid
 from data_prep.mosaic import common_grid
 from data_prep.optical import reflectance, refuse_other_products, scene_classes
 from data_prep.radar import backscatter, mean_power
@@ -20,9 +20,9 @@ from data_prep.raw.extent import Extent, described, extent_of_area, grid_of
 from data_prep.raw.reading import read_bands
 from data_prep.raw.roles import role_of
 from data_prep.satellites import passes_apart
-from data_prep.sources.s2_offsets import image_offsets, offset_of_band
+from data_prep.sources.s2_offsets import image_offsets, offset_of_band, plain_offsets
 from data_prep.sources.settings import FilesSource
-from fusion.place import pixel_size, project_bounds
+from fusion.place import pixel_size
 from fusion.same_day import one_image_per_day, whole_days
 
 log = logging.getLogger(__name__)
@@ -189,7 +189,7 @@ def _sentinel2(
     for band in (*by_role["B04"], *by_role["B08"]):
         refuse_other_products(band, settings.s2_scale)
     red = _join([(b, b.values) for b in by_role["B04"]], "bilinear", "B04", within, notes)
-    red = red if within is None else _in_area(red, within)
+    red = red if within is None else within.part(red)
     scl_raw, scl_pixel_m = None, by_role["B04"][0].pixel_m
     if "SCL" in by_role:
         scl_raw = _join([(b, scene_classes(b)) for b in by_role["SCL"]], "nearest", "SCL", within, notes)
@@ -199,13 +199,11 @@ def _sentinel2(
                 "from the product again, or leave it out and set optical.user_mask"
             )
         scl_pixel_m = by_role["SCL"][0].pixel_m if nesting(scl_raw, red) is not None else scl_pixel_m
-    offsets = dict(
-        (tuple(key), offset)
-        for key, offset in once(
-            "offsets of Sentinel-2",
-            lambda: [*image_offsets(by_role["B04"], by_role["B08"], scl_raw, settings.s2_offset_dn, notes).items()],
-        )
+    decided = once(
+        "offsets of Sentinel-2",
+        lambda: plain_offsets(image_offsets(by_role["B04"], by_role["B08"], scl_raw, settings.s2_offset_dn, notes)),
     )
+    offsets = {tuple(key): offset for key, offset in decided}
     bands = {}
     for role in ("B04", "B08"):
         parts = [
@@ -229,19 +227,6 @@ def _sentinel2(
         s2["SCL"] = xr.full_like(s2.B04, 4, dtype=np.uint8).where(s2.B04.notnull(), 0).astype(np.uint8)
     s2.attrs = {"scl_pixel_m": float(scl_pixel_m)}
     return s2.rio.write_crs(red.rio.crs)
-
-
-def _in_area(red: xr.DataArray, within: Extent) -> xr.DataArray:
-    """The pixels of an area, without those that were read around it."""
-    left, bottom, right, top = project_bounds(within.bounds, within.crs, red.rio.crs)
-    inside = red.sel(x=(red.x > left) & (red.x < right), y=(red.y > bottom) & (red.y < top))
-    if 0 in inside.shape:
-        area, nearest = (tuple(round(v, 1) for v in box) for box in ((left, bottom, right, top), bounds(red)))
-        raise SourceError(
-            f"the area {area} ({red.rio.crs}) lies outside of Sentinel-2, whose nearest pixels cover {nearest}; choose "
-            "an area inside the files"
-        )
-    return inside
 
 
 def _common_dates(bands: dict[str, xr.DataArray], notes: list[str]) -> xr.Dataset:

@@ -203,7 +203,7 @@ def _sentinel2(items: list[Any], grid: Any, settings: StacSource, notes: list[st
         bands["SCL"] = scene_classes(_band("SCL", classes.SCL, "uint8"))
         opened.append(bands)
         said += [offset] * bands.sizes["t"]
-    decided = once("offsets of Sentinel-2", lambda: _offsets(opened, said, settings, notes).tolist())
+    decided = once("offsets of Sentinel-2", lambda: _offsets(opened, said, settings, notes))
     offsets = np.array(decided, np.float32)
     if removed := int((offsets < 0).sum()):
         notes.append(f"{removed} images: -1000 added to the digital numbers (baseline 04.00 and later)")
@@ -224,13 +224,16 @@ def _sentinel2(items: list[Any], grid: Any, settings: StacSource, notes: list[st
     return s2.rio.write_crs(opened[0].rio.crs)
 
 
-def _offsets(opened: list[xr.Dataset], said: list[int | None], settings: StacSource, notes: list[str]) -> np.ndarray:
-    """What to add to the digital numbers of each image, see :func:`data_prep.optical_offset.decide_offsets`."""
+def _offsets(
+    opened: list[xr.Dataset], said: list[int | None], settings: StacSource, notes: list[str]
+) -> list[float | None]:
+    """What to add to the digital numbers of each image, None to leave it out; see :func:`decide_offsets`."""
     times = np.concatenate([bands.t.values for bands in opened])
     evidence = np.zeros(len(times), np.int8)
     if settings.s2_offset_dn == "auto":
         evidence = np.concatenate([offset_evidence(bands.B04, bands.B08, bands.SCL) for bands in opened])
-    return decide_offsets(times, evidence, said, settings.s2_offset_dn, settings.s2_collection, notes)
+    offsets = decide_offsets(times, evidence, said, settings.s2_offset_dn, settings.s2_collection, notes)
+    return [None if np.isnan(offset) else offset for offset in offsets.tolist()]
 
 
 def _orbit_of(item: Any) -> str:
