@@ -69,16 +69,29 @@ def grid_of(description: Sequence[Any]) -> xr.DataArray:
     return xr.DataArray(empty, dims=("y", "x"), coords={"y": y, "x": x}).rio.write_crs(crs)
 
 
+def reaches(raster: Any, crs: Any, extent: Extent | None) -> bool:
+    """Whether a pixel centre of a raster (y, x) lies inside of an extent or as near as :meth:`Extent.cut` keeps it."""
+    if extent is None:
+        return True
+    left, bottom, right, top = project_bounds(extent.bounds, extent.crs, crs)
+    sides = ((raster.x.values, left, right), (raster.y.values, bottom, top))
+    return all(bool(_near(centres, low, high, AROUND_PX).any()) for centres, low, high in sides)
+
+
 def upper_left(raster: Any) -> tuple[float, float]:
     """Left and upper edge of a raster (y, x); of one pixel a side its centre."""
     half = [abs(float(c[-1] - c[0])) / max(len(c) - 1, 1) / 2 for c in (raster.x.values, raster.y.values)]
     return float(raster.x.min()) - half[0], float(raster.y.max()) + half[1]
 
 
+def _near(centres: np.ndarray, low: float, high: float, around: int) -> np.ndarray:
+    side = abs(float(centres[-1] - centres[0])) / (len(centres) - 1) if len(centres) > 1 else 0.0
+    return (centres > low - around * side) & (centres < high + around * side)
+
+
 def _inside(centres: np.ndarray, low: float, high: float, around: int) -> slice:
     """Positions of centres from ``low`` to ``high``, rising or falling."""
-    side = abs(float(centres[-1] - centres[0])) / (len(centres) - 1) if len(centres) > 1 else 0.0
-    at = np.flatnonzero((centres > low - around * side) & (centres < high + around * side))
+    at = np.flatnonzero(_near(centres, low, high, around))
     if len(at) < 2:
         nearest = int(np.argmin(np.abs(centres - (low + high) / 2)))
         first = max(0, min(nearest, len(centres) - 2))

@@ -7,6 +7,7 @@ numbers in signed types, or keep the CRS in a separate variable.
 import logging
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,8 @@ from data_prep.raw.bands import RawBand, sample
 from data_prep.raw.crs import find_crs, on_plain_axes
 from data_prep.raw.cubes import NotRawError, SourceError
 from data_prep.raw.dates import DatesBy, contradiction, date_in_band, date_of_file, plain_times
-from data_prep.raw.extent import Extent, upper_left
+from data_prep.raw.decisions import in_window, once
+from data_prep.raw.extent import Extent, reaches, upper_left
 from data_prep.raw.folders import GEOTIFF, NETCDF
 from data_prep.raw.roles import may_play
 from data_prep.raw.satellite import satellite_labels
@@ -46,7 +48,7 @@ def read_bands(
 ) -> list[RawBand]:
     """All raster bands of one file; with ``roles_only`` those that play a role by their names.
 
-    ``within``: only this part of them, with some pixels around it.
+    ``within``: only this part of those that reach into it, with some pixels around it.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def read_bands(
         The file is unreadable or incomplete, has no CRS, or contains no raster; the message names it.
     """
     try:
-        dataset = _open(path)
+        dataset = opened = _open(path)
     except SourceError:
         raise
     except Exception as error:
@@ -72,7 +74,7 @@ def read_bands(
     crs = find_crs(dataset)
     dataset = with_plain_dims(dataset)
     labels = orbit_labels(dataset), satellite_labels(dataset)
-    bands = []
+    bands, found = [], False
     variables = _variables(dataset)
     if is_own_output(dataset.attrs, variables):
         raise NotRawError(f"{path} was made by ndvi-fusion and is no raw file; name the raw files")
@@ -90,10 +92,15 @@ def read_bands(
         for axis in ("y", "x"):
             if axis not in variable.coords:
                 raise SourceError(_no_centres(name, axis, path, dataset, crs))
+        found = True
+        if not once(f"{path}:{name} reaches into the area", partial(reaches, variable, crs, within)):
+            continue
         part = variable if within is None else within.cut(variable, crs)
         band = _band(name, part, path, crs, dataset.attrs, labels, dates_by)
         bands.append(replace(band, corner=upper_left(variable)))
-    if not bands:
+    if in_window():  # all is in memory
+        opened.close()
+    if not found:
         kind = NotRawError if roles_only else SourceError
         raise kind(
             f"{path} contains no raster with two spatial dimensions; "
@@ -152,7 +159,7 @@ def _open(path: Path) -> xr.Dataset:
 
 
 def _open_geotiff(path: Path) -> xr.Dataset:
-    image = rioxarray.open_rasterio(path, masked=False, chunks={})
+    image = rioxarray.open_rasterio(path, masked=False, cache=False)
     if not isinstance(image, xr.DataArray):  # several image sizes in one file
         raise SourceError(f"{path} contains images of different sizes; save each in a separate file")
     names = image.attrs.get("long_name", ())
@@ -240,7 +247,7 @@ def _band(
     variable = variable.transpose("t", "y", "x")
     variable = variable.assign_coords(t=plain_times(variable.t.values, f"{path}: {name}"))
     try:
-        values, dtype, scaled = decode(_bounded(variable))
+        values, dtype, scaled = decode(variable.load() if in_window() else _bounded(variable))
     except SourceError as error:
         raise SourceError(f"{path}: {name}: {error}") from error
     if values.sizes["y"] > 1 and float(values.y[0]) < float(values.y[-1]):

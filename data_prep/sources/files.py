@@ -46,12 +46,15 @@ def load_files(settings: FilesSource, window: Extent | None = None) -> RawCubes:
     wanted = settings.files()
     within = window or (None if settings.area is None else extent_of_area(settings.area))
     bands = list(_read_all(wanted, settings, within, notes))
+    origin = str(settings.folder or ", ".join(map(str, settings.s2)))
     by_role = _by_role(bands)
     notes += describe(by_role)
     missing = [role for role in ("B04", "B08") if role not in by_role]
     if missing:
         seen = sorted({b.name for b in bands})
         left_out = f" ({notes[0]})" if notes and not bands else ""
+        if settings.area is not None and not bands:
+            raise SourceError(f"no file of {origin} reaches into the area {settings.area}; choose another area")
         raise SourceError(
             f"no band {' and '.join(missing)} in {', '.join(map(str, wanted)) or settings.folder}; "
             f"bands found: {seen[:12]}{left_out}; Sentinel-2 red and near infrared are required"
@@ -64,7 +67,6 @@ def load_files(settings: FilesSource, window: Extent | None = None) -> RawCubes:
             share = overlap_share(next(iter(cube.data_vars.values())), s2, what)
             if share < 0.999:
                 notes.append(f"{what} covers {100 * share:.0f} % of the Sentinel-2 area; the rest has no data")
-    origin = str(settings.folder or ", ".join(map(str, settings.s2)))
     return RawCubes(s2=s2, s1=s1, coarse=coarse, origin=Path(origin).name or origin, notes=tuple(notes))
 
 
