@@ -1,7 +1,8 @@
 """``ndvi-fusion predict`` on squares of several sizes: time, and peak memory of all its processes together.
 
-``python benchmarks/bench_predict.py [sizes=500,1000] [workers=2] [days=365] [region=512] [out=FILE.json]`` writes a
-merged Zarr cube of each size (random values, which do not affect the speed), three sensors, and fuses one year of it.
+``python benchmarks/bench_predict.py [sizes=500,1000] [workers=2] [days=365] [region=512] [raw=true] [out=FILE.json]``
+writes a merged Zarr cube of each size (random values, which do not affect the speed), three sensors, and fuses one year
+of it. With ``raw=true`` it writes a folder of raw files of the same dates instead, which are prepared region by region.
 Memory is the sum of the proportional set sizes (PSS) of all processes, sampled five times a second.
 """
 
@@ -26,6 +27,11 @@ LEVELS = {
     COARSE_NDVI: (0.6, 0.05, 10),
 }  # every n days
 CHUNK_PX = 256
+RAW = {  # band, lowest and highest number, type
+    "s2": [("B04", 300, 900, "uint16"), ("B08", 2000, 5000, "uint16"), ("SCL", 4, 6, "uint8")],
+    "s1": [("VV", -1500, -900, "int16"), ("VH", -2200, -1600, "int16")],
+    "coarse": [("NDVI", 120, 200, "uint8")],
+}
 
 
 def write_input(path: Path, px: int, days: int) -> int:
@@ -46,6 +52,31 @@ def write_input(path: Path, px: int, days: int) -> int:
     cube = xr.DataArray(da.stack(bands, axis=1), coords, DIMS, attrs={"s1_units": "dB"}).rio.write_crs("EPSG:32631")
     write_cube(cube, path)
     return len(dates)
+
+
+def write_raw(folder: Path, px: int, days: int) -> int:
+    """Raw files, one a sensor: reflectance with scene classes, backscatter in dB, coarse NDVI; the number of S2 dates."""
+    import rioxarray  # noqa: F401  (the .rio accessor)
+
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    sides = {"s2": (10.0, px), "s1": (10.0, px), "coarse": (300.0, px // 30 + 2)}
+    for name, (pixel, side) in sides.items():
+        dates = np.arange(0, days, {"s2": 5, "s1": 6, "coarse": 10}[name])
+        axis = pixel * (np.arange(side) + 0.5)
+        times = (np.datetime64("2019-01-01") + dates).astype("datetime64[ns]")
+        coords = {"t": times, "y": 5_700_000.0 - axis, "x": 600_000.0 + axis}
+        bands = {}
+        for band, low, high, kind in RAW[name]:
+            values = rng.integers(low, high, (len(dates), side, side), dtype="int32").astype(kind)
+            if band == "SCL":
+                values[:, : side // 3, : side // 3] = 9
+            scale = {"scale_factor": 0.01} if name == "s1" else {}
+            bands[band] = (("t", "y", "x"), values, scale)
+        made = xr.Dataset(bands, coords, {"s1_units": "dB"}).rio.write_crs("EPSG:32631")
+        chunked = {b: {"chunksizes": (1, min(side, 512), min(side, 512)), "zlib": True, "complevel": 1} for b in bands}
+        made.to_netcdf(folder / f"{name}.nc", encoding=chunked)
+    return len(range(0, days, 5))
 
 
 def measured(command: list[str], folder: Path) -> dict[str, float]:
@@ -88,10 +119,12 @@ def main() -> None:
     sizes = [int(px) for px in given.get("sizes", "500,1000").split(",")]
     rows = []
     for px in sizes:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            dates = write_input(folder / "cube.zarr", px, int(given.get("days", 365)))
-            words = ["cube=cube.zarr", "out=ndvi.zarr", f"workers={given.get('workers', 2)}"]
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            raw = given.get("raw") == "true"
+            name = "raw" if raw else "cube.zarr"
+            dates = (write_raw if raw else write_input)(folder / name, px, int(given.get("days", 365)))
+            words = [f"cube={name}", "out=ndvi.zarr", f"workers={given.get('workers', 2)}"]
             words += [f"region={given['region']}"] if "region" in given else []
             row = {"px": px, "dates": dates, "words": " ".join(words)}
             row |= measured([sys.executable, "-m", "fusion", "predict", *words], folder)
