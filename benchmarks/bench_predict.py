@@ -1,9 +1,11 @@
-"""``ndvi-fusion predict`` on squares of several sizes: time, and peak memory of all its processes together.
+"""``ndvi-fusion predict``, and ``phenology`` after it, on squares of several sizes: time, and peak memory.
 
-``python benchmarks/bench_predict.py [sizes=500,1000] [workers=2] [days=365] [region=512] [raw=true] [out=FILE.json]``
-writes a merged Zarr cube of each size (random values, which do not affect the speed), three sensors, and fuses one year
-of it. With ``raw=true`` it writes a folder of raw files of the same dates instead, which are prepared region by region.
-Memory is the sum of the proportional set sizes (PSS) of all processes, sampled five times a second.
+``python benchmarks/bench_predict.py [sizes=500,1000] [workers=2] [days=365] [region=512] [phenology=true|alone]
+[raw=true] [out=FILE.json]`` writes a merged Zarr cube of each size (one season and noise, which does not affect the
+speed), three sensors, and fuses one year of it. ``raw=true`` writes a folder of raw files instead, which are prepared
+region by region. ``phenology=true`` takes the seasons of the fused cube, with all files of the command's defaults;
+``phenology=alone`` those of a cube with the bands of a fused one. Memory is the sum of the proportional set sizes (PSS)
+of all processes of a command, sampled five times a second.
 """
 
 import json
@@ -17,7 +19,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, VH, VV
+from fusion.contract import COARSE_NDVI, DIMS, NDVI, NDVI_SIGMA, S2NDVI, VH, VV
 from fusion.data.cube_files import write_cube
 
 LEVELS = {
@@ -32,30 +34,23 @@ RAW = {  # band, lowest and highest number, type
     "s1": [("VV", -1500, -900, "int16"), ("VH", -2200, -1600, "int16")],
     "coarse": [("NDVI", 120, 200, "uint8")],
 }
+NDVI_BANDS = (S2NDVI, COARSE_NDVI)
 
 
 def write_input(path: Path, px: int, days: int) -> int:
     """A merged cube; Sentinel-2 is overcast on every second date. Returns the number of its dates."""
-    import rioxarray  # noqa: F401  (the .rio accessor)
-
     dates = np.array([d for d in range(days) if any(d % n == 0 for _, _, n in LEVELS.values())])
-    chunks = (1, CHUNK_PX, CHUNK_PX)
-    bands = []
+    bands = {}
     for k, (name, (level, spread, every)) in enumerate(LEVELS.items()):
         seen = dates % (2 * every if name == S2NDVI else every) == 0
-        noise = da.random.default_rng(k).random((len(dates), px, px), chunks=chunks, dtype="float32")
-        values = da.where(seen[:, None, None], level + spread * (noise - 0.5), np.nan)
-        bands.append(values.astype("float32").rechunk((16, CHUNK_PX, CHUNK_PX)))
-    axis = 10.0 * (np.arange(px) + 0.5)
-    times = (np.datetime64("2019-01-01") + dates).astype("datetime64[ns]")
-    coords = {"t": times, "bands": list(LEVELS), "y": 5_700_000.0 - axis, "x": 600_000.0 + axis}
-    cube = xr.DataArray(da.stack(bands, axis=1), coords, DIMS, attrs={"s1_units": "dB"}).rio.write_crs("EPSG:32631")
-    write_cube(cube, path)
+        values = level + (season(dates) if name in NDVI_BANDS else 0.0) + spread * (noise(k, len(dates), px) - 0.5)
+        bands[name] = da.where(seen[:, None, None], values, np.nan)
+    write_bands(path, bands, dates)
     return len(dates)
 
 
 def write_raw(folder: Path, px: int, days: int) -> int:
-    """Raw files, one a sensor: reflectance with scene classes, backscatter in dB, coarse NDVI; the number of S2 dates."""
+    """Raw files, one a sensor, as archives store them. Returns the number of Sentinel-2 dates."""
     import rioxarray  # noqa: F401  (the .rio accessor)
 
     folder.mkdir()
@@ -79,6 +74,34 @@ def write_raw(folder: Path, px: int, days: int) -> int:
     return len(range(0, days, 5))
 
 
+def write_fused(path: Path, px: int, days: int) -> int:
+    """A cube with the bands of a fused one, a date every 5 days. Returns the number of its dates."""
+    dates = np.arange(0, days, 5)
+    ndvi = 0.6 + season(dates) + 0.05 * (noise(0, len(dates), px) - 0.5)
+    write_bands(path, {NDVI: ndvi, NDVI_SIGMA: 0.03 + 0.01 * noise(1, len(dates), px)}, dates)
+    return len(dates)
+
+
+def season(dates: np.ndarray) -> np.ndarray:
+    """One season of NDVI, highest in July, (t, 1, 1)."""
+    return (0.5 * np.exp(-(((dates - 190) / 55.0) ** 2)) - 0.3)[:, None, None]
+
+
+def noise(seed: int, dates: int, px: int) -> da.Array:
+    return da.random.default_rng(seed).random((dates, px, px), chunks=(1, CHUNK_PX, CHUNK_PX), dtype="float32")
+
+
+def write_bands(path: Path, bands: dict[str, da.Array], dates: np.ndarray) -> None:
+    import rioxarray  # noqa: F401  (the .rio accessor)
+
+    layers = [band.astype("float32").rechunk((16, CHUNK_PX, CHUNK_PX)) for band in bands.values()]
+    axis = 10.0 * (np.arange(layers[0].shape[-1]) + 0.5)
+    times = (np.datetime64("2019-01-01") + dates).astype("datetime64[ns]")
+    coords = {"t": times, "bands": list(bands), "y": 5_700_000.0 - axis, "x": 600_000.0 + axis}
+    cube = xr.DataArray(da.stack(layers, axis=1), coords, DIMS, attrs={"s1_units": "dB"}).rio.write_crs("EPSG:32631")
+    write_cube(cube, path)
+
+
 def measured(command: list[str], folder: Path) -> dict[str, float]:
     """Seconds, CPU seconds and peak memory (MiB) of a command with all processes below it."""
     import resource
@@ -94,6 +117,13 @@ def measured(command: list[str], folder: Path) -> dict[str, float]:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"seconds": time.monotonic() - began, "cpu_seconds": cpu, "peak_mib": peak}
+
+
+def measured_command(name: str, words: list[str], folder: Path, px: int) -> dict[str, float]:
+    """The figures of a command of the package, also per km2 of a square of ``px`` pixels of 10 m."""
+    figures = measured([sys.executable, "-m", "fusion", name, *words], folder)
+    per_km2 = {f"{key}_per_km2": figures[key] / (px / 100) ** 2 for key in ("seconds", "cpu_seconds")}
+    return {key: round(value, 3) for key, value in (figures | per_km2).items()}
 
 
 def family(pid: int) -> list[int]:
@@ -121,14 +151,17 @@ def main() -> None:
     for px in sizes:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
-            raw = given.get("raw") == "true"
-            name = "raw" if raw else "cube.zarr"
-            dates = (write_raw if raw else write_input)(folder / name, px, int(given.get("days", 365)))
-            words = [f"cube={name}", "out=ndvi.zarr", f"workers={given.get('workers', 2)}"]
-            words += [f"region={given['region']}"] if "region" in given else []
-            row = {"px": px, "dates": dates, "words": " ".join(words)}
-            row |= measured([sys.executable, "-m", "fusion", "predict", *words], folder)
-            row["seconds_per_km2"] = row["seconds"] / (px / 100) ** 2
+            days, phenology = int(given.get("days", 365)), given.get("phenology")
+            shared = [f"workers={given.get('workers', 2)}"] + [f"region={given['region']}"] * ("region" in given)
+            row = {"px": px, "words": " ".join(shared)}
+            if phenology == "alone":
+                row["dates"] = write_fused(folder / "ndvi.zarr", px, days)
+            else:
+                name, write = ("raw", write_raw) if given.get("raw") == "true" else ("cube.zarr", write_input)
+                row["dates"] = write(folder / name, px, days)
+                row["predict"] = measured_command("predict", [f"cube={name}", "out=ndvi.zarr", *shared], folder, px)
+            if phenology in ("true", "alone"):
+                row["phenology"] = measured_command("phenology", ["cube=ndvi.zarr", "out=seasons", *shared], folder, px)
             print(json.dumps(row), flush=True)
             rows.append(row)
     if "out" in given:

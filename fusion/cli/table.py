@@ -112,10 +112,10 @@ COMMANDS: dict[str, Command] = {
         own_progress=True,
     ),
     "adapt": Command(
-        "Rescale a model's uncertainty with withheld observations of your own area",
+        "Rescale a model's uncertainty with withheld observations of your own area, points or fields",
         "fusion.commands.adapt",
         "AdaptSettings",
-        ("cube=outputs/cube.nc out=outputs/adapted",),
+        ("cube=outputs/cube.nc out=outputs/adapted", "store=fields.zarr out=outputs/adapted"),
     ),
     "phenology": Command(
         "NDVI series -> smoothed series and season dates",
@@ -125,6 +125,7 @@ COMMANDS: dict[str, Command] = {
             "cube=outputs/ndvi.nc out=outputs/seasons",
             "cube=outputs/cube.nc out=outputs/seasons_s2 method=first_derivative smoother=whittaker year=2023",
         ),
+        own_progress=True,
     ),
     "fields": Command(
         "Polygons and a cube, or a table of points -> series and seasons per field, as CSV and GeoParquet",

@@ -105,6 +105,8 @@ def run(settings: PredictSettings) -> str:
     with Progress("fusing") as report:
         source, cube = open_input(settings)
         px = region_px(source, settings.region)
+        if px is not None:
+            del cube  # in memory as a whole, where it is small
         if px is None:
             fused = fuse(cube(), progress=report, **options)
             assert isinstance(fused, DataArray)

@@ -76,7 +76,7 @@ def region_px(source: RegionInput, wanted: int | None, around: int = 20) -> int 
     """Side of the regions of a cube; None where one region holds all of it."""
     if source.around_px:  # raw data: smaller regions would mostly prepare surroundings, larger ones take gigabytes
         wanted = wanted or RAW_REGION_PX
-    return fitting_px(source.labels().sizes, wanted, around)
+    return fitting_px(source.labels().sizes, wanted, around=around)
 
 
 def fuse_regions(

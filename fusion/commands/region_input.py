@@ -13,9 +13,9 @@ from data_prep.cube import open_cube
 from data_prep.raw.extent import Extent
 from data_prep.sources.settings import FilesSource
 from data_prep.windows import PlannedArea
-from fusion.commands.region_store import fingerprint
+from fusion.commands.region_store import fingerprint, loaded
 from fusion.contract import DIMS
-from fusion.data.cube_files import CubeFileError, opened_cube
+from fusion.data.cube_files import opened_cube
 from fusion.data.provenance import code_hash
 from fusion.layout import with_roles
 
@@ -68,12 +68,7 @@ class CubeFile:
         """
         with opened_cube(self.path) as opened:
             part = self._seen(opened).isel(y=window[0], x=window[1])
-            try:  # threads, also in a process of Dask, where others would wait for this one
-                return part.load(scheduler="threads", num_workers=threads)
-            except (OSError, RuntimeError) as error:
-                raise CubeFileError(
-                    f"{self.path} cannot be read to its end ({error}); it may be incomplete, download it again"
-                ) from error
+            return loaded(part, self.path, threads)
 
     def made_of(self) -> dict[str, Any]:
         """See :class:`RegionInput`."""

@@ -135,8 +135,12 @@ class RegionStore:
 
     def filled(self, template: xr.Dataset) -> xr.Dataset:
         """``template`` with the values of the store, lazily."""
-        stored = {name: da.from_zarr(self.zarr, component=str(name)) for name in template.data_vars}
-        return template.assign({name: template[name].copy(data=data) for name, data in stored.items()})
+        layers = {}
+        for name, layer in template.data_vars.items():
+            stored = da.from_zarr(self.zarr, component=str(name))
+            native = stored.map_blocks(np.asarray, dtype=layer.dtype, meta=layer.data._meta)  # netCDF4 warns of "<f4"
+            layers[name] = layer.copy(data=native)
+        return template.assign(layers)
 
     def finish(self) -> Path:
         """The store, without what a killed process left in it."""
@@ -196,12 +200,33 @@ def compute_regions(
     return result
 
 
-def fitting_px(sizes: Mapping[Hashable, int], wanted: int | None, around: int = 0) -> int | None:
-    """Side of the regions of a cube of these ``sizes``, read with ``around`` more pixels; None where one holds all."""
+def fitting_px(
+    sizes: Mapping[Hashable, int], wanted: int | None, *, around: int = 0, most: int = REGION_PX[0]
+) -> int | None:
+    """Side of the regions of a cube of these ``sizes``, at ``most`` so many pixels; None where one holds all.
+
+    Each is read with ``around`` more pixels on every side.
+    """
     per_pixel = 4 * sizes["t"] * sizes["bands"]
-    fitting = (px for px in REGION_PX if (px + 2 * around) ** 2 * per_pixel <= INPUT_BYTES)
+    fitting = (px for px in REGION_PX if px <= most and (px + 2 * around) ** 2 * per_pixel <= INPUT_BYTES)
     px = wanted or next(fitting, REGION_PX[-1])
     return px if max(sizes["y"], sizes["x"]) > px else None
+
+
+def loaded(part: xr.DataArray, file: Path, threads: int) -> xr.DataArray:
+    """A part of a cube file in memory.
+
+    Raises
+    ------
+    CubeFileError
+        The file is broken.
+    """
+    try:  # threads, also in a process of Dask, where others would wait for this one
+        return part.load(scheduler="threads", num_workers=threads)
+    except (OSError, RuntimeError) as error:
+        raise CubeFileError(
+            f"{file} cannot be read to its end ({error}); it may be incomplete, download it again"
+        ) from error
 
 
 def cut_regions(shape: tuple[int, ...], px: int, identity: str) -> Iterator[Region]:
