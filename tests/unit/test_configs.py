@@ -27,7 +27,7 @@ FOREIGN = {
     ("cube", "cubes"), ("cube", "scenes"), ("cube", "table"),
     ("patches", "files"), ("patches", "openeo"), ("patches", "stac"), ("patches", "simulated"),
     ("predict", "cubes"), ("predict", "scenes"), ("predict", "table"), ("predict", "openeo"), ("predict", "simulated"),
-    ("predict", "stac"), ("predict", "files"),  # in the place of cube=...: tests/unit/fusion/commands/test_predict_windows.py
+    ("predict", "stac"), ("predict", "files"),  # they stand in the place of cube=..., which the example gives
 }  # fmt: skip
 OPTIONS = [
     (name, group, option)
