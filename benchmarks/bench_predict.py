@@ -1,10 +1,11 @@
 """``ndvi-fusion predict``, and ``phenology`` after it, on squares of several sizes: time, and peak memory.
 
 ``python benchmarks/bench_predict.py [sizes=500,1000] [workers=2] [days=365] [region=512] [phenology=true|alone]
-[out=FILE.json]`` writes a merged Zarr cube of each size (one season and noise, which does not affect the speed), three
-sensors, and fuses one year of it. ``phenology=true`` takes the seasons of the fused cube, with all files of the
-command's defaults; ``phenology=alone`` those of a cube with the bands of a fused one. Memory is the sum of the
-proportional set sizes (PSS) of all processes of a command, sampled five times a second.
+[raw=true] [out=FILE.json]`` writes a merged Zarr cube of each size (one season and noise, which does not affect the
+speed), three sensors, and fuses one year of it. ``raw=true`` writes a folder of raw files instead, which are prepared
+region by region. ``phenology=true`` takes the seasons of the fused cube, with all files of the command's defaults;
+``phenology=alone`` those of a cube with the bands of a fused one. Memory is the sum of the proportional set sizes (PSS)
+of all processes of a command, sampled five times a second.
 """
 
 import json
@@ -28,6 +29,11 @@ LEVELS = {
     COARSE_NDVI: (0.6, 0.05, 10),
 }  # every n days
 CHUNK_PX = 256
+RAW = {  # band, lowest and highest number, type
+    "s2": [("B04", 300, 900, "uint16"), ("B08", 2000, 5000, "uint16"), ("SCL", 4, 6, "uint8")],
+    "s1": [("VV", -1500, -900, "int16"), ("VH", -2200, -1600, "int16")],
+    "coarse": [("NDVI", 120, 200, "uint8")],
+}
 NDVI_BANDS = (S2NDVI, COARSE_NDVI)
 
 
@@ -41,6 +47,31 @@ def write_input(path: Path, px: int, days: int) -> int:
         bands[name] = da.where(seen[:, None, None], values, np.nan)
     write_bands(path, bands, dates)
     return len(dates)
+
+
+def write_raw(folder: Path, px: int, days: int) -> int:
+    """Raw files, one a sensor, as archives store them. Returns the number of Sentinel-2 dates."""
+    import rioxarray  # noqa: F401  (the .rio accessor)
+
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    sides = {"s2": (10.0, px), "s1": (10.0, px), "coarse": (300.0, px // 30 + 2)}
+    for name, (pixel, side) in sides.items():
+        dates = np.arange(0, days, {"s2": 5, "s1": 6, "coarse": 10}[name])
+        axis = pixel * (np.arange(side) + 0.5)
+        times = (np.datetime64("2019-01-01") + dates).astype("datetime64[ns]")
+        coords = {"t": times, "y": 5_700_000.0 - axis, "x": 600_000.0 + axis}
+        bands = {}
+        for band, low, high, kind in RAW[name]:
+            values = rng.integers(low, high, (len(dates), side, side), dtype="int32").astype(kind)
+            if band == "SCL":
+                values[:, : side // 3, : side // 3] = 9
+            scale = {"scale_factor": 0.01} if name == "s1" else {}
+            bands[band] = (("t", "y", "x"), values, scale)
+        made = xr.Dataset(bands, coords, {"s1_units": "dB"}).rio.write_crs("EPSG:32631")
+        chunked = {b: {"chunksizes": (1, min(side, 512), min(side, 512)), "zlib": True, "complevel": 1} for b in bands}
+        made.to_netcdf(folder / f"{name}.nc", encoding=chunked)
+    return len(range(0, days, 5))
 
 
 def write_fused(path: Path, px: int, days: int) -> int:
@@ -118,16 +149,17 @@ def main() -> None:
     sizes = [int(px) for px in given.get("sizes", "500,1000").split(",")]
     rows = []
     for px in sizes:
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
             days, phenology = int(given.get("days", 365)), given.get("phenology")
             shared = [f"workers={given.get('workers', 2)}"] + [f"region={given['region']}"] * ("region" in given)
             row = {"px": px, "words": " ".join(shared)}
             if phenology == "alone":
                 row["dates"] = write_fused(folder / "ndvi.zarr", px, days)
             else:
-                row["dates"] = write_input(folder / "cube.zarr", px, days)
-                row["predict"] = measured_command("predict", ["cube=cube.zarr", "out=ndvi.zarr", *shared], folder, px)
+                name, write = ("raw", write_raw) if given.get("raw") == "true" else ("cube.zarr", write_input)
+                row["dates"] = write(folder / name, px, days)
+                row["predict"] = measured_command("predict", [f"cube={name}", "out=ndvi.zarr", *shared], folder, px)
             if phenology in ("true", "alone"):
                 row["phenology"] = measured_command("phenology", ["cube=ndvi.zarr", "out=seasons", *shared], folder, px)
             print(json.dumps(row), flush=True)

@@ -6,6 +6,7 @@ import xarray as xr
 from data_prep.grid import to_grid
 from data_prep.raw.bands import RawBand, sample
 from data_prep.raw.cubes import SourceError
+from data_prep.raw.decisions import in_window, once
 from data_prep.settings import CoarseSettings
 from fusion.contract import COARSE_MAX_DN, COARSE_OFFSET, COARSE_SCALE, NDVI_MAX, NDVI_MIN, NDVI_RANGE, ContractError
 
@@ -31,7 +32,7 @@ def coarse_ndvi(
     """
     values = band.values
     if encoding == "auto":
-        encoding = "dn" if _is_digital_numbers(band) else "physical"
+        encoding = "dn" if once(f"digital numbers in {band.label}", lambda: _is_digital_numbers(band)) else "physical"
     if encoding != "dn":
         try:
             NDVI_RANGE.refuse_majority(sample(values), f"{band.file}: {band.name}")
@@ -106,8 +107,8 @@ def level_beside_s2(coarse: xr.DataArray, ndvi: xr.DataArray) -> str | None:
 
     The mean of the area at each composite is compared with images of Sentinel-2 within five days that see half of it.
     """
-    if coarse.chunks is not None or ndvi.chunks is not None:
-        return None  # too large to be read once more
+    if coarse.chunks is not None or ndvi.chunks is not None or in_window():
+        return None  # too large to be read once more, or a part
     seen = ndvi.notnull().mean(("y", "x")).values >= 0.5
     days = ndvi.t.values.astype("datetime64[D]").astype("int64")[seen]
     fine = ndvi.isel(t=np.flatnonzero(seen)).mean(("y", "x")).values

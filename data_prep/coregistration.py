@@ -20,7 +20,7 @@ from fusion.place import pixel_size_m
 
 log = logging.getLogger(__name__)
 
-_MAX_PIXELS = 512  # height and width of the central crop that is compared; bounds the computing time
+MAX_PIXELS = 512  # height and width of the central crop that is compared; bounds the computing time
 _MAX_DATES = 24
 
 
@@ -159,7 +159,7 @@ def _mean_images(values: xr.DataArray, parts: int) -> list[np.ndarray | None]:
     """Temporal means of a central crop, of every ``parts``-th date; None if less than half of the pixels have data."""
     crop = {}
     for axis in ("y", "x"):
-        extra = max(0, values.sizes[axis] - _MAX_PIXELS) // 2
+        extra = max(0, values.sizes[axis] - MAX_PIXELS) // 2
         crop[axis] = slice(extra, values.sizes[axis] - extra)
     images: list[np.ndarray | None] = []
     for part in range(parts):

@@ -15,6 +15,7 @@ from data_prep.grid import to_grid
 from data_prep.optical import OpticalSettings, cloud_dips, masked_ndvi
 from data_prep.radar import prepare_radar
 from data_prep.raw.cubes import RawCubes, SourceError
+from data_prep.raw.decisions import in_window
 from data_prep.settings import PrepareSettings
 from data_prep.sources.files import FilesSource, load_files
 from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, VH, VV, check_time
@@ -133,9 +134,9 @@ def open_cube(path: str | Path, settings: PrepareSettings | None = None, *, lazy
 
 
 def _loaded_if_small(raw: RawCubes) -> RawCubes:
-    """Load small cubes into memory; large ones stay lazy."""
+    """Load small cubes and windows into memory; large ones stay lazy."""
     size = sum(c.nbytes for c in (raw.s2, raw.s1, raw.coarse) if c is not None)
-    if size > _IN_MEMORY_BYTES:
+    if size > _IN_MEMORY_BYTES and not in_window():
         return raw
     s1, coarse = (None if c is None else c.compute() for c in (raw.s1, raw.coarse))
     return replace(raw, s2=raw.s2.compute(), s1=s1, coarse=coarse)

@@ -5,6 +5,7 @@ import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
 from data_prep.raw.cubes import SourceError
+from data_prep.raw.decisions import in_window
 from fusion.place import pixel_size, project_bounds
 
 _ALIGNED = 1e-3  # tolerance in pixels of the finer grid: edges that differ by less coincide
@@ -53,7 +54,8 @@ def to_grid(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, resampling: s
     """
     if same_grid(values, grid):
         return values.assign_coords(y=grid.y, x=grid.x)
-    overlap_share(values, grid, what)
+    if overlap_share(values, grid, what) == 0:
+        return values.isel(y=slice(0), x=slice(0)).reindex(y=grid.y, x=grid.x).rio.write_crs(grid.rio.crs)
     step = nesting(values, grid)
     if step is not None and (step == 1 or resampling == "nearest"):
         picked = values.sel(y=_inside(grid.y, values.y, step), x=_inside(grid.x, values.x, step), method="nearest")
@@ -65,7 +67,7 @@ def to_grid(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, resampling: s
 
 
 def overlap_share(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, what: str) -> float:
-    """Share of the grid's area covered by the source, 0..1, from the bounding boxes.
+    """Share of the grid's area covered by the source, 0..1, from the bounding boxes; 0 in windows only.
 
     Raises
     ------
@@ -75,6 +77,8 @@ def overlap_share(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, what: s
     left, bottom, right, top = bounds(grid)
     box = project_bounds(bounds(values), values.rio.crs, grid.rio.crs)
     width, height = min(right, box[2]) - max(left, box[0]), min(top, box[3]) - max(bottom, box[1])
+    if in_window() and (width <= 0 or height <= 0):
+        return 0.0
     if width <= 0 or height <= 0:
         here = tuple(round(v, 1) for v in (left, bottom, right, top))
         raise SourceError(

@@ -8,10 +8,12 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from data_prep.grid import to_grid
+from data_prep.grid import bounds, to_grid
 from data_prep.optical_offset import BASELINE_DAY, FILL_FROM_DN
 from data_prep.raw.bands import RawBand, measured, sample
 from data_prep.raw.cubes import SourceError
+from data_prep.raw.decisions import in_window, once
+from data_prep.raw.extent import Extent
 from data_prep.raw.reading import read_bands
 from data_prep.settings import OpticalSettings
 from fusion.cloud_mask import MASK_KERNELS, gaussian_weights
@@ -91,10 +93,14 @@ def holds_dn(band: RawBand) -> bool:
         return not band.scaled
     if band.dtype.kind != "f" or band.scaled:
         return False
-    found = sample(band.values)
-    found = found[np.isfinite(found) & ~REFLECTANCE_RANGE.fills(found)]
-    real = found[found != 1]  # DN 1 is no data
-    return bool((real > REFLECTANCE_RANGE.high).mean() > 0.5) if real.size else bool(found.size)
+
+    def mostly_beyond() -> bool:
+        found = sample(band.values)
+        found = found[np.isfinite(found) & ~REFLECTANCE_RANGE.fills(found)]
+        real = found[found != 1]  # DN 1 is no data
+        return bool((real > REFLECTANCE_RANGE.high).mean() > 0.5) if real.size else bool(found.size)
+
+    return bool(once(f"digital numbers in {band.label}", mostly_beyond))
 
 
 def digital_numbers(band: RawBand) -> xr.DataArray:
@@ -267,7 +273,8 @@ def _dilated(scl: np.ndarray, method: str, settings: OpticalSettings) -> np.ndar
 
 def _user_mask(path: Path, s2: xr.Dataset) -> xr.DataArray:
     """The user's mask on the S2 grid and dates, True = cloud; dates and pixels missing in it count as clear."""
-    bands = [b for b in read_bands(path) if b.values.sizes["t"] > 0]
+    within = Extent(bounds(s2), s2.rio.crs.to_wkt()) if in_window() else None
+    bands = [b for b in read_bands(path, within=within) if b.values.sizes["t"] > 0]
     if len(bands) != 1:
         raise SourceError(f"{path} has bands {[b.name for b in bands]}; a cloud mask has one band (nonzero = cloud)")
     mask = to_grid(bands[0].values, s2, "nearest", str(path))

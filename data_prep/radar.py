@@ -1,6 +1,9 @@
 """Sentinel-1: units, border noise, levelling and merging of passes, multi-temporal speckle filter."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import rioxarray  # noqa: F401  (the .rio accessor)
@@ -10,6 +13,7 @@ from scipy import ndimage
 from data_prep.radar_values import note_amplitudes, without_floor
 from data_prep.raw.bands import RawBand, every_image, measured, sample
 from data_prep.raw.cubes import SourceError
+from data_prep.raw.decisions import in_window, once
 from data_prep.satellites import UNKNOWN, even_out
 from data_prep.settings import RadarSettings
 from fusion.contract import RADAR_ANY_RANGE, RADAR_DB_RANGE, RADAR_POWER_RANGE, S1_DB_MAX, S1_DB_MIN, ContractError
@@ -42,7 +46,7 @@ def backscatter(band: RawBand, units: str, notes: list[str]) -> tuple[xr.DataArr
     values, band_units = band.values, units
     where, short = f"{band.file}: {band.name}", f"{band.file.name}: {band.name}"
     if units == "auto":
-        evident = _evident_units(band, where)
+        evident = once(f"units of {band.label}", lambda: _evident_units(band, where))
         if evident is None:
             return values.astype(np.float32).where(False), None
         units = evident
@@ -144,12 +148,14 @@ def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, 
         raise SourceError(f"Sentinel-1 has s1_units={units!r}; expected 'dB' or 'linear' in its attributes")
     bands = {name: s1[name] if units == "dB" else to_decibel(s1[name]) for name in ("VV", "VH")}
     for name, values in bands.items():
-        _check_level(values, name, units)
+        if not in_window():
+            _check_level(values, name, units)
         values = measured(values, RADAR_DB_RANGE, f"Sentinel-1 {name}", notes)
         bands[name] = without_floor(values, f"Sentinel-1 {name}", notes)
-    note_amplitudes(bands["VV"], bands["VH"], notes)
     try:
-        refuse_swapped(every_image(bands["VV"]).values, every_image(bands["VH"]).values, "dB")
+        if not in_window():
+            note_amplitudes(bands["VV"], bands["VH"], notes)
+            refuse_swapped(every_image(bands["VV"]).values, every_image(bands["VH"]).values, "dB")
     except ContractError as error:
         raise SourceError(str(error)) from None
     if settings.border_noise_db is not None:
@@ -242,19 +248,31 @@ def _level(
     reference = names[np.argmax(counts)]
     levelled = {}
     for band, values in bands.items():
-        mean = {n: values.isel(t=np.flatnonzero(orbits == n)).mean("t", skipna=True) for n in names}
         parts = []
         for name in names:
-            shift = (mean[reference] - mean[name]).compute()
+            at = np.flatnonzero(orbits == name)
+            find = partial(_apart, values, np.flatnonzero(orbits == reference), at)
             if method == "scene":
-                shift = xr.DataArray(np.float32(np.nanmedian(shift.values)) if shift.notnull().any() else np.float32(0))
-                notes.append(
-                    f"Sentinel-1 {band}: pass {name} shifted by {float(shift):+.2f} dB to the level of {reference}"
-                )
-            part = values.isel(t=np.flatnonzero(orbits == name))
-            parts.append((part + shift.fillna(0)).astype(np.float32))
+                level = once(f"level of pass {name} in {band}", partial(_middle, find))
+                notes.append(f"Sentinel-1 {band}: pass {name} shifted by {level:+.2f} dB to the level of {reference}")
+                shift: Any = np.float32(level)
+            else:
+                shift = find().fillna(0)
+            parts.append((values.isel(t=at) + shift).astype(np.float32))
         levelled[band] = xr.concat(parts, "t").sortby("t")
     return levelled
+
+
+def _apart(values: xr.DataArray, first: np.ndarray, second: np.ndarray) -> xr.DataArray:
+    """Temporal mean of the images ``first`` less that of ``second``, (y, x), in memory."""
+    one, other = (values.isel(t=at).mean("t", skipna=True) for at in (first, second))
+    return (one - other).compute()
+
+
+def _middle(find: Callable[[], xr.DataArray]) -> float:
+    """Median of what ``find`` returns, 0 where it has no value."""
+    values = find().values
+    return float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
 
 
 def border_noise(vv_db: xr.DataArray, threshold_db: float) -> xr.DataArray:

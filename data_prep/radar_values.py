@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from data_prep.raw.bands import every_image
+from data_prep.raw.decisions import once
 
 FLOOR_VALUES = 25  # of the sample, exactly equal
 FLOOR_RATIO = 5  # so many times more than the values of the next decibel
@@ -14,19 +15,24 @@ AMPLITUDE_VV_DB, AMPLITUDE_RATIO_DB = -7.5, -4.5
 
 def without_floor(values: xr.DataArray, name: str, notes: list[str]) -> xr.DataArray:
     """Backscatter in dB with NaN for a constant that stands in place of the lowest values (a fill value, a floor)."""
+    floor = once(f"floor of {name}", lambda: _floor(values, name, notes))
+    return values if floor is None else values.where(values != values.dtype.type(floor))
+
+
+def _floor(values: xr.DataArray, name: str, notes: list[str]) -> float | None:
     found = every_image(values).values
     found = found[np.isfinite(found)]
     if found.size == 0:
-        return values
+        return None
     lowest = found.min()
     count, next_db = int((found == lowest).sum()), int(((found > lowest) & (found <= lowest + 1)).sum())
     if count < FLOOR_VALUES or count < FLOOR_RATIO * next_db or len(np.unique(found)) <= MIN_DISTINCT:
-        return values
+        return None
     notes.append(
         f"{name}: {100 * count / found.size:.2g} % of the values are exactly {lowest:.2f} dB, the lowest, and hardly "
         "any lie near: they count as missing"
     )
-    return values.where(values != lowest)
+    return float(lowest)
 
 
 def note_amplitudes(vv: xr.DataArray, vh: xr.DataArray, notes: list[str]) -> None:

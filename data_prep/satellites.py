@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from data_prep.coregistration import Shift, edges, measure_shift
 from data_prep.raw.cubes import SourceError
+from data_prep.raw.decisions import in_window, once
 from data_prep.settings import SatelliteRule
 from fusion.features.radar_level import MAX_SIGMA_DB, MIN_IMAGES, is_step, steady_series, step_between
 
@@ -57,7 +58,7 @@ def even_out(
         names, counts = np.unique(satellites[at], return_counts=True)
         known = [str(name) for name in names if name.lower() not in UNKNOWN]
         if not known:
-            notes += _unknown_changes(bands, at, str(orbit))
+            notes += [] if in_window() else _unknown_changes(bands, at, str(orbit))
             continue
         reference = max(known, key=lambda name: counts[list(names).index(name)])
         for name in known:
@@ -76,22 +77,8 @@ def _one_satellite(
     if min(late.sum(), (~late).sum()) < MIN_IMAGES:
         notes.append(f"Sentinel-1: {who} has too few images beside {reference} to compare level and place")
         return bands
-    found = []
-    shift = place_between(bands, at[~late], others)
-    if shift is not None:
-        found.append(f"lies {shift.columns:+.1f} px right and {shift.rows:+.1f} px down of {reference}")
-    steps = {}
-    level = steady_series({band: _thin(values.isel(t=at)) for band, values in bands.items()})
-    for band, series in level.items():
-        step = step_between(days[at], series, late)
-        if step is not None and is_step(step):
-            steps[band] = step.db
-            found.append(f"{band} {step.db:+.2f} dB (one sigma {step.sigma:.2f}) against {reference}")
-        elif step is not None and step.sigma > MAX_SIGMA_DB:
-            notes.append(
-                f"Sentinel-1: {who}: {band} differs from {reference} by {step.db:+.1f} dB, one sigma {step.sigma:.1f}: "
-                "not compared better, kept"
-            )
+    place, steps, found = once(f"steps of {who}", lambda: _compared(bands, days, at, late, who, reference, notes))
+    shift = None if place is None else Shift(*place)
     if not found:
         return bands
     told = f"Sentinel-1: {who}: {'; '.join(found)}"
@@ -110,6 +97,29 @@ def _one_satellite(
         order = np.argsort(np.concatenate([rest, others]), kind="stable")
         out[band] = xr.concat([values.isel(t=rest), moved], "t").isel(t=order)
     return out
+
+
+def _compared(
+    bands: dict[str, xr.DataArray], days: np.ndarray, at: np.ndarray, late: np.ndarray, who: str, reference: str,
+    notes: list[str],
+) -> tuple[list[float] | None, dict[str, float], list[str]]:  # fmt: skip
+    """Shift (rows, columns) and steps (dB by band) of the images ``at[late]``, and a part of a sentence on each."""
+    found, steps = [], {}
+    shift = place_between(bands, at[~late], at[late])
+    if shift is not None:
+        found.append(f"lies {shift.columns:+.1f} px right and {shift.rows:+.1f} px down of {reference}")
+    level = steady_series({band: _thin(values.isel(t=at)) for band, values in bands.items()})
+    for band, series in level.items():
+        step = step_between(days[at], series, late)
+        if step is not None and is_step(step):
+            steps[band] = float(step.db)
+            found.append(f"{band} {step.db:+.2f} dB (one sigma {step.sigma:.2f}) against {reference}")
+        elif step is not None and step.sigma > MAX_SIGMA_DB:
+            notes.append(
+                f"Sentinel-1: {who}: {band} differs from {reference} by {step.db:+.1f} dB, one sigma {step.sigma:.1f}: "
+                "not compared better, kept"
+            )
+    return None if shift is None else [shift.rows, shift.columns], steps, found
 
 
 def _unknown_changes(bands: dict[str, xr.DataArray], at: np.ndarray, orbit: str) -> list[str]:

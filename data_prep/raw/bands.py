@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from data_prep.raw.cubes import SourceError
+from data_prep.raw.decisions import in_window
 from data_prep.raw.satellite import relative_orbit_of_file, satellite_of_file
 from fusion.contract import ContractError, ValidRange
 from fusion.place import pixel_size_m
@@ -25,7 +26,8 @@ class RawBand:
     offset, which has then been applied. ``orbit`` (t,): pass of each image if the file states it (see
     :func:`data_prep.raw.reading.orbit_labels`), else None. ``dated``: where the dates are stated: on the time
     axis, in the band's name, or in the file's name or tags, then one date for all its bands. ``remark``: states where
-    that evidence is weak or contradicts itself. ``satellite`` (t,): if the file states it along t.
+    that evidence is weak or contradicts itself. ``satellite`` (t,): if the file states it along t. ``corner``: left and
+    upper edge in the file, of which ``values`` may be a part.
     """
 
     name: str
@@ -38,6 +40,12 @@ class RawBand:
     dated: Literal["axis", "band", "file"] = "axis"
     remark: str | None = None
     satellite: np.ndarray | None = None
+    corner: tuple[float, float] | None = None
+
+    @property
+    def label(self) -> str:
+        """Tells the band from all others of its folder: file, name and first date."""
+        return f"{self.file}:{self.name}:{self.values.t.values[:1]}"
 
     @property
     def pixel_m(self) -> float:
@@ -91,7 +99,12 @@ def probe(band: RawBand) -> None:
 
 
 def sample(values: xr.DataArray) -> np.ndarray:
-    """At most about 40 000 pixels from 12 dates spread over the series, enough to detect encoding and units."""
+    """At most about 40 000 pixels from 12 dates spread over the series, enough to detect encoding and units.
+
+    Of a window (:mod:`data_prep.raw.decisions`) none: its area was looked at before.
+    """
+    if in_window():
+        return np.empty(0, values.dtype)
     dates = np.unique(np.linspace(0, values.sizes["t"] - 1, 12).astype(int))
     step = max(1, max(values.sizes["y"], values.sizes["x"]) // 60)
     return np.asarray(values.isel(t=dates, y=slice(None, None, step), x=slice(None, None, step)).values)
@@ -120,6 +133,8 @@ def measured(
     """
     fills = limits.fills(values) if fills is None else fills
     wrong = limits.impossible(values) | fills
+    if in_window():
+        return values.where(~wrong)
     try:
         limits.refuse_majority(sample(values.where(~fills)), where)
     except ContractError as error:

@@ -6,6 +6,8 @@ numbers in signed types, or keep the CRS in a separate variable.
 
 import logging
 import math
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,11 +15,14 @@ import numpy as np
 import rioxarray
 import xarray as xr
 
-from data_prep.raw.bands import RawBand, sample
+from data_prep.raw.bands import RawBand
 from data_prep.raw.crs import find_crs, on_plain_axes
 from data_prep.raw.cubes import NotRawError, SourceError
 from data_prep.raw.dates import DatesBy, contradiction, date_in_band, date_of_file, plain_times
+from data_prep.raw.decisions import in_window, once
+from data_prep.raw.decoding import decode
 from data_prep.raw.eopf import is_eopf, open_eopf
+from data_prep.raw.extent import Extent, reaches, upper_left
 from data_prep.raw.folders import GEOTIFF, NETCDF
 from data_prep.raw.roles import may_play
 from data_prep.raw.satellite import satellite_labels
@@ -41,8 +46,12 @@ _ORBIT_NAMES = {  # what files call the pass of an image; "orbit" is what this p
 }
 
 
-def read_bands(path: Path, *, roles_only: bool = False, dates_by: DatesBy = "name") -> list[RawBand]:
+def read_bands(
+    path: Path, *, roles_only: bool = False, dates_by: DatesBy = "name", within: Extent | None = None
+) -> list[RawBand]:
     """All raster bands of one file; with ``roles_only`` those that play a role by their names.
+
+    ``within``: only this part of those that reach into it, with some pixels around it.
 
     Raises
     ------
@@ -65,14 +74,19 @@ def read_bands(path: Path, *, roles_only: bool = False, dates_by: DatesBy = "nam
             f"{path} cannot be opened ({type(error).__name__}: {told}); it is damaged, incomplete or of an "
             "unsupported format; download it again or remove it"
         ) from error
-    return [band for dataset in datasets for band in _bands_of(dataset, path, roles_only, dates_by)]
+    bands = [band for dataset in datasets for band in _bands_of(dataset, path, roles_only, dates_by, within)]
+    for dataset in datasets if in_window() else ():  # all is in memory
+        dataset.close()
+    return bands
 
 
-def _bands_of(dataset: xr.Dataset, path: Path, roles_only: bool, dates_by: DatesBy) -> list[RawBand]:
+def _bands_of(
+    dataset: xr.Dataset, path: Path, roles_only: bool, dates_by: DatesBy, within: Extent | None
+) -> list[RawBand]:
     crs = find_crs(dataset)
     dataset = _with_plain_dims(dataset, path)
     labels = orbit_labels(dataset), satellite_labels(dataset)
-    bands = []
+    bands, found = [], False
     variables = _variables(dataset)
     if is_own_output(dataset.attrs, variables):
         raise NotRawError(f"{path} was made by ndvi-fusion and is no raw file; name the raw files")
@@ -90,8 +104,13 @@ def _bands_of(dataset: xr.Dataset, path: Path, roles_only: bool, dates_by: Dates
         for axis in ("y", "x"):
             if axis not in variable.coords:
                 raise SourceError(_no_centres(name, axis, path, dataset, crs))
-        bands.append(_band(name, variable, path, crs, dataset.attrs, labels, dates_by))
-    if not bands:
+        found = True
+        if not once(f"{path}:{name} reaches into the area", partial(reaches, variable, crs, within)):
+            continue
+        part = variable if within is None else within.cut(variable, crs)
+        band = _band(name, part, path, crs, dataset.attrs, labels, dates_by)
+        bands.append(replace(band, corner=upper_left(variable)))
+    if not found:
         kind = NotRawError if roles_only else SourceError
         raise kind(
             f"{path} contains no raster with two spatial dimensions; "
@@ -157,7 +176,7 @@ def _open(path: Path) -> xr.Dataset:
 
 
 def _open_geotiff(path: Path) -> xr.Dataset:
-    image = rioxarray.open_rasterio(path, masked=False, chunks={})
+    image = rioxarray.open_rasterio(path, masked=False, cache=False)
     if not isinstance(image, xr.DataArray):  # several image sizes in one file
         raise SourceError(f"{path} contains images of different sizes; save each in a separate file")
     names = image.attrs.get("long_name", ())
@@ -245,7 +264,7 @@ def _band(
     variable = variable.transpose("t", "y", "x")
     variable = variable.assign_coords(t=plain_times(variable.t.values, f"{path}: {name}"))
     try:
-        values, dtype, scaled = decode(_bounded(variable))
+        values, dtype, scaled = decode(variable.load() if in_window() else _bounded(variable))
     except SourceError as error:
         raise SourceError(f"{path}: {name}: {error}") from error
     if values.sizes["y"] > 1 and float(values.y[0]) < float(values.y[-1]):
@@ -283,67 +302,3 @@ def _bounded(variable: xr.DataArray) -> xr.DataArray:
     if fits > t_stored:
         fits = fits // t_stored * t_stored  # whole chunks of the file, so that no chunk is read twice
     return variable.chunk({"t": min(fits, variable.sizes["t"]), "y": -1, "x": -1})
-
-
-def decode(variable: xr.DataArray) -> tuple[xr.DataArray, np.dtype, bool]:
-    """Decode a band by its attributes: ``_Unsigned``, fill values to NaN, scale and offset.
-
-    Returns float32 values, the stored type with ``_Unsigned`` applied, and True if a scale or an offset was applied.
-    A fill value of NaN on an integer band means that the band has no fill value.
-    """
-    attrs, dtype = variable.attrs, variable.dtype
-    if str(attrs.get("_Unsigned", "false")).lower() == "true" and dtype.kind == "i":
-        dtype = np.dtype(f"u{dtype.itemsize}")
-        variable = variable.astype(dtype)
-    values = variable.astype(np.float32 if dtype.itemsize <= 2 or dtype.kind == "f" else np.float64)
-    for key in ("_FillValue", "missing_value"):
-        fill = attrs.get(key, variable.encoding.get(key))
-        if fill is not None and np.all(np.isfinite(np.asarray(fill, np.float64))):
-            fills = np.atleast_1d(np.asarray(fill, np.float64))
-            if dtype.kind == "u":
-                fills = fills % 2.0 ** (8 * dtype.itemsize)
-            for one in fills:
-                values = values.where(values != one)
-    scale, offset = (_numbers(attrs, key, [plain])[0] for key, plain in (("scale_factor", 1.0), ("add_offset", 0.0)))
-    scaled = scale != 1.0 or offset != 0.0
-    physical = (values * scale + offset if scaled else values).astype(np.float32)
-    return _in_valid_range(physical, values, attrs, dtype, scaled), dtype, scaled
-
-
-def _numbers(attrs: dict[str, Any], key: str, plain: list[float]) -> list[float]:
-    try:
-        return [float(number) for number in np.ravel(attrs.get(key, plain))]
-    except ValueError:
-        raise SourceError(f"its attribute {key} is {attrs[key]!r}; expected a number with a decimal point") from None
-
-
-def _in_valid_range(
-    physical: xr.DataArray, stored: xr.DataArray, attrs: dict[str, Any], dtype: np.dtype, scaled: bool
-) -> xr.DataArray:
-    """NaN outside the attributes valid_min, valid_max and valid_range, which are in stored numbers, as CF says, unless
-    they are fractions beside scaled integers.
-
-    Raises
-    ------
-    SourceError
-        Most values lie outside: the attributes contradict the numbers.
-    """
-    both = _numbers(attrs, "valid_range", [-np.inf, np.inf])
-    if len(both) != 2:
-        raise SourceError(f"its attribute valid_range is {attrs['valid_range']!r}; expected two numbers")
-    low, high = _numbers(attrs, "valid_min", both[:1])[0], _numbers(attrs, "valid_max", both[1:])[0]
-    if dtype.kind == "u":
-        low, high = (v % 2.0 ** (8 * dtype.itemsize) if -np.inf < v < 0 else v for v in (low, high))
-    if low == -np.inf and high == np.inf:
-        return physical
-    fractions = scaled and dtype.kind in "iu" and any(np.isfinite(v) and v != round(v) for v in (low, high))
-    judged = physical if fractions else stored
-    outside = (judged < low) | (judged > high)
-    found, out = sample(judged), sample(outside)
-    if (out & np.isfinite(found)).sum() * 2 > np.isfinite(found).sum():
-        seen = found[np.isfinite(found)]
-        raise SourceError(
-            f"its values from {seen.min():.6g} to {seen.max():.6g} lie outside its valid range {low:g} to {high:g}; "
-            "correct or remove the attributes valid_range, valid_min and valid_max"
-        )
-    return physical.where(~outside)

@@ -15,10 +15,12 @@ from data_prep.optical import reflectance, refuse_other_products, scene_classes
 from data_prep.radar import backscatter, mean_power
 from data_prep.raw.bands import RawBand, probe, sample
 from data_prep.raw.cubes import NotRawError, RawCubes, SourceError
+from data_prep.raw.decisions import in_window, once
+from data_prep.raw.extent import Extent, described, extent_of_area, grid_of
 from data_prep.raw.reading import read_bands
 from data_prep.raw.roles import coefficient_of, role_of
 from data_prep.satellites import passes_apart
-from data_prep.sources.s2_offsets import image_offsets, offset_of_band
+from data_prep.sources.s2_offsets import image_offsets, offset_of_band, plain_offsets
 from data_prep.sources.settings import FilesSource
 from fusion.place import pixel_size
 from fusion.same_day import one_image_per_day, whole_days
@@ -28,8 +30,8 @@ log = logging.getLogger(__name__)
 _PIXEL_SIZE = re.compile(r"[-_. ]\d+M$", re.IGNORECASE)
 
 
-def load_files(settings: FilesSource) -> RawCubes:
-    """Read, identify, decode and align the bands of each sensor.
+def load_files(settings: FilesSource, window: Extent | None = None) -> RawCubes:
+    """Read, identify, decode and align the bands of each sensor, of all files, ``settings.area`` or a ``window`` of it.
 
     A file that cannot be read stops the run, or is skipped and noted with ``on_error="skip"``. Images of one day are
     merged for S2 and coarse (first valid pixel in the order of time and file); S1 images of equal time are averaged in
@@ -42,26 +44,29 @@ def load_files(settings: FilesSource) -> RawCubes:
     """
     notes: list[str] = []
     wanted = settings.files()
-    bands = list(_read_all(wanted, settings, notes))
+    within = window or (None if settings.area is None else extent_of_area(settings.area))
+    bands = list(_read_all(wanted, settings, within, notes))
+    origin = str(settings.folder or ", ".join(map(str, settings.s2)))
     by_role = _by_role(bands)
     notes += describe(by_role)
     missing = [role for role in ("B04", "B08") if role not in by_role]
     if missing:
         seen = sorted({b.name for b in bands})
         left_out = f" ({notes[0]})" if notes and not bands else ""
+        if settings.area is not None and not bands:
+            raise SourceError(f"no file of {origin} reaches into the area {settings.area}; choose another area")
         raise SourceError(
             f"no band {' and '.join(missing)} in {', '.join(map(str, wanted)) or settings.folder}; "
             f"bands found: {seen[:12]}{left_out}; Sentinel-2 red and near infrared are required"
         )
-    s2 = _sentinel2(by_role, settings, notes)
-    s1 = _sentinel1(by_role, settings, notes)
-    coarse = _coarse(by_role, settings, notes)
+    s2 = _sentinel2(by_role, settings, within, notes)
+    s1 = _sentinel1(by_role, settings, within, notes)
+    coarse = _coarse(by_role, settings, within, notes)
     for what, cube in (("Sentinel-1", s1), ("the coarse series", coarse)):
         if cube is not None:
             share = overlap_share(next(iter(cube.data_vars.values())), s2, what)
             if share < 0.999:
                 notes.append(f"{what} covers {100 * share:.0f} % of the Sentinel-2 area; the rest has no data")
-    origin = str(settings.folder or ", ".join(map(str, settings.s2)))
     return RawCubes(s2=s2, s1=s1, coarse=coarse, origin=Path(origin).name or origin, notes=tuple(notes))
 
 
@@ -79,14 +84,16 @@ def describe(by_role: dict[str, list[RawBand]]) -> list[str]:
     return lines
 
 
-def _read_all(files: Sequence[Path], settings: FilesSource, notes: list[str]) -> Iterable[RawBand]:
+def _read_all(
+    files: Sequence[Path], settings: FilesSource, within: Extent | None, notes: list[str]
+) -> Iterable[RawBand]:
     """The bands of all files; in a folder, files that are no raw data are left out and noted."""
     in_folder = settings.folder is not None
     remarks: dict[str, str] = {}
     for file in files:
         try:
-            bands = read_bands(file, roles_only=in_folder, dates_by=settings.dates_by)
-            for band in bands:
+            bands = read_bands(file, roles_only=in_folder, dates_by=settings.dates_by, within=within)
+            for band in () if in_window() else bands:
                 probe(band)
             told = [band.remark for band in bands if band.remark is not None]
             remarks |= {file.name: told[0]} if told else {}
@@ -138,9 +145,11 @@ def _refuse_undated(role: str, bands: list[RawBand]) -> None:
             )
 
 
-def _join(parts: list[tuple[RawBand, xr.DataArray]], resampling: str, notes: list[str]) -> xr.DataArray:
+def _join(
+    parts: list[tuple[RawBand, xr.DataArray]], resampling: str, role: str, within: Extent | None, notes: list[str]
+) -> xr.DataArray:
     """Concatenate files of one band on their common grid, sorted; times of day are kept."""
-    grid = common_grid([(band.file.name, values) for band, values in parts], parts[0][0].name, notes)
+    grid = _shared_grid(parts, role, within, notes)
     moved = []
     for band, values in parts:
         on_grid = to_grid(values, grid, resampling, f"{band.file.name}:{band.name}")
@@ -149,6 +158,18 @@ def _join(parts: list[tuple[RawBand, xr.DataArray]], resampling: str, notes: lis
         moved.append(on_grid)
     joined = xr.concat(moved, "t") if len(moved) > 1 else moved[0]
     return joined.sortby("t")
+
+
+def _shared_grid(
+    parts: list[tuple[RawBand, xr.DataArray]], role: str, within: Extent | None, notes: list[str]
+) -> xr.DataArray:
+    """The common grid of the files of one band; in a window, its part of the whole area's."""
+    if in_window() and within is not None:
+        whole = grid_of(once(f"grid of {role}", list))
+        return within.cut(whole, whole.rio.crs)
+    grid = common_grid([(band.file.name, values) for band, values in parts], parts[0][0].name, notes)
+    once(f"grid of {role}", lambda: described(grid))
+    return grid
 
 
 def _once_a_day(values: xr.DataArray, notes: list[str]) -> xr.DataArray:
@@ -162,22 +183,29 @@ def _once_a_day(values: xr.DataArray, notes: list[str]) -> xr.DataArray:
     return one_image_per_day(values)
 
 
-def _sentinel2(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: list[str]) -> xr.Dataset:
+def _sentinel2(
+    by_role: dict[str, list[RawBand]], settings: FilesSource, within: Extent | None, notes: list[str]
+) -> xr.Dataset:
     if "SCL" not in by_role:
         notes.append("no SCL: every valid pixel counts as clear unless optical.user_mask is set")
     for band in (*by_role["B04"], *by_role["B08"]):
         refuse_other_products(band, settings.s2_scale)
-    red = _join([(b, b.values) for b in by_role["B04"]], "bilinear", notes)
+    red = _join([(b, b.values) for b in by_role["B04"]], "bilinear", "B04", within, notes)
+    red = red if within is None else within.part(red)
     scl_raw, scl_pixel_m = None, by_role["B04"][0].pixel_m
     if "SCL" in by_role:
-        scl_raw = _join([(b, scene_classes(b)) for b in by_role["SCL"]], "nearest", notes)
-        if not sample(scl_raw).any():
+        scl_raw = _join([(b, scene_classes(b)) for b in by_role["SCL"]], "nearest", "SCL", within, notes)
+        if not in_window() and not sample(scl_raw).any():
             raise SourceError(
                 f"{by_role['SCL'][0].file}: SCL is 0 (no data) on every pixel; expected scene classes; take the band "
                 "from the product again, or leave it out and set optical.user_mask"
             )
         scl_pixel_m = by_role["SCL"][0].pixel_m if nesting(scl_raw, red) is not None else scl_pixel_m
-    offsets = image_offsets(by_role["B04"], by_role["B08"], scl_raw, settings.s2_offset_dn, notes)
+    decided = once(
+        "offsets of Sentinel-2",
+        lambda: plain_offsets(image_offsets(by_role["B04"], by_role["B08"], scl_raw, settings.s2_offset_dn, notes)),
+    )
+    offsets = {tuple(key): offset for key, offset in decided}
     bands = {}
     for role in ("B04", "B08"):
         parts = [
@@ -189,7 +217,7 @@ def _sentinel2(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
             )
             for b in by_role[role]
         ]
-        values = to_grid(_join(parts, "bilinear", notes), red, "bilinear", role)
+        values = to_grid(_join(parts, "bilinear", role, within, notes), red, "bilinear", role)
         bands[role] = _once_a_day(values.rename(role), notes)
     if scl_raw is not None:
         classes = to_grid(scl_raw, red, "nearest", "SCL")
@@ -218,7 +246,9 @@ def _common_dates(bands: dict[str, xr.DataArray], notes: list[str]) -> xr.Datase
     return xr.Dataset({name: band.sel(t=times) for name, band in bands.items()})
 
 
-def _sentinel1(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: list[str]) -> xr.Dataset | None:
+def _sentinel1(
+    by_role: dict[str, list[RawBand]], settings: FilesSource, within: Extent | None, notes: list[str]
+) -> xr.Dataset | None:
     if "VV" not in by_role and "VH" not in by_role:
         notes.append("no Sentinel-1 found")
         return None
@@ -237,7 +267,7 @@ def _sentinel1(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
                 values, labels = values.isel(t=own), [label for label, kept in zip(labels, own, strict=True) if kept]
             parts.append((band, passes_apart(values, labels, seen)))
         if parts:
-            joined = _join(parts, "bilinear", notes)
+            joined = _join(parts, "bilinear", role, within, notes)
             grid = joined if grid is None else grid
             bands[role] = to_grid(joined, grid, "bilinear", role).rename(role)
         else:
@@ -286,7 +316,9 @@ def _one_coefficient(bands: list[RawBand], role: str, notes: list[str]) -> list[
     return bands
 
 
-def _coarse(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: list[str]) -> xr.Dataset | None:
+def _coarse(
+    by_role: dict[str, list[RawBand]], settings: FilesSource, within: Extent | None, notes: list[str]
+) -> xr.Dataset | None:
     if "NDVI" not in by_role:
         notes.append("no coarse NDVI found")
         return None
@@ -298,5 +330,5 @@ def _coarse(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: lis
         )
         own = next(same, status.get(band.file))
         parts.append((band, coarse_ndvi(band, settings.coarse_encoding, status=own, notes=notes)))
-    series = _once_a_day(_join(parts, "nearest", notes).rename("NDVI"), notes)
+    series = _once_a_day(_join(parts, "nearest", "NDVI", within, notes).rename("NDVI"), notes)
     return xr.Dataset({"NDVI": series}).rio.write_crs(series.rio.crs)

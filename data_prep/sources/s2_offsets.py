@@ -32,9 +32,14 @@ def image_offsets(
     return {key[:1]: offset for key, offset in of_image.items()} | of_image
 
 
+def plain_offsets(offsets: dict[tuple[int, ...], float]) -> list[tuple[tuple[int, ...], float | None]]:
+    """The same in plain values, None for NaN."""
+    return [(key, None if np.isnan(offset) else offset) for key, offset in offsets.items()]
+
+
 def _keys(band: RawBand) -> list[tuple[int, ...]]:
     """Day, upper left corner and baseline of each image: tiles and copies of one day may differ in their offset."""
-    left, _, _, top = bounds(band.values)
+    left, top = band.corner or bounds(band.values)[::3]  # a band made by hand has none
     days = band.values.t.values.astype("datetime64[D]").astype("int64")
     named = offset_of_name(band.file)
     return [(day, round(left), round(top), 1 if named is None else named) for day in days.tolist()]

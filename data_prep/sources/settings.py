@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -14,6 +14,9 @@ from data_prep.simulator.settings import SceneSettings
 from fusion.date_settings import FirstDate, LastDate
 from fusion.extras import needs
 from fusion.place import Bounds, check_lonlat
+
+if TYPE_CHECKING:
+    from data_prep.raw.extent import Extent
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ class FilesSource(BaseModel):
     s2: tuple[Path, ...] = Field((), description="files with B04, B08 and SCL; pixel sizes may differ")
     s1: tuple[Path, ...] = Field((), description="files with VV and VH")
     coarse: tuple[Path, ...] = Field((), description="files with a coarse NDVI (PROBA-V, CGLS)")
+    area: Bounds | None = Field(None, description="part to read: west, south, east, north in degrees; null: all")
     on_error: Literal["stop", "skip"] = Field("stop", description="stop at a file that cannot be read, or skip it")
     dates_by: DatesBy = Field("name", description="date that counts where name and tags of a file differ")
     s2_scale: float | None = Field(
@@ -44,6 +48,8 @@ class FilesSource(BaseModel):
 
     @model_validator(mode="after")
     def _one_way(self) -> "FilesSource":
+        if self.area is not None:
+            check_lonlat(self.area, "area")
         if (self.folder is None) == (not self.s2):
             raise ValueError("set either folder=... or s2=[...] (and s1=[...], coarse=[...] if available)")
         if self.folder is not None and (self.s1 or self.coarse):
@@ -59,11 +65,11 @@ class FilesSource(BaseModel):
         found = find_files(self.folder) if self.folder is not None else []
         return [*found, *self.s2, *self.s1, *self.coarse]
 
-    def load(self) -> RawCubes:
-        """Raw cubes of the files; see :func:`data_prep.sources.files.load_files`."""
+    def load(self, window: "Extent | None" = None) -> RawCubes:
+        """Raw cubes of the files, or of a window; see :func:`data_prep.sources.files.load_files`."""
         from data_prep.sources.files import load_files
 
-        return load_files(self)
+        return load_files(self, window)
 
 
 class StacSource(BaseModel):
@@ -101,14 +107,14 @@ class StacSource(BaseModel):
             )
         return self
 
-    def load(self) -> RawCubes:
-        """Raw cubes of the area; see :func:`data_prep.sources.stac.load_stac`."""
+    def load(self, window: "Extent | None" = None) -> RawCubes:
+        """Raw cubes of the area, or of a window; see :func:`data_prep.sources.stac.load_stac`."""
         signing = [] if self.sign == "none" else [self.sign]
         for library in ("odc.stac", "pystac_client", *signing):
             needs(library, "source=stac")
         from data_prep.sources.stac import load_stac
 
-        return load_stac(self)
+        return load_stac(self, window)
 
 
 class OpenEOSource(BaseModel):

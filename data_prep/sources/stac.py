@@ -18,21 +18,23 @@ from data_prep.optical_offset import decide_offsets, offset_evidence, pending_of
 from data_prep.radar import backscatter
 from data_prep.raw.bands import RawBand
 from data_prep.raw.cubes import RawCubes, SourceError
+from data_prep.raw.decisions import in_window, once
+from data_prep.raw.extent import Extent, extent_of_area
 from data_prep.raw.roles import role_of
 from data_prep.raw.satellite import satellite_in
 from data_prep.sources.settings import StacSource
 from data_prep.sources.stac_items import find_items
 from data_prep.sources.stac_zarr import address_of, check_array, in_zarr, open_arrays, stated_offset
 from fusion.cloud_mask import SCL_PIXEL_M
-from fusion.place import LONLAT, Bounds, on_s2_grid, project_bounds, utm_of_bounds
+from fusion.place import Bounds, project_bounds
 
 log = logging.getLogger(__name__)
 
 _CHUNK_PX = 1024
 
 
-def load_stac(settings: StacSource) -> RawCubes:
-    """Find the items, check that they can be read, and open them lazily.
+def load_stac(settings: StacSource, window: Extent | None = None) -> RawCubes:
+    """Find the items, check that they can be read, and open them lazily; those of the area, or of a ``window`` of it.
 
     Sentinel-2 items whose digital numbers still include the offset of baseline 04.00 are identified by their metadata
     (see :func:`pending_offset`) and corrected separately. Images of one solar day and one pass are mosaicked.
@@ -43,8 +45,9 @@ def load_stac(settings: StacSource) -> RawCubes:
         Catalogue not reachable, no item, or an unreadable item with ``on_error="stop"``; the message names it.
     """
     notes: list[str] = []
-    grid = area_grid(settings.bbox)
-    items = _readable(find_items(settings, settings.s2_collection), settings, ("B04", "B08", "SCL"), notes)
+    within = window or extent_of_area(settings.bbox)
+    grid = grid_within(within)
+    items = _usable(settings, settings.s2_collection, ("B04", "B08", "SCL"), notes)
     items = [i for i in items if not _cloud_cover(i) > settings.max_cloud]
     if not items:
         raise SourceError(
@@ -55,11 +58,11 @@ def load_stac(settings: StacSource) -> RawCubes:
     s2 = _sentinel2(items, grid, settings, notes)
     s1 = coarse = None
     if settings.s1_collection:
-        found = _readable(find_items(settings, settings.s1_collection), settings, ("VV",), notes)
+        found = _usable(settings, settings.s1_collection, ("VV",), notes)
         s1 = _sentinel1(found, grid, str(settings.s1_units), notes)
     if settings.coarse_collection:
-        found = _readable(find_items(settings, settings.coarse_collection), settings, ("NDVI",), notes)
-        coarse = _coarse(found, settings, notes)
+        found = _usable(settings, settings.coarse_collection, ("NDVI",), notes)
+        coarse = _coarse(found, settings, within, notes)
     return RawCubes(s2=s2, s1=s1, coarse=coarse, origin=f"STAC {settings.catalog}", notes=tuple(notes))
 
 
@@ -76,11 +79,28 @@ def _cloud_cover(item: Any) -> float:
 
 def area_grid(bbox: Bounds) -> Any:
     """10 m UTM grid (odc GeoBox) that covers a bounding box in degrees, edges on whole 20 m cells."""
+    return grid_within(extent_of_area(bbox))
+
+
+def grid_within(extent: Extent) -> Any:
+    """10 m grid (odc GeoBox) of an extent whose edges lie on whole 10 m."""
     from odc.geo.geobox import GeoBox
     from odc.geo.geom import BoundingBox
 
-    crs = f"EPSG:{utm_of_bounds(bbox)}"
-    return GeoBox.from_bbox(BoundingBox(*on_s2_grid(project_bounds(bbox, LONLAT, crs)), crs), resolution=10)
+    return GeoBox.from_bbox(BoundingBox(*extent.bounds, extent.crs), resolution=10)
+
+
+def _usable(settings: StacSource, collection: str, roles: tuple[str, ...], notes: list[str]) -> list[Any]:
+    """Items of a collection that can be read; in a window those of the whole area, searched again, since signed
+    addresses expire."""
+    found = find_items(settings, collection)
+    if not in_window():
+        found = _readable(found, settings, roles, notes)
+    wanted = once(f"items of {collection}", lambda: [item.id for item in found])
+    known = {item.id: item for item in found}
+    if missing := [name for name in wanted if name not in known]:
+        raise SourceError(f"{settings.catalog} has no item {missing[0]} of {collection} any more; start again")
+    return [known[name] for name in wanted]
 
 
 def asset_of(item: Any, role: str) -> str | None:
@@ -183,18 +203,15 @@ def _sentinel2(items: list[Any], grid: Any, settings: StacSource, notes: list[st
         keys = tuple(asset_of(item, role) for role in ("B04", "B08", "SCL"))
         said_of = stated_offset if in_zarr(item.assets[str(keys[0])]) else pending_offset
         groups.setdefault((keys, said_of(item, str(keys[0]))), []).append(item)
-    opened, said, evidence = [], [], []
+    opened, said = [], []
     for (keys, offset), members in groups.items():
         bands = _open(members, dict(zip(("B04", "B08"), keys[:2], strict=True)), grid)
         classes = _open(members, {"SCL": keys[2]}, grid)
         bands["SCL"] = scene_classes(_band("SCL", classes.SCL, "uint8"))
         opened.append(bands)
         said += [offset] * bands.sizes["t"]
-        if settings.s2_offset_dn == "auto":
-            evidence.append(offset_evidence(bands.B04, bands.B08, bands.SCL))
-    times = np.concatenate([bands.t.values for bands in opened])
-    numbers = np.concatenate(evidence) if evidence else np.zeros(len(times), np.int8)
-    offsets = decide_offsets(times, numbers, said, settings.s2_offset_dn, settings.s2_collection, notes)
+    decided = once("offsets of Sentinel-2", lambda: _offsets(opened, said, settings, notes))
+    offsets = np.array(decided, np.float32)
     if removed := int((offsets < 0).sum()):
         notes.append(f"{removed} images: -1000 added to the digital numbers (baseline 04.00 and later)")
     parts, at = [], 0
@@ -212,6 +229,18 @@ def _sentinel2(items: list[Any], grid: Any, settings: StacSource, notes: list[st
     s2 = xr.concat(parts, "t").sortby("t") if len(parts) > 1 else parts[0].sortby("t")
     s2.attrs = {"scl_pixel_m": SCL_PIXEL_M}
     return s2.rio.write_crs(opened[0].rio.crs)
+
+
+def _offsets(
+    opened: list[xr.Dataset], said: list[int | None], settings: StacSource, notes: list[str]
+) -> list[float | None]:
+    """What to add to the digital numbers of each image, None to leave it out; see :func:`decide_offsets`."""
+    times = np.concatenate([bands.t.values for bands in opened])
+    evidence = np.zeros(len(times), np.int8)
+    if settings.s2_offset_dn == "auto":
+        evidence = np.concatenate([offset_evidence(bands.B04, bands.B08, bands.SCL) for bands in opened])
+    offsets = decide_offsets(times, evidence, said, settings.s2_offset_dn, settings.s2_collection, notes)
+    return [None if np.isnan(offset) else offset for offset in offsets.tolist()]
 
 
 def _orbit_of(item: Any) -> str:
@@ -240,15 +269,15 @@ def _sentinel1(items: list[Any], grid: Any, units: str, notes: list[str]) -> xr.
     return s1.rio.write_crs(parts[0].rio.crs)
 
 
-def _coarse(items: list[Any], settings: StacSource, notes: list[str]) -> xr.Dataset:
-    """The coarse series on the grid of its first item, cropped to the area buffered by three cells."""
+def _coarse(items: list[Any], settings: StacSource, within: Extent, notes: list[str]) -> xr.Dataset:
+    """The coarse series on the grid of its first item, cropped to the extent buffered by three cells."""
     import rasterio
     from odc.geo.geobox import GeoBox
     from rasterio.windows import Window, from_bounds
 
     key = str(asset_of(items[0], "NDVI"))
     with rasterio.open(address_of(items[0].assets[key])) as image:
-        box = project_bounds(settings.bbox, LONLAT, image.crs)
+        box = project_bounds(within.bounds, within.crs, image.crs)
         window = from_bounds(*box, transform=image.transform)
         row, column = int(np.floor(window.row_off)) - 3, int(np.floor(window.col_off)) - 3
         height, width = int(np.ceil(window.height)) + 7, int(np.ceil(window.width)) + 7

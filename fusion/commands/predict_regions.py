@@ -8,22 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import dask.array as da
-import numpy as np
 import xarray as xr
 
-from data_prep.cube import open_cube
 from fusion.api import fuse
-from fusion.commands.region_store import (
-    Region,
-    RegionStore,
-    compute_regions,
-    fingerprint,
-    fitting_px,
-    loaded,
-    store_for,
-)
-from fusion.contract import DIMS, FUSED_BANDS, OBS_COUNT, ContractError, TimeGrid
-from fusion.data.cube_files import is_zarr, opened_cube, to_dataset
+from fusion.commands.region_input import RegionInput
+from fusion.commands.region_store import Region, RegionStore, compute_regions, fitting_px, store_for
+from fusion.contract import FUSED_BANDS, OBS_COUNT, ContractError, TimeGrid
+from fusion.data.cube_files import to_dataset
 from fusion.data.geotiff import refuse_without_crs
 from fusion.data.provenance import code_hash
 from fusion.extras import needs
@@ -33,15 +24,17 @@ from fusion.inference.blas import one_blas_thread
 from fusion.inference.fuse import fuse_window, reach_px
 from fusion.inference.locate import locate_model
 from fusion.inference.session import load_session
-from fusion.layout import with_roles
 from fusion.place import latitude_of
+
+RAW_REGION_PX = 256
 
 
 @dataclass(frozen=True)
 class RegionFusion:
-    """What a process needs to fuse a region: files, dates and options of :func:`fusion.inference.fuse.fuse_window`."""
+    """What a process needs to fuse a region: input, dates, options of :func:`fusion.inference.fuse.fuse_window`."""
 
-    cube: Path
+    source: RegionInput
+    shape: tuple[int, int]
     store: RegionStore
     model: Path
     sha256: str
@@ -68,27 +61,26 @@ class RegionFusion:
 
         Raises
         ------
-        CubeFileError, fusion.contract.ContractError
-            The file cannot be read, or the values contradict their names or units.
+        CubeFileError, data_prep.raw.cubes.SourceError, fusion.contract.ContractError
+            The input cannot be read, or the values contradict their names or units.
         """
-        with opened_cube(self.cube) as cube:
-            reach = grown(region.window, (cube.sizes["y"], cube.sizes["x"]), around)
-            part = loaded(with_roles(cube).transpose(*DIMS).isel(y=reach[0], x=reach[1]), self.cube, self.threads)
+        reach = grown(region.window, self.shape, around)
+        part = self.source.read(reach, self.threads)
         rows, columns = (
             slice(own.start - wide.start, own.stop - wide.start) for own, wide in zip(region.window, reach, strict=True)
         )
         return measured_cube(part, self.s1_units), (rows, columns)
 
 
-def region_px(cube: Path, wanted: int | None, around: int = 20) -> int | None:
-    """Side of the regions of a cube file; None where one region holds all of it, and for a folder of raw files."""
-    if cube.is_dir() and not is_zarr(cube):
-        return None
-    return fitting_px(open_cube(cube, lazy=True).sizes, wanted, around=around)
+def region_px(source: RegionInput, wanted: int | None, around: int = 20) -> int | None:
+    """Side of the regions of a cube; None where one region holds all of it."""
+    if source.around_px:  # raw data: smaller regions would mostly prepare surroundings, larger ones take gigabytes
+        wanted = wanted or RAW_REGION_PX
+    return fitting_px(source.labels().sizes, wanted, around=around)
 
 
 def fuse_regions(
-    cube: Path,
+    source: RegionInput,
     out: Path,
     px: int,
     options: dict[str, Any],
@@ -98,7 +90,7 @@ def fuse_regions(
     save: Callable[[xr.DataArray, RegionStore], str],
     report: Callable[[int, int], None],
 ) -> str:
-    """Fuse a cube file region by region, then ``save`` the whole, lazily given; returns what that returns.
+    """Fuse a cube region by region, then ``save`` the whole, lazily given; returns what that returns.
 
     A run that was ended, in any way, resumes when it is called again with the same arguments and files.
 
@@ -112,7 +104,7 @@ def fuse_regions(
         Called with (finished regions, all regions).
     """
     store = store_for(out, px)
-    labels, latitude = labelled(cube, options)
+    labels, latitude = labelled(source.labels(), options)
     if out.suffix == ".tif":
         refuse_without_crs(labels, out)
     model = locate_model(options["model"])
@@ -120,10 +112,11 @@ def fuse_regions(
     kept = {"latitude": latitude, "sigma": options["sigma"], "tile": options["tile"]}
     threads = options["threads"] or (1 if scheduler else max(1, (os.cpu_count() or 1) // workers))
     task = RegionFusion(
-        cube.resolve(), store, model.resolve(), labels.attrs["model_sha256"], grid, threads, options["s1_units"], kept
-    )
+        source, (labels.sizes["y"], labels.sizes["x"]), store, model.resolve(), labels.attrs["model_sha256"], grid,
+        threads, options["s1_units"], kept,
+    )  # fmt: skip
     made_of = {
-        "cube": [str(task.cube), fingerprint(cube)], "model": task.sha256, "s1_units": task.s1_units, **kept,
+        **source.made_of(), "model": task.sha256, "s1_units": task.s1_units, **kept,
         "dates": [str(grid.start), str(grid.end), grid.step_days],
         "code": [code_hash(name) for name in ("fusion.features", "fusion.inference")],
     }  # fmt: skip
@@ -141,16 +134,11 @@ def _stacked(labels: xr.DataArray, filled: xr.Dataset) -> xr.DataArray:
     return labels.copy(data=values).assign_coords({OBS_COUNT: labels[OBS_COUNT].copy(data=filled[OBS_COUNT].data)})
 
 
-def labelled(cube: Path, options: dict[str, Any]) -> tuple[xr.DataArray, float | None]:
+def labelled(blank: xr.DataArray, options: dict[str, Any]) -> tuple[xr.DataArray, float | None]:
     """The answer of :func:`fusion.api.fuse` without its values, every check of the cube's labels made; its latitude."""
-    with opened_cube(cube) as opened:
-        seen = with_roles(opened).transpose(*DIMS)
-        fixed = {name: c.load() for name, c in seen.coords.items() if not {"t", "bands"} & set(c.dims)}
-        blank = seen.copy(data=da.full(seen.shape, np.nan, dtype=np.float32, chunks=-1)).assign_coords(fixed)
-        fused = fuse(blank, **options)
-        latitude = latitude_of(blank) if options["latitude"] is None else options["latitude"]
+    fused = fuse(blank, **options)
     assert isinstance(fused, xr.DataArray)
-    return fused, latitude
+    return fused, latitude_of(blank) if options["latitude"] is None else options["latitude"]
 
 
 def refuse_unreachable(scheduler: str) -> None:

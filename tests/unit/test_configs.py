@@ -22,10 +22,12 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 YAMLS = sorted(p.relative_to(CONFIGS).as_posix() for p in CONFIGS.rglob("*.yaml"))
 # the least a command needs to be told: that is what its first example tells it
 EXAMPLES = [(name, example) for name, command in COMMANDS.items() for example in command.examples]
-# options of the group `source` that are for the other of its two commands
+# options of the group `source` that are for the other of its commands
 FOREIGN = {
     ("cube", "cubes"), ("cube", "scenes"), ("cube", "table"),
     ("patches", "files"), ("patches", "openeo"), ("patches", "stac"), ("patches", "simulated"),
+    ("predict", "cubes"), ("predict", "scenes"), ("predict", "table"), ("predict", "openeo"), ("predict", "simulated"),
+    ("predict", "stac"), ("predict", "files"),  # they stand in the place of cube=..., which the example gives
 }  # fmt: skip
 OPTIONS = [
     (name, group, option)

@@ -18,6 +18,7 @@ import fusion
 from fusion.commands import predict_regions, progress, region_store
 from fusion.commands.predict import PredictSettings, run
 from fusion.commands.predict_regions import region_px
+from fusion.commands.region_input import CubeFile
 from fusion.commands.region_store import RegionStore, store_for
 from fusion.contract import OBS_COUNT, ContractError
 from fusion.data.cube_files import CubeFileError, opened_cube, read_cube, write_cube
@@ -269,12 +270,11 @@ def test_a_scheduler_that_does_not_answer_is_named(file, tmp_path, address):
 
 
 def test_regions_are_for_large_files_and_smaller_for_many_dates(cube, file, tmp_path):
-    assert region_px(file, None) is None and region_px(tmp_path, 32) is None
-    assert region_px(file, 64) == 64
+    assert region_px(CubeFile(file), None) is None and region_px(CubeFile(file), 64) == 64
     wide = write_cube(
         cube.isel(t=[0], y=[0]).isel(x=np.arange(600) % 50).assign_coords(x=np.arange(600.0)), tmp_path / "w.nc"
     )
-    assert region_px(wide, None) == 512
+    assert region_px(CubeFile(wide), None) == 512
     long = (
         xr.open_dataset(wide)
         .drop_vars("t")
@@ -282,7 +282,7 @@ def test_regions_are_for_large_files_and_smaller_for_many_dates(cube, file, tmp_
         .assign_coords(t=np.arange(300))
         .to_netcdf(tmp_path / "l.nc")
     )
-    assert long is None and region_px(tmp_path / "l.nc", None) == 256
+    assert long is None and region_px(CubeFile(tmp_path / "l.nc"), None) == 256
 
 
 def test_of_a_file_that_is_not_cut_in_chunks_only_a_part_is_read(cube, tmp_path):
