@@ -12,11 +12,17 @@ import numpy as np
 import xarray as xr
 
 from data_prep.cube import open_cube
-from data_prep.farm import run_all
 from fusion.api import fuse
-from fusion.commands.region_store import Region, RegionStore, fingerprint, store_for
+from fusion.commands.region_store import (
+    Region,
+    RegionStore,
+    compute_regions,
+    fingerprint,
+    fitting_px,
+    store_for,
+)
 from fusion.contract import DIMS, FUSED_BANDS, OBS_COUNT, ContractError, TimeGrid
-from fusion.data.cube_files import CubeFileError, is_zarr, opened_cube
+from fusion.data.cube_files import CubeFileError, is_zarr, opened_cube, to_dataset
 from fusion.data.geotiff import refuse_without_crs
 from fusion.data.provenance import code_hash
 from fusion.extras import needs
@@ -28,9 +34,6 @@ from fusion.inference.locate import locate_model
 from fusion.inference.session import load_session
 from fusion.layout import with_roles
 from fusion.place import latitude_of
-
-REGION_PX = (512, 256, 128)
-INPUT_BYTES = 512 * 2**20  # of a region with its surroundings
 
 
 @dataclass(frozen=True)
@@ -86,11 +89,7 @@ def region_px(cube: Path, wanted: int | None, around: int = 20) -> int | None:
     """Side of the regions of a cube file; None where one region holds all of it, and for a folder of raw files."""
     if cube.is_dir() and not is_zarr(cube):
         return None
-    sizes = open_cube(cube, lazy=True).sizes
-    per_pixel = 4 * sizes["t"] * sizes["bands"]
-    fitting = (px for px in REGION_PX if (px + 2 * around) ** 2 * per_pixel <= INPUT_BYTES)
-    px = wanted or next(fitting, REGION_PX[-1])
-    return px if max(sizes["y"], sizes["x"]) > px else None
+    return fitting_px(open_cube(cube, lazy=True).sizes, wanted, around)
 
 
 def fuse_regions(
@@ -124,7 +123,6 @@ def fuse_regions(
     model = locate_model(options["model"])
     grid = TimeGrid(labels.t.values[0], labels.t.values[-1], options["step_days"])
     kept = {"latitude": latitude, "sigma": options["sigma"], "tile": options["tile"]}
-    alone = workers == 1 and scheduler is None
     threads = options["threads"] or (1 if scheduler else max(1, (os.cpu_count() or 1) // workers))
     task = RegionFusion(
         cube.resolve(), store, model.resolve(), labels.attrs["model_sha256"], grid, threads, options["s1_units"], kept
@@ -136,19 +134,16 @@ def fuse_regions(
     }  # fmt: skip
     if scheduler is not None:
         refuse_unreachable(scheduler)
-    with store.locked():
-        left, total = store.prepare(labels, made_of, "fused NDVI")
-        finished = [total - len(left)]
-        report(finished[0], total)
+    return compute_regions(
+        store, to_dataset(labels, "fused NDVI"), made_of, task, workers=workers, scheduler=scheduler, report=report,
+        save=lambda filled: save(_stacked(labels, filled), store),
+    )  # fmt: skip
 
-        def count(region: Region, result: dict[str, Any]) -> None:
-            finished[0] += 1
-            report(finished[0], total)
 
-        run_all(left, task, workers=0 if alone else workers, scheduler=scheduler, on_done=count)
-        line = save(store.filled(labels), store)
-        store.remove()
-    return line
+def _stacked(labels: xr.DataArray, filled: xr.Dataset) -> xr.DataArray:
+    """``labels`` with the values of a data set of its bands."""
+    values = da.stack([filled[str(band)].data for band in labels.bands.values], axis=1)
+    return labels.copy(data=values).assign_coords({OBS_COUNT: labels[OBS_COUNT].copy(data=filled[OBS_COUNT].data)})
 
 
 def labelled(cube: Path, options: dict[str, Any]) -> tuple[xr.DataArray, float | None]:

@@ -1,4 +1,4 @@
-"""A cube that is computed region by region into a Zarr store beside its output, so that a killed run can resume.
+"""Data that are computed region by region into a Zarr store beside their output, so that a killed run can resume.
 
 The folder ``.NAME.regions`` beside the output ``NAME`` holds the store, what it is computed from (``made_of.json``),
 and a marker for every finished region. A run with the same input and settings computes the regions without a marker.
@@ -9,26 +9,28 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
 
-from data_prep.farm import pending, write_marker
-from fusion.contract import OBS_COUNT
-from fusion.data.cube_files import CubeFileError, to_dataset, write_zarr
+from data_prep.farm import pending, run_all, write_marker
+from fusion.data.cube_files import CubeFileError, write_zarr
 from fusion.whole_file import only_run, write_json
 
 log = logging.getLogger(__name__)
 
 CHUNK_PX = 256
 CHUNK_DATES = 16
+REGION_PX = (512, 256, 128)
+INPUT_BYTES = 512 * 2**20  # of a region with its surroundings
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,11 @@ class RegionStore:
             finished, self.folder,
         )  # fmt: skip
 
-    def prepare(self, cube: xr.DataArray, made_of: dict[str, Any], title: str) -> tuple[list[Region], int]:
-        """Regions that are still to be computed, and the number of all; ``cube`` holds labels and no values.
+    def prepare(self, template: xr.Dataset, made_of: dict[str, Any]) -> tuple[list[Region], int]:
+        """Regions that are still to be computed, and the number of all.
 
-        What an earlier run left is kept if it is made of the same.
+        What an earlier run left is kept if it is made of the same. ``template`` is the data set to come, its variables
+        lazy and without values; their last dims are (y, x), and those of a cube begin with ``t``.
         """
         made_of = json.loads(json.dumps({**made_of, "region_px": self.px}))
         identity = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
@@ -117,24 +120,23 @@ class RegionStore:
             for old in (self.zarr, self.markers):
                 shutil.rmtree(old, ignore_errors=True)
             self.markers.mkdir()
-            sides = (min(n, CHUNK_PX, self.px) for n in cube.shape[2:])
-            write_zarr(to_dataset(cube, title), self.zarr, chunks=(min(CHUNK_DATES, cube.sizes["t"]), *sides))
+            at_most = {"t": CHUNK_DATES, "y": min(CHUNK_PX, self.px), "x": min(CHUNK_PX, self.px)}
+            write_zarr(template, self.zarr, chunks=at_most)
             write_json(note, made_of)
-        regions = list(cut_regions(cube.shape[2:], self.px, identity))
+        regions = list(cut_regions((template.sizes["y"], template.sizes["x"]), self.px, identity))
         return pending(regions, self.markers), len(regions)
 
-    def write(self, region: Region, bands: dict[str, np.ndarray]) -> None:
-        """Write bands (T, h, w) of a region, then its marker."""
+    def write(self, region: Region, layers: dict[str, np.ndarray]) -> None:
+        """Write variables (..., h, w) of a region, then its marker."""
         group = zarr.open_group(self.zarr, mode="r+")
-        for name, values in bands.items():
-            group[name][:, *region.window] = values  # type: ignore[index, call-overload]
+        for name, values in layers.items():
+            group[name][..., *region.window] = values  # type: ignore[index, call-overload]
         write_marker(self.markers, region, {})
 
-    def filled(self, labels: xr.DataArray) -> xr.DataArray:
-        """``labels`` with the values of the store, lazily."""
-        bands = [da.from_zarr(self.zarr, component=str(band)) for band in labels.bands.values]
-        counts = labels[OBS_COUNT].copy(data=da.from_zarr(self.zarr, component=OBS_COUNT))
-        return labels.copy(data=da.stack(bands, axis=1)).assign_coords({OBS_COUNT: counts.variable})
+    def filled(self, template: xr.Dataset) -> xr.Dataset:
+        """``template`` with the values of the store, lazily."""
+        stored = {name: da.from_zarr(self.zarr, component=str(name)) for name in template.data_vars}
+        return template.assign({name: template[name].copy(data=data) for name, data in stored.items()})
 
     def finish(self) -> Path:
         """The store, without what a killed process left in it."""
@@ -152,6 +154,54 @@ def store_for(out: Path, px: int) -> RegionStore:
     out = out.resolve()
     px = px if px <= CHUNK_PX else -(-px // CHUNK_PX) * CHUNK_PX
     return RegionStore(out.with_name(f".{out.name}.regions"), px)
+
+
+def compute_regions(
+    store: RegionStore,
+    template: xr.Dataset,
+    made_of: dict[str, Any],
+    task: Callable[[Region], dict[str, Any]],
+    *,
+    workers: int,
+    scheduler: str | None,
+    save: Callable[[xr.Dataset], Result],
+    report: Callable[[int, int], None],
+) -> Result:
+    """Compute the regions that are not finished, ``save`` the whole, lazily given, and remove the store.
+
+    Parameters
+    ----------
+    template, made_of
+        See :meth:`RegionStore.prepare`; with another ``made_of`` than an unfinished run, all begins anew.
+    task : callable
+        Computes a region and gives it to :meth:`RegionStore.write`; importable, with plain data, for other processes.
+    workers : int
+        Processes; 1 = this one.
+    report : callable
+        Called with (finished regions, all regions).
+    """
+    alone = workers == 1 and scheduler is None
+    with store.locked():
+        left, total = store.prepare(template, made_of)
+        finished = [total - len(left)]
+        report(finished[0], total)
+
+        def count(region: Region, result: dict[str, Any]) -> None:
+            finished[0] += 1
+            report(finished[0], total)
+
+        run_all(left, task, workers=0 if alone else workers, scheduler=scheduler, on_done=count)
+        result = save(store.filled(template))
+        store.remove()
+    return result
+
+
+def fitting_px(sizes: Mapping[Hashable, int], wanted: int | None, around: int = 0) -> int | None:
+    """Side of the regions of a cube of these ``sizes``, read with ``around`` more pixels; None where one holds all."""
+    per_pixel = 4 * sizes["t"] * sizes["bands"]
+    fitting = (px for px in REGION_PX if (px + 2 * around) ** 2 * per_pixel <= INPUT_BYTES)
+    px = wanted or next(fitting, REGION_PX[-1])
+    return px if max(sizes["y"], sizes["x"]) > px else None
 
 
 def cut_regions(shape: tuple[int, ...], px: int, identity: str) -> Iterator[Region]:

@@ -259,13 +259,15 @@ def write_cube(cube: xr.DataArray, path: str | Path, *, title: str = "NDVI cube"
     return path
 
 
-def write_zarr(dataset: xr.Dataset, partial: Path, chunks: tuple[int, ...] | None = None) -> None:
+def write_zarr(dataset: xr.Dataset, partial: Path, chunks: dict[str, int] | None = None) -> None:
     """A Zarr store, format 3, with consolidated metadata, so that it opens with one request and without a warning.
 
-    With ``chunks`` of (t, y, x), the values of lazy bands are left out, to be written region by region.
+    With ``chunks``, the largest sides of a chunk by dimension (of others, all), the values of lazy variables are left
+    out, to be written region by region.
     """
-    encoding: dict[str, dict[str, Any]] = {"t": _time_encoding()}
-    encoding |= {str(name): {"chunks": chunks} for name in dataset.data_vars if chunks}
+    encoding: dict[str, dict[str, Any]] = {"t": _time_encoding()} if "t" in dataset.coords else {}
+    for name, variable in dataset.data_vars.items() if chunks else ():
+        encoding[str(name)] = {"chunks": tuple(min(n, chunks.get(str(d), n)) for d, n in variable.sizes.items())}
     with (
         warnings.catch_warnings()
     ):  # zarr warns that format 3 does not specify them yet; xarray, GDAL and zarr read them
