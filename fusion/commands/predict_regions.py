@@ -14,6 +14,7 @@ import xarray as xr
 from data_prep.cube import open_cube
 from fusion.api import fuse
 from fusion.commands.region_store import (
+    WRITTEN_ELSEWHERE,
     Region,
     RegionStore,
     compute_regions,
@@ -134,10 +135,11 @@ def fuse_regions(
     }  # fmt: skip
     if scheduler is not None:
         refuse_unreachable(scheduler)
-    return compute_regions(
+    line = compute_regions(
         store, to_dataset(labels, "fused NDVI"), made_of, task, workers=workers, scheduler=scheduler, report=report,
         save=lambda filled: save(_stacked(labels, filled), store),
     )  # fmt: skip
+    return line or WRITTEN_ELSEWHERE
 
 
 def _stacked(labels: xr.DataArray, filled: xr.Dataset) -> xr.DataArray:

@@ -9,8 +9,9 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,8 +22,9 @@ import xarray as xr
 import zarr
 
 from data_prep.farm import pending, run_all, write_marker
+from fusion.commands.region_sharing import POLL_SECONDS, ClaimedTask, taking_part
 from fusion.data.cube_files import CubeFileError, write_zarr
-from fusion.whole_file import only_run, write_json
+from fusion.whole_file import write_json
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ CHUNK_PX = 256
 CHUNK_DATES = 16
 REGION_PX = (512, 256, 128)
 INPUT_BYTES = 512 * 2**20  # of a region with its surroundings
+WRITTEN_ELSEWHERE = "written by another process, which shared the regions with this one"
 Result = TypeVar("Result")
 
 
@@ -60,6 +63,11 @@ class RegionStore:
     px: int
 
     @property
+    def output(self) -> Path:
+        """The file or folder that the store becomes."""
+        return self.folder.with_name(self.folder.name.removeprefix(".").removesuffix(".regions"))
+
+    @property
     def zarr(self) -> Path:
         """The Zarr store with all regions that are finished."""
         return self.folder / "cube.zarr"
@@ -69,62 +77,48 @@ class RegionStore:
         """Folder of a file per finished region."""
         return self.folder / "finished"
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """For one run alone, with its folder made; an empty one is removed again on an error.
+    @property
+    def note(self) -> Path:
+        """File that says what the store is made of; the store is there as long as this file."""
+        return self.folder / "made_of.json"
+
+    def prepare(self, template: xr.Dataset, made_of: dict[str, Any], *, shared: bool) -> list[Region]:
+        """All regions, their store made; what an earlier run left is kept if it is made of the same.
+
+        Parameters
+        ----------
+        template
+            The data set to come, its variables lazy and without values; their last dims are (y, x), and those of a
+            cube begin with ``t``.
+        shared
+            Another process works in the store.
 
         Raises
         ------
         CubeFileError
-            Another run writes this output, or an error in writing; finished regions stay.
-        """
-        output = self.folder.with_name(self.folder.name.removeprefix(".").removesuffix(".regions"))
-        try:
-            with only_run(self.markers, CubeFileError):
-                try:
-                    yield
-                except BaseException:
-                    self._settle_failure()
-                    raise
-        except OSError as error:
-            raise CubeFileError(
-                f"{output} could not be written ({type(error).__name__}: {error}); check the folder's permission and "
-                "the free space"
-            ) from error
-
-    def _settle_failure(self) -> None:
-        finished = len(list(self.markers.glob("[!.]*.json"))) if self.markers.is_dir() else 0
-        if finished == 0:
-            self.remove()
-            return
-        log.warning(
-            "%d finished regions are kept in %s: the same command resumes; delete the folder to give them up",
-            finished, self.folder,
-        )  # fmt: skip
-
-    def prepare(self, template: xr.Dataset, made_of: dict[str, Any]) -> tuple[list[Region], int]:
-        """Regions that are still to be computed, and the number of all.
-
-        What an earlier run left is kept if it is made of the same. ``template`` is the data set to come, its variables
-        lazy and without values; their last dims are (y, x), and those of a cube begin with ``t``.
+            The other process makes something else.
         """
         made_of = json.loads(json.dumps({**made_of, "region_px": self.px}))
         identity = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
-        note = self.folder / "made_of.json"
-        earlier = json.loads(note.read_text()) if note.exists() else None
+        whole = self.note.exists() and (shared or self.zarr.exists())  # a run may be killed as it moves the store
+        earlier = json.loads(self.note.read_text()) if whole else None
         if earlier != made_of:
+            changed = sorted(key for key in made_of if (earlier or {}).get(key) != made_of[key])
+            if shared:
+                raise CubeFileError(
+                    f"another run is writing to {self.output}, with another {', '.join(changed)}; wait for it or use "
+                    "another output"
+                )
             if earlier is not None:
-                changed = sorted(key for key in made_of if earlier.get(key) != made_of[key])
                 log.info("an unfinished run had another %s; its regions are computed again", ", ".join(changed))
-            note.unlink(missing_ok=True)  # first, so that no moment has this note and another store
+            self.note.unlink(missing_ok=True)  # first, so that no moment has this note and another store
             for old in (self.zarr, self.markers):
                 shutil.rmtree(old, ignore_errors=True)
             self.markers.mkdir()
             at_most = {"t": CHUNK_DATES, "y": min(CHUNK_PX, self.px), "x": min(CHUNK_PX, self.px)}
             write_zarr(template, self.zarr, chunks=at_most)
-            write_json(note, made_of)
-        regions = list(cut_regions((template.sizes["y"], template.sizes["x"]), self.px, identity))
-        return pending(regions, self.markers), len(regions)
+            write_json(self.note, made_of)
+        return list(cut_regions((template.sizes["y"], template.sizes["x"]), self.px, identity))
 
     def write(self, region: Region, layers: dict[str, np.ndarray]) -> None:
         """Write variables (..., h, w) of a region, then its marker."""
@@ -138,6 +132,10 @@ class RegionStore:
         stored = {name: da.from_zarr(self.zarr, component=str(name)) for name in template.data_vars}
         return template.assign({name: template[name].copy(data=data) for name, data in stored.items()})
 
+    def finished(self) -> int:
+        """Number of finished regions."""
+        return len(list(self.markers.glob("[!.]*.json")))
+
     def finish(self) -> Path:
         """The store, without what a killed process left in it."""
         for left in self.zarr.rglob("*.partial"):
@@ -145,7 +143,8 @@ class RegionStore:
         return self.zarr
 
     def remove(self) -> None:
-        """Remove the folder and all in it."""
+        """Remove the folder and all in it, the note first."""
+        self.note.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -166,8 +165,11 @@ def compute_regions(
     scheduler: str | None,
     save: Callable[[xr.Dataset], Result],
     report: Callable[[int, int], None],
-) -> Result:
+) -> Result | None:
     """Compute the regions that are not finished, ``save`` the whole, lazily given, and remove the store.
+
+    Processes that are started with the same arguments share the regions. One of them saves; the others return None when
+    it has.
 
     Parameters
     ----------
@@ -181,19 +183,30 @@ def compute_regions(
         Called with (finished regions, all regions).
     """
     alone = workers == 1 and scheduler is None
-    with store.locked():
-        left, total = store.prepare(template, made_of)
-        finished = [total - len(left)]
-        report(finished[0], total)
+    with taking_part(store, template, made_of) as run:
+        total = len(run.regions)
+        report(store.finished(), total)
 
         def count(region: Region, result: dict[str, Any]) -> None:
-            finished[0] += 1
-            report(finished[0], total)
+            if run.goes_on():
+                report(store.finished(), total)
 
-        run_all(left, task, workers=0 if alone else workers, scheduler=scheduler, on_done=count)
-        result = save(store.filled(template))
-        store.remove()
-    return result
+        todo = ClaimedTask(run, task)
+        left = pending(run.regions, store.markers)
+        run_all(
+            left, todo, workers=0 if alone else workers, scheduler=scheduler, on_done=count,
+            advice=f"use a smaller region= than {store.px}, or fewer workers=",
+        )  # fmt: skip
+        while run.goes_on():
+            left = pending(left, store.markers)  # other processes compute these, or none any more
+            run_all(left, todo, workers=0, on_done=count)
+            with run.last() if not left else nullcontext(False) as mine:
+                if mine:
+                    result = save(store.filled(template))
+                    store.remove()
+                    return result
+            time.sleep(POLL_SECONDS)
+    return None
 
 
 def fitting_px(sizes: Mapping[Hashable, int], wanted: int | None, around: int = 0) -> int | None:
