@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from fusion.contract import NDVI, STEP_DAYS, ContractError
 from fusion.data.provenance import MADE_BY, history
+from fusion.extras import can_draw
 from fusion.phenology.settings import MAIN_SUFFIX, VARIABLES, SeasonSettings
 from fusion.whole_file import whole_file, whole_set
 
@@ -69,7 +70,9 @@ class PhenologySettings(BaseModel):
     smoother: Curve | None = Field(None, description="also write the smoothed series by this smoother")
     smooth_step_days: int = Field(STEP_DAYS, ge=1, le=366, description="days between the dates of the smoothed series")
     geotiff: bool | None = Field(None, description="write GeoTIFFs; when empty, where the cube has a CRS")
-    maps: bool = Field(True, description="write maps of SOSD, EOSD, LENGTH and MAXV of the main season as PNG")
+    maps: bool = Field(
+        True, description="write maps of SOSD, EOSD, LENGTH and MAXV of the main season as PNG; needs matplotlib"
+    )
     table: Literal["csv", "parquet"] | None = Field(
         None, description="also write a table, one row per pixel, year and season: seasons.csv or seasons.parquet"
     )
@@ -130,7 +133,7 @@ def write_results(settings: PhenologySettings, folder: Path) -> tuple[xr.Dataset
     files = [write_seasons(data, folder / SEASON_FILE)]
     if settings.geotiff is not False and data.rio.crs is not None and "season" in data.dims:
         files += write_season_geotiffs(data, folder)
-    if settings.maps and "season" in data.dims:
+    if settings.maps and "season" in data.dims and can_draw("maps are"):
         files += write_season_maps(data, folder)
     if settings.table is not None:
         files.append(write_table(data, folder / TABLE_FILES[settings.table]))

@@ -45,13 +45,14 @@ def test_base_installation_is_lean() -> None:
 
 
 def test_conda_environment_has_the_same_limits() -> None:
-    """Every dependency of the base and of the extra ``fast``, under the names of conda-forge, and nothing else."""
+    """Every dependency of the base and of the extras ``fast`` and ``plots``, under the names of conda-forge, and nothing else."""
     conda = {"dask-core": "dask", "matplotlib-base": "matplotlib"}
     file = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     given = [name_and_limits(line) for line in file["dependencies"] if isinstance(line, str)]
     assert file["dependencies"][-1] == {"pip": ["."]}
     project = PYPROJECT["project"]
-    wanted = map(name_and_limits, [*project["dependencies"], *project["optional-dependencies"]["fast"]])
+    extras = project["optional-dependencies"]
+    wanted = map(name_and_limits, [*project["dependencies"], *extras["fast"], *extras["plots"]])
     python = ("python", f"={project['requires-python'].removeprefix('>=')}")
     assert sorted((conda.get(name, name), limits) for name, limits in given) == sorted([*wanted, python, ("pip", "")])
 
