@@ -70,9 +70,7 @@ class PhenologySettings(BaseModel):
     smoother: Curve | None = Field(None, description="also write the smoothed series by this smoother")
     smooth_step_days: int = Field(STEP_DAYS, ge=1, le=366, description="days between the dates of the smoothed series")
     geotiff: bool | None = Field(None, description="write GeoTIFFs; when empty, where the cube has a CRS")
-    maps: bool = Field(
-        True, description="write maps of SOSD, EOSD, LENGTH and MAXV of the main season as PNG; needs matplotlib"
-    )
+    maps: bool = Field(True, description="write maps of SOSD, EOSD, LENGTH and MAXV of the main season as PNG")
     table: Literal["csv", "parquet"] | None = Field(
         None, description="also write a table, one row per pixel, year and season: seasons.csv or seasons.parquet"
     )
