@@ -1,8 +1,10 @@
-"""``ndvi-fusion predict`` on squares of several sizes: time, and peak memory of all its processes together.
+"""``ndvi-fusion predict``, and ``phenology`` after it, on squares of several sizes: time, and peak memory.
 
-``python benchmarks/bench_predict.py [sizes=500,1000] [workers=2] [days=365] [region=512] [out=FILE.json]`` writes a
-merged Zarr cube of each size (random values, which do not affect the speed), three sensors, and fuses one year of it.
-Memory is the sum of the proportional set sizes (PSS) of all processes, sampled five times a second.
+``python benchmarks/bench_predict.py [sizes=500,1000] [workers=2] [days=365] [region=512] [phenology=true]
+[out=FILE.json]`` writes a merged Zarr cube of each size (one season and noise, which does not affect the speed), three
+sensors, and fuses one year of it; with ``phenology=true`` the seasons of the fused cube follow, with all files of the
+command's defaults. Memory is the sum of the proportional set sizes (PSS) of all processes of a command, sampled five
+times a second.
 """
 
 import json
@@ -26,6 +28,7 @@ LEVELS = {
     COARSE_NDVI: (0.6, 0.05, 10),
 }  # every n days
 CHUNK_PX = 256
+NDVI_BANDS = (S2NDVI, COARSE_NDVI)
 
 
 def write_input(path: Path, px: int, days: int) -> int:
@@ -38,7 +41,8 @@ def write_input(path: Path, px: int, days: int) -> int:
     for k, (name, (level, spread, every)) in enumerate(LEVELS.items()):
         seen = dates % (2 * every if name == S2NDVI else every) == 0
         noise = da.random.default_rng(k).random((len(dates), px, px), chunks=chunks, dtype="float32")
-        values = da.where(seen[:, None, None], level + spread * (noise - 0.5), np.nan)
+        season = 0.5 * np.exp(-(((dates - 190) / 55.0) ** 2)) - 0.3 if name in NDVI_BANDS else np.zeros(len(dates))
+        values = da.where(seen[:, None, None], season[:, None, None] + level + spread * (noise - 0.5), np.nan)
         bands.append(values.astype("float32").rechunk((16, CHUNK_PX, CHUNK_PX)))
     axis = 10.0 * (np.arange(px) + 0.5)
     times = (np.datetime64("2019-01-01") + dates).astype("datetime64[ns]")
@@ -63,6 +67,13 @@ def measured(command: list[str], folder: Path) -> dict[str, float]:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"seconds": time.monotonic() - began, "cpu_seconds": cpu, "peak_mib": peak}
+
+
+def measured_command(name: str, words: list[str], folder: Path, px: int) -> dict[str, float]:
+    """The figures of a command of the package, also per km2 of a square of ``px`` pixels of 10 m."""
+    figures = measured([sys.executable, "-m", "fusion", name, *words], folder)
+    per_km2 = {f"{key}_per_km2": figures[key] / (px / 100) ** 2 for key in ("seconds", "cpu_seconds")}
+    return {key: round(value, 3) for key, value in (figures | per_km2).items()}
 
 
 def family(pid: int) -> list[int]:
@@ -91,11 +102,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             dates = write_input(folder / "cube.zarr", px, int(given.get("days", 365)))
-            words = ["cube=cube.zarr", "out=ndvi.zarr", f"workers={given.get('workers', 2)}"]
-            words += [f"region={given['region']}"] if "region" in given else []
-            row = {"px": px, "dates": dates, "words": " ".join(words)}
-            row |= measured([sys.executable, "-m", "fusion", "predict", *words], folder)
-            row["seconds_per_km2"] = row["seconds"] / (px / 100) ** 2
+            shared = [f"workers={given.get('workers', 2)}"] + [f"region={given['region']}"] * ("region" in given)
+            row = {"px": px, "dates": dates, "words": " ".join(shared)}
+            row |= measured_command("predict", ["cube=cube.zarr", "out=ndvi.zarr", *shared], folder, px)
+            if given.get("phenology") == "true":
+                row["phenology"] = measured_command("phenology", ["cube=ndvi.zarr", "out=seasons", *shared], folder, px)
             print(json.dumps(row), flush=True)
             rows.append(row)
     if "out" in given:

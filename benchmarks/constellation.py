@@ -4,7 +4,8 @@
 
 Hold-out as in ``fusion.evaluation.holdout``: two withheld windows a scene; scored are the pixels and dates without an
 observation in the full constellation, by every row. ``levelled`` rows pass the radar through
-``data_prep.satellites.even_out``, which knows the satellite of each acquisition, as ``cube`` does.
+``data_prep.satellites.even_out``, which knows the satellite of each acquisition, as ``cube`` does; those of a pass, as
+the process graph does.
 """
 
 import argparse
@@ -101,11 +102,34 @@ def other_satellite(db: float, pixels: int, *, levelled: bool, alternating: bool
     return change
 
 
+def other_pass(*, levelled: bool) -> Change:
+    """The pass with the latest phase 1.5 dB higher, by 0.7 dB more or less at the sides; levelled as the graph does."""
+
+    def change(cube: xr.DataArray, rng: np.random.Generator) -> xr.DataArray:
+        out, at = cube.copy(deep=True), dates_of(cube, VV)
+        phase = days_of(cube)[at] % 6
+        late = phase == phase.max(initial=0)
+        if late.all():
+            return out
+        for band in RADAR:
+            images = np.array(cube.sel(bands=band).values[at])
+            images[late] += np.float32(1.5) + np.linspace(-0.7, 0.7, images.shape[2], dtype=np.float32)
+            if levelled:
+                levels = [np.nanmedian(images[of], axis=0) for of in (~late, late)]
+                images += np.where(late[:, None, None], -1, 1) * (levels[1] - levels[0]) / 2
+            out.values[at, list(cube.bands.values).index(band)] = images
+        return out
+
+    return change
+
+
 CHANGES: dict[str, Change] = {
     "every second S1 acquisition missing": half_of_radar,
     "20 % of products missing": fifth_missing,
     "one pass of S1 only": one_pass,
     "one S2 satellite missing": one_optical,
+    "S1 one pass +1.5 dB and a slope, as it is": other_pass(levelled=False),
+    "S1 one pass +1.5 dB and a slope, levelled": other_pass(levelled=True),
 }
 for name, db, pixels in (("+1 dB", 1.0, 0), ("-1 dB", -1.0, 0), ("2 px", 0.0, 2)):
     for turns, alternating in (("from the middle on", False), ("every second image", True)):

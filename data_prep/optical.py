@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 DN_SCALE = 1e-4  # Sentinel-2 L2A quantification value 10000 (Sentinel-2 Products Specification Document)
 _DN_NODATA = (0, 65535)
 _BRIGHT_DN = 1000.0  # with the offset still in, no surface is darker than this (cloud alone lies above twice that)
+_NEGATIVE_RED, _NEGATIVE_SHARE = -0.02, 0.05  # atmospheric correction takes few pixels that far below 0
 
 
 def reflectance(
@@ -49,6 +50,7 @@ def reflectance(
     offset = _each_image(said_offset(band.attrs) or 0 if isinstance(offset_dn, str) else offset_dn, values)
     if isinstance(offset_dn, str) and not offset.any():
         refuse_pending_offset(band)
+        refuse_foreign_offset(band)
     if offset.any() and in_dn and not isinstance(offset_dn, np.ndarray):
         notes.append(f"{where} has {int(offset[0])} added to its digital numbers (baseline 04.00)")
     marks = REFLECTANCE_RANGE.fills(values) | (values == (1.0 if in_dn else np.float32(DN_SCALE)))
@@ -133,7 +135,7 @@ def refuse_pending_offset(band: RawBand) -> None:
     last = numbers.t.values.max().astype("datetime64[D]")
     found = sample(numbers)
     found = found[np.isfinite(found) & (found > 1.5) & (found < FILL_FROM_DN)]
-    if found.size < 50 or not any(mark in band.name.upper() for mark in ("4", "RED")):
+    if found.size < 50 or not _is_red(band):
         return
     low = float(np.percentile(found, 0.5))
     if _BRIGHT_DN <= low < 2 * _BRIGHT_DN:
@@ -142,6 +144,30 @@ def refuse_pending_offset(band: RawBand) -> None:
             f"{low:.0f}; the offset of baseline 04.00 seems to be still in them; set source.s2_offset_dn=-1000 (or 0 "
             "if the surface really is that bright)"
         )
+
+
+def refuse_foreign_offset(band: RawBand) -> None:
+    """Red far below 0 where the file's own ``add_offset`` was added: its numbers never held that offset.
+
+    Raises
+    ------
+    SourceError
+    """
+    shift = float(np.ravel(band.attrs.get("add_offset", 0.0))[0])
+    if not band.scaled or shift >= 0 or not _is_red(band):
+        return
+    found = sample(band.values)
+    found = found[np.isfinite(found) & (found != np.float32(shift))]
+    if found.size >= 50 and (found < _NEGATIVE_RED).mean() > _NEGATIVE_SHARE:
+        raise SourceError(
+            f"{band.file}: {band.name} lies below {_NEGATIVE_RED} at {100 * (found < _NEGATIVE_RED).mean():.0f} % of "
+            f"its pixels with its add_offset {shift:g}; its numbers seem not to hold that offset (baseline 04.00); "
+            "correct the attribute add_offset"
+        )
+
+
+def _is_red(band: RawBand) -> bool:
+    return any(mark in band.name.upper() for mark in ("4", "RED"))
 
 
 def scene_classes(band: RawBand) -> xr.DataArray:

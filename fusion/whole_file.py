@@ -68,8 +68,7 @@ def whole_set(folder: Path, earlier: Iterable[str] = (), *, overwrite: bool = Tr
         ``overwrite`` is False, and ``folder`` holds files of an earlier run.
     """
     earlier = tuple(earlier)
-    if not overwrite:
-        _refuse(_matches(folder, earlier), folder)
+    refuse_earlier(folder, earlier, overwrite=overwrite)
     with _parents(folder):
         clear_leftovers(folder / "set")
         partial = _beside(folder / "set", "partial")
@@ -128,6 +127,17 @@ def refuse_existing(paths: Iterable[Path], *, overwrite: bool) -> None:
     found = [] if overwrite else [path for path in paths if path.exists()]
     if found:
         raise OutputExistsError(f"{found[0]} exists; choose another out or set overwrite=true")
+
+
+def refuse_earlier(folder: Path, earlier: Iterable[str], *, overwrite: bool) -> None:
+    """Refuse a folder with files of an earlier run, which match the patterns ``earlier``, unless ``overwrite``.
+
+    Raises
+    ------
+    OutputExistsError
+    """
+    if not overwrite:
+        _refuse(_matches(folder, tuple(earlier)), folder)
 
 
 def clear_leftovers(path: Path) -> None:

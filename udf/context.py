@@ -38,6 +38,8 @@ KEYS = {
     "sigma": ((str,), "observation", ("observation", "ndvi")),
     "counts": ((bool,), False, None),
     "lead_days": ((int,), 0, (0, 400)),
+    "window_px": ((int, type(None)), None, (4, 2048)),
+    "overlap_px": ((int,), 0, (0, 512)),
     "threads": ((int,), 1, (1, 64)),
     "method": ((str,), SEASON_METHOD, None),
     "output": ((str,), "seasons", OUTPUTS),

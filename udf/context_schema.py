@@ -40,6 +40,8 @@ DESCRIPTIONS = {
     "sigma": "standard deviation of one observation or of the NDVI itself",
     "counts": "fusion: add the band OBS_COUNT, from which the phenology UDF gets QFLAG, counts and gaps",
     "lead_days": "days by which the fused series begins before start, so that seasons that start earlier are whole",
+    "window_px": "size of apply_neighborhood; of chunks of window_px + 2 * overlap_px the inner pixels are computed",
+    "overlap_px": "overlap of apply_neighborhood, which the back-end cuts off",
     "threads": "onnxruntime threads of one call; back-ends give one core per task",
     "method": "phenology: method of the season dates; 'reference' gives the two dates of the original workflow",
     "output": "phenology: season maps, the smoothed series, or the fused series as it came",

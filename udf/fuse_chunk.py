@@ -5,7 +5,9 @@ import xarray as xr
 
 from fusion.contract import FUSED_BANDS, OBS_COUNT, S2NDVI, ContractError, TimeGrid
 from fusion.features.measured import measured_cube
-from fusion.inference.fuse import fuse_cube
+from fusion.features.orientation import reversed_axes
+from fusion.inference.fuse import checked_cube, fuse_cube, fuse_window, label_fused
+from fusion.inference.session import ModelSession
 from fusion.same_day import one_image_per_day
 from udf.chunk import by_role, in_order, in_time
 from udf.context import check_context
@@ -46,20 +48,19 @@ def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
     obs = one_image_per_day(obs)  # a fill value never takes the place of the day's other image
     session = model_session(options)
     frame = _inside_frame(obs)
-    inner = obs.isel(y=frame[0], x=frame[1])
-    fused = fuse_cube(
-        inner, session, grid, s1_units=options["s1_units"], latitude=options["latitude"], sigma=options["sigma"]
-    )
+    kept = _without_overlap(frame, (obs.sizes["y"], obs.sizes["x"]), options)
+    fused = _fused(obs.isel(y=frame[0], x=frame[1]), tuple(map(_inside, kept, frame)), session, grid, options)
+    inner = obs.isel(y=kept[0], x=kept[1])
     fused = _without_few_obs(fused, inner, options)
     if lead:
         fused = _from_first_observation(fused, inner, grid.start + lead)
     bands = fused_bands(context)
     values = np.full((len(grid.days), len(bands), obs.sizes["y"], obs.sizes["x"]), np.nan, np.float32)
-    values[:, : len(FUSED_BANDS), frame[0], frame[1]] = fused.values
+    values[:, : len(FUSED_BANDS), kept[0], kept[1]] = fused.values
     if OBS_COUNT in bands:
-        values[:, -1, frame[0], frame[1]] = fused[OBS_COUNT].values
-    kept = {name: c.values for name, c in obs.coords.items() if name in ("y", "x")}
-    return xr.DataArray(values, dims=fused.dims, coords={**kept, "t": fused.t.values, "bands": list(bands)})
+        values[:, -1, kept[0], kept[1]] = fused[OBS_COUNT].values
+    labels = {name: c.values for name, c in obs.coords.items() if name in ("y", "x")}
+    return xr.DataArray(values, dims=fused.dims, coords={**labels, "t": fused.t.values, "bands": list(bands)})
 
 
 def refuse_negative_red(obs: xr.DataArray) -> None:
@@ -94,6 +95,30 @@ def _inside_frame(obs: xr.DataArray) -> tuple[slice, slice]:
         return slice(0, seen.shape[0]), slice(0, seen.shape[1])
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _without_overlap(frame: tuple[slice, slice], size: tuple[int, int], options: dict) -> tuple[slice, slice]:
+    """Rows and columns of the frame that the back-end keeps of a whole window; those of the frame in other chunks."""
+    overlap = options["overlap_px"]
+    whole = options["window_px"] is not None and set(size) == {options["window_px"] + 2 * overlap}
+    kept = tuple(slice(max(f.start, overlap), min(f.stop, n - overlap)) for f, n in zip(frame, size, strict=True))
+    return (kept[0], kept[1]) if whole and all(k.start < k.stop for k in kept) else frame
+
+
+def _inside(part: slice, whole: slice) -> slice:
+    return slice(part.start - whole.start, part.stop - whole.start)
+
+
+def _fused(
+    obs: xr.DataArray, window: tuple[slice, slice], session: ModelSession, grid: TimeGrid, options: dict
+) -> xr.DataArray:
+    """The window of the observations, fused with what lies around it; equal to that window of the whole, fused."""
+    told = {"s1_units": options["s1_units"], "latitude": options["latitude"], "sigma": options["sigma"]}
+    if window == (slice(0, obs.sizes["y"]), slice(0, obs.sizes["x"])) or reversed_axes(obs):
+        return fuse_cube(obs, session, grid, **told).isel(y=window[0], x=window[1])
+    obs = checked_cube(obs, options["s1_units"], options["sigma"])
+    values, counts = fuse_window(obs, window, session, grid, measured=True, **told)
+    return label_fused(values, counts, obs.isel(y=window[0], x=window[1]), grid, session, options["sigma"])
 
 
 def _from_first_observation(fused: xr.DataArray, obs: xr.DataArray, start: np.datetime64) -> xr.DataArray:

@@ -15,7 +15,10 @@ from udf.context import check_context
 from udf.season_chunk import NOT_IN_UDF, season_bands
 from udf.settings import LEAD_DAYS, MARGIN_DAYS, OVERLAP_PX
 
-SET_BY_THE_GRAPH = ("start", "end", "temporal_extent", "spatial_extent", "step_days", "lead_days", "method", "output")
+SET_BY_THE_GRAPH = (
+    "start", "end", "temporal_extent", "spatial_extent", "step_days", "lead_days", "window_px", "overlap_px", "method",
+    "output",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class WorkflowOptions:
     an openEO interval (its end excluded). ``area`` is None for the whole extent of local files; ``latitude`` is that of
     its centre when not given. ``output``: "fused" (NDVI and sigma), "smoothed" (daily series), "seasons" (season maps).
     ``radar_pass`` takes one pass of Sentinel-1, ``radar_satellites`` some of its satellites, as the collection names
-    them; "all" and None mix them without levelling them. ``context``: further keys for the UDFs.
+    them. ``radar_levelled`` levels the passes to one another, where the target X
 
     Raises
     ------
@@ -47,6 +50,7 @@ class WorkflowOptions:
     margin_days: int = MARGIN_DAYS
     radar_pass: Literal["all", "ascending", "descending"] = "all"
     radar_satellites: tuple[str, ...] | None = None
+    radar_levelled: bool = True
     latitude: float | None = None
     context: dict[str, Any] = field(default_factory=dict)
     own_phenology: bool = False  # a phenology UDF of the user's, which is given the period alone

@@ -1,7 +1,6 @@
-"""Sensors of the process graph: masked NDVI of Sentinel-2, Sentinel-1 backscatter, coarse NDVI, on one grid."""
+"""Optical sensors of the process graph: masked NDVI of Sentinel-2, and coarse NDVI on its grid."""
 
 import datetime
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from openeo.processes import ProcessBuilder
 from openeo.rest.datacube import DataCube
 
 from fusion.cloud_mask import MASK_KERNELS, NARROW, WIDE, gaussian_kernel
-from fusion.contract import COARSE_NDVI, RADAR_DB_RANGE, RADAR_POWER_RANGE, REFLECTANCE_RANGE, S2NDVI, VH, VV
+from fusion.contract import COARSE_NDVI, REFLECTANCE_RANGE, S2NDVI
 from udf.area import Area
 from udf.graph_loading import load
 from udf.graph_options import WorkflowOptions
@@ -36,12 +35,6 @@ def _no_reflectance(dn: float):
     The limits are those of :data:`fusion.contract.REFLECTANCE_RANGE`.
     """
     return lambda x: (x > -0.5 * dn).and_(x < 1.5 * dn).or_(x > REFLECTANCE_RANGE.high * 1e4 * dn)
-
-
-def _no_backscatter(units: str):
-    """What is outside the limits is removed before resampling spreads it."""
-    limits = RADAR_DB_RANGE if units == "dB" else RADAR_POWER_RANGE
-    return lambda x: (x < limits.low).or_(x > limits.high)
 
 
 def cloud_masks(scl: DataCube, target: TargetSettings) -> list[DataCube]:
@@ -86,48 +79,6 @@ def _is_not_in(classes: tuple[int, ...]):
         return missing.multiply(1.0)
 
     return reducer
-
-
-def radar(target: TargetSettings, options: WorkflowOptions, grid: DataCube) -> DataCube:
-    """VV and VH on the Sentinel-2 grid, in the units that the collection delivers."""
-    assert target.s1_collection is not None
-    cube = load(
-        target.s1_collection, [target.vv_band, target.vh_band], options, properties=_acquisitions(target, options)
-    )
-    if target.s1_process == "sar_backscatter":
-        cube = cube.process(
-            "sar_backscatter", data=cube, coefficient=target.s1_coefficient, elevation_model="COPERNICUS_30",
-            noise_removal=True,
-        )  # fmt: skip
-    cube = cube.mask(cube.apply(_no_backscatter(target.s1_units)))
-    cube = cube.resample_cube_spatial(grid, method=target.s1_resampling)
-    return (
-        cube.rename_labels(dimension="bands", target=[VV, VH]) if [target.vv_band, target.vh_band] != [VV, VH] else cube
-    )
-
-
-def _acquisitions(target: TargetSettings, options: WorkflowOptions) -> dict[str, Any] | None:
-    """Conditions on the items of Sentinel-1, since a graph cannot level passes and satellites against each other."""
-    passes = None if options.radar_pass == "all" else (options.radar_pass.upper(),)
-    conditions = {}
-    for option, values in (("radar_pass", passes), ("radar_satellites", options.radar_satellites)):
-        if values is None:
-            continue
-        setting = {"radar_pass": "s1_pass_property", "radar_satellites": "s1_satellite_property"}[option]
-        name = getattr(target, setting)
-        if name is None:
-            raise ValueError(
-                f"{option} is {getattr(options, option)!r}, but target {target.name} does not know which property of "
-                f"{target.s1_collection} tells it; set target.{setting}, or {option}="
-                f"{'all' if option == 'radar_pass' else 'null'}"
-            )
-        conditions[name] = _one_of(values)
-    return conditions or None
-
-
-def _one_of(values: tuple[str, ...]):
-    """Condition that a property equals one of ``values``."""
-    return lambda value: reduce(lambda found, other: found.or_(value == other), values[1:], value == values[0])
 
 
 def coarse_ndvi(target: TargetSettings, options: WorkflowOptions, grid: DataCube) -> DataCube | None:

@@ -18,7 +18,7 @@ from openeo_pg_parser_networkx.graph import OpenEOProcessGraph
 from openeo_pg_parser_networkx.process_registry import Process
 
 from fusion.whole_file import whole_file
-from udf.local import cubes, dimension, loading, neighborhood, saving, udf_call, vector
+from udf.local import cubes, dimension, loading, logic, masks, neighborhood, saving, udf_call, vector
 from udf.local.saving import SavedResult, output_folder
 
 _log = logging.getLogger(__name__)
@@ -33,8 +33,15 @@ PROCESSES = {
     "run_udf": udf_call.run_udf,
     "merge_cubes": cubes.merge_cubes,
     "resample_cube_spatial": cubes.resample_cube_spatial,
-    "mask_polygon": cubes.mask_polygon,
-    "filter_spatial": cubes.filter_spatial,
+    "mask": masks.mask,
+    "mask_polygon": masks.mask_polygon,
+    "filter_spatial": masks.filter_spatial,
+    "eq": logic.eq,
+    "neq": logic.neq,
+    "gt": logic.gt,
+    "lt": logic.lt,
+    "and": logic.and_,
+    "or": logic.or_,
     "apply_kernel": cubes.apply_kernel,
     "to_scl_dilation_mask": cubes.to_scl_dilation_mask,
     "sar_backscatter": cubes.sar_backscatter,
@@ -48,7 +55,7 @@ def register_processes() -> None:
     if getattr(PROCESS_REGISTRY, _REGISTERED, False):
         return
     for name, implementation in PROCESSES.items():
-        spec = getattr(specs, name, {"id": name})
+        spec = getattr(specs, name, None) or getattr(specs, f"_{name}", {"id": name})
         PROCESS_REGISTRY[name] = Process(spec=spec, implementation=implementation)
     setattr(PROCESS_REGISTRY, _REGISTERED, True)
 

@@ -7,14 +7,18 @@ from typing import Any
 from fusion.inference.locate import locate_model
 from fusion.inference.manifest import read_model_files
 from fusion.place import latitude_of
-from udf.local.loading import open_raster
+from udf.local.loading import labels_along_t, open_raster
 from udf.targets import TargetSettings
 
 _log = logging.getLogger(__name__)
+PASS_COORDINATE = "orbit"  # of raw Sentinel-1 files, as the command cube reads it
+NO_PASS = {"", "NONE", "UNKNOWN", "NAN"}
 
 
 def present_sensors(target: TargetSettings, source: Path) -> TargetSettings:
     """The target without radar and coarse series whose files are missing in ``source``; each is named.
+
+    Where the radar file tells the pass of each image (coordinate ``orbit``), the target gets its passes.
 
     Raises
     ------
@@ -31,6 +35,11 @@ def present_sensors(target: TargetSettings, source: Path) -> TargetSettings:
     if target.s1_collection is not None and not (source / target.s1_collection).exists():
         _log.warning("%s holds no %s: fusion without radar", source, target.s1_collection)
         changes["s1_collection"] = None
+    elif target.s1_collection is not None and target.s1_pass_property is None:
+        with open_raster(source / target.s1_collection) as radar:
+            passes = labels_along_t(radar, PASS_COORDINATE)
+        if passes and not set(passes) & NO_PASS:
+            changes |= {"s1_pass_property": PASS_COORDINATE, "s1_passes": tuple(sorted(set(passes)))}
     there = tuple(c for c in target.coarse if (source / c.collection).exists())
     if len(there) < len(target.coarse):
         _log.warning("%s holds no coarse series: fusion without it", source)

@@ -70,8 +70,7 @@ def write_descriptions(
 def model_item(content: bytes, manifest: Manifest) -> dict[str, Any]:
     """STAC item of the model, by the Machine Learning Model extension; the model is bound to no place."""
     network = onnx.load_from_string(content)
-    floats = [tensor for tensor in network.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
-    numbers = [tensor for tensor in floats if not tensor.name.endswith("copy.weight")]  # identity, not learned
+    numbers = [tensor for tensor in network.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
     return {
         "type": "Feature",
         "stac_version": "1.0.0",

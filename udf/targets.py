@@ -46,7 +46,10 @@ class TargetSettings(BaseModel):
         description="process that computes the coefficient; null: delivered as it is"
     )
     s1_pass_property: str | None = Field(
-        None, description="property of the collection's items that tells ASCENDING or DESCENDING; null: not known"
+        None, description="property of the collection's items that tells the pass; null: not known"
+    )
+    s1_passes: tuple[str, ...] = Field(
+        ("ASCENDING", "DESCENDING"), description="values of that property that are levelled to one another"
     )
     s1_satellite_property: str | None = Field(
         None, description="property of the collection's items that tells the satellite; null: not known"

@@ -2,7 +2,7 @@
 
 Load Sentinel-2 and its classes; mask clouds, dilated; NDVI; merge Sentinel-1 and the coarse NDVI, both resampled;
 ``mask_polygon``; fusion by ``apply_neighborhood``; smoothing, phenology by ``apply_dimension`` over t; crop; save.
-The sensors stand in :mod:`udf.graph_sensors`, the options in :mod:`udf.graph_options`.
+The sensors stand in :mod:`udf.graph_sensors` and :mod:`udf.graph_radar`, the options in :mod:`udf.graph_options`.
 """
 
 from dataclasses import replace
@@ -16,7 +16,8 @@ from openeo.rest.result import SaveResult
 
 from udf.area import Area
 from udf.graph_options import WorkflowOptions, check_udf_context
-from udf.graph_sensors import coarse_ndvi, masked_ndvi, polygon_of_options, radar
+from udf.graph_radar import radar
+from udf.graph_sensors import coarse_ndvi, masked_ndvi, polygon_of_options
 from udf.targets import TargetSettings
 
 UDF_RUNTIME, UDF_RUNTIME_VERSION = "Python", "3.11"
@@ -60,7 +61,9 @@ def fused_cube(cube: DataCube, target: TargetSettings, options: WorkflowOptions,
     """Dense NDVI and NDVI_SIGMA by the fusion UDF, window by window."""
     context = {
         **options.dates(), "step_days": options.step_days, "s1_units": target.s1_units, **_place(options),
-        **({"counts": True, "lead_days": options.lead_days} if options.lead_days else {}), **options.context,
+        **({"counts": True, "lead_days": options.lead_days} if options.lead_days else {}),
+        **({"window_px": options.window_px, "overlap_px": options.overlap_px} if options.overlap_px else {}),
+        **options.context,
     }  # fmt: skip
     if not target.remote:
         context.setdefault("deps_dir", None)

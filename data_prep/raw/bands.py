@@ -46,14 +46,19 @@ class RawBand:
 
     @property
     def passes(self) -> list[str]:
-        """Pass of each image: from the variables along t, else from the file's name or attributes, else "unknown"."""
+        """Pass of each image: from the variables along t, else from the band's or file's name or attributes, else
+        "unknown"."""
         if self.orbit is not None:
             return [str(label) for label in self.orbit]
-        text = f"{self.file.stem} {self.attrs.get('name', '')} {self.attrs.get('orbit_state', '')}".lower()
-        words = text.replace("_", " ").replace("-", " ").split()
-        state = next((word for word in _STATES if word in words), "unknown")
+        told = f"{self.file.stem} {self.attrs.get('name', '')} {self.attrs.get('orbit_state', '')}"
+        state = self.state or _state_in(told) or "unknown"
         number = relative_orbit_of_file(self.file.stem)
         return [state if number is None else f"{state} {number}"] * self.values.sizes["t"]
+
+    @property
+    def state(self) -> str | None:
+        """Pass that the band's own name tells: "ascending" or "descending"."""
+        return _state_in(self.name)
 
     @property
     def satellites(self) -> list[str]:
@@ -61,6 +66,11 @@ class RawBand:
         if self.satellite is not None:
             return [str(label) for label in self.satellite]
         return [satellite_of_file(self.file.stem, self.attrs)] * self.values.sizes["t"]
+
+
+def _state_in(text: str) -> str | None:
+    words = text.lower().replace("_", " ").replace("-", " ").split()
+    return next((word for word in _STATES if word in words), None)
 
 
 def probe(band: RawBand) -> None:

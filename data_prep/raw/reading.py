@@ -17,6 +17,7 @@ from data_prep.raw.bands import RawBand, sample
 from data_prep.raw.crs import find_crs, on_plain_axes
 from data_prep.raw.cubes import NotRawError, SourceError
 from data_prep.raw.dates import DatesBy, contradiction, date_in_band, date_of_file, plain_times
+from data_prep.raw.eopf import is_eopf, open_eopf
 from data_prep.raw.folders import GEOTIFF, NETCDF
 from data_prep.raw.roles import may_play
 from data_prep.raw.satellite import satellite_labels
@@ -50,7 +51,7 @@ def read_bands(path: Path, *, roles_only: bool = False, dates_by: DatesBy = "nam
         The file is unreadable or incomplete, has no CRS, or contains no raster; the message names it.
     """
     try:
-        dataset = _open(path)
+        datasets = open_eopf(path) if is_eopf(path) else [_open(path)]
     except SourceError:
         raise
     except Exception as error:
@@ -63,6 +64,10 @@ def read_bands(path: Path, *, roles_only: bool = False, dates_by: DatesBy = "nam
             f"{path} cannot be opened ({type(error).__name__}: {told}); it is damaged, incomplete or of an "
             "unsupported format; download it again or remove it"
         ) from error
+    return [band for dataset in datasets for band in _bands_of(dataset, path, roles_only, dates_by)]
+
+
+def _bands_of(dataset: xr.Dataset, path: Path, roles_only: bool, dates_by: DatesBy) -> list[RawBand]:
     crs = find_crs(dataset)
     dataset = with_plain_dims(dataset)
     labels = orbit_labels(dataset), satellite_labels(dataset)

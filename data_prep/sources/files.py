@@ -231,7 +231,11 @@ def _sentinel1(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
         for band in by_role.get(role, []):
             values, unit = backscatter(band, settings.s1_units, notes)
             units |= set() if unit is None else {unit}
-            parts.append((band, passes_apart(values, list(zip(band.passes, band.satellites, strict=True)), seen)))
+            labels = list(zip(band.passes, band.satellites, strict=True))
+            if band.state is not None and len(by_role[role]) > 1:  # a band for each pass, on the dates of both
+                own = values.notnull().any(("y", "x")).values
+                values, labels = values.isel(t=own), [label for label, kept in zip(labels, own, strict=True) if kept]
+            parts.append((band, passes_apart(values, labels, seen)))
         if parts:
             joined = _join(parts, "bilinear", notes)
             grid = joined if grid is None else grid

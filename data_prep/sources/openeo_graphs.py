@@ -1,6 +1,7 @@
 """openEO process graphs that download one sensor over one area."""
 
 import datetime
+from functools import reduce
 from typing import Any
 
 from data_prep.raw.cubes import SourceError
@@ -20,7 +21,8 @@ def download_graph(
         Back-end; its collections and bands are in ``configs/target``.
     sensor : {"s2", "s1", "coarse"}
         s2: red, near infrared and scene classes on one 10 m UTM grid, nearest neighbour, unmasked. s1: VV and VH with
-        the configured backscatter coefficient, 10 m, bilinear. coarse: NDVI unchanged on its native grid.
+        the configured backscatter coefficient, 10 m, bilinear, of each pass where the target can tell them apart.
+        coarse: NDVI unchanged on its native grid.
     bbox : tuple of float
         West, south, east, north, degrees.
     start, end : datetime.date
@@ -41,7 +43,10 @@ def download_graph(
     return cube.save_result(format="NetCDF").flat_graph()
 
 
-def _load(collection: str, bands: list[str], bbox: Bounds, start: datetime.date, end: datetime.date) -> Any:
+def _load(
+    collection: str, bands: list[str], bbox: Bounds, start: datetime.date, end: datetime.date,
+    properties: dict[str, Any] | None = None,
+) -> Any:  # fmt: skip
     from openeo import DataCube
 
     extent = dict(zip(("west", "south", "east", "north"), bbox, strict=True))
@@ -53,6 +58,7 @@ def _load(collection: str, bands: list[str], bbox: Bounds, start: datetime.date,
         bands=bands,
         spatial_extent=extent,
         temporal_extent=[start.isoformat(), after.isoformat()],
+        properties=properties,
     )
 
 
@@ -73,12 +79,18 @@ def _sentinel2_graph(target: TargetSettings, bbox: Bounds, start: datetime.date,
 def _sentinel1_graph(target: TargetSettings, bbox: Bounds, start: datetime.date, end: datetime.date) -> Any:
     if target.s1_collection is None:
         raise SourceError(f"back-end {target.name} has no Sentinel-1 collection; remove s1 from source.sensors")
-    cube = _load(target.s1_collection, [target.vv_band, target.vh_band], bbox, start, end)
-    if target.s1_process is not None:
-        from openeo.rest.datacube import THIS
+    from openeo.rest.datacube import THIS
 
-        cube = cube.process(target.s1_process, data=THIS, coefficient=target.s1_coefficient)
-    return cube.resample_spatial(resolution=10, projection=utm_of_bounds(bbox), method="bilinear")
+    bands, cubes = [target.vv_band, target.vh_band], []
+    for state in target.s1_passes if target.s1_pass_property is not None else (None,):
+        only = None if state is None else {target.s1_pass_property: lambda value, state=state: value == state}
+        cube = _load(target.s1_collection, bands, bbox, start, end, only)
+        if target.s1_process is not None:
+            cube = cube.process(target.s1_process, data=THIS, coefficient=target.s1_coefficient)
+        if state is not None:  # bands tell the pass, which a download of all passes does not
+            cube = cube.rename_labels("bands", [f"{state}_{band}" for band in bands])
+        cubes.append(cube.resample_spatial(resolution=10, projection=utm_of_bounds(bbox), method="bilinear"))
+    return reduce(lambda first, second: first.merge_cubes(second), cubes)
 
 
 def _coarse_graph(target: TargetSettings, bbox: Bounds, start: datetime.date, end: datetime.date) -> Any:

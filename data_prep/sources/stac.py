@@ -1,4 +1,4 @@
-"""STAC catalogues of cloud-optimised GeoTIFFs as a source: an API or a local catalogue.
+"""STAC catalogues of cloud-optimised GeoTIFFs, or of EOPF's Zarr products of Sentinel-2: an API or a local one.
 
 Only the pixels of the area are read, lazily (Dask). Items may differ in CRS, nodata and data type: each is warped to
 one UTM grid whose edges lie on whole 20 m cells, so that every 20 m cell of SCL is 2 x 2 pixels of 10 m.
@@ -22,6 +22,7 @@ from data_prep.raw.roles import role_of
 from data_prep.raw.satellite import satellite_in
 from data_prep.sources.settings import StacSource
 from data_prep.sources.stac_items import find_items
+from data_prep.sources.stac_zarr import address_of, check_array, in_zarr, open_arrays, stated_offset
 from fusion.cloud_mask import SCL_PIXEL_M
 from fusion.place import LONLAT, Bounds, on_s2_grid, project_bounds, utm_of_bounds
 
@@ -101,11 +102,14 @@ def _readable(items: list[Any], settings: StacSource, roles: tuple[str, ...], no
             if key is None:
                 problem = f"item {item.id} has no asset for {role}; it has {sorted(item.assets)[:8]}"
                 break
-            href = item.assets[key].get_absolute_href() or item.assets[key].href
-            if "://" in href and not href.startswith("file:") and settings.on_error == "stop":
+            href = address_of(item.assets[key])
+            if "://" in href and settings.on_error == "stop":
                 continue  # one request per item is too slow; a later read failure names the URL
             try:
-                with rasterio.open(href.removeprefix("file://")) as image:
+                if in_zarr(item.assets[key]):
+                    check_array(item.assets[key])
+                    continue
+                with rasterio.open(href) as image:
                     image.read(1, window=((image.height - 1, image.height), (0, image.width)))
             except Exception as error:
                 problem = f"item {item.id}: asset {key} ({href.rsplit('/', 1)[-1]}) cannot be read ({error})"
@@ -130,6 +134,8 @@ def _open(items: list[Any], roles: dict[str, str], grid: Any) -> xr.Dataset:
     """
     import odc.stac
 
+    if in_zarr(items[0].assets[next(iter(roles.values()))]):
+        return open_arrays(items, roles, grid)
     loaded = odc.stac.load(
         items,
         bands=list(roles.values()),
@@ -175,7 +181,8 @@ def _sentinel2(items: list[Any], grid: Any, settings: StacSource, notes: list[st
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for item in items:
         keys = tuple(asset_of(item, role) for role in ("B04", "B08", "SCL"))
-        groups.setdefault((keys, pending_offset(item, str(keys[0]))), []).append(item)
+        said_of = stated_offset if in_zarr(item.assets[str(keys[0])]) else pending_offset
+        groups.setdefault((keys, said_of(item, str(keys[0]))), []).append(item)
     opened, said, evidence = [], [], []
     for (keys, offset), members in groups.items():
         bands = _open(members, dict(zip(("B04", "B08"), keys[:2], strict=True)), grid)
@@ -240,8 +247,7 @@ def _coarse(items: list[Any], settings: StacSource, notes: list[str]) -> xr.Data
     from rasterio.windows import Window, from_bounds
 
     key = str(asset_of(items[0], "NDVI"))
-    href = items[0].assets[key].get_absolute_href() or items[0].assets[key].href
-    with rasterio.open(href) as image:
+    with rasterio.open(address_of(items[0].assets[key])) as image:
         box = project_bounds(settings.bbox, LONLAT, image.crs)
         window = from_bounds(*box, transform=image.transform)
         row, column = int(np.floor(window.row_off)) - 3, int(np.floor(window.col_off)) - 3

@@ -125,6 +125,7 @@ COMMANDS: dict[str, Command] = {
             "cube=outputs/ndvi.nc out=outputs/seasons",
             "cube=outputs/cube.nc out=outputs/seasons_s2 method=first_derivative smoother=whittaker year=2023",
         ),
+        own_progress=True,
     ),
     "fields": Command(
         "Polygons and a cube, or a table of points -> series and seasons per field, as CSV and GeoParquet",

@@ -6,14 +6,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from fusion.commands.progress import Progress
 from fusion.contract import NDVI, STEP_DAYS, ContractError
-from fusion.data.provenance import MADE_BY, history
 from fusion.extras import can_draw
-from fusion.phenology.settings import MAIN_SUFFIX, VARIABLES, SeasonSettings
-from fusion.whole_file import whole_file, whole_set
+from fusion.phenology.settings import SeasonSettings
+from fusion.whole_file import refuse_earlier, whole_set
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,10 +20,9 @@ if TYPE_CHECKING:
 SEASON_FILE = "seasons.nc"
 SMOOTHED_FILE = "smoothed.nc"
 TABLE_FILES = {"csv": "seasons.csv", "parquet": "seasons.parquet"}
-MAPPED = ("SOSD", "EOSD", "LENGTH", "MAXV")
 RESULTS = (
     SEASON_FILE, SMOOTHED_FILE, *TABLE_FILES.values(), "seasons_*_s*.tif", "seasons_*_main.tif",
-    *(f"{name}_*_{of}.png" for name in MAPPED for of in ("main", "s1")),
+    *(f"{name}_*_{of}.png" for name in ("SOSD", "EOSD", "LENGTH", "MAXV") for of in ("main", "s1")),
 )  # fmt: skip
 Method = Literal[
     "relative_amplitude", "absolute", "first_derivative", "max_curvature", "gu", "zhang", "median_slope",
@@ -74,6 +72,13 @@ class PhenologySettings(BaseModel):
     table: Literal["csv", "parquet"] | None = Field(
         None, description="also write a table, one row per pixel, year and season: seasons.csv or seasons.parquet"
     )
+    region: int | None = Field(
+        None, ge=32, description="side in pixels of the regions of a large cube; 256, or 128 for many dates, when empty"
+    )
+    workers: int = Field(1, ge=1, description="processes that compute regions side by side")
+    scheduler: str | None = Field(
+        None, description="address of a running Dask scheduler whose workers compute the regions"
+    )
     overwrite: bool = Field(False, description="replace all results of an earlier run in this folder")
 
     @field_validator("year", mode="before")
@@ -99,147 +104,80 @@ class PhenologySettings(BaseModel):
 
 def run(settings: PhenologySettings) -> str:
     """Compute and write all files together; returns a line for the terminal."""
-    with whole_set(settings.out, RESULTS, overwrite=settings.overwrite) as folder:
-        data, files = write_results(settings, folder)
-    no_crs = " (no GeoTIFF: the cube has no CRS)" if settings.geotiff is None and data.rio.crs is None else ""
-    return f"{len(files)} files in {settings.out}{no_crs}: {season_summary(data)}"
+    import dask
+
+    from fusion.commands.phenology_regions import region_px, seasons_by_region
+    from fusion.data.cube_files import read_cube
+
+    refuse_earlier(settings.out, RESULTS, overwrite=settings.overwrite)
+
+    def save(answer: xr.Dataset) -> str:
+        with (
+            dask.config.set(scheduler="synchronous"),  # NetCDF writes one chunk at a time; so in the same order
+            whole_set(settings.out, RESULTS, overwrite=settings.overwrite) as folder,
+        ):
+            return write_results(answer, settings, folder)
+
+    px = region_px(settings.cube, settings.region)
+    with Progress("seasons") as report:
+        if px is not None:
+            return seasons_by_region(settings, px, save, report)
+        cube = read_cube(settings.cube)
+        observations = None if settings.observations is None else read_cube(settings.observations)
+        return save(season_answer(cube, observations, settings))
 
 
-def write_results(settings: PhenologySettings, folder: Path) -> tuple[xr.Dataset, list[Path]]:
-    """Compute and write into ``folder``; returns the season parameters and the files."""
-    from fusion.data.cube_files import read_cube, write_cube
+def season_answer(cube: xr.DataArray, observations: xr.DataArray | None, settings: PhenologySettings) -> xr.Dataset:
+    """The season parameters, and the smoothed series as variable ``NDVI`` (t, y, x) where one is wanted.
+
+    Lazy where the cubes are.
+
+    Raises
+    ------
+    ContractError
+        A GeoTIFF is wanted and the cube has no CRS, or the cube is refused by :func:`fusion.seasons`.
+    """
     from fusion.phenology.seasons import seasons
     from fusion.phenology.smoothing import smooth
 
-    cube = read_cube(settings.cube)
-    if settings.geotiff and cube.rio.crs is None:
+    crs = cube.rio.crs
+    if settings.geotiff and crs is None:
         raise ContractError(
             f"{settings.cube} has no CRS, so a GeoTIFF cannot be placed; give it one with cube.rio.write_crs(...), or "
             "set geotiff=false"
         )
-    observations = None if settings.observations is None else read_cube(settings.observations)
     data = seasons(
         cube, sigma=settings.sigma, observations=observations, method=settings.method, start=settings.start,
         end=settings.end, curve=settings.curve, year=settings.year, max_seasons=settings.max_seasons,
         min_amplitude=settings.min_amplitude, yydoy=settings.yydoy,
     )  # fmt: skip
-    if cube.rio.crs is not None:
-        data = data.rio.write_crs(cube.rio.crs)
+    if settings.smoother is not None:
+        curve = smooth(cube, method=settings.smoother, sigma=settings.sigma, step_days=settings.smooth_step_days)
+        data = data.assign({NDVI: curve.transpose("t", "y", "x")})
+    if crs is not None:
+        data = data.rio.write_crs(crs)
         for name in data.data_vars:  # as an attribute: the encoding given on writing would replace it
             data[name].encoding.pop("grid_mapping", None)
             data[name].attrs["grid_mapping"] = "spatial_ref"
-    files = [write_seasons(data, folder / SEASON_FILE)]
-    if settings.geotiff is not False and data.rio.crs is not None and "season" in data.dims:
-        files += write_season_geotiffs(data, folder)
+    return data
+
+
+def write_results(answer: xr.Dataset, settings: PhenologySettings, folder: Path) -> str:
+    """Write the files of :func:`season_answer` into ``folder``; returns a line for the terminal."""
+    from fusion.commands import season_files
+    from fusion.data.cube_files import write_cube
+
+    data = answer.drop_dims("t", errors="ignore")
+    crs = data.rio.crs
+    files = [season_files.write_seasons(data, folder / SEASON_FILE)]
+    if settings.geotiff is not False and crs is not None and "season" in data.dims:
+        files += season_files.write_season_geotiffs(data, folder)
     if settings.maps and "season" in data.dims and can_draw("maps are"):
-        files += write_season_maps(data, folder)
+        files += season_files.write_season_maps(data, folder)
     if settings.table is not None:
-        files.append(write_table(data, folder / TABLE_FILES[settings.table]))
+        files.append(season_files.write_table(data, folder / TABLE_FILES[settings.table]))
     if settings.smoother is not None:
-        curve = smooth(cube, method=settings.smoother, sigma=settings.sigma, step_days=settings.smooth_step_days)
-        curve = curve.expand_dims(bands=[NDVI]).transpose("t", "bands", "y", "x")
-        curve = curve if cube.rio.crs is None else curve.rio.write_crs(cube.rio.crs)
+        curve = answer[NDVI].expand_dims(bands=[NDVI]).transpose("t", "bands", "y", "x")
         files.append(write_cube(curve, folder / SMOOTHED_FILE, title="smoothed NDVI"))
-    return data, files
-
-
-def season_summary(data: xr.Dataset) -> str:
-    """Share of pixels with a season and median dates, one line for the terminal."""
-    if "SOSD" not in data:
-        return f"{len(data.data_vars)} metrics"
-    years = data if "year" in data.dims else data.expand_dims("year")
-    parts = []
-    for one in (years.isel(year=k) for k in range(years.sizes["year"])):
-        share = 100 * float(np.isfinite(one[f"SOSD{MAIN_SUFFIX}"]).mean())
-        parts.append(f"{int(one.year)}: {share:.0f} % of the pixels have a start of the main season")
-        for name in ("SOSD", "EOSD"):
-            middle = float(one[f"{name}{MAIN_SUFFIX}"].median())
-            if np.isfinite(middle):
-                parts[-1] += f", median {name} {np.datetime64(f'{int(one.year):04d}-01-01') + int(np.floor(middle))}"
-    return "; ".join(parts)
-
-
-def write_seasons(data: xr.Dataset, file: Path) -> Path:
-    """NetCDF, compressed, whole or not at all."""
-    from fusion.place import described_axes
-
-    encoding: dict[str, dict[str, Any]] = {
-        str(name): {"zlib": True, "complevel": 4} for name in data.data_vars if data[name].ndim > 1
-    }
-    encoding |= {str(name): {"_FillValue": None} for name, coord in data.coords.items() if coord.dtype.kind == "f"}
-    described = described_axes(data).assign_attrs(MADE_BY, history=history("season dates and parameters"))
-    try:
-        with whole_file(file) as partial:
-            described.to_netcdf(partial, engine="netcdf4", encoding=encoding)
-    except (OSError, RuntimeError) as error:
-        raise ContractError(
-            f"{file.name} could not be written ({error}); check the permission and the free space"
-        ) from error
-    return file
-
-
-def write_table(data: xr.Dataset, file: Path) -> Path:
-    """One row per pixel, year and season, as CSV or Parquet."""
-    from fusion.phenology.season_table import season_table
-
-    if "season" not in data.dims:
-        raise ContractError(f"method {data.attrs.get('method')!r} has no seasons; leave table empty")
-    table = season_table(data)
-    with whole_file(file) as partial:
-        if file.suffix == ".csv":
-            table.to_csv(partial, index=False)
-        else:
-            table.to_parquet(partial, index=False)
-    return file
-
-
-def write_season_geotiffs(data: xr.Dataset, folder: Path) -> list[Path]:
-    """One float32 GeoTIFF per year for the main season, and one per season; band descriptions are parameters' names.
-
-    ``seasons_2019_main.tif``, ``seasons_2019_s1.tif``, ...
-    """
-    from fusion.data.raster_files import write_raster
-
-    files = []
-    names = [n for n in (*VARIABLES, "COUNT") if n in data]
-    by_year = data if "year" in data.dims else data.expand_dims("year")
-    for y, year in enumerate(by_year.year.values):
-        one_year = by_year.isel(year=y)
-        sets = {"main": {n: one_year.get(f"{n}{MAIN_SUFFIX}", one_year[n]) for n in names}}
-        for k, season in enumerate(by_year.season.values):
-            one = one_year.isel(season=k)
-            sets[f"s{int(season)}"] = {n: one[n] for n in names}
-        for of, layers in sets.items():
-            file = folder / f"seasons_{int(year)}_{of}.tif"
-            values = np.stack([layer.transpose("y", "x").values.astype(np.float32) for layer in layers.values()])
-            with whole_file(file) as partial:
-                write_raster(
-                    partial, Path(file.name), values, crs=data.rio.crs, transform=data.rio.transform(recalc=True),
-                    nodata=float("nan"), names=names, units=[str(data[n].attrs.get("units", "1")) for n in names],
-                    tags={"year": str(int(year)), "dates": f"days since {int(year)}-01-01, 0 = 1 January"},
-                )  # fmt: skip
-            files.append(file)
-    return files
-
-
-def write_season_maps(data: xr.Dataset, folder: Path) -> list[Path]:
-    """PNG maps of the main season of every year."""
-    from matplotlib.figure import Figure
-
-    from fusion.phenology.plots import plot_parameter
-
-    files = []
-    by_year = data if "year" in data.dims else data.expand_dims("year")
-    for y, year in enumerate(by_year.year.values):
-        for name in MAPPED:
-            layer = f"{name}{MAIN_SUFFIX}"
-            if layer not in data or not np.isfinite(by_year[layer].isel(year=y)).any():
-                continue
-            figure = Figure(figsize=(6, 5))  # fixed margins: a layout engine takes as long as all the rest
-            figure.subplots_adjust(left=0.16, right=0.86, bottom=0.1, top=0.92)
-            plot_parameter(by_year.isel(year=y), layer, ax=figure.subplots())
-            file = folder / f"{name}_{int(year)}_main.png"
-            with whole_file(file) as partial:
-                figure.savefig(partial, dpi=110)
-            files.append(file)
-    return files
+    no_crs = " (no GeoTIFF: the cube has no CRS)" if settings.geotiff is None and crs is None else ""
+    return f"{len(files)} files in {settings.out}{no_crs}: {season_files.season_summary(data)}"

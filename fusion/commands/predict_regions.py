@@ -14,16 +14,16 @@ import xarray as xr
 from data_prep.cube import open_cube
 from fusion.api import fuse
 from fusion.commands.region_store import (
-    WRITTEN_ELSEWHERE,
     Region,
     RegionStore,
     compute_regions,
     fingerprint,
     fitting_px,
+    loaded,
     store_for,
 )
 from fusion.contract import DIMS, FUSED_BANDS, OBS_COUNT, ContractError, TimeGrid
-from fusion.data.cube_files import CubeFileError, is_zarr, opened_cube, to_dataset
+from fusion.data.cube_files import is_zarr, opened_cube, to_dataset
 from fusion.data.geotiff import refuse_without_crs
 from fusion.data.provenance import code_hash
 from fusion.extras import needs
@@ -73,13 +73,7 @@ class RegionFusion:
         """
         with opened_cube(self.cube) as cube:
             reach = grown(region.window, (cube.sizes["y"], cube.sizes["x"]), around)
-            part = with_roles(cube).transpose(*DIMS).isel(y=reach[0], x=reach[1])
-            try:  # threads, also in a process of Dask, where others would wait for this one
-                part = part.load(scheduler="threads", num_workers=self.threads)
-            except (OSError, RuntimeError) as error:
-                raise CubeFileError(
-                    f"{self.cube} cannot be read to its end ({error}); it may be incomplete, download it again"
-                ) from error
+            part = loaded(with_roles(cube).transpose(*DIMS).isel(y=reach[0], x=reach[1]), self.cube, self.threads)
         rows, columns = (
             slice(own.start - wide.start, own.stop - wide.start) for own, wide in zip(region.window, reach, strict=True)
         )
@@ -90,7 +84,7 @@ def region_px(cube: Path, wanted: int | None, around: int = 20) -> int | None:
     """Side of the regions of a cube file; None where one region holds all of it, and for a folder of raw files."""
     if cube.is_dir() and not is_zarr(cube):
         return None
-    return fitting_px(open_cube(cube, lazy=True).sizes, wanted, around)
+    return fitting_px(open_cube(cube, lazy=True).sizes, wanted, around=around)
 
 
 def fuse_regions(
@@ -135,11 +129,10 @@ def fuse_regions(
     }  # fmt: skip
     if scheduler is not None:
         refuse_unreachable(scheduler)
-    line = compute_regions(
+    return compute_regions(
         store, to_dataset(labels, "fused NDVI"), made_of, task, workers=workers, scheduler=scheduler, report=report,
         save=lambda filled: save(_stacked(labels, filled), store),
     )  # fmt: skip
-    return line or WRITTEN_ELSEWHERE
 
 
 def _stacked(labels: xr.DataArray, filled: xr.Dataset) -> xr.DataArray:

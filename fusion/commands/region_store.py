@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -33,7 +33,6 @@ CHUNK_DATES = 16
 REGION_PX = (512, 256, 128)
 INPUT_BYTES = 512 * 2**20  # of a region with its surroundings
 WRITTEN_ELSEWHERE = "written by another process, which shared the regions with this one"
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -129,8 +128,12 @@ class RegionStore:
 
     def filled(self, template: xr.Dataset) -> xr.Dataset:
         """``template`` with the values of the store, lazily."""
-        stored = {name: da.from_zarr(self.zarr, component=str(name)) for name in template.data_vars}
-        return template.assign({name: template[name].copy(data=data) for name, data in stored.items()})
+        layers = {}
+        for name, layer in template.data_vars.items():
+            stored = da.from_zarr(self.zarr, component=str(name))
+            native = stored.map_blocks(np.asarray, dtype=layer.dtype, meta=layer.data._meta)  # netCDF4 warns of "<f4"
+            layers[name] = layer.copy(data=native)
+        return template.assign(layers)
 
     def finished(self) -> int:
         """Number of finished regions."""
@@ -163,13 +166,13 @@ def compute_regions(
     *,
     workers: int,
     scheduler: str | None,
-    save: Callable[[xr.Dataset], Result],
+    save: Callable[[xr.Dataset], str],
     report: Callable[[int, int], None],
-) -> Result | None:
+) -> str:
     """Compute the regions that are not finished, ``save`` the whole, lazily given, and remove the store.
 
-    Processes that are started with the same arguments share the regions. One of them saves; the others return None when
-    it has.
+    Processes that are started with the same arguments share the regions. One of them saves and returns what that
+    returns; the others return ``WRITTEN_ELSEWHERE`` when it has.
 
     Parameters
     ----------
@@ -202,19 +205,40 @@ def compute_regions(
             run_all(left, todo, workers=0, on_done=count)
             with run.last() if not left else nullcontext(False) as mine:
                 if mine:
-                    result = save(store.filled(template))
+                    line = save(store.filled(template))
                     store.remove()
-                    return result
+                    return line
             time.sleep(POLL_SECONDS)
-    return None
+    return WRITTEN_ELSEWHERE
 
 
-def fitting_px(sizes: Mapping[Hashable, int], wanted: int | None, around: int = 0) -> int | None:
-    """Side of the regions of a cube of these ``sizes``, read with ``around`` more pixels; None where one holds all."""
+def fitting_px(
+    sizes: Mapping[Hashable, int], wanted: int | None, *, around: int = 0, most: int = REGION_PX[0]
+) -> int | None:
+    """Side of the regions of a cube of these ``sizes``, at ``most`` so many pixels; None where one holds all.
+
+    Each is read with ``around`` more pixels on every side.
+    """
     per_pixel = 4 * sizes["t"] * sizes["bands"]
-    fitting = (px for px in REGION_PX if (px + 2 * around) ** 2 * per_pixel <= INPUT_BYTES)
+    fitting = (px for px in REGION_PX if px <= most and (px + 2 * around) ** 2 * per_pixel <= INPUT_BYTES)
     px = wanted or next(fitting, REGION_PX[-1])
     return px if max(sizes["y"], sizes["x"]) > px else None
+
+
+def loaded(part: xr.DataArray, file: Path, threads: int) -> xr.DataArray:
+    """A part of a cube file in memory.
+
+    Raises
+    ------
+    CubeFileError
+        The file is broken.
+    """
+    try:  # threads, also in a process of Dask, where others would wait for this one
+        return part.load(scheduler="threads", num_workers=threads)
+    except (OSError, RuntimeError) as error:
+        raise CubeFileError(
+            f"{file} cannot be read to its end ({error}); it may be incomplete, download it again"
+        ) from error
 
 
 def cut_regions(shape: tuple[int, ...], px: int, identity: str) -> Iterator[Region]:

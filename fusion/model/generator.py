@@ -99,9 +99,15 @@ class Generator(nn.Module):
         x = torch.relu(self.stem(folded))
         for block in self.blocks:
             x = block(x, size)
-        out = self.head(x)
-        linear = folded[:, 0] * NDVI_UNIT + NDVI_CENTRE  # channel 0 is the linear interpolation in network units
-        ndvi = linear + NDVI_UNIT * out[:, 0]
-        scale = SCALE_MIN + SCALE_START * torch.nn.functional.softplus(out[:, 1])
-        shape = (batch, time, height, width)
-        return ndvi.clamp(NDVI_MIN, NDVI_MAX).reshape(shape), scale.reshape(shape)
+        return ndvi_and_scale(folded, self.head(x), size)
+
+
+def ndvi_and_scale(features: Tensor, out: Tensor, size: tuple[int, int, int, int]) -> tuple[Tensor, Tensor]:
+    """Clipped NDVI and Laplace scale, both of ``size`` (B, T, H, W), of the features and the output of the head.
+
+    ``features`` is (B, C, T, H * W), ``out`` is (B, 2, T, H * W).
+    """
+    linear = features[:, 0] * NDVI_UNIT + NDVI_CENTRE  # channel 0 is the linear interpolation in network units
+    ndvi = linear + NDVI_UNIT * out[:, 0]
+    scale = SCALE_MIN + SCALE_START * torch.nn.functional.softplus(out[:, 1])
+    return ndvi.clamp(NDVI_MIN, NDVI_MAX).reshape(size), scale.reshape(size)

@@ -19,6 +19,7 @@ TUKEY = 4.0  # standard deviations beyond which an observation has weight 0 (biw
 ROBUST_ROUNDS = 4  # reweighted fits
 SCALE_OBS = 4.0  # weight of the assumed error of an observation, as a number of residuals
 FOLLOWS = (0.04, 0.12)  # a fit is accepted while the scatter is below 0.04 NDVI + 12 % of the rise
+PRODUCT_ROWS = 256
 MISFIT = 3.0  # weighted squared residual per sample above which a fused series is fitted robustly too
 
 
@@ -76,8 +77,15 @@ def detection_curve(axis: RegularAxis, obs: np.ndarray, fused: bool, use_numba: 
     """Smooth, gap-free curve (N, length); constant before a pixel's first and after its last observation."""
     per_step = len(np.unique(axis.position)) / axis.length
     lam = (FUSED_LAMBDA if fused else OBS_LAMBDA) * (5.0 / axis.step) ** 4 * per_step
-    if fused and np.isfinite(obs).all() and axis.length > 2:
-        return obs.astype(np.float32, copy=False) @ _smoother_matrix(axis.length, lam).astype(np.float32)
+    if fused and axis.length > 2:
+        whole = np.isfinite(obs).all(1)
+        if whole.all():
+            return _product(obs, _smoother_matrix(axis.length, lam))
+        if whole.any():  # each series in the same way, whatever others the block holds
+            curve = np.empty(obs.shape, np.float32)
+            for part in (whole, ~whole):
+                curve[part] = detection_curve(axis, obs[part], fused, use_numba)
+            return curve
     values, weights = obs.T, None
     for _ in range(0 if fused else ROBUST_PASSES):
         weights = robust_weights(values, whittaker(values, weights, lam=lam, use_numba=use_numba), None)
@@ -86,7 +94,16 @@ def detection_curve(axis: RegularAxis, obs: np.ndarray, fused: bool, use_numba: 
     index, rows = np.arange(axis.length), np.arange(len(obs))
     first, last = seen.argmax(1), axis.length - 1 - seen[:, ::-1].argmax(1)
     curve = np.where(index < first[:, None], curve[rows, first][:, None], curve)
-    return np.where(index > last[:, None], curve[rows, last][:, None], curve)
+    curve = np.where(index > last[:, None], curve[rows, last][:, None], curve)
+    return curve.astype(np.float32) if fused else curve  # as of a gap-free series
+
+
+def _product(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """``rows @ matrix`` in float32, by blocks of one size: at the edge of a product BLAS may round differently."""
+    filled = np.zeros((-(-len(rows) // PRODUCT_ROWS), PRODUCT_ROWS, rows.shape[1]), np.float32)
+    flat = filled.reshape(-1, rows.shape[1])
+    flat[: len(rows)] = rows
+    return (filled @ matrix.astype(np.float32)).reshape(flat.shape)[: len(rows)]
 
 
 @lru_cache(maxsize=8)

@@ -137,8 +137,7 @@ def daily_metrics(axis: RegularAxis, placed, spread, fit: FittedSeasons, setting
         grid = np.arange(axis.days[0], axis.days[-1] + 1)
         obs = placed[pixels].T
         if settings.curve == "whittaker":
-            weights = None if spread is None else (1.0 / np.square(spread[pixels])).T
-            weights = None if weights is None else weights / np.nanmean(weights)
+            weights = None if spread is None else _relative_weights(obs, spread[pixels].T)
             daily = _daily_whittaker(axis, obs, weights, grid, settings.use_numba)
         else:
             daily = interpolation_matrix(axis.days, grid) @ fill_gaps_linear(axis.days, obs)
@@ -147,6 +146,13 @@ def daily_metrics(axis: RegularAxis, placed, spread, fit: FittedSeasons, setting
         level_sigma = 0.5 * fit.error
     curve = np.where(day <= length[:, None], curve, np.nan)
     return curve_metrics(curve, fit.open_edge, level_sigma, settings)
+
+
+def _relative_weights(obs: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """Weights of observations (T, N), of mean 1 in each series, so that no series depends on others."""
+    usable = np.isfinite(obs) & (sigma > 0) & np.isfinite(sigma)
+    weights = np.divide(1.0, np.square(sigma, dtype=float), out=np.zeros(obs.shape), where=usable)
+    return weights * (usable.sum(0) / np.maximum(weights.sum(0), 1e-30))
 
 
 def _daily_whittaker(axis: RegularAxis, obs, weights, grid, use_numba) -> np.ndarray:
@@ -163,10 +169,11 @@ def count_observations(metrics: dict, pixel: np.ndarray, origin: np.ndarray, obs
     obs_days, seen = obs
     borders = [origin + metrics[name] for name in ("UP", "TOP", "DOWN", "OFF")]
     at = [_obs_before(obs_days, b) for b in borders]
-    if (seen == 1).all():
+    steps = np.diff(obs_days)
+    regular = (seen == 1).all(1)[pixel] & (steps == steps[:1]).all()
+    if regular.all():
         counts = [at[k + 1] - at[k] for k in range(3)]
-        widest = float(np.diff(obs_days).max(initial=0))
-        gap = np.full(len(pixel), widest)
+        gap = np.full(len(pixel), float(steps.max(initial=0)))
     else:
         total = np.zeros((len(seen), len(obs_days) + 1), np.int32)
         np.cumsum(seen, axis=1, out=total[:, 1:])
@@ -174,9 +181,10 @@ def count_observations(metrics: dict, pixel: np.ndarray, origin: np.ndarray, obs
         counts = [passed[k + 1] - passed[k] for k in range(3)]
         inside = (seen[pixel] > 0) & (obs_days >= borders[0][:, None]) & (obs_days <= borders[3][:, None])
         last = np.maximum.accumulate(np.where(inside, obs_days, borders[0][:, None]), axis=1)
-        steps = np.where(inside[:, 1:], obs_days[1:] - last[:, :-1], 0.0)
-        gap = np.maximum(steps.max(1, initial=0.0), borders[3] - last[:, -1])
+        waits = np.where(inside[:, 1:], obs_days[1:] - last[:, :-1], 0.0)
+        gap = np.maximum(waits.max(1, initial=0.0), borders[3] - last[:, -1])
         gap = np.maximum(gap, np.where(inside[:, 0], obs_days[0] - borders[0], 0.0))
+        gap = np.where(regular, float(steps.max(initial=0)), gap)
     metrics["OBS_UP"], metrics["OBS_PEAK"], metrics["OBS_DOWN"] = counts
     metrics["LONGEST_GAP"] = gap
     up, top, down = (c > 2 for c in counts)

@@ -73,6 +73,23 @@ def test_windows_equal_the_whole_image(size: int, session) -> None:
     assert sigma.max() <= 1e-3
 
 
+def test_pixels_that_the_back_end_cuts_off_are_not_computed(session) -> None:
+    """The graph states window and overlap: the rest is equal, and the ring stays no data."""
+    overlap, cube = session.manifest.overlap_px, as_back_end_chunk(patchy(100, 90))
+    context = {"model_dir": str(locate_model(None)), "deps_dir": None, "s1_units": "dB", "counts": True, **PERIOD}
+    stated = {**context, "window_px": 64, "overlap_px": overlap}
+    windows = Windows(64, 64, overlap, overlap)
+    plain, cut = (apply_windows(cube, UdfCall(udf_source("fusion_udf"), c), windows) for c in (context, stated))
+    np.testing.assert_allclose(cut.values, plain.values, atol=1e-6)
+    chunk = as_back_end_chunk(patchy(64 + 2 * overlap, 64 + 2 * overlap))
+    answer = UdfCall(udf_source("fusion_udf"), stated)(chunk)
+    inner = slice(overlap, -overlap)
+    assert np.isfinite(answer.values[:, :, inner, inner]).all()
+    assert np.isfinite(answer.values).sum() == answer.values[:, :, inner, inner].size
+    other = UdfCall(udf_source("fusion_udf"), stated)(chunk.isel(y=slice(0, 70)))  # no whole window: nothing is cut off
+    assert np.isfinite(other.values).all()
+
+
 def test_too_small_an_overlap_is_seen(session) -> None:
     """The measure does find a seam: without overlap there is one."""
     ndvi, _ = seam(64, 0, 104, 88, session)

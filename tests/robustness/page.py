@@ -142,7 +142,7 @@ def constellation() -> str:
 `python benchmarks/constellation.py`, `benchmarks/results/constellation.json`. The goal is less than 2 % more error,
 except where data are missing.
 
-{table(["constellation", "change of MAE (MAE), as it is", "levelled by `cube`"], rows)}"""
+{table(["constellation", "change of MAE (MAE), as it is", "levelled by `cube`, passes by the graph"], rows)}"""
 
 
 def limits() -> str:
@@ -164,7 +164,8 @@ def limits() -> str:
   It cannot be told from weather on 64 x 64 px; it is named with its sigma.
 - Not told from right input: amplitudes declared as power, a coarse NDVI of another scale within 0.2 of Sentinel-2,
   latitude and longitude exchanged, the CRS of another projection, a constant floor of radar above -50 dB.
-- The process graph mixes the passes of radar unlevelled unless `radar_pass` chooses one.
+- The process graph levels ascending against descending passes where the target tells them apart (not on Terrascope);
+  it levels no relative orbits and no satellites.
 - Error grows by {rows["one S2 satellite missing"]:+.1f} % with one Sentinel-2 satellite missing.
 - Small sample: {loaded("constellation")["scenes"]} scenes of the constellation. All measurements here are simulated.
 """

@@ -43,11 +43,12 @@ class WorkflowSettings(BaseModel):
     margin_days: int = Field(
         MARGIN_DAYS, ge=0, le=400, description="days of observations loaded before start and after end"
     )
-    radar_pass: Literal["all", "ascending", "descending"] = Field(
-        "all", description="pass of Sentinel-1 to load; all: both, not levelled against each other"
-    )
+    radar_pass: Literal["all", "ascending", "descending"] = Field("all", description="pass of Sentinel-1 to load")
     radar_satellites: tuple[str, ...] | None = Field(
         None, description="values of target.s1_satellite_property to load; null: all satellites"
+    )
+    radar_levelled: bool = Field(
+        True, description="load each pass apart and level them per pixel, where target.s1_pass_property tells the pass"
     )
     context: dict[str, Any] = Field(default_factory=dict, description="further keys of the context of the UDFs")
     execute: bool = Field(True, description="local: also run the graph")

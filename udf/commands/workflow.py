@@ -78,6 +78,7 @@ def options_of(settings: WorkflowSettings) -> WorkflowOptions:
         start=settings.start, end=settings.end, area=area_from(settings.area), step_days=settings.step_days,
         output=settings.output, method=settings.method, window_px=settings.window_px, overlap_px=settings.overlap_px,
         radar_pass=settings.radar_pass, radar_satellites=settings.radar_satellites,
+        radar_levelled=settings.radar_levelled,
         format=settings.format, source=None if target.remote else settings.source,
         margin_days=settings.margin_days, context=context, latitude=latitude,
     )  # fmt: skip

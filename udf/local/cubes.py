@@ -1,5 +1,5 @@
-"""openEO processes on whole cubes: merge_cubes, resample_cube_spatial, mask_polygon, filter_spatial, apply_kernel,
-to_scl_dilation_mask, sar_backscatter.
+"""openEO processes on whole cubes: merge_cubes, resample_cube_spatial, apply_kernel, to_scl_dilation_mask,
+sar_backscatter.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from openeo_processes_dask.process_implementations.exceptions import KernelDimen
 from scipy import ndimage
 
 from fusion.cloud_mask import NARROW, WIDE, gaussian_kernel
-from fusion.place import LONLAT
-from udf.local.grid import crop, crs_of, inside_polygon, keep_crs, project
+from udf.local.grid import crs_of, keep_crs
 from udf.local.loading import CHUNK_PX
-from udf.polygon import polygon_of
+from udf.local.overlap import RESOLVERS, resolved
+from udf.local.udf_call import callback_process_id
 
 _BORDERS = {"replicate": "nearest", "reflect": "reflect", "reflect_pixel": "mirror", "wrap": "wrap"}
 _RANK_ONE = 1e-6  # relative; a kernel rounded to seven digits still counts as an outer product
@@ -30,14 +30,14 @@ def merge_cubes(
 ) -> xr.DataArray:
     """openEO ``merge_cubes``; cubes of different bands get the union of their dates, NaN where one has none.
 
-    Overlapping bands are merged by the library, which needs an overlap resolver.
+    Overlapping bands need an overlap resolver: one of :data:`udf.local.overlap.RESOLVERS`, or what the library runs.
 
     Raises
     ------
     ValueError
         The cubes have different grids or CRS.
     """
-    cube2 = _same_grid(cube1, cube2)
+    cube2 = on_same_grid(cube1, cube2)
     joinable = set(cube1.dims) == set(cube2.dims) and "bands" in cube1.dims
     if not joinable or set(cube1.bands.values.tolist()) & set(cube2.bands.values.tolist()):
         if overlap_resolver is None and joinable:
@@ -48,6 +48,9 @@ def merge_cubes(
         if joinable and _follow_one_another(cube1, cube2):
             joined = xr.concat([_bare(cube1), _bare(cube2).transpose(*cube1.dims)], dim="t", combine_attrs="drop")
             return keep_crs(joined.sortby("t").chunk({"t": -1}).assign_attrs({**cube2.attrs, **cube1.attrs}), cube1)
+        name = None if overlap_resolver is None else callback_process_id(overlap_resolver)
+        if name in RESOLVERS and set(cube1.dims) ^ set(cube2.dims) <= {"t"}:
+            return resolved(cube1, cube2, name)
         return merge_equal_cubes(cube1, cube2, overlap_resolver, context)
     cube2 = cube2.transpose(*cube1.dims)
     if "t" in cube1.dims:
@@ -116,7 +119,8 @@ def _on_dates(cube: xr.DataArray, days: np.ndarray) -> xr.DataArray:
     return cube.reindex(t=days).chunk({"t": -1})
 
 
-def _same_grid(cube1: xr.DataArray, cube2: xr.DataArray) -> xr.DataArray:
+def on_same_grid(cube1: xr.DataArray, cube2: xr.DataArray) -> xr.DataArray:
+    """``cube2`` with the y and x labels of ``cube1``; an error where they differ by more than rounding."""
     for axis in ("y", "x"):
         if axis not in cube1.dims or axis not in cube2.dims:
             continue
@@ -133,39 +137,6 @@ def _same_grid(cube1: xr.DataArray, cube2: xr.DataArray) -> xr.DataArray:
     return cube2
 
 
-def mask_polygon(data: xr.DataArray, mask: dict, replacement: Any = None, inside: bool = False) -> xr.DataArray:
-    """openEO ``mask_polygon``: pixels whose centre lies outside every polygon (lon/lat GeoJSON) are replaced."""
-    crs = crs_of(data)
-    if crs is None:
-        raise ValueError(
-            "the cube carries no CRS, so a polygon in longitude and latitude cannot be applied; write one with "
-            "rioxarray's write_crs"
-        )
-    polygon = _polygon_on(mask, crs)
-    hit = xr.DataArray(inside_polygon(data, polygon), dims=("y", "x"), coords={"y": data.y, "x": data.x})
-    keep = ~hit if inside else hit
-    if replacement is None:
-        cube = data if data.dtype.kind == "f" else data.astype("float32")
-        return keep_crs(cube.where(keep).transpose(*data.dims), data)
-    return keep_crs(data.where(keep | data.isnull(), replacement).astype(data.dtype).transpose(*data.dims), data)
-
-
-def filter_spatial(data: xr.DataArray, geometries: Any) -> xr.DataArray:
-    """openEO ``filter_spatial``: the bounding box of the polygons (lon/lat GeoJSON), no data outside them."""
-    crs = crs_of(data)
-    if crs is None:
-        raise ValueError(
-            "the cube carries no CRS, so polygons in longitude and latitude cannot be applied; write one with "
-            "rioxarray's write_crs"
-        )
-    return mask_polygon(crop(data, _polygon_on(geometries, crs).bounds), geometries)
-
-
-def _polygon_on(geojson: Any, crs: Any) -> Any:
-    """Union of the polygons of a GeoJSON object (its own CRS, longitude and latitude by default) in ``crs``."""
-    return project(polygon_of(geojson, "the polygon"), LONLAT, crs)
-
-
 def apply_kernel(
     data: xr.DataArray, kernel: Any, factor: float = 1.0, border: Any = 0, replace_invalid: float | None = 0
 ) -> xr.DataArray:
@@ -176,9 +147,9 @@ def apply_kernel(
     mode, cval = ("constant", float(border)) if isinstance(border, (int, float)) else (_BORDERS[border], 0.0)
     order = [d for d in data.dims if d not in ("y", "x")] + ["y", "x"]
     cube = data.transpose(*order)
-    values = da.asarray(cube.data).astype("float32")
-    fill = np.float32(0 if replace_invalid is None else replace_invalid)
-    values = da.where(da.isfinite(values), values, fill)
+    values, kind = da.asarray(cube.data).astype("float32"), cube.dtype.kind
+    if kind == "f":
+        values = da.where(da.isfinite(values), values, np.float32(0 if replace_invalid is None else replace_invalid))
     reach = {values.ndim - 2: kernel.shape[0] // 2, values.ndim - 1: kernel.shape[1] // 2}
     boundary = {"constant": cval, "nearest": "nearest", "reflect": "reflect"}.get(mode)
     small = any(values.shape[axis] <= 2 * depth for axis, depth in reach.items())
@@ -196,10 +167,19 @@ def apply_kernel(
 
 
 def convolve_plane(values: np.ndarray, kernel: np.ndarray, mode: str, cval: float) -> np.ndarray:
-    """Each plane of the last two axes convolved with ``kernel``, as in the client-side library; float32."""
+    """Each plane of the last two axes convolved with ``kernel``, as in the client-side library; float32.
+
+    With zeros outside, an outer product runs as two products with banded matrices: a fifth of the time of a loop over
+    the taps at 161 x 161.
+    """
     planes = values.reshape(-1, *values.shape[-2:])
     parts = separate(kernel)
     out = np.empty_like(planes, dtype=np.float32)
+    if parts is not None and mode == "constant" and cval == 0:
+        along_y, along_x = (banded(part, size) for part, size in zip(parts, planes.shape[1:], strict=True))
+        for k, plane in enumerate(planes):
+            out[k] = along_y @ plane.astype(np.float64) @ along_x.T if plane.any() else 0.0
+        return out.reshape(values.shape)
     for k, plane in enumerate(planes):
         if parts is None:
             out[k] = ndimage.convolve(plane, kernel, mode=mode, cval=cval)
@@ -208,6 +188,14 @@ def convolve_plane(values: np.ndarray, kernel: np.ndarray, mode: str, cval: floa
             half = ndimage.convolve1d(plane, column, axis=0, mode=mode, cval=cval, output=np.float64)
             ndimage.convolve1d(half, row, axis=1, mode=mode, cval=cval * column.sum(), output=out[k])
     return out.reshape(values.shape)
+
+
+def banded(taps: np.ndarray, size: int) -> np.ndarray:
+    """The matrix (size, size) that convolves a vector with ``taps`` (an odd number), zeros outside."""
+    reach = len(taps) // 2
+    padded = np.concatenate([np.zeros(size), taps, np.zeros(size)])
+    lag = np.subtract.outer(np.arange(size), np.arange(size)).clip(-reach - 1, reach + 1)
+    return padded[size + reach + lag]
 
 
 def separate(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import rioxarray
 import xarray as xr
+from openeo.local.processing import PROCESS_REGISTRY
+from openeo_pg_parser_networkx.graph import OpenEOProcessGraph
 
 from fusion.dates import one_date
 from fusion.place import LONLAT, project_bounds
@@ -33,16 +35,15 @@ def load_collection(
 
     ``t`` is floored to days and observations of one day are merged (:mod:`fusion.same_day`), y runs downwards,
     CRS is kept. ``temporal_extent`` is left-closed; a pixel is loaded when its centre lies in the extent; with a
-    polygon, pixels outside become no data.
+    polygon, pixels outside become no data. A condition on a property holds for the coordinate of that name along t
+    (``orbit``, ``platform``), in capital letters; others are ignored with a warning.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        No such file; a band that the file lacks; no data within an extent.
+        No such file; a band that the file lacks; no data within an extent, or of a property.
     """
-    if properties:
-        _log.warning("load_collection ignores properties %s: a local file has no scene metadata", sorted(properties))
-    dataset = open_raster(Path(id))
+    dataset = with_properties(open_raster(Path(id)), properties or {}, id)
     cube = to_cube(dataset, Path(id), plain(bands))
     cube = select_time(cube, temporal_extent)
     if spatial_extent is not None:
@@ -74,6 +75,31 @@ def open_raster(path: Path) -> xr.Dataset:
             crs = wkt or crs
     data = data.drop_vars([n for n in ("crs",) if n in data.variables])
     return data if crs is None else data.rio.write_crs(crs)
+
+
+def with_properties(data: xr.Dataset, conditions: dict, name: str) -> xr.Dataset:
+    """The images that fulfil the conditions, each a process graph over ``value``."""
+    for key, condition in conditions.items():
+        labels = labels_along_t(data, key)
+        if labels is None:
+            _log.warning("load_collection ignores property %s: %s does not tell it of its images", key, Path(name).name)
+            continue
+        graph = OpenEOProcessGraph(pg_data=plain(condition))
+        known = {  # a callable of its own for each label: it keeps its first answer
+            label: bool(graph.to_callable(PROCESS_REGISTRY)(named_parameters={"value": label})) for label in set(labels)
+        }
+        keep = np.flatnonzero([known[label] for label in labels])
+        if keep.size == 0:
+            raise ValueError(f"{Path(name).name} has no image of the {key} requested; it holds {sorted(known)}")
+        data = data.isel(t=keep)
+    return data
+
+
+def labels_along_t(data: xr.Dataset, name: str) -> list[str] | None:
+    """A coordinate along t as text in capital letters; None where the file has none."""
+    if name not in data.coords or data[name].dims != ("t",):
+        return None
+    return [str(label).upper() for label in data[name].values]
 
 
 def open_netcdf(path: Path) -> xr.Dataset:

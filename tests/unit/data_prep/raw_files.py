@@ -113,3 +113,45 @@ def geotiff(
         for k, name in enumerate(names):
             file.set_band_description(k + 1, name)
     return path
+
+
+def eopf_product(
+    path: Path, *, n: int = 16, seed: int = 0, version: int = 2, offset: float | None = -0.1, added: int = 1000,
+    date: str = "2023-05-05T10:56:21.024000Z", left: float = LEFT, top: float = TOP,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """A Sentinel-2 product in the layout of EOPF's Zarr (attributes as in real ones), small; gives reflectance."""
+    rng = np.random.default_rng(seed)
+    dn = {"b04": rng.integers(200, 900, (n, n)), "b08": rng.integers(2000, 5000, (n, n))}
+    classes = np.full((n // 2, n // 2), 4, np.uint8)
+    classes[0, 0] = 9
+    code = {"proj:epsg": 32631} if version == 2 else {}
+    told = {
+        "scale_factor": 1e-4,
+        "fill_value": 0,
+        "units": "digital_counts",
+        "valid_min": 1,
+        "valid_max": 65535,
+        **code,
+    }
+    told |= {} if offset is None else {"add_offset": offset}
+    bands = {name: (("y", "x"), (v + added).astype("<u2"), dict(told)) for name, v in dn.items()}
+    bands["b04"][1][0, 1] = 0
+    scl = {"scl": (("y", "x"), classes, {"fill_value": 0, "flag_meanings": "no_data ... snow", **code})}
+
+    def whole(size: int, pixel: float) -> dict[str, np.ndarray]:
+        kind = "int64" if version == 2 else "float32"
+        return {name: v.astype(kind) for name, v in axis(size, pixel, left=left, top=top).items()}
+
+    other = {"horizontal_CRS_code" if version == 2 else "horizontal_crs_code": "EPSG:32631"}
+    attrs = {"stac_discovery": {"properties": {"datetime": date}}, "other_metadata": other}
+    tree = xr.DataTree.from_dict(
+        {
+            "/": xr.Dataset(attrs=attrs),
+            "/measurements/reflectance/r10m": xr.Dataset(bands, coords=whole(n, 10.0)),
+            "/conditions/mask/l2a_classification/r20m": xr.Dataset(scl, coords=whole(n // 2, 20.0)),
+        }
+    )
+    tree.to_zarr(path, zarr_format=version, consolidated=True)
+    found = {name: v * 1e-4 for name, v in dn.items()}
+    found["b04"][0, 1] = np.nan
+    return found | {"scl": classes}

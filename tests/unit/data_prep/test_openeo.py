@@ -45,6 +45,16 @@ def test_sentinel1_graph_asks_for_the_coefficient_only_where_the_back_end_makes_
     assert nodes(terrascope, "load_collection")[0]["id"] == "TERRASCOPE_S1_GAMMA0_V1"
 
 
+def test_a_download_of_both_passes_tells_them_by_its_bands():
+    cdse, terrascope = (download_graph(b, "s1", BBOX, **APRIL) for b in ("cdse", "terrascope"))
+    conditions = [load["properties"]["sat:orbit_state"]["process_graph"] for load in nodes(cdse, "load_collection")]
+    assert [next(iter(c.values()))["arguments"]["y"] for c in conditions] == ["ASCENDING", "DESCENDING"]
+    labels = [node["target"] for node in nodes(cdse, "rename_labels")]
+    assert labels == [["ASCENDING_VV", "ASCENDING_VH"], ["DESCENDING_VV", "DESCENDING_VH"]]
+    assert len(nodes(cdse, "merge_cubes")) == 1
+    assert not nodes(terrascope, "rename_labels") and "properties" not in nodes(terrascope, "load_collection")[0]
+
+
 def test_coarse_graph_changes_from_proba_v_to_its_successor():
     def collections(start: str, end: str) -> list[str]:
         days = (datetime.date.fromisoformat(start), datetime.date.fromisoformat(end))

@@ -11,6 +11,7 @@ from data_prep.radar import RadarSettings, prepare_radar
 from data_prep.raw.cubes import SourceError
 from data_prep.raw.satellite import relative_orbit_of_file, satellite_in, satellite_of_file
 from data_prep.sources.files import FilesSource, load_files
+from data_prep.sources.openeo import OpenEOSource, read_area
 from tests.unit.data_prep.raw_files import CRS, axis, gee_like, geotiff
 
 SIDE, COUNT = 48, 40
@@ -116,6 +117,34 @@ def test_two_passes_of_one_day_without_hours_are_levelled_before_they_are_averag
     np.testing.assert_allclose(vv.values, -10.0, atol=1e-3)
     lines = cube.attrs["s1_acquisitions"].splitlines()
     assert lines[:2] == ["2019-03-02 S1A ascending", "2019-03-02 S1B descending"] and len(lines) == 6
+
+
+def test_passes_of_an_openeo_download_are_levelled_before_they_are_averaged(tmp_path):
+    """Its bands tell the pass; dates are those of both passes, without images of the other one."""
+    (tmp_path / "jobs" / "a" / "s1").mkdir(parents=True)
+    gee_like(tmp_path)
+    (tmp_path / "s1_ascending.nc").unlink()
+    (tmp_path / "jobs" / "a" / "s2").mkdir()
+    for name in ("s2_10m.nc", "s2_20m.nc"):
+        (tmp_path / name).rename(tmp_path / "jobs" / "a" / "s2" / name)
+    t = np.datetime64("2019-03-02", "ns") + 3 * np.arange(9) * np.timedelta64(1, "D")
+    data = {}
+    for way, seen, level in (("ASCENDING", slice(0, 9, 2), 0.1), ("DESCENDING", slice(1, 9, 3), 0.04)):
+        image = np.full((9, 16, 16), np.nan, "float32")
+        image[seen] = level  # both on the fifth date
+        data |= {f"{way}_VV": (("t", "y", "x"), image), f"{way}_VH": (("t", "y", "x"), image / 5)}
+    made = xr.Dataset(data, coords={"t": t, **axis(16, 10)}).rio.write_crs(CRS)
+    made.to_netcdf(tmp_path / "jobs" / "a" / "s1" / "openEO.nc")
+    source = OpenEOSource(
+        areas={"a": (5.0, 51.0, 5.1, 51.1)}, start="2019-01-01", end="2019-12-31", folder=tmp_path / "jobs",
+        sensors=("s2", "s1"), backend="cdse",
+    )  # fmt: skip
+    raw = read_area(source, "a")
+    assert sorted(raw.s1.orbit.values.tolist()) == ["ascending"] * 5 + ["descending"] * 3
+    cube = build_cube(raw, PrepareSettings(optical=OpticalSettings(mask="none"), radar=KEEP))
+    vv = cube.sel(bands="VV").dropna("t", how="all")
+    np.testing.assert_allclose(vv.values, -10.0, atol=1e-3)
+    assert vv.sizes["t"] == 7 and len(cube.attrs["s1_acquisitions"].splitlines()) == 8
 
 
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])

@@ -20,8 +20,8 @@ from data_prep.sources.openeo import OpenEOSource
 from data_prep.sources.stac import StacSource
 from udf.area import area_from
 from udf.commands.workflow import WorkflowSettings, run
-from udf.local.cubes import filter_spatial, mask_polygon
 from udf.local.loading import select_area
+from udf.local.masks import filter_spatial, mask_polygon
 from udf.polygon import MAX_VERTICES
 from udf.publish import build_process, call_process
 from udf.targets import load_target

@@ -1,6 +1,7 @@
 """What a back-end hands over, dates and NDVI, is read right or refused in a sentence."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,11 @@ from data_prep.simulator.raw import simulate_raw
 from data_prep.simulator.settings import SceneSettings
 from fusion.contract import S2NDVI, ContractError
 from fusion.features.observations import observations_from_cube
+from fusion.inference.locate import locate_model
 from tests.factory import mock_cube
+from tests.unit.udf.fakes import as_back_end_chunk, fusion_context
 from udf.chunk import in_order, in_time
-from udf.fuse_chunk import refuse_negative_red
+from udf.fuse_chunk import fuse_chunk, refuse_negative_red
 from udf.season_chunk import season_chunk
 
 
@@ -89,6 +92,55 @@ def test_a_fill_value_does_not_take_the_place_of_the_days_other_image() -> None:
     series.values[:] = 0.5
     twice = xr.concat([xr.full_like(series, -9999.0), series.assign_coords(t=DAYS + pd.Timedelta("1h"))], "t")
     np.testing.assert_array_equal(season_chunk(twice, {}).values, season_chunk(series, {}).values)
+
+
+def test_the_place_of_a_chunk_comes_from_the_context_alone(model: Path) -> None:
+    """A chunk carries no CRS: x and y of another zone, degrees or none change nothing, the latitude does."""
+    chunk = as_back_end_chunk(mock_cube(t=24, y=6, x=6))
+    here = fuse_chunk(chunk, fusion_context(model, latitude=51.0)).values
+    moved = chunk.assign_coords(x=5.1 + 1e-4 * np.arange(6), y=-34.0 - 1e-4 * np.arange(6))
+    for other in (moved, chunk.drop_vars(["x", "y"])):
+        np.testing.assert_array_equal(fuse_chunk(other, fusion_context(model, latitude=51.0)).values, here)
+    field = {"type": "Polygon", "coordinates": [[[5.0, 50.9], [5.1, 50.9], [5.1, 51.1], [5.0, 50.9]]]}
+    by_area = fuse_chunk(chunk, fusion_context(model, spatial_extent=field)).values
+    np.testing.assert_array_equal(by_area, here)
+    south = fuse_chunk(chunk, fusion_context(model, latitude=-51.0)).values
+    assert np.nanmax(np.abs(south - here)) > 1e-5
+
+
+def test_levels_of_radar_that_differ_by_pass_or_satellite_are_no_ndvi() -> None:
+    """A chunk tells no passes. A level common to all changes nothing; every second acquisition 1.5 dB higher, as of
+    two passes, moves NDVI by 0.0008 on average, where its standard deviation is 0.07."""
+    chunk = as_back_end_chunk(mock_cube(t=60, y=8, x=8, cloud=0.6))
+    context = {**fusion_context(locate_model()), "latitude": 51.0}
+    plain = fuse_chunk(chunk, context)
+    all_higher, two_passes = chunk.copy(deep=True), chunk.copy(deep=True)
+    all_higher.values[:, 1:3] += 1.5
+    two_passes.values[::4, 1:3] += 1.5  # radar looks at every second date
+    np.testing.assert_allclose(fuse_chunk(all_higher, context).values, plain.values, atol=2e-5)
+    change = np.abs(fuse_chunk(two_passes, context).sel(bands="NDVI") - plain.sel(bands="NDVI"))
+    assert 0 < float(change.mean()) < 0.002 and float(change.max()) < 0.01
+    assert 0.05 < float(plain.sel(bands="NDVI_SIGMA").mean()) < 0.09
+
+
+def test_coarse_ndvi_as_digital_numbers_is_refused_until_its_scale_is_given(model: Path) -> None:
+    chunk = as_back_end_chunk(mock_cube(t=24, y=6, x=6))
+    numbers = chunk.copy(deep=True)
+    numbers.values[:, 3] = np.round((numbers.values[:, 3] + 0.08) / 0.004)
+    with pytest.raises(ContractError, match="COARSE_NDVI"):
+        fuse_chunk(numbers, fusion_context(model))
+    scaled = fuse_chunk(numbers, fusion_context(model, coarse_scale=0.004, coarse_offset=-0.08))
+    np.testing.assert_allclose(scaled.values, fuse_chunk(chunk, fusion_context(model)).values, atol=1e-3)
+
+
+def test_an_offset_removed_twice_is_refused_by_the_phenology_udf_too() -> None:
+    """Where it is given Sentinel-2 instead of a fused series: NDVI above 1 is no measurement, and most values are."""
+    green = np.array([0.03, 0.04, 0.05])  # red of vegetation; near infrared 0.4
+    red, nir = np.resize(green, 24) - 0.1, np.full(24, 0.4 - 0.1)
+    series = mock_cube(t=24, y=2, x=2).isel(bands=[0]).assign_coords(t=DAYS)
+    series.values[:] = ((nir - red) / (nir + red))[:, None, None, None]
+    with pytest.raises(ContractError, match="outside|beyond|NDVI"):
+        season_chunk(series, {})
 
 
 @pytest.mark.parametrize("removed_again", [0.0, 0.1])

@@ -33,7 +33,7 @@ def test_the_item_is_one_of_the_machine_learning_model_extension(package: Path) 
     stac_model = pytest.importorskip("stac_model.schema", reason="stac-model is not installed")
     item = read(package, "model_item.json")
     properties = stac_model.MLModelProperties.model_validate(item["properties"])
-    assert properties.total_parameters == 39_810
+    assert properties.total_parameters == 38_850
     assert properties.input[0].input.shape[1] == len(read_model_files(locate_model(None))[1].features)
     assert [output.name for output in properties.output] == ["ndvi", "scale"]
     assert item["assets"]["model"]["href"] == f"./{MODEL_ARCHIVE}"

@@ -143,7 +143,8 @@ def test_steps_of_the_original(name: str) -> None:
     thresholds = [n["arguments"]["y"] for n in nodes(graph, "gt")]
     assert [t for t in thresholds if 0 < t < 1] == [0.057, 0.1]
     reducers = nodes(graph, "reduce_dimension")
-    assert [r["arguments"]["dimension"] for r in reducers] == ["bands", "bands"]
+    levels = ["t", "t"] if target.s1_pass_property else []
+    assert [r["arguments"]["dimension"] for r in reducers] == ["bands", "bands", *levels]
     bands = [node["arguments"]["bands"] for node in nodes(graph, "load_collection")]
     assert bands[0] == [target.red_band, target.nir_band]
     assert bands[1] == [target.scl_band]
@@ -214,7 +215,9 @@ def test_one_pass_of_the_radar_is_a_condition_on_its_items() -> None:
         loads = [n["arguments"] for n in flat("cdse", **changes).values() if n["process_id"] == "load_collection"]
         return [a["properties"] for a in loads if "properties" in a and a["id"] == "SENTINEL1_GRD"]
 
-    assert conditions() == []
+    assert conditions(radar_levelled=False) == []
+    apart = [next(iter(c["sat:orbit_state"]["process_graph"].values()))["arguments"]["y"] for c in conditions()]
+    assert apart == ["ASCENDING", "DESCENDING"], "to be levelled"
     (condition,) = conditions(radar_pass="descending")
     (step,) = condition["sat:orbit_state"]["process_graph"].values()
     assert step["process_id"] == "eq" and "DESCENDING" in step["arguments"].values()
@@ -300,7 +303,7 @@ def test_process_of_an_era_loads_one_coarse_collection() -> None:
     for era, word in (("cgls", "clms"), ("probav", "PROBAV")):
         graph = build_process(load_target("cdse"), None, era=era).definition["process_graph"]
         loads = [n["arguments"]["id"] for n in nodes(graph, "load_collection")]
-        assert len(loads) == 4
+        assert len(loads) == 5, "Sentinel-2 and its classes, two passes of Sentinel-1, one coarse series"
         assert any(word in name for name in loads)
 
 

@@ -1,0 +1,120 @@
+"""``ndvi-fusion phenology`` for cubes of any size: region by region, in several processes, with the memory of a few."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from fusion.commands.phenology import PhenologySettings, season_answer
+from fusion.commands.predict_regions import refuse_unreachable
+from fusion.commands.region_store import (
+    CHUNK_PX,
+    Region,
+    RegionStore,
+    compute_regions,
+    fingerprint,
+    fitting_px,
+    loaded,
+    store_for,
+)
+from fusion.contract import NDVI_SIGMA, OBS_COUNT
+from fusion.data.cube_files import opened_cube
+from fusion.data.provenance import code_hash
+from fusion.features.measured import measured_cube
+from fusion.phenology.layers import ndvi_band
+
+OF_FILES = {"cube", "observations", "out", "geotiff", "maps", "table", "overwrite", "region", "workers", "scheduler"}
+
+
+@dataclass(frozen=True)
+class RegionSeasons:
+    """What a process needs to compute the seasons of a region."""
+
+    settings: PhenologySettings
+    store: RegionStore
+    threads: int
+
+    def __call__(self, region: Region) -> dict[str, Any]:
+        """Compute the seasons of a region and write them."""
+        observations = self.settings.observations
+        series = self.read(self.settings.cube, region)
+        seen = None if observations is None else self.read(observations, region)
+        with _without_warnings("fusion.phenology.seasons"):  # of the dates; said once, of the whole cube
+            answer = season_answer(series, seen, self.settings)
+        layers = {str(name): layer.transpose(..., "y", "x").values for name, layer in answer.data_vars.items()}
+        self.store.write(region, layers)
+        return {}
+
+    def read(self, file: Path, region: Region) -> xr.DataArray:
+        """Measured values (t, bands, y, x) of the bands that seasons need."""
+        with opened_cube(file) as cube:
+            rows, columns = region.window
+            return measured_cube(loaded(_used(cube).isel(y=rows, x=columns), file, self.threads))
+
+
+def region_px(cube: Path, wanted: int | None) -> int | None:
+    """Side of the regions of a cube file; None where one region holds all of it."""
+    with opened_cube(cube) as opened:
+        return fitting_px(_used(opened).sizes, wanted, most=CHUNK_PX)
+
+
+def seasons_by_region(
+    settings: PhenologySettings,
+    px: int,
+    save: Callable[[xr.Dataset], str],
+    report: Callable[[int, int], None],
+) -> str:
+    """Compute the seasons region by region, then ``save`` the whole, lazily given; returns what that returns.
+
+    A run that was ended, in any way, resumes when it is called again with the same arguments and files.
+    """
+    files = [file for file in (settings.cube, settings.observations) if file is not None]
+    template = season_answer(*(_labels(file) for file in files), *[None] * (2 - len(files)), settings)
+    made_of = settings.model_dump(mode="json", exclude=OF_FILES)
+    made_of |= {"files": [[str(file.resolve()), fingerprint(file)] for file in files]}
+    made_of |= {"code": [code_hash(name) for name in ("fusion.features", "fusion.phenology")]}
+    if settings.scheduler is not None:
+        refuse_unreachable(settings.scheduler)
+    absolute = dict(zip(("cube", "observations"), (file.resolve() for file in files), strict=False))
+    store = store_for(settings.out, px)
+    threads = 1 if settings.scheduler else max(1, (os.cpu_count() or 1) // settings.workers)
+    task = RegionSeasons(settings.model_copy(update=absolute), store, threads)
+    return compute_regions(
+        store, template, made_of, task, workers=settings.workers, scheduler=settings.scheduler, save=save,
+        report=report,
+    )  # fmt: skip
+
+
+def _labels(file: Path) -> xr.DataArray:
+    """The bands of a cube file that seasons need, without values."""
+    with opened_cube(file) as cube:
+        used = _used(cube)
+        blank = {
+            name: c.copy(data=da.zeros(c.shape, dtype=c.dtype, chunks=-1)) if name == OBS_COUNT else c.load()
+            for name, c in used.coords.items()
+        }
+        return used.copy(data=da.full(used.shape, np.nan, dtype=np.float32, chunks=-1)).assign_coords(blank)
+
+
+def _used(cube: xr.DataArray) -> xr.DataArray:
+    """The cube without bands that seasons do not need."""
+    wanted = (ndvi_band(cube)[1], NDVI_SIGMA, OBS_COUNT)
+    return cube.isel(bands=[k for k, band in enumerate(cube.bands.values) if str(band) in wanted])
+
+
+@contextmanager
+def _without_warnings(name: str) -> Iterator[None]:
+    log = logging.getLogger(name)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
