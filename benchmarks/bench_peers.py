@@ -70,7 +70,11 @@ def mogpr(data: Any) -> np.ndarray:
     return curves
 
 
-PEERS: dict[str, Callable[[Any], np.ndarray]] = {"whittaker-eilers": eilers, "vam.whittaker": vam, "fusets MOGPR": mogpr}
+PEERS: dict[str, Callable[[Any], np.ndarray]] = {
+    "whittaker-eilers": eilers,
+    "vam.whittaker": vam,
+    "fusets MOGPR": mogpr,
+}
 
 
 def serve(file: Path) -> None:

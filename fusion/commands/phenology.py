@@ -137,6 +137,8 @@ def season_answer(cube: xr.DataArray, observations: xr.DataArray | None, setting
     ContractError
         A GeoTIFF is wanted and the cube has no CRS, or the cube is refused by :func:`fusion.seasons`.
     """
+    import rioxarray  # noqa: F401  (the .rio accessor)
+
     from fusion.phenology.seasons import seasons
     from fusion.phenology.smoothing import smooth
 
