@@ -1,8 +1,9 @@
 """The estimate of ``workflow estimate=true`` beside the CPU seconds of the same run on this machine.
 
 ``python benchmarks/bench_cost.py [sizes=200,400] [days=365,180] [output=seasons] [out=FILE.json]`` writes raw files of
-each size and period, estimates, runs the graph in a process of its own on one worker, and prints both. ``graph_cpu_s``
-is what :data:`udf.cost.GRAPH_CPU_S` has to be: CPU seconds per pixel and Sentinel-2 date of everything but the UDFs.
+each size and period, estimates, runs the graph in a process of its own on one worker, and prints both. Beside it stand
+what :data:`udf.cost.START_CPU_S`, ``GRAPH_CPU_S`` and ``SAVE_CPU_S`` have to be, measured by parts of the same run:
+building the graph, computing the merged cube alone, and writing the finished result once more.
 """
 
 import datetime
@@ -11,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from bench_openeo_local import START, write_scene
 
@@ -20,12 +23,14 @@ def run_both(request: dict) -> dict:
     """Estimate, then run the graph; CPU seconds of this process for both."""
     import dask
     import rioxarray  # noqa: F401  (the .rio accessor)
+    import xarray as xr
 
     from fusion.inference.locate import locate_model
-    from udf.cost import GRAPH_CPU_S, START_CPU_S, estimate
+    from udf.cost import estimate, loaded_dates
+    from udf.local.saving import output_folder, regions, save_result
     from udf.local_backend import execute_graph
     from udf.targets import load_target
-    from udf.workflow import WorkflowOptions, build_workflow
+    from udf.workflow import WorkflowOptions, build_workflow, merged_cube
 
     folder = Path(request["folder"])
     target = load_target("local")
@@ -37,17 +42,26 @@ def run_both(request: dict) -> dict:
         context={"model_dir": str(locate_model()), "phenology": {"use_numba": False}},
     )  # fmt: skip
     found = estimate(target, options)
-    begin = time.process_time()
     with dask.config.set(scheduler="threads", num_workers=1):
-        execute_graph(build_workflow(target, options), folder / "out")
-    spent = time.process_time() - begin
-    pixels, s2_dates = request["pixels"] ** 2, len(range(0, request["days"], 5))
-    graph = START_CPU_S + GRAPH_CPU_S * pixels * s2_dates
+        whole, spent = timed(lambda: execute_graph(build_workflow(target, options), folder / "out"))
+        cube, build = timed(lambda: execute_graph(merged_cube(target, options)))
+        _, merging = timed(lambda: [None for _ in regions(cube)])
+        with xr.open_dataset(whole.files[0], decode_coords="all") as result, output_folder(folder / "again") as again:
+            again.mkdir()
+            values = result.to_array("bands").transpose("t", "bands", "y", "x").load()
+            _, saving = timed(lambda: save_result(values.chunk(), "NetCDF"))
+    pixels, dates = request["pixels"] ** 2, sum(map(len, loaded_dates(target, options)))
     return {
         "pixels": request["pixels"], "days": request["days"], "output": request["output"],
         "estimated_cpu_s": round(found.cpu_s, 1), "cpu_s": round(spent, 1), "ratio": round(found.cpu_s / spent, 2),
-        "graph_cpu_s": (spent - START_CPU_S - (found.cpu_s - graph)) / pixels / s2_dates,
+        "start_cpu_s": round(build, 2), "graph_cpu_s": merging / pixels / dates, "save_cpu_s": saving / values.size,
     }  # fmt: skip
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """What ``work`` returns, and the CPU seconds of this process for it."""
+    begin = time.process_time()
+    return work(), time.process_time() - begin
 
 
 def main(arguments: list[str]) -> None:

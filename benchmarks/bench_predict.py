@@ -1,10 +1,10 @@
 """``ndvi-fusion predict``, and ``phenology`` after it, on squares of several sizes: time, and peak memory.
 
-``python benchmarks/bench_predict.py [sizes=500,1000] [workers=2] [days=365] [region=512] [phenology=true]
+``python benchmarks/bench_predict.py [sizes=500,1000] [workers=2] [days=365] [region=512] [phenology=true|alone]
 [out=FILE.json]`` writes a merged Zarr cube of each size (one season and noise, which does not affect the speed), three
-sensors, and fuses one year of it; with ``phenology=true`` the seasons of the fused cube follow, with all files of the
-command's defaults. Memory is the sum of the proportional set sizes (PSS) of all processes of a command, sampled five
-times a second.
+sensors, and fuses one year of it. ``phenology=true`` takes the seasons of the fused cube, with all files of the
+command's defaults; ``phenology=alone`` those of a cube with the bands of a fused one. Memory is the sum of the
+proportional set sizes (PSS) of all processes of a command, sampled five times a second.
 """
 
 import json
@@ -18,7 +18,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, VH, VV
+from fusion.contract import COARSE_NDVI, DIMS, NDVI, NDVI_SIGMA, S2NDVI, VH, VV
 from fusion.data.cube_files import write_cube
 
 LEVELS = {
@@ -33,23 +33,42 @@ NDVI_BANDS = (S2NDVI, COARSE_NDVI)
 
 def write_input(path: Path, px: int, days: int) -> int:
     """A merged cube; Sentinel-2 is overcast on every second date. Returns the number of its dates."""
-    import rioxarray  # noqa: F401  (the .rio accessor)
-
     dates = np.array([d for d in range(days) if any(d % n == 0 for _, _, n in LEVELS.values())])
-    chunks = (1, CHUNK_PX, CHUNK_PX)
-    bands = []
+    bands = {}
     for k, (name, (level, spread, every)) in enumerate(LEVELS.items()):
         seen = dates % (2 * every if name == S2NDVI else every) == 0
-        noise = da.random.default_rng(k).random((len(dates), px, px), chunks=chunks, dtype="float32")
-        season = 0.5 * np.exp(-(((dates - 190) / 55.0) ** 2)) - 0.3 if name in NDVI_BANDS else np.zeros(len(dates))
-        values = da.where(seen[:, None, None], season[:, None, None] + level + spread * (noise - 0.5), np.nan)
-        bands.append(values.astype("float32").rechunk((16, CHUNK_PX, CHUNK_PX)))
-    axis = 10.0 * (np.arange(px) + 0.5)
-    times = (np.datetime64("2019-01-01") + dates).astype("datetime64[ns]")
-    coords = {"t": times, "bands": list(LEVELS), "y": 5_700_000.0 - axis, "x": 600_000.0 + axis}
-    cube = xr.DataArray(da.stack(bands, axis=1), coords, DIMS, attrs={"s1_units": "dB"}).rio.write_crs("EPSG:32631")
-    write_cube(cube, path)
+        values = level + (season(dates) if name in NDVI_BANDS else 0.0) + spread * (noise(k, len(dates), px) - 0.5)
+        bands[name] = da.where(seen[:, None, None], values, np.nan)
+    write_bands(path, bands, dates)
     return len(dates)
+
+
+def write_fused(path: Path, px: int, days: int) -> int:
+    """A cube with the bands of a fused one, a date every 5 days. Returns the number of its dates."""
+    dates = np.arange(0, days, 5)
+    ndvi = 0.6 + season(dates) + 0.05 * (noise(0, len(dates), px) - 0.5)
+    write_bands(path, {NDVI: ndvi, NDVI_SIGMA: 0.03 + 0.01 * noise(1, len(dates), px)}, dates)
+    return len(dates)
+
+
+def season(dates: np.ndarray) -> np.ndarray:
+    """One season of NDVI, highest in July, (t, 1, 1)."""
+    return (0.5 * np.exp(-(((dates - 190) / 55.0) ** 2)) - 0.3)[:, None, None]
+
+
+def noise(seed: int, dates: int, px: int) -> da.Array:
+    return da.random.default_rng(seed).random((dates, px, px), chunks=(1, CHUNK_PX, CHUNK_PX), dtype="float32")
+
+
+def write_bands(path: Path, bands: dict[str, da.Array], dates: np.ndarray) -> None:
+    import rioxarray  # noqa: F401  (the .rio accessor)
+
+    layers = [band.astype("float32").rechunk((16, CHUNK_PX, CHUNK_PX)) for band in bands.values()]
+    axis = 10.0 * (np.arange(layers[0].shape[-1]) + 0.5)
+    times = (np.datetime64("2019-01-01") + dates).astype("datetime64[ns]")
+    coords = {"t": times, "bands": list(bands), "y": 5_700_000.0 - axis, "x": 600_000.0 + axis}
+    cube = xr.DataArray(da.stack(layers, axis=1), coords, DIMS, attrs={"s1_units": "dB"}).rio.write_crs("EPSG:32631")
+    write_cube(cube, path)
 
 
 def measured(command: list[str], folder: Path) -> dict[str, float]:
@@ -101,11 +120,15 @@ def main() -> None:
     for px in sizes:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            dates = write_input(folder / "cube.zarr", px, int(given.get("days", 365)))
+            days, phenology = int(given.get("days", 365)), given.get("phenology")
             shared = [f"workers={given.get('workers', 2)}"] + [f"region={given['region']}"] * ("region" in given)
-            row = {"px": px, "dates": dates, "words": " ".join(shared)}
-            row |= measured_command("predict", ["cube=cube.zarr", "out=ndvi.zarr", *shared], folder, px)
-            if given.get("phenology") == "true":
+            row = {"px": px, "words": " ".join(shared)}
+            if phenology == "alone":
+                row["dates"] = write_fused(folder / "ndvi.zarr", px, days)
+            else:
+                row["dates"] = write_input(folder / "cube.zarr", px, days)
+                row["predict"] = measured_command("predict", ["cube=cube.zarr", "out=ndvi.zarr", *shared], folder, px)
+            if phenology in ("true", "alone"):
                 row["phenology"] = measured_command("phenology", ["cube=ndvi.zarr", "out=seasons", *shared], folder, px)
             print(json.dumps(row), flush=True)
             rows.append(row)

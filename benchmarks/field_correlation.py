@@ -19,7 +19,7 @@ from data_prep.simulator.scene import simulate_observations
 from data_prep.simulator.settings import SceneSettings
 from fusion.contract import TimeGrid
 from fusion.features.tiling import cut_tiles
-from fusion.inference.fuse import NETWORK_RADIUS_PX, fill_tile, plan_passes
+from fusion.inference.fuse import fill_tile, plan_passes
 from fusion.inference.locate import SHIPPED
 from fusion.inference.session import load_session
 
@@ -35,7 +35,7 @@ def field_dates(seed: int, session, side: int) -> list[tuple[float, int, float, 
     fused = np.full((len(grid.days), 2, side, side), np.nan, np.float32)
     obs = scene.observations
     plan = plan_passes(np.union1d(obs.s2_days, obs.s1_days), grid, session)
-    for part in cut_tiles(side, side, side, NETWORK_RADIUS_PX, NETWORK_RADIUS_PX + session.manifest.overlap_px):
+    for part in cut_tiles((side, side), side, session.manifest.network_radius_px, session.manifest.overlap_px):
         fill_tile(fused, obs, part, plan, session, "ndvi")
     truth = scene.truth[np.searchsorted(scene.truth_days, grid.days)]
     z = (fused[:, 0] - truth) / fused[:, 1]

@@ -21,7 +21,7 @@ from data_prep.simulator.raw import simulate_raw
 from data_prep.simulator.settings import SceneSettings
 from fusion.contract import NDVI, S2NDVI
 from fusion.inference.locate import locate_model
-from fusion.phenology.reference import reference_phenology, reference_smoothing
+from fusion.phenology.reference import SPRING, reference_phenology, reference_smoothing
 from udf.graph_options import WorkflowOptions
 from udf.local_backend import execute_graph
 from udf.targets import load_target
@@ -79,8 +79,20 @@ def errors(found: tuple, true: tuple) -> dict[str, float]:
         difference = np.abs(a - b)
         row[f"{name}_median_days"] = round(float(np.nanmedian(difference)), 1)
         row[f"{name}_mean_days"] = round(float(np.nanmean(difference)), 1)
+        row[f"{name}_off_by_30_share"] = round(float((difference >= 30).mean()), 3)
         row[f"{name}_share"] = round(float(np.isfinite(difference).sum() / np.isfinite(b).sum()), 3)
     return row
+
+
+def at_the_edge(found: np.ndarray, true: np.ndarray, year: int) -> dict[str, float]:
+    """How often the original's start is the last day of its window: in the true series, and where both are equal."""
+    last = (np.datetime64(f"{year}-{SPRING[1][0]:02d}-{SPRING[1][1]:02d}") - np.datetime64(f"{year}-01-01")).astype(int)
+    equal = found == true
+    return {
+        "sos_equal_share": round(float(equal.mean()), 3),
+        "of_these_on_the_last_day": round(float((true[equal] == last + 1).mean()), 3),
+        "true_sos_on_the_last_day": round(float((true == last + 1).mean()), 3),
+    }
 
 
 def run(seed: int, pixels: int) -> dict[str, dict[str, float]]:
@@ -98,10 +110,17 @@ def run(seed: int, pixels: int) -> dict[str, dict[str, float]]:
         "original, our network": (fused, reference_dates(fused), true_reference),
         "ours": (fused, our_dates(dense, year, true_ours[2]), true_ours),
     }
-    return {
+    rows = {
         name: {"ndvi_mae": round(float(np.abs(series.values - at.values).mean()), 4), **errors(found, true)}
         for name, (series, found, true) in chains.items()
     }
+    for name, (_, found, true) in chains.items():
+        if name != "ours":
+            rows[name] |= at_the_edge(found[0], true[0], year)
+    starts = np.asarray(true_ours[0])
+    rows["ours"]["true_sos_before_window"] = round(float((starts < 92).mean()), 3)
+    rows["ours"]["true_sos_after_window"] = round(float((starts >= 162).mean()), 3)
+    return rows
 
 
 def main(arguments: list[str]) -> None:

@@ -7,6 +7,7 @@ import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 from scipy import ndimage
 
+from data_prep.radar_values import note_amplitudes, without_floor
 from data_prep.raw.bands import RawBand, every_image, measured, sample
 from data_prep.raw.cubes import SourceError
 from data_prep.satellites import UNKNOWN, even_out
@@ -144,7 +145,9 @@ def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, 
     bands = {name: s1[name] if units == "dB" else to_decibel(s1[name]) for name in ("VV", "VH")}
     for name, values in bands.items():
         _check_level(values, name, units)
-        bands[name] = measured(values, RADAR_DB_RANGE, f"Sentinel-1 {name}", notes)
+        values = measured(values, RADAR_DB_RANGE, f"Sentinel-1 {name}", notes)
+        bands[name] = without_floor(values, f"Sentinel-1 {name}", notes)
+    note_amplitudes(bands["VV"], bands["VH"], notes)
     try:
         refuse_swapped(every_image(bands["VV"]).values, every_image(bands["VH"]).values, "dB")
     except ContractError as error:

@@ -108,6 +108,7 @@ def plain_names(data: Data) -> tuple[xr.DataArray, Layout]:
         taken = [plain for plain in names if plain in array.coords]
         array = with_degrees(array.drop_vars(taken).rename(renaming), renaming)
         _check_dates_as_named(array, str(names.get("t", "t")))
+    refuse_exchanged(array, renaming)
     return array, Layout(kind, names)  # type: ignore[arg-type]
 
 
@@ -202,7 +203,40 @@ def with_plain_dims(dataset: xr.Dataset) -> xr.Dataset:
     """Dimensions as the contract names them; a variable of such a name (temperature ``t``) is left out."""
     renaming = dim_renaming(dataset.dims)
     taken = [name for name in renaming.values() if name in dataset.variables]
-    return dataset.drop_vars(taken).rename(renaming)
+    renamed = dataset.drop_vars(taken).rename(renaming)
+    refuse_exchanged(renamed, renaming)
+    return renamed
+
+
+_SAYS = {
+    "x": {"longitude", "projection_x_coordinate", "grid_longitude", "degrees_east", "degree_east", "degrees_e", "x"},
+    "y": {"latitude", "projection_y_coordinate", "grid_latitude", "degrees_north", "degree_north", "degrees_n", "y"},
+}
+
+
+def refuse_exchanged(grid: Grid, names: Iterable[Hashable] = ()) -> None:
+    """Refuse axes whose attributes (CF) say that they are the other one, or a latitude beyond 90 degrees.
+
+    ``names``: what the user calls the dimensions. Two plausible latitudes cannot be told apart.
+
+    Raises
+    ------
+    ContractError
+    """
+    advice = "exchange the names of the two: rename({'y': 'x', 'x': 'y'}), with your own names"
+    for axis, other in (("y", "x"), ("x", "y")):
+        attrs = grid[axis].attrs if axis in grid.coords else {}
+        told = [str(attrs[key]) for key in ("standard_name", "units", "axis") if key in attrs]
+        wrong = [text for text in told if text.strip().lower() in _SAYS[other]]
+        if wrong:
+            raise ContractError(
+                f"axis {axis} of the grid says {wrong[0]!r} of itself: latitude and longitude, or y and x, seem "
+                f"exchanged; {advice}"
+            )
+    if {str(name).lower() for name in names} & {"lat", "latitude"} and {"y", "x"} <= set(grid.coords):
+        tall, wide = (float(abs(grid[axis]).max()) for axis in ("y", "x"))
+        if wide <= 90 < tall <= 360:
+            raise ContractError(f"latitude reaches {tall:.4g} degrees and longitude {wide:.4g}; {advice}")
 
 
 def with_degrees(grid: Grid, names: Iterable[Hashable]) -> Grid:

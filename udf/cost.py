@@ -1,19 +1,20 @@
-"""Cost of a workflow before it runs: windows, CPU hours, memory, credits; the UDFs are timed here on one small window.
+"""Cost of a workflow before it runs: windows, CPU hours, memory, credits; both UDFs are timed here on one window.
 
-What is timed is the two UDFs with the dates that the graph will load; the rest of the graph (masks, merging, files) is
-:data:`GRAPH_CPU_S`, measured by ``benchmarks/bench_cost.py``. A back-end's own reading of products and its backscatter
-processing are not known here and not included.
+That window has the size, overlap and dates of the graph; the rest of the graph (reading files, masks, merging, writing)
+are :data:`GRAPH_CPU_S` and :data:`SAVE_CPU_S`, measured by ``benchmarks/bench_cost.py``. A back-end's own reading of
+products and its backscatter processing are not known here and not included.
 """
 
 import datetime
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 from openeo.api.process import Parameter
 
 from fusion.contract import CUBE_BANDS
+from fusion.inference.fuse import NETWORK_RADIUS_PX
 from fusion.inference.locate import locate_model
 from udf.area import Area
 from udf.fuse_chunk import fuse_chunk
@@ -26,9 +27,10 @@ from udf.targets import TargetSettings
 
 PIXEL_M = 10.0
 REVISIT_DAYS = (5, 6, 10)  # Sentinel-2, Sentinel-1 and coarse dates that a back-end is taken to hold
-PROBE_PX = 64  # side of the window that is timed
-# CPU seconds of everything but the UDFs: at the start, and per pixel and Sentinel-2 date (benchmarks/bench_cost.py)
-START_CPU_S, GRAPH_CPU_S = 1.4, 1.15e-6
+PROBE_PX = 128  # side of the largest window that is timed
+# CPU seconds of everything but the UDFs (benchmarks/bench_cost.py): building the graph and opening the session; per
+# pixel and date loaded, of all sensors; per number written
+START_CPU_S, GRAPH_CPU_S, SAVE_CPU_S = 1.4, 4e-7, 4e-8
 MEMORY_BASE_MIB, MEMORY_BYTES = 330.0, 133.0  # of the Python process: at rest; per pixel of a window and date
 
 
@@ -56,17 +58,44 @@ def estimate(
     """
     price = price or PriceSettings()
     columns, rows, km2 = _size(target, options)
-    steps = _dates(target, options)
-    probe = _probe_seconds(steps, options, model)
+    steps = loaded_dates(target, options)
+    probe = probe_seconds(steps, options, model)
     window, overlap = options.window_px, options.overlap_px
-    pixels = _computed(columns, window, overlap) * _computed(rows, window, overlap)
-    cpu = START_CPU_S + probe * pixels + GRAPH_CPU_S * columns * rows * len(steps[0])
+    around = min(overlap, NETWORK_RADIUS_PX)
+    fused = _computed(columns, window, around) * _computed(rows, window, around)
+    cpu = START_CPU_S + probe.fusion * fused + probe.phenology * columns * rows
+    cpu += columns * rows * (GRAPH_CPU_S * sum(map(len, steps)) + SAVE_CPU_S * probe.numbers)
     dates = len(set().union(*map(set, steps)))
     memory = MEMORY_BASE_MIB + MEMORY_BYTES * (window + 2 * overlap) ** 2 * dates / 2**20
-    hours = cpu / 3600
-    spent = price.job + hours * (price.cpu_hour + price.gb_hour * _reserved_gb(target))
     windows = -(-columns // window) * -(-rows // window)
-    return Estimate(km2, windows, dates, cpu, memory, spent)
+    return Estimate(km2, windows, dates, cpu, memory, _credits(cpu, target, price))
+
+
+@dataclass(frozen=True)
+class StatedCost:
+    """What a service states: credits per km2 and year, rounded to two figures, and a sentence on how they were found."""
+
+    credits_per_km2: float
+    basis: str
+
+
+def stated_cost(
+    target: TargetSettings, options: WorkflowOptions, km2: float, price: PriceSettings, *, model: str | None = None
+) -> StatedCost:
+    """The cost of the year 2021 on a square of ``km2``, with the options of a graph, timed on this machine."""
+    side = 20 * round(1000 * km2**0.5 / 20)
+    square = Area(600_000, 5_650_000, 600_000 + side, 5_650_000 + side, 32631)
+    found = estimate(target, replace(options, area=square, source=None), model=model, price=price)
+    return StatedCost(
+        float(f"{found.credits / found.km2:.2g}"),
+        f"Cost of one year on {km2:g} km², {found.cpu_s / found.km2:.1f} CPU seconds per km² measured with the UDFs, at "
+        f"{price.cpu_hour:g} credits per CPU hour, {price.gb_hour:g} per GB hour of {_reserved_gb(target):g} GB and "
+        f"{price.job:g} per job; reading of products and Sentinel-1 backscatter are not included.",
+    )
+
+
+def _credits(cpu_s: float, target: TargetSettings, price: PriceSettings) -> float:
+    return price.job + cpu_s / 3600 * (price.cpu_hour + price.gb_hour * _reserved_gb(target))
 
 
 def estimate_text(
@@ -106,7 +135,7 @@ def _size(target: TargetSettings, options: WorkflowOptions) -> tuple[int, int, f
     return columns, rows, columns * rows * metres**2 / 1e6
 
 
-def _dates(target: TargetSettings, options: WorkflowOptions) -> list[np.ndarray]:
+def loaded_dates(target: TargetSettings, options: WorkflowOptions) -> list[np.ndarray]:
     """Dates per sensor that the graph loads: those of the files, or regular ones."""
     assert options.start is not None and options.end is not None
     margin, lead = (datetime.timedelta(days=days) for days in (options.margin_days, options.lead_days))
@@ -125,31 +154,48 @@ def _dates(target: TargetSettings, options: WorkflowOptions) -> list[np.ndarray]
     return found
 
 
-def _probe_seconds(steps: list[np.ndarray], options: WorkflowOptions, model: str | None) -> float:
-    """CPU seconds per pixel of both UDFs, once the session is open."""
-    cube = _probe_cube(steps)
+@dataclass(frozen=True)
+class Probe:
+    """CPU seconds per pixel of the two UDFs once they are loaded, and numbers that a pixel has in the result."""
+
+    fusion: float
+    phenology: float
+    numbers: int
+
+
+def probe_seconds(steps: list[np.ndarray], options: WorkflowOptions, model: str | None) -> Probe:
+    """Time both UDFs on a window with the overlap and the dates of the graph; ``steps`` are dates per sensor."""
+    side, overlap = min(options.window_px, PROBE_PX), options.overlap_px
+    cube = _probe_cube(steps, side + 2 * overlap)
     context = {
         "start": str(options.start), "end": str(options.end), "s1_units": "dB", "latitude": options.latitude,
         "deps_dir": None, "model_dir": str(locate_model(model)), "lead_days": options.lead_days,
-        "counts": options.lead_days > 0, **options.context,
+        "counts": options.lead_days > 0, "window_px": side, "overlap_px": overlap, **options.context,
     }  # fmt: skip
     if not isinstance(options.step_days, Parameter):
         context["step_days"] = options.step_days
     seasons = {"method": options.method, "output": options.output, "start": context["start"], "end": context["end"]}
     seasons |= {k: v for k, v in options.context.items() if k in ("phenology", "smoothing")}
-    small = cube.isel(y=slice(0, 8), x=slice(0, 8))
-    season_chunk(fuse_chunk(small, context), seasons)
+    small = fuse_chunk(cube.isel(y=slice(0, 8), x=slice(0, 8)), context)
     begin = time.process_time()
-    season_chunk(fuse_chunk(cube, context), seasons)
-    return (time.process_time() - begin) / (cube.sizes["y"] * cube.sizes["x"])
+    result = fuse_chunk(cube, context)
+    fusion = time.process_time() - begin
+    result, phenology = result.isel(y=slice(overlap, overlap + side), x=slice(overlap, overlap + side)), 0.0
+    if options.output != "fused":
+        season_chunk(small, seasons)
+        begin = time.process_time()
+        result = season_chunk(result, seasons)
+        phenology = time.process_time() - begin
+    numbers = result.sizes["t"] * result.sizes["bands"]
+    return Probe(fusion / (side + 2 * min(overlap, NETWORK_RADIUS_PX)) ** 2, phenology / side**2, numbers)
 
 
-def _probe_cube(steps: list[np.ndarray]) -> xr.DataArray:
+def _probe_cube(steps: list[np.ndarray], side: int) -> xr.DataArray:
     """A window of observations with half of the Sentinel-2 dates cloudy; values have no effect on the time."""
     days = np.unique(np.concatenate(steps))
     rng = np.random.default_rng(0)
-    values = np.full((len(days), len(CUBE_BANDS), PROBE_PX, PROBE_PX), np.nan, np.float32)
-    noise = rng.normal(0, 0.02, (len(days), PROBE_PX, PROBE_PX)).astype(np.float32)
+    values = np.full((len(days), len(CUBE_BANDS), side, side), np.nan, np.float32)
+    noise = rng.normal(0, 0.02, (len(days), side, side)).astype(np.float32)
     green = 0.5 - 0.3 * np.cos(2 * np.pi * days.astype("datetime64[D]").astype(int) / 365.25)
     ndvi = green[:, None, None] + noise
     levels = (ndvi, -12 + 20 * noise, -18 + 20 * noise, ndvi)
@@ -158,7 +204,7 @@ def _probe_cube(steps: list[np.ndarray]) -> xr.DataArray:
         if sensor == 0:
             held &= np.isin(days, steps[0][::2])
         values[held, band] = levels[band][held]
-    axis = PIXEL_M * np.arange(PROBE_PX)
+    axis = PIXEL_M * np.arange(side)
     coords = {"t": days.astype("datetime64[ns]"), "bands": list(CUBE_BANDS), "y": axis[::-1], "x": axis}
     return xr.DataArray(values, dims=("t", "bands", "y", "x"), coords=coords)
 

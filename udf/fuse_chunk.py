@@ -13,11 +13,6 @@ from udf.chunk import by_role, in_order, in_time
 from udf.context import check_context
 from udf.runtime import model_session
 
-NEGATIVE_RED = 1.001  # NDVI above it needs red below 0
-NDVI_OF_RATIOS = 100.0  # larger numbers are fill values
-ABOVE_SHARE = 0.1  # of the pixels of an image, and of the images; deep shade that is corrected below 0 is rarer
-MIN_PIXELS = 50
-
 
 def fused_bands(context: dict | None) -> tuple[str, ...]:
     """Band labels of the result; the context is checked first."""
@@ -43,7 +38,6 @@ def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
     lead = -(-options["lead_days"] // step) * step  # start stays one of the dates
     grid = TimeGrid(np.datetime64(options["start"]) - lead, np.datetime64(options["end"]), step)
     obs = in_time(by_role(in_order(cube), options))
-    refuse_negative_red(obs)
     obs = measured_cube(obs, options["s1_units"])
     obs = one_image_per_day(obs)  # a fill value never takes the place of the day's other image
     session = model_session(options)
@@ -61,27 +55,6 @@ def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
         values[:, -1, kept[0], kept[1]] = fused[OBS_COUNT].values
     labels = {name: c.values for name, c in obs.coords.items() if name in ("y", "x")}
     return xr.DataArray(values, dims=fused.dims, coords={**labels, "t": fused.t.values, "bands": list(bands)})
-
-
-def refuse_negative_red(obs: xr.DataArray) -> None:
-    """Refuse NDVI above 1 on many images: red below 0, as where a back-end's offset is removed twice.
-
-    An offset that is still in the numbers lowers NDVI and cannot be told from it; files and downloads are checked.
-
-    Raises
-    ------
-    ContractError
-    """
-    ndvi = obs.sel(bands=S2NDVI).values
-    seen = np.isfinite(ndvi) & (np.abs(ndvi) < NDVI_OF_RATIOS)
-    count = seen.sum(axis=(1, 2))
-    above = (seen & (ndvi > NEGATIVE_RED)).sum(axis=(1, 2)) > ABOVE_SHARE * count
-    usable = count >= MIN_PIXELS
-    if above[usable].sum() >= max(3, ABOVE_SHARE * usable.sum()):
-        raise ContractError(
-            f"NDVI lies above 1 on {int(above[usable].sum())} of {int(usable.sum())} images, so red is below 0; "
-            "the offset of baseline 04.00 seems to be removed twice; load reflectance from which it is removed once"
-        )
 
 
 def _inside_frame(obs: xr.DataArray) -> tuple[slice, slice]:

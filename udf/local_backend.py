@@ -4,8 +4,10 @@
 Dask (a ``dask.distributed`` client is used when one is active), and writes the output of ``save_result``.
 """
 
+import json
 import logging
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +97,9 @@ def connect(folder: str | Path = ".") -> LocalBackend:
     return LocalBackend(str(folder))
 
 
-def execute_graph(graph: Any, folder: str | Path | None = None) -> xr.DataArray | SavedResult:
+def execute_graph(
+    graph: Any, folder: str | Path | None = None, *, progress: Callable[[int, int], None] | None = None
+) -> xr.DataArray | SavedResult:
     """Run a process graph on this machine.
 
     Parameters
@@ -104,6 +108,8 @@ def execute_graph(graph: Any, folder: str | Path | None = None) -> xr.DataArray 
         A flat process graph, its JSON text, or a cube of the openEO client.
     folder : path, optional
         Where ``save_result`` writes; the working directory by default.
+    progress : callable, optional
+        Called with (done, all) while ``save_result`` computes.
 
     Returns
     -------
@@ -112,6 +118,16 @@ def execute_graph(graph: Any, folder: str | Path | None = None) -> xr.DataArray 
     """
     register_processes()
     flat = as_flat_graph(graph)
-    flat = flat.get("process_graph", flat)
-    with output_folder(Path(folder) if folder is not None else Path.cwd()):
+    flat = _kernels_as_text(flat.get("process_graph", flat))
+    with output_folder(Path(folder) if folder is not None else Path.cwd(), progress):
         return OpenEOProcessGraph({"process_graph": flat}).to_callable(PROCESS_REGISTRY)()
+
+
+def _kernels_as_text(flat: dict[str, Any]) -> dict[str, Any]:
+    """The graph with its kernels as JSON text, since the parser takes seconds to go through 161 x 161 numbers."""
+    return {
+        name: {**node, "arguments": {**node["arguments"], "kernel": json.dumps(node["arguments"]["kernel"])}}
+        if node.get("process_id") == "apply_kernel" and isinstance(node["arguments"].get("kernel"), list)
+        else node
+        for name, node in flat.items()
+    }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fusion.whole_file import whole_file, write_json
+from udf.cost import StatedCost
 from udf.publish import PublishedProcess
 from udf.reference import TOLERANCES
 from udf.settings import PLACEHOLDER, ServiceSettings
@@ -61,11 +62,12 @@ def refuse_placeholders(service: ServiceSettings) -> None:
 
 def write_service(
     folder: Path, process: PublishedProcess, target: TargetSettings, service: ServiceSettings, base_url: str,
-    archives_url: str, example: dict[str, Any],
+    archives_url: str, example: dict[str, Any], cost: StatedCost | None = None,
 ) -> list[Path]:  # fmt: skip
     """Write the service folder below ``folder``; ``base_url`` is the raw URL of the repository at a commit.
 
-    ``example``: arguments of the benchmark scenario. The package at ``archives_url`` holds the thumbnail.
+    ``example``: arguments of the benchmark scenario. The package at ``archives_url`` holds the thumbnail. ``cost`` is
+    what the record states.
     """
     refuse_placeholders(service)
     name = process.id
@@ -73,7 +75,7 @@ def write_service(
     raw = f"{base_url.rstrip('/')}/algorithm_catalog/{service.provider}/{name}"
     content = {
         root / name / f"openeo_udp/{name}.json": process.definition,
-        root / name / f"records/{name}.json": service_record(process, target, service, raw, archives_url),
+        root / name / f"records/{name}.json": service_record(process, target, service, raw, archives_url, cost),
         root / name / f"benchmark_scenarios/{name}.json": [benchmark_scenario(process, target, service, raw, example)],
         root / "record.json": provider_record(service),
         folder / "platform_catalog" / f"{target.platform}.json": platform_record(target, service),
@@ -92,16 +94,18 @@ def changelog() -> str:
 
 
 def service_record(
-    process: PublishedProcess, target: TargetSettings, service: ServiceSettings, raw: str, archives_url: str
-) -> dict[str, Any]:
+    process: PublishedProcess, target: TargetSettings, service: ServiceSettings, raw: str, archives_url: str,
+    cost: StatedCost | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """OGC API record of the service; ``raw`` is the URL of its folder, ``archives_url`` that of the package."""
     name = process.id
-    cost = {} if service.cost_estimate is None else {
-        "cost_estimate": service.cost_estimate, "cost_unit": "platform credits per km²"
+    stated = {} if cost is None else {
+        "cost_estimate": cost.credits_per_km2, "cost_unit": "platform credits per km²"
     }  # fmt: skip
+    about = [process.definition["description"], *([cost.basis] if cost else []), f"Version {CHANGES[0][0]}."]
     properties = {
         **_dates(), "type": "service", "title": "NDVI fusion and season maps",
-        "description": f"{process.definition['description']} Version {CHANGES[0][0]}.", **cost,
+        "description": " ".join(about), **stated,
         "keywords": list(KEYWORDS), "language": LANGUAGE, "languages": [LANGUAGE], "contacts": _contacts(service),
         "themes": THEMES, "formats": [{"name": "GeoTIFF"}, {"name": "netCDF"}], "license": "Apache-2.0",
     }  # fmt: skip

@@ -31,10 +31,10 @@ class ServiceSettings(BaseModel):
     logo_light: str = Field(PLACEHOLDER, description="URL of the provider's logo on a light background")
     logo_dark: str = Field(PLACEHOLDER, description="URL of the provider's logo on a dark background")
     code: str = Field("https://github.com/ndvi-fusion/ndvi-fusion", description="URL of the source code")
-    cost_estimate: float | None = Field(
-        None,
-        ge=0,
-        description="platform credits per km2 and year, as `workflow estimate=true` gives them; null: unstated",
+    cost_km2: float | None = Field(
+        100.0,
+        gt=0,
+        description="area, a square in km2, whose cost of a year the record states per km2; null: unstated",
     )
     reference: str | None = Field(
         None, description="URL of the accepted result of the benchmark scenario on this back-end; null: none yet"

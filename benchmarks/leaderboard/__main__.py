@@ -8,6 +8,7 @@ FILE already holds are kept, so that a run can be resumed; delete FILE to start 
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -96,6 +97,14 @@ def methods_for(store: Path, model: str | None, earlier: str | None) -> list[Tim
     return [Timed(method) for method in methods]
 
 
+def with_models(results: dict, methods: Sequence[Predictor], file: Path) -> dict:
+    """Results that name the networks behind them, ``models_sha256``; scores of other networks are not completed."""
+    networks = {m.name: m.session.manifest.sha256 for m in methods if isinstance(m, ModelPredictor)}
+    if results.get("models_sha256", networks) != networks:
+        raise SystemExit(f"{file} holds scores of {results['models_sha256']}, not of {networks}; name another file")
+    return {"models_sha256": networks, **results}
+
+
 def main() -> None:
     """Score the sets that the file does not hold yet, and write it after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -111,6 +120,7 @@ def main() -> None:
             continue
         store = arguments.stores / f"{wanted.name}.zarr"
         methods = methods_for(store, arguments.model, arguments.earlier)
+        results = with_models(results, [method.inner for method in methods], arguments.out)
         table = table_of(score(store, wanted, methods))
         speed = {m.name: round(1e3 * m.seconds / max(m.pixels, 1), 3) for m in methods}
         results[wanted.name] = {"scores": table, "milliseconds_per_pixel_date": speed}

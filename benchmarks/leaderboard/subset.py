@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.leaderboard.__main__ import Timed, score, table_of
+from benchmarks.leaderboard.__main__ import Timed, score, table_of, with_models
 from benchmarks.leaderboard.mogpr import Mogpr
 from benchmarks.leaderboard.own_area import OwnAreaForest
 from benchmarks.leaderboard.sets import SETS
@@ -40,6 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
     results = json.loads(arguments.out.read_text()) if arguments.out.is_file() else {}
     network = ModelPredictor.load(arguments.model, name="network")
+    results = with_models(results, [network], arguments.out)
     for wanted in SETS:
         if wanted.name in results or wanted.name not in arguments.sets:
             continue

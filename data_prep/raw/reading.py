@@ -21,6 +21,7 @@ from data_prep.raw.eopf import is_eopf, open_eopf
 from data_prep.raw.folders import GEOTIFF, NETCDF
 from data_prep.raw.roles import may_play
 from data_prep.raw.satellite import satellite_labels
+from fusion.contract import ContractError
 from fusion.data.cube_files import is_zarr
 from fusion.data.provenance import is_own_output
 from fusion.layout import with_plain_dims
@@ -69,7 +70,7 @@ def read_bands(path: Path, *, roles_only: bool = False, dates_by: DatesBy = "nam
 
 def _bands_of(dataset: xr.Dataset, path: Path, roles_only: bool, dates_by: DatesBy) -> list[RawBand]:
     crs = find_crs(dataset)
-    dataset = with_plain_dims(dataset)
+    dataset = _with_plain_dims(dataset, path)
     labels = orbit_labels(dataset), satellite_labels(dataset)
     bands = []
     variables = _variables(dataset)
@@ -128,7 +129,14 @@ def _refuse_unrelated_times(path: Path) -> None:
     except Exception:
         return  # it is unreadable as it was
     with dataset:
-        _with_roles(_variables(with_plain_dims(dataset)), path)
+        _with_roles(_variables(_with_plain_dims(dataset, path)), path)
+
+
+def _with_plain_dims(dataset: xr.Dataset, path: Path) -> xr.Dataset:
+    try:
+        return with_plain_dims(dataset)
+    except ContractError as error:
+        raise SourceError(f"{path}: {error}") from None
 
 
 def _plain_name(name: str, path: Path) -> str:

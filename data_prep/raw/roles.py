@@ -17,6 +17,10 @@ _ROLES = {
     "STATUS": r"SM|STATUS|STATUS_MAP",
 }
 _PATTERNS = {role: re.compile(rf"{_PREFIX}(?:{names}){_SUFFIX}") for role, names in _ROLES.items()}
+_COEFFICIENTS = {
+    f"{name}0": re.compile(rf"(?:^|[^a-z]){name}(?:[-_ ]?(?:0|nought|naught))?(?![a-z])", re.IGNORECASE)
+    for name in ("sigma", "gamma")
+}
 COARSE_MIN_PIXEL_M = 90.0  # smallest pixel size of a coarse NDVI band; finer NDVI bands derive from S2
 
 
@@ -35,6 +39,16 @@ def role_of(name: str, pixel_m: float) -> str | None:
                 return None
             return role
     return None
+
+
+def coefficient_of(text: str) -> str | None:
+    """The backscatter coefficient that a name tells: "sigma0", "gamma0", or None.
+
+    >>> coefficient_of("Gamma0_VV_db"), coefficient_of("sigma0_VH"), coefficient_of("VV")
+    ('gamma0', 'sigma0', None)
+    """
+    found = [name for name, pattern in _COEFFICIENTS.items() if pattern.search(text)]
+    return found[0] if len(found) == 1 else None
 
 
 def may_play(name: str) -> bool:

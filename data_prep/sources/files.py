@@ -16,7 +16,7 @@ from data_prep.radar import backscatter, mean_power
 from data_prep.raw.bands import RawBand, probe, sample
 from data_prep.raw.cubes import NotRawError, RawCubes, SourceError
 from data_prep.raw.reading import read_bands
-from data_prep.raw.roles import role_of
+from data_prep.raw.roles import coefficient_of, role_of
 from data_prep.satellites import passes_apart
 from data_prep.sources.s2_offsets import image_offsets, offset_of_band
 from data_prep.sources.settings import FilesSource
@@ -228,7 +228,7 @@ def _sentinel1(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
     grid = None
     for role in ("VV", "VH"):
         parts = []
-        for band in by_role.get(role, []):
+        for band in _one_coefficient(by_role.get(role, []), role, notes):
             values, unit = backscatter(band, settings.s1_units, notes)
             units |= set() if unit is None else {unit}
             labels = list(zip(band.passes, band.satellites, strict=True))
@@ -257,6 +257,33 @@ def _sentinel1(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: 
     s1 = s1.assign_coords(orbit=("t", [t[0] for t in told]), platform=("t", [t[1] for t in told]))
     s1.attrs = {"s1_units": unit}
     return s1.rio.write_crs(next(iter(bands.values())).rio.crs)
+
+
+def _one_coefficient(bands: list[RawBand], role: str, notes: list[str]) -> list[RawBand]:
+    """The bands of one backscatter coefficient: sigma0 and gamma0 of an image must not be averaged.
+
+    Raises
+    ------
+    SourceError
+        Names of one file do not tell which of several bands of a role and date is meant.
+    """
+    told = [coefficient_of(band.name) or coefficient_of(band.file.stem) for band in bands]
+    if {"sigma0", "gamma0"} <= set(told):
+        kept = [band for band, name in zip(bands, told, strict=True) if name == "gamma0"]
+        notes.append(
+            f"{role}: bands of sigma0 and gamma0 ({', '.join(sorted({band.name for band in bands})[:4])}); gamma0 is "
+            "taken; leave out the files or bands that you do not want"
+        )
+        bands = kept
+    for k, band in enumerate(bands):
+        for other in bands[:k]:
+            same = other.file == band.file and other.state == band.state and band.dated == other.dated == "axis"
+            if same and np.isin(band.values.t, other.values.t).any():
+                raise SourceError(
+                    f"{band.file} has two bands for {role} on the same dates, {other.name} and {band.name}; leave one "
+                    "out, or save them as files of their own"
+                )
+    return bands
 
 
 def _coarse(by_role: dict[str, list[RawBand]], settings: FilesSource, notes: list[str]) -> xr.Dataset | None:

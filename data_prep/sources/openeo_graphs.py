@@ -82,8 +82,9 @@ def _sentinel1_graph(target: TargetSettings, bbox: Bounds, start: datetime.date,
     from openeo.rest.datacube import THIS
 
     bands, cubes = [target.vv_band, target.vh_band], []
-    for state in target.s1_passes if target.s1_pass_property is not None else (None,):
-        only = None if state is None else {target.s1_pass_property: lambda value, state=state: value == state}
+    name = target.s1_pass_property
+    for state in target.s1_passes if name is not None else (None,):
+        only = None if name is None else {name: lambda value, state=state: value == state}
         cube = _load(target.s1_collection, bands, bbox, start, end, only)
         if target.s1_process is not None:
             cube = cube.process(target.s1_process, data=THIS, coefficient=target.s1_coefficient)

@@ -112,10 +112,10 @@ COMMANDS: dict[str, Command] = {
         own_progress=True,
     ),
     "adapt": Command(
-        "Rescale a model's uncertainty with withheld observations of your own area",
+        "Rescale a model's uncertainty with withheld observations of your own area, points or fields",
         "fusion.commands.adapt",
         "AdaptSettings",
-        ("cube=outputs/cube.nc out=outputs/adapted",),
+        ("cube=outputs/cube.nc out=outputs/adapted", "store=fields.zarr out=outputs/adapted"),
     ),
     "phenology": Command(
         "NDVI series -> smoothed series and season dates",

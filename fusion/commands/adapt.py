@@ -1,4 +1,4 @@
-"""``ndvi-fusion adapt``: rescale a model's uncertainty with the observations of an area.
+"""``ndvi-fusion adapt``: rescale a model's uncertainty with the observations of an area, or of many places.
 
 Observations are withheld and predicted; one factor on sigma makes the 90 % interval cover 90 % of them. The NDVI itself
 is unchanged. To change the NDVI too, fine-tune with ``ndvi-fusion train experiment=fine_tune``.
@@ -6,26 +6,31 @@ is unchanged. To change the NDVI too, fine-tune with ``ndvi-fusion train experim
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fusion.contract import NDVI, NDVI_SIGMA, S2NDVI, ContractError, TimeGrid
+from fusion.data.settings import SPLITS
 from fusion.features.calibration import covering_factor
 from fusion.inference.locate import locate_model
-from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, read_model_files
+from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, read_model_files
 from fusion.place import latitude_of
 from fusion.training.model_folder import whole_model_folder
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from fusion.data.store import PatchStore
     from fusion.inference.session import ModelSession
 
+PATCH_PX = 16  # pixels per side that are used of a patch, so that a store of large patches takes minutes
 ENOUGH_OBS = 500  # pixel-observations; with fewer the factor is too uncertain
 
 
@@ -33,7 +38,8 @@ class AdaptSettings(BaseModel):
     """``ndvi-fusion adapt``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    cube: Path = Field(description="merged cube (.nc or .zarr) of the area, or a folder of raw files")
+    cube: Path | None = Field(None, description="merged cube (.nc or .zarr) of the area, or a folder of raw files")
+    store: Path | None = Field(None, description="patch store instead of a cube, for example of points or fields")
     out: Path = Field(description="model folder to write; use it as model=FOLDER")
     model: str | None = Field(None, description="model to adapt; the shipped one when empty")
     s1_units: Literal["dB", "linear"] | None = Field(
@@ -44,18 +50,23 @@ class AdaptSettings(BaseModel):
     side_px: int = Field(
         96, ge=1, description="at most this many pixels per side are used, from the middle of the cube"
     )
+    places: int = Field(100, ge=1, description="patches of a store that are used, spread over all")
+
+    @model_validator(mode="after")
+    def _one_input(self) -> AdaptSettings:
+        if (self.cube is None) == (self.store is None):
+            raise ValueError("give either cube=PATH, one area, or store=PATH, a patch store of many places")
+        return self
 
 
 def run(settings: AdaptSettings) -> str:
     """Adapt and write; returns a line for the terminal."""
-    from data_prep.cube import open_cube
     from fusion.inference.session import load_session
 
-    cube = open_cube(settings.cube)
     source = locate_model(settings.model)
     session = load_session(source, threads=os.cpu_count() or 1)
     factor, obs = sigma_factor(
-        cube,
+        open_places(settings, session.manifest),
         session,
         withheld_days=settings.withheld_days,
         folds=settings.folds,
@@ -66,8 +77,36 @@ def run(settings: AdaptSettings) -> str:
     return f"{settings.out}: sigma times {factor:.3f}, from {obs} withheld pixel-observations"
 
 
+def open_places(settings: AdaptSettings, manifest: Manifest) -> Iterator[xr.DataArray]:
+    """The cube of the settings, or one cube for each chosen patch of the store, at most ``PATCH_PX`` a side."""
+    if settings.cube is not None:
+        from data_prep.cube import open_cube
+
+        yield open_cube(settings.cube)
+        return
+    from fusion.data.store import PatchStore
+    from fusion.evaluation.scenes import cube_from_observations
+
+    assert settings.store is not None
+    store = PatchStore.open(settings.store)
+    for i in unseen_patches(store, manifest, settings.places):
+        obs = store[i].observations
+        rows, columns = (slice(*_middle(size, PATCH_PX)) for size in obs.shape)
+        yield cube_from_observations(obs.window(rows, columns))
+
+
+def unseen_patches(store: PatchStore, manifest: Manifest, count: int) -> list[int]:
+    """Positions of ``count`` patches spread over the store; none of the training split if the model learned from it."""
+    learned = store.content_hash() in json.dumps(manifest.training)
+    splits = ("calibration", "test") if learned else SPLITS
+    found = sorted(i for split in splits for i in store.indices(split))
+    if not found:
+        raise ContractError(f"{store.path} has no patch that the model did not learn from; give another store")
+    return [found[k] for k in np.unique(np.linspace(0, len(found) - 1, count).round().astype(int))]
+
+
 def sigma_factor(
-    cube: xr.DataArray,
+    cubes: Iterable[xr.DataArray],
     session: ModelSession,
     *,
     withheld_days: tuple[int, ...] = (5, 20, 40),
@@ -79,8 +118,8 @@ def sigma_factor(
 
     Parameters
     ----------
-    cube : xarray.DataArray
-        Merged cube, dims (t, bands, y, x); its middle ``side_px`` x ``side_px`` pixels are used.
+    cubes : iterable of xarray.DataArray
+        Merged cubes, dims (t, bands, y, x); the middle ``side_px`` x ``side_px`` pixels of each are used.
     session : ModelSession
         The model to rescale; its sigma is that of one observation.
     withheld_days : tuple of int
@@ -95,6 +134,30 @@ def sigma_factor(
     ContractError
         Fewer than 500 pixel-observations could be withheld and predicted.
     """
+    parts = [
+        part
+        for cube in cubes
+        for part in withheld_errors(cube, session, withheld_days, folds, side_px=side_px, s1_units=s1_units)
+    ]
+    errors, sigmas = (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else (np.zeros(0),) * 2
+    if len(errors) < ENOUGH_OBS:
+        raise ContractError(
+            f"only {len(errors)} pixel-observations could be withheld and predicted; {ENOUGH_OBS} are needed; give a "
+            "larger area, more places or a longer period"
+        )
+    return covering_factor(errors, sigmas), len(errors)
+
+
+def withheld_errors(
+    cube: xr.DataArray,
+    session: ModelSession,
+    withheld_days: tuple[int, ...],
+    folds: int,
+    *,
+    side_px: int,
+    s1_units: str | None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Errors and standard deviations of the observations of each withheld date, NDVI; see :func:`sigma_factor`."""
     import xarray as xr
 
     from fusion.inference.fuse import fuse_cube
@@ -104,7 +167,6 @@ def sigma_factor(
     ndvi = cube.sel(bands=S2NDVI)
     days = cube.t.values.astype("datetime64[D]").astype("int64")
     seen = np.flatnonzero(np.isfinite(ndvi.values).any(axis=(1, 2)))
-    errors, sigmas = [], []
     for length in withheld_days:
         for centre in seen[np.linspace(1, len(seen) - 2, folds).round().astype(int)] if len(seen) > 2 else []:
             withheld = np.abs(days - days[centre]) <= length // 2
@@ -115,15 +177,7 @@ def sigma_factor(
             fused = fuse_cube(visible, session, grid, s1_units=s1_units, latitude=latitude)
             error = (fused.sel(bands=NDVI).values[0] - ndvi.values[centre]).ravel()
             known = np.isfinite(error)
-            errors.append(error[known])
-            sigmas.append(fused.sel(bands=NDVI_SIGMA).values[0].ravel()[known])
-    count = sum(map(len, errors))
-    if count < ENOUGH_OBS:
-        raise ContractError(
-            f"only {count} pixel-observations could be withheld and predicted; {ENOUGH_OBS} are needed; give a larger "
-            "area or a longer period"
-        )
-    return covering_factor(np.concatenate(errors), np.concatenate(sigmas)), count
+            yield error[known], fused.sel(bands=NDVI_SIGMA).values[0].ravel()[known]
 
 
 def _middle(size: int, side: int) -> tuple[int, int]:

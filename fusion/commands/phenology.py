@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SEASON_FILE = "seasons.nc"
 SMOOTHED_FILE = "smoothed.nc"
+LEAST_REGION_PX = 128  # smaller cubes are computed at once, without the libraries of regions
 TABLE_FILES = {"csv": "seasons.csv", "parquet": "seasons.parquet"}
 RESULTS = (
     SEASON_FILE, SMOOTHED_FILE, *TABLE_FILES.values(), "seasons_*_s*.tif", "seasons_*_main.tif",
@@ -104,24 +105,20 @@ class PhenologySettings(BaseModel):
 
 def run(settings: PhenologySettings) -> str:
     """Compute and write all files together; returns a line for the terminal."""
-    import dask
-
-    from fusion.commands.phenology_regions import region_px, seasons_by_region
-    from fusion.data.cube_files import read_cube
+    from fusion.data.cube_files import read_cube, side_px
 
     refuse_earlier(settings.out, RESULTS, overwrite=settings.overwrite)
 
     def save(answer: xr.Dataset) -> str:
-        with (
-            dask.config.set(scheduler="synchronous"),  # NetCDF writes one chunk at a time; so in the same order
-            whole_set(settings.out, RESULTS, overwrite=settings.overwrite) as folder,
-        ):
+        with whole_set(settings.out, RESULTS, overwrite=settings.overwrite) as folder:
             return write_results(answer, settings, folder)
 
-    px = region_px(settings.cube, settings.region)
     with Progress("seasons") as report:
-        if px is not None:
-            return seasons_by_region(settings, px, save, report)
+        if side_px(settings.cube) > (settings.region or LEAST_REGION_PX):
+            from fusion.commands.phenology_regions import region_px, seasons_by_region
+
+            if (px := region_px(settings.cube, settings.region)) is not None:
+                return seasons_by_region(settings, px, save, report)
         cube = read_cube(settings.cube)
         observations = None if settings.observations is None else read_cube(settings.observations)
         return save(season_answer(cube, observations, settings))
@@ -148,6 +145,8 @@ def season_answer(cube: xr.DataArray, observations: xr.DataArray | None, setting
             f"{settings.cube} has no CRS, so a GeoTIFF cannot be placed; give it one with cube.rio.write_crs(...), or "
             "set geotiff=false"
         )
+    if observations is not None:
+        refuse_other_pixels(cube, observations, settings)
     data = seasons(
         cube, sigma=settings.sigma, observations=observations, method=settings.method, start=settings.start,
         end=settings.end, curve=settings.curve, year=settings.year, max_seasons=settings.max_seasons,
@@ -162,6 +161,21 @@ def season_answer(cube: xr.DataArray, observations: xr.DataArray | None, setting
             data[name].encoding.pop("grid_mapping", None)
             data[name].attrs["grid_mapping"] = "spatial_ref"
     return data
+
+
+def refuse_other_pixels(cube: xr.DataArray, observations: xr.DataArray, settings: PhenologySettings) -> None:
+    """Refuse observations on another grid than the cube's.
+
+    Raises
+    ------
+    ContractError
+    """
+    if not all(cube[axis].equals(observations[axis]) for axis in ("y", "x")):
+        sizes = [f"{one.sizes['y']} x {one.sizes['x']} px" for one in (observations, cube)]
+        raise ContractError(
+            f"{settings.observations} ({sizes[0]}) lies on another grid than {settings.cube} ({sizes[1]}); give the "
+            "merged cube from which the series was made"
+        )
 
 
 def write_results(answer: xr.Dataset, settings: PhenologySettings, folder: Path) -> str:

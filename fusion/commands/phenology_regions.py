@@ -3,16 +3,17 @@
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
 
-from fusion.commands.phenology import PhenologySettings, season_answer
+from fusion.commands.phenology import PhenologySettings, refuse_other_pixels, season_answer
 from fusion.commands.predict_regions import refuse_unreachable
 from fusion.commands.region_store import (
     CHUNK_PX,
@@ -76,7 +77,7 @@ def seasons_by_region(
     A run that was ended, in any way, resumes when it is called again with the same arguments and files.
     """
     files = [file for file in (settings.cube, settings.observations) if file is not None]
-    template = season_answer(*(_labels(file) for file in files), *[None] * (2 - len(files)), settings)
+    template = _template(settings)
     made_of = settings.model_dump(mode="json", exclude=OF_FILES)
     made_of |= {"files": [[str(file.resolve()), fingerprint(file)] for file in files]}
     made_of |= {"code": [code_hash(name) for name in ("fusion.features", "fusion.phenology")]}
@@ -86,21 +87,34 @@ def seasons_by_region(
     store = store_for(settings.out, px)
     threads = 1 if settings.scheduler else max(1, (os.cpu_count() or 1) // settings.workers)
     task = RegionSeasons(settings.model_copy(update=absolute), store, threads)
+
+    def written(answer: xr.Dataset) -> str:
+        with dask.config.set(scheduler="synchronous"):  # NetCDF writes one chunk at a time; so in the same order
+            return save(answer)
+
     return compute_regions(
-        store, template, made_of, task, workers=settings.workers, scheduler=settings.scheduler, save=save,
+        store, template, made_of, task, workers=settings.workers, scheduler=settings.scheduler, save=written,
         report=report,
     )  # fmt: skip
 
 
-def _labels(file: Path) -> xr.DataArray:
-    """The bands of a cube file that seasons need, without values."""
-    with opened_cube(file) as cube:
-        used = _used(cube)
-        blank = {
-            name: c.copy(data=da.zeros(c.shape, dtype=c.dtype, chunks=-1)) if name == OBS_COUNT else c.load()
-            for name, c in used.coords.items()
-        }
-        return used.copy(data=da.full(used.shape, np.nan, dtype=np.float32, chunks=-1)).assign_coords(blank)
+def _template(settings: PhenologySettings) -> xr.Dataset:
+    """The answer without its values, every check of the labels made: that of a pixel, as wide as the cube."""
+    with ExitStack() as opened:
+        files = (settings.cube, settings.observations)
+        cube, seen = (None if file is None else _used(opened.enter_context(opened_cube(file))) for file in files)
+        if seen is not None:
+            refuse_other_pixels(cube, seen, settings)
+        pixel, counts = (
+            None if part is None else xr.full_like(part[..., :1, :1], np.nan).load() for part in (cube, seen)
+        )
+        answer = season_answer(pixel, counts, settings)
+        wide = {name: c.load() for name, c in cube.coords.items() if name in answer.coords and {"y", "x"} & set(c.dims)}
+    layers = {}
+    for name, layer in answer.transpose(..., "y", "x").data_vars.items():
+        shape = (*layer.shape[:-2], cube.sizes["y"], cube.sizes["x"])
+        layers[name] = (layer.dims, da.zeros(shape, dtype=layer.dtype, chunks=-1), layer.attrs)
+    return xr.Dataset(layers, answer.drop_dims(("y", "x")).coords, answer.attrs).assign_coords(wide)
 
 
 def _used(cube: xr.DataArray) -> xr.DataArray:

@@ -6,6 +6,7 @@ QGIS, GDAL and the openEO back-ends read one variable per band, dims (t, y, x); 
 
 import contextlib
 import json
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from fusion.contract import (
     S2NDVI,
     VH,
     VV,
+    ContractError,
 )
 from fusion.data.provenance import MADE_BY, history
 from fusion.features.measured import measured_cube
@@ -53,6 +55,7 @@ _BAND_CF: dict[str, dict[str, Any]] = {
 }
 _ATTRS_OF_CF = {"Conventions", "title", "history", "grid_mapping", "coordinates", *MADE_BY}
 
+_NETCDF = threading.RLock()  # a process crashes in which threads open, close and read files of HDF5 at once
 _OF_A_BAND = ("units", "long_name", "standard_name", "valid_range")  # GDAL takes units of the file for those of x and y
 
 
@@ -165,13 +168,26 @@ def read_cube(path: str | Path, *, lazy: bool = False) -> xr.DataArray:
             dataset.close()
 
 
+def side_px(path: str | Path) -> int:
+    """The longer side of a cube file in pixels; reads no values and imports no Dask, so that small files stay fast."""
+    with open_dataset(path) as dataset:
+        sizes = plain_dims(dataset).sizes
+        return max(sizes.get("y", 1), sizes.get("x", 1))
+
+
 @contextlib.contextmanager
 def opened_cube(path: str | Path) -> Iterator[xr.DataArray]:
     """The cube of a file, lazily, inside the block; at its end the file is closed and its buffers are freed.
 
     Needed for reading many parts of large files: a file that is not closed keeps its buffers (up to 16 MiB per band in
-    HDF5) until Python collects it.
+    HDF5) until Python collects it. Of several threads one at a time has a NetCDF file open.
     """
+    with contextlib.nullcontext() if is_zarr(path) else _NETCDF, _opened(path) as dataset:
+        yield _stack(dataset, Path(path))
+
+
+@contextlib.contextmanager
+def _opened(path: str | Path) -> Iterator[xr.Dataset]:
     dataset = open_dataset(path, chunks={})
     whole = {
         dim for v in dataset.data_vars.values() if v.encoding.get("contiguous") and v.ndim > 2 for dim in v.dims[-2:]
@@ -180,7 +196,7 @@ def opened_cube(path: str | Path) -> Iterator[xr.DataArray]:
         dataset.close()
         dataset = open_dataset(path, chunks=dict.fromkeys(map(str, whole), 256))
     try:
-        yield _stack(dataset, Path(path))
+        yield dataset
     finally:
         dataset.close()
 
@@ -193,7 +209,10 @@ def plain_dims(dataset: xr.Dataset) -> xr.Dataset:
 
 def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
     seen = tuple(dataset.dims)
-    dataset = plain_dims(dataset)
+    try:
+        dataset = plain_dims(dataset)
+    except ContractError as error:
+        raise CubeFileError(f"{path}: {error}") from None
     labelled = [v for v in dataset.data_vars.values() if set(v.dims) == set(DIMS) and "bands" in v.coords]
     single = {str(n): v for n, v in dataset.data_vars.items() if set(v.dims) == {"t", "y", "x"}}
     if labelled:

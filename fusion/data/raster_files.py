@@ -62,7 +62,7 @@ def write_raster(
     try:
         with rasterio.open(
             first, "w", driver="GTiff", dtype=bands.dtype.name, count=count, height=height, width=width, crs=crs,
-            transform=transform, nodata=nodata, **layout,
+            transform=transform, nodata=nodata, **layout, zlevel=1,
         ) as out:  # fmt: skip
             for _, window in out.block_windows(1):
                 rows, columns = window.toslices()

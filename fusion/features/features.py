@@ -97,6 +97,7 @@ def compute_features(
     columns: slice = slice(None),
     *,
     season_shift_days: float = 0.0,
+    memory: np.ndarray | None = None,
 ) -> FeatureStack:
     """Compute the features of a window of the area at every grid date.
 
@@ -110,6 +111,9 @@ def compute_features(
         The window to compute; the whole area by default.
     season_shift_days : float
         Shifts the time of year; training varies it, since calendars differ between regions.
+    memory : float32 (n,), optional
+        Memory for ``stack``, which is valid until it is used again; new memory where it is missing or too small. For
+        many windows, reuse saves the time in which the system clears new memory.
 
     Returns
     -------
@@ -122,7 +126,9 @@ def compute_features(
     season = time_of_year(grid_days - season_shift_days, obs.latitude)
     height, width = (part.stop - part.start for part in window)
     count = len(grid_days)
-    stack = np.empty((len(FEATURE_NAMES), count, height * width), np.float32)
+    needed = len(FEATURE_NAMES) * count * height * width
+    memory = np.empty(needed, np.float32) if memory is None or memory.size < needed else memory[:needed]
+    stack = memory.reshape(len(FEATURE_NAMES), count, height * width)
     linear, gap_days = np.empty((2, count, height * width), np.float32)
     for strip_rows in row_strips(height, width):
         pixels = slice(strip_rows.start * width, strip_rows.stop * width)

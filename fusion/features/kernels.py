@@ -47,11 +47,12 @@ class TimeSmoother:
         mean = np.empty((len(self.grid_days), filled.shape[1]), np.float32)
         support = np.empty_like(mean if weight is not None else mean[:, :1])
         for dates, reached, kernel in self._kernels(sigma_days):
-            np.matmul(kernel, filled[reached], out=mean[dates])
-            if weight is None:
-                kernel.sum(axis=1, keepdims=True, out=support[dates])
-            else:
-                np.matmul(kernel, weight[reached], out=support[dates])
+            with np.errstate(invalid="ignore"):  # OpenBLAS may set this flag although values and products are finite
+                np.matmul(kernel, filled[reached], out=mean[dates])
+                if weight is None:
+                    kernel.sum(axis=1, keepdims=True, out=support[dates])
+                else:
+                    np.matmul(kernel, weight[reached], out=support[dates])
         mean /= np.maximum(support, np.float32(1e-6))
         return mean, support
 

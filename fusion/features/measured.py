@@ -25,6 +25,12 @@ log = logging.getLogger(__name__)
 
 LAND_DB = 3.0  # median backscatter of land, water and cities is lower in VV and VH
 MIN_VALUES = 25  # fewer of one image do not tell its units
+NEGATIVE_RED = 1.001  # NDVI above it needs red below 0
+NDVI_OF_RATIOS = 100.0  # larger numbers are fill values
+ABOVE_SHARE = 0.1  # of the pixels of an image, and of the images; deep shade that is corrected below 0 is rarer
+MIN_PIXELS = 50
+STRETCHED = 0.5  # 1 % of a year's NDVI lies below, as a rule also over evergreen forest: haze, snow, shade
+YEAR_DAYS = 300
 
 
 def measured_cube(cube: xr.DataArray, s1_units: str | None = None) -> xr.DataArray:
@@ -37,9 +43,12 @@ def measured_cube(cube: xr.DataArray, s1_units: str | None = None) -> xr.DataArr
     Raises
     ------
     ContractError
-        Most values of a band lie outside its limits, or radar contradicts its units or its names.
+        Most values of a band lie outside its limits, or radar contradicts its units or its names, or NDVI lies above 1
+        on many images.
     """
     units = s1_units if s1_units is not None else cube.attrs.get("s1_units")
+    if S2NDVI in cube.bands.values:
+        refuse_negative_red(cube)
     masked: dict[int, np.ndarray] = {}
     radar: dict[str, np.ndarray] = {}
     for k, band in enumerate(str(b) for b in cube.bands.values):
@@ -50,6 +59,8 @@ def measured_cube(cube: xr.DataArray, s1_units: str | None = None) -> xr.DataArr
             kept = radar[band] = measured_radar(values, units, band, cube.t.values)
         else:
             kept = measured_ndvi(values, band)
+            if band == S2NDVI:
+                note_stretched(kept, cube.t.values)
         if kept is not values:
             masked[k] = kept
     if len(radar) == 2 and units in S1_UNITS:
@@ -60,6 +71,42 @@ def measured_cube(cube: xr.DataArray, s1_units: str | None = None) -> xr.DataArr
     for k, kept in masked.items():
         out.values[:, k] = kept
     return out.transpose(*cube.dims)
+
+
+def refuse_negative_red(cube: xr.DataArray) -> None:
+    """Refuse a cube (t, bands, y, x) whose NDVI lies above 1 on many images: red below 0, as where the offset of
+    Sentinel-2 is removed twice.
+
+    An offset that is still in the numbers lowers NDVI and cannot be told from it; files and downloads are checked.
+
+    Raises
+    ------
+    ContractError
+    """
+    ndvi = np.asarray(cube.sel(bands=S2NDVI).transpose("t", "y", "x").values)
+    seen = np.isfinite(ndvi) & (np.abs(ndvi) < NDVI_OF_RATIOS)
+    count = seen.sum(axis=(1, 2))
+    above = (seen & (ndvi > NEGATIVE_RED)).sum(axis=(1, 2)) > ABOVE_SHARE * count
+    usable = count >= MIN_PIXELS
+    if above[usable].sum() >= max(3, ABOVE_SHARE * usable.sum()):
+        raise ContractError(
+            f"NDVI lies above 1 on {int(above[usable].sum())} of {int(usable.sum())} images, so red is below 0; "
+            "the offset of baseline 04.00 seems to be removed twice; load reflectance from which it is removed once"
+        )
+
+
+def note_stretched(ndvi: np.ndarray, times: np.ndarray) -> None:
+    """Warn of NDVI that never falls to what soil, winter or haze show in a year, as (NDVI + 1) / 2 would not."""
+    days = np.asarray(times).astype("datetime64[D]").astype(int)
+    real = ndvi[np.isfinite(ndvi)]
+    if real.size < MIN_VALUES or np.ptp(days) < YEAR_DAYS or (real < STRETCHED).mean() > 0.01:
+        return
+    log.warning(
+        "S2NDVI lies above %.2f on 99 %% of the values of a year, up to %.2f, as (NDVI + 1) / 2 does (take "
+        "2 * value - 1, if so) and evergreen forest may",
+        np.percentile(real, 1),
+        real.max(),
+    )
 
 
 def measured_radar(values: np.ndarray, units: str | None, name: str, times: np.ndarray | None = None) -> np.ndarray:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 
-SMALLEST_PX = 32  # rows of a tile that is divided only so that no core is idle
+SMALLEST_PX = 32  # side of a tile that is made smaller for memory or for idle cores
 STRIP_PX = 512  # pixels of which all dates are processed together: they stay in the cache of a core
 
 
@@ -33,25 +33,41 @@ def cut_tiles(
     reach_px: int,
     *,
     window: tuple[slice, slice] = (slice(None), slice(None)),
-    at_least: int = 1,
+    pixels: int | None = None,
+    workers: int = 1,
 ) -> Iterator[Tile]:
     """Tiles of at most ``size`` pixels per side of a window of an area, row by row.
 
-    Widened windows are cut at the border of the area (H, W). The tiles differ by one pixel per side at most. Rows are
-    divided further, down to ``SMALLEST_PX``, until there are ``at_least`` tiles.
+    Widened windows are cut at the border of the area (H, W). The tiles differ by one pixel per side at most. They are
+    smaller than ``size``, down to ``SMALLEST_PX``, where ``inner`` would have more than ``pixels``, and where
+    ``workers`` side by side then compute fewer pixels each.
     """
     rows, columns = grown(window, shape, 0)
     height, width = rows.stop - rows.start, columns.stop - columns.start
-    down, across = -(-height // size), -(-width // size)
-    down = max(down, min(-(-at_least // max(across, 1)), height // SMALLEST_PX))
+    if not height or not width:
+        return
+
+    def cost(parts: tuple[int, int]) -> tuple[bool, int, int]:
+        """Whether a tile is too large, the pixels of one worker, the number of tiles; less is better."""
+        tile = (-(-height // parts[0]) + 2 * inner_px) * (-(-width // parts[1]) + 2 * inner_px)
+        count = parts[0] * parts[1]
+        return pixels is not None and tile > pixels, tile * -(-count // workers), count
+
+    down, across = min(product(_divisions(height, size), _divisions(width, size)), key=cost)
     for top, bottom in pairwise(_edges(rows.start, height, down)):
         for left, right in pairwise(_edges(columns.start, width, across)):
             core = slice(top, bottom), slice(left, right)
             yield Tile(core, grown(core, shape, inner_px), grown(core, shape, reach_px))
 
 
+def _divisions(length: int, size: int) -> range:
+    """Numbers of parts of an axis, from parts of ``size`` to parts of ``SMALLEST_PX``."""
+    fewest = -(-length // size)
+    return range(fewest, max(fewest, length // SMALLEST_PX) + 1)
+
+
 def _edges(first: int, length: int, parts: int) -> list[int]:
-    return [first + k * length // parts for k in range(parts + 1)] if length else []
+    return [first + k * length // parts for k in range(parts + 1)]
 
 
 def row_strips(height: int, width: int) -> Iterator[slice]:
@@ -73,3 +89,9 @@ def grown(window: tuple[slice, slice], shape: tuple[int, int], by: int) -> tuple
         for part, size in zip(window, shape, strict=True)
     )
     return rows, columns
+
+
+def area(window: tuple[slice, slice]) -> int:
+    """Number of pixels of a window."""
+    rows, columns = window
+    return (rows.stop - rows.start) * (columns.stop - columns.start)

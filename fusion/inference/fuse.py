@@ -9,18 +9,18 @@ import xarray as xr
 
 from fusion.contract import DIMS, FUSED_BANDS, OBS_COUNT, ContractError, TimeGrid, check_layout
 from fusion.features.calibration import SIGMA_KINDS
-from fusion.features.features import compute_features
+from fusion.features.features import FEATURE_NAMES, compute_features
 from fusion.features.measured import measured_cube
 from fusion.features.observations import Observations, observations_from_cube
 from fusion.features.orientation import reversed_axes, turned
-from fusion.features.tiling import Tile, cut_tiles
+from fusion.features.tiling import Tile, area, cut_tiles
 from fusion.inference.counts import COUNT_ATTRS, add_counts
+from fusion.inference.manifest import NETWORK_RADIUS_PX
 from fusion.inference.session import ModelSession
 
 TILE_PX = 128
-TILE_PIXEL_DATES = 1_300_000  # upper limit for a tile, about 240 MB of features
+TILE_PIXEL_DATES = 600_000  # upper limit for a tile: 113 MB of features, and about 300 MB inside onnxruntime
 FAR_DAYS = 180  # the uncertainty is calibrated up to 176 days from an observation
-NETWORK_RADIUS_PX = 4  # at least the spatial radius of the network, so that border effects stay outside the core
 
 
 def fuse_cube(
@@ -106,23 +106,28 @@ def fuse_window(
     """
     image_days = cube.t.values.astype("datetime64[D]").astype("int64")
     plan = plan_passes(image_days, grid, session)
+    longest = max((len(days) for days, _, _ in plan), default=1)
     tiles = list(
         cut_tiles(
-            (cube.sizes["y"], cube.sizes["x"]), tile or tile_size(plan), NETWORK_RADIUS_PX, reach_px(session),
-            window=window, at_least=1 if tile else workers,
+            (cube.sizes["y"], cube.sizes["x"]), tile or TILE_PX, session.manifest.network_radius_px, reach_px(session),
+            window=window, pixels=None if tile else TILE_PIXEL_DATES // longest, workers=1 if tile else workers,
         )
     )  # fmt: skip
     top, left = window[0].start, window[1].start
     out = np.full((len(grid.days), 2, window[0].stop - top, window[1].stop - left), np.nan, np.float32)
     counts = np.zeros((len(out), *out.shape[2:]), np.uint8)
+    needed = len(FEATURE_NAMES) * longest * max((area(part.inner) for part in tiles), default=0)
+    spare: list[np.ndarray] = []  # memory for features, as many as there are tiles side by side
 
     def fill(part: Tile) -> None:
+        memory = spare.pop() if spare else np.empty(needed, np.float32)
         reach = cube.isel(y=part.reach[0], x=part.reach[1])
         obs = observations_from_cube(reach, s1_units=s1_units, latitude=latitude, measured=measured)
         rows, columns = part.core
         place = slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)
-        fill_tile(out[:, :, *place], obs, part, plan, session, sigma)
+        fill_tile(out[:, :, *place], obs, part, plan, session, sigma, memory)
         add_counts(counts[:, *place], obs, part, grid)
+        spare.append(memory)
 
     for done, _ in enumerate(side_by_side(fill, tiles, workers), start=1):
         if progress is not None:
@@ -132,14 +137,8 @@ def fuse_window(
 
 
 def reach_px(session: ModelSession) -> int:
-    """Pixels around a window that its result depends on."""
-    return NETWORK_RADIUS_PX + session.manifest.overlap_px
-
-
-def tile_size(plan: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> int:
-    """Side of a tile in pixels, so that the features of its longest pass stay within ``TILE_PIXEL_DATES``."""
-    longest = max((len(days) for days, _, _ in plan), default=1)
-    return max(32, min(TILE_PX, int((TILE_PIXEL_DATES / longest) ** 0.5) // 4 * 4))
+    """Pixels around a window that its result depends on: the reach of the features and of the network."""
+    return max(session.manifest.overlap_px, session.manifest.network_radius_px)
 
 
 def side_by_side(work: Callable[[Tile], None], tiles: Iterable[Tile], workers: int) -> Iterator[None]:
@@ -165,12 +164,16 @@ def fill_tile(
     plan: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
     session: ModelSession,
     sigma: str,
+    memory: np.ndarray | None = None,
 ) -> None:
-    """Write NDVI and sigma of a tile's core into ``out`` (T, 2, h, w); ``obs`` covers the tile's reach."""
+    """Write NDVI and sigma of a tile's core into ``out`` (T, 2, h, w); ``obs`` covers the tile's reach.
+
+    ``memory`` is for :func:`fusion.features.features.compute_features`.
+    """
     window = part.inside(part.inner, part.reach)
     core = part.inside(part.core, part.inner)
     for days, picked, rows in plan:
-        answer = predict_window(obs, session, days, picked, window, sigma)
+        answer = predict_window(obs, session, days, picked, window, sigma, memory)
         out[rows] = answer[:, :, core[0], core[1]]
 
 
@@ -221,13 +224,14 @@ def predict_window(
     picked: np.ndarray,
     window: tuple[slice, slice],
     sigma: str,
+    memory: np.ndarray | None = None,
 ) -> np.ndarray:
     """NDVI and sigma of a window at the dates ``picked`` among the days of a pass, float32 (T, 2, H, W)."""
     height, width = (s.stop - s.start for s in window)
     answer = np.full((len(picked), 2, height, width), np.nan, np.float32)
     if len(obs.s2_days) == 0:
         return answer
-    features = compute_features(obs, days, *window)
+    features = compute_features(obs, days, *window, memory=memory)
     ndvi, scale = run_widened(session, features.stack)
     spread = session.manifest.calibration.sigma(scale[picked], features.gap_days[picked], sigma)
     known = np.isfinite(features.linear[picked])

@@ -13,6 +13,7 @@ from fusion.features.calibration import UNCALIBRATED, Calibration
 MANIFEST_VERSION = 1
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
+NETWORK_RADIUS_PX = 4  # largest spatial radius of a network; border effects stay within it
 SIZE_LIMITS = {MODEL_FILE: 32 * 2**20, MANIFEST_FILE: 2**20}  # bytes
 
 
@@ -33,7 +34,7 @@ class Manifest:
     context_steps : number of dates before and after a date that affect its prediction.
     opset, ir_version, onnxruntime : ONNX versions, and the range of onnxruntime versions tested.
     calibration : uncertainty tables, see :class:`fusion.features.calibration.Calibration`.
-    contract : bands, units and encodings of the input cube.
+    contract : bands, units and encodings of the input cube; spatial radius of the network.
     training : settings, steps and duration of the training.
     """
 
@@ -50,6 +51,11 @@ class Manifest:
     contract: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     manifest_version: int = MANIFEST_VERSION
+
+    @property
+    def network_radius_px(self) -> int:
+        """Pixels around a pixel that the network itself depends on; ``overlap_px`` includes the reach of features."""
+        return self.contract.get("network_radius_px", NETWORK_RADIUS_PX)
 
     def to_json(self) -> str:
         """Indented JSON with sorted keys."""
@@ -94,6 +100,7 @@ def _whole(low: int, high: int) -> tuple[Callable[[Any], bool], str]:
 
 _TEXT: tuple[Callable[[Any], bool], str] = (lambda v: isinstance(v, str), "text")
 _MAPPING: tuple[Callable[[Any], bool], str] = (lambda v: isinstance(v, dict), "a mapping")
+_RADIUS, _RADIUS_TEXT = _whole(0, NETWORK_RADIUS_PX)
 _VALID = {
     "sha256": (lambda v: isinstance(v, str) and re.fullmatch("[0-9a-f]{64}", v) is not None, "64 hexadecimal digits"),
     "features": (lambda v: isinstance(v, list) and all(isinstance(n, str) for n in v), "a list of names"),
@@ -105,7 +112,10 @@ _VALID = {
     "ir_version": _whole(1, 1000),
     "onnxruntime": _TEXT,
     "calibration": _MAPPING,
-    "contract": _MAPPING,
+    "contract": (
+        lambda v: isinstance(v, dict) and _RADIUS(v.get("network_radius_px", NETWORK_RADIUS_PX)),
+        f"a mapping, its network_radius_px {_RADIUS_TEXT}",
+    ),
     "training": _MAPPING,
 }
 

@@ -107,6 +107,7 @@ def open_session(path: Path, threads: int, files: tuple[bytes, Manifest] | None 
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.enable_mem_pattern = False  # it would keep memory for every size of tile
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
         runner = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -12,8 +12,7 @@ from fusion.contract import CUBE_BANDS, NDVI_MAX, NDVI_MIN, STEP_DAYS, WINDOW_PX
 from fusion.features.calibration import UNCALIBRATED, Calibration
 from fusion.features.features import FEATURE_NAMES, FEATURE_VERSION
 from fusion.features.radar import CONTEXT_RADIUS_PX, SPECKLE_RADIUS_PX
-from fusion.inference.fuse import NETWORK_RADIUS_PX
-from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, sha256_of
+from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, NETWORK_RADIUS_PX, Manifest, sha256_of
 from fusion.inference.session import open_session
 from fusion.model.deployed import DeployedGenerator
 from fusion.model.generator import Generator
@@ -104,6 +103,7 @@ def _manifest(trained: TrainedGenerator, file: Path) -> Manifest:
             "bands": list(CUBE_BANDS),
             "ndvi_range": [NDVI_MIN, NDVI_MAX],
             "patch_px": WINDOW_PX,
+            "network_radius_px": generator.spatial_radius_px,
             "s1": "sigma0 or gamma0 of one or more orbits, dB inside; a constant offset does not change the answer",
             "normalisation": "inside the features",
         },

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,17 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
+from data_prep.sources.openeo import download
 from fusion.cli import app as cli
+from fusion.data.cube_files import write_cube as write_cube_file
 from fusion.data.geotiff import write_series_geotiff
 from fusion.evaluation.plots import save
 from fusion.evaluation.report import Evaluation, write_report
 from fusion.whole_file import OutputExistsError, whole_file, whole_set
 from tests.factory import mock_cube, write_cube
+from udf.commands.settings import WorkflowSettings
+from udf.commands.workflow import run as workflow
+from udf.targets import load_target
 
 ROOT = Path(__file__).parents[2]
 WRITERS = {
@@ -242,6 +248,83 @@ def test_the_next_run_removes_what_a_killed_one_left(kind: str, tmp_path: Path) 
     write(kind, tmp_path)
     expected = {"folder": ["a.zarr", "a.zarr/zarr.json"]}.get(kind, ["a.nc"])
     assert names(tmp_path) == expected and (tmp_path / expected[-1]).read_text() == "whole"
+
+
+def leftover(path: Path, folder: bool) -> Path:
+    """What a process that was killed while it wrote ``path`` leaves."""
+    code = (
+        "import os, sys; from pathlib import Path; from fusion.whole_file import _beside\n"
+        "path = _beside(Path(sys.argv[1]), 'partial'); path.mkdir(parents=True) if sys.argv[2] else path.touch()"
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run([sys.executable, "-c", code, str(path), "1" if folder else ""], cwd=ROOT, check=True)
+    (left,) = [p for p in path.parent.iterdir() if "partial" in p.name]
+    return left
+
+
+class Job:
+    """A finished job with one small raster."""
+
+    job_id = "j"
+
+    def get_results(self) -> "Job":
+        return self
+
+    def get_assets(self) -> list:
+        return [self]
+
+    name = "openEO.nc"
+
+    def download(self, path: Path) -> None:
+        mock_cube(t=2, y=3, x=3).to_dataset("bands")[["VV"]].to_netcdf(path)
+
+    def describe(self) -> dict:
+        return {"id": self.job_id}
+
+    get_metadata = describe
+
+
+def by_cube(folder: Path) -> None:
+    write_cube_file(mock_cube(t=2, y=3, x=3), folder / "c.nc")
+
+
+def by_graph(folder: Path) -> None:
+    area = {"west": 640_000, "south": 5_650_000, "east": 641_000, "north": 5_651_000, "crs": 32631}
+    workflow(WorkflowSettings(target=load_target("cdse"), out=folder, area=area, overwrite=True))
+
+
+def by_download(folder: Path) -> None:
+    download(Job(), folder / "s1")
+
+
+WAYS = {"cube": (by_cube, "c.nc", False), "graph": (by_graph, "set", True), "download": (by_download, "s1", True)}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_path_removes_what_a_killed_run_left(way: str, tmp_path: Path) -> None:
+    run, name, folder = WAYS[way]
+    left = leftover(tmp_path / name, folder)
+    run(tmp_path)
+    assert not left.exists() and not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+    run(tmp_path)  # and again
+
+
+@pytest.mark.parametrize("way", ["graph", "download"])
+def test_two_runs_of_a_path_at_once_leave_one_whole_result(way: str, tmp_path: Path) -> None:
+    run, _, _ = WAYS[way]
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    run(alone)
+    both = tmp_path / "both"
+    both.mkdir()
+    threads = [threading.Thread(target=run, args=(both,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [n for n in names(both) if not n.startswith(".")] == names(alone)
+    same = [n for n in names(alone) if n.endswith(".json")]
+    assert same and all((both / n).read_bytes() == (alone / n).read_bytes() for n in same)
 
 
 @pytest.mark.parametrize("kind", HALF)

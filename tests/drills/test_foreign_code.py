@@ -23,6 +23,8 @@ WAYS = {
     "evaluate truth": ("evaluate", "truth", ["out=o"]),
     "evaluate open_store": ("evaluate", "open_store", ["out=o", "store=s.zarr"]),
     "train scenes": ("train", "scenes", ["out=o"]),
+    "cube source": ("cube", "source", ["input=i", "out=o.nc"]),
+    "workflow target": ("workflow", "target", ["target=local", "out=o"]),
 }
 
 

@@ -24,7 +24,10 @@ from fusion.inference.manifest import MANIFEST_FILE, MODEL_FILE, ModelFileError,
 from fusion.inference.session import load_session
 from fusion.training.checkpoint import WeightsError, load_weights
 from tests.factory import mock_cube, mock_generator, mock_model, write_cube
-from tests.unit.udf.fakes import run_udf
+from tests.unit.udf.fakes import PERIOD, run_udf
+from udf.commands.settings import WorkflowSettings
+from udf.commands.workflow import options_of
+from udf.targets import load_target
 
 CONTEXT = {"start": "2019-03-01", "end": "2019-06-24", "s1_units": "dB"}
 PATHS: dict[str, Callable[[Path], Any]] = {
@@ -33,6 +36,11 @@ PATHS: dict[str, Callable[[Path], Any]] = {
         mock_cube(y=4, x=4), start="2019-03-01", end="2019-06-24", model=model, threads=1
     ),
     "udf": lambda model: run_udf("fusion_udf", mock_cube(y=4, x=4), {**CONTEXT, "model_dir": str(model)}),
+    "workflow": lambda model: options_of(
+        WorkflowSettings(
+            target=load_target("local"), out=model.parent / "o", source=model.parent, model=str(model), **PERIOD
+        )
+    ),
     "predict": lambda model: predict(
         PredictSettings(
             cube=write_cube(model.parent / "c.nc", y=4, x=4), out=model.parent / "o.nc", model=str(model), threads=1
@@ -67,6 +75,7 @@ NONSENSE = [
     ("context_steps", -3), ("context_steps", 10**9), ("sha256", 7), ("sha256", "abc"), ("features", "all"),
     ("features", [1, 2]), ("feature_version", "2"), ("opset", []), ("onnxruntime", 1), ("training", []),
     ("calibration", []), ("calibration", {"gap_days": [1.0]}), ("contract", "x"),
+    ("contract", {"network_radius_px": 5}), ("contract", {"network_radius_px": None}),
 ]  # fmt: skip
 
 

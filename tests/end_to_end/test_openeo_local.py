@@ -19,6 +19,7 @@ from fusion.place import latitude_of
 from tests.unit.udf.fakes import fake_model
 from tests.unit.udf.raw_scene import write_raw
 from udf.commands.workflow import WorkflowSettings, run
+from udf.local.loading import select_time
 from udf.local_backend import execute_graph
 from udf.targets import load_target
 from udf.workflow import WorkflowOptions, merged_cube
@@ -78,6 +79,28 @@ def test_dates_and_bands_of_the_merged_cube(scene: Path, merged: xr.DataArray) -
     assert list(merged.bands.values) == ["S2NDVI", "VV", "VH", "COARSE_NDVI"]
     dates = [xr.open_dataset(scene / f"{n}.nc").t.values for n in ("s2", "s1", "coarse")]
     np.testing.assert_array_equal(merged.t.values, np.unique(np.concatenate(dates)))
+
+
+@pytest.mark.parametrize("empty_first", [False, True])
+def test_a_coarse_cube_without_a_date_changes_nothing(
+    scene: Path, merged: xr.DataArray, monkeypatch: pytest.MonkeyPatch, empty_first: bool
+) -> None:
+    """Two coarse collections of which one has no scene in the period, as with a back-end's ``allow_empty_cubes``."""
+
+    def or_none(cube: xr.DataArray, extent: object) -> xr.DataArray:
+        try:
+            return select_time(cube, extent)
+        except ValueError:
+            return cube.isel(t=slice(0, 0))
+
+    monkeypatch.setattr("udf.local.loading.select_time", or_none)
+    monkeypatch.setattr("udf.graph_sensors._outside", lambda *_: False)
+    target = load_target("local")
+    full = target.coarse[0].model_copy(update={"first": datetime.date(2015, 1, 1), "last": datetime.date(2020, 1, 1)})
+    none = full.model_copy(update={"first": datetime.date(2030, 1, 1), "last": None})
+    target = target.model_copy(update={"coarse": (none, full) if empty_first else (full, none)})
+    both = execute_graph(merged_cube(target, WorkflowOptions(start=START, end=END, source=scene, output="fused")))
+    np.testing.assert_array_equal(both.values, merged.values)
 
 
 def test_fused_series_equals_direct_python(scene: Path, model: Path, direct: xr.DataArray, tmp_path: Path) -> None:

@@ -163,8 +163,10 @@ def limits() -> str:
 - NDVI of exactly 0, 1 or -1 stays where the date before or after is within 0.1.
 - A step of level at one date is not removed ({found}).
   It cannot be told from weather on 64 x 64 px; it is named with its sigma.
-- Not told from right input: amplitudes declared as power, a coarse NDVI of another scale within 0.2 of Sentinel-2,
-  latitude and longitude exchanged, the CRS of another projection, a constant floor of radar above -50 dB.
+- Not told from right input: a coarse NDVI of another scale within 0.2 of Sentinel-2, latitude and longitude exchanged
+  where both are latitudes and no attribute says so, the CRS of another projection, a constant floor of radar above
+  -50 dB in a merged cube (in raw files it is masked).
+- Named only: NDVI above 0.5 all year ((NDVI + 1) / 2, or evergreen forest), and VV and VH that lie as amplitudes do.
 - The process graph levels ascending against descending passes where the target tells them apart (not on Terrascope);
   it levels no relative orbits and no satellites.
 - Error grows by {rows["one S2 satellite missing"]:+.1f} % with one Sentinel-2 satellite missing.

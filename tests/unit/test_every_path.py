@@ -163,6 +163,45 @@ def test_ndvi_plus_1_is_refused(path: str, tmp_path: Path) -> None:
         PATHS[path](cube, tmp_path)
 
 
+def with_negative_red(cube: xr.DataArray) -> xr.DataArray:
+    """NDVI of red that is below 0 on a quarter of the pixels: its offset was removed twice."""
+    cube.loc[{"bands": S2NDVI}][:, :2] = cube.sel(bands=S2NDVI)[:, :2] * 0 + np.float32(1.02)
+    return cube
+
+
+@pytest.mark.parametrize("path", ["merged cube", "fuse", "fusion udf", "predict", "patches", "evaluate"])
+def test_an_offset_that_was_removed_twice_is_refused(
+    path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises((ValueError, AssertionError)) as refused:
+        PATHS[path](with_negative_red(mock_cube(t=74, y=8, x=8, cloud=0.2)), tmp_path)
+    assert "the offset of baseline 04.00 seems to be removed twice" in f"{refused.value} {capsys.readouterr().err}"
+
+
+def test_the_graph_hands_the_offset_that_was_removed_twice_to_the_udf(tmp_path: Path) -> None:
+    folder = write_raw(tmp_path / "raw", height=24, width=24, n_s2=12)
+    data = xr.load_dataset(folder / "s2.nc", decode_coords="all")
+    data["B04"] = data.B04.where(data.B04.isnull(), -0.01)  # dark red, less 0.1 once more
+    data.to_netcdf(folder / "s2.nc")
+    cube = by_graph(folder)
+    with pytest.raises(ValueError, match="seems to be removed twice"):
+        run_udf("fusion_udf", cube, fusion_context(fake_model(tmp_path / "m")))
+
+
+@pytest.mark.parametrize("path", ["merged cube", "fuse"])
+def test_ndvi_that_never_falls_is_said_to_be_perhaps_stretched(
+    path: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, stretched in (("right", False), ("stretched", True)):
+        cube = mock_cube(t=74, y=8, x=8, cloud=0.2)
+        if stretched:
+            cube.loc[{"bands": S2NDVI}] = (cube.sel(bands=S2NDVI) + 1) / 2
+        caplog.clear()
+        (tmp_path / name).mkdir()
+        PATHS[path](cube, tmp_path / name)
+        assert ("as (NDVI + 1) / 2 does" in caplog.text) == stretched
+
+
 def by_files(folder: Path) -> xr.DataArray:
     return open_cube(folder, CLEAR)
 
@@ -189,7 +228,7 @@ def by_graph(folder: Path) -> xr.DataArray:
     [
         *(pytest.param(by_files, kind, id=f"files-{kind}") for kind in WRONG),
         *(pytest.param(by_openeo, kind, id=f"openeo-{kind}") for kind in WRONG),
-        *(pytest.param(by_graph, kind, id=f"graph-{kind}") for kind in ("fill", "infinite")),
+        *(pytest.param(by_graph, kind, id=f"graph-{kind}") for kind in WRONG),
     ],
 )
 def test_of_raw_reflectance_and_backscatter(path: Callable[[Path], xr.DataArray], kind: str, tmp_path: Path) -> None:

@@ -52,6 +52,9 @@ class WorkflowSettings(BaseModel):
     )
     context: dict[str, Any] = Field(default_factory=dict, description="further keys of the context of the UDFs")
     execute: bool = Field(True, description="local: also run the graph")
+    workers: int | None = Field(
+        None, ge=1, description="local: threads that compute windows side by side; null: all cores"
+    )
     dry_run: bool = Field(False, description="only print the steps of the graph, as a list and as a Mermaid picture")
     estimate: bool = Field(False, description="only print area, windows, CPU hours, memory and credits")
     price: PriceSettings = Field(PriceSettings(), description="price of computing, for estimate=true")

@@ -6,13 +6,15 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import dask
 from shapely import Polygon
 
+from fusion.commands.progress import Progress
 from fusion.place import LONLAT
 from fusion.whole_file import whole_set, write_json
 from udf.area import area_from
 from udf.commands.settings import WorkflowSettings
-from udf.cost import estimate_text
+from udf.cost import StatedCost, estimate_text, stated_cost
 from udf.field_means import area_of, build_field_workflow, field_collection
 from udf.graph_options import WorkflowOptions
 from udf.local.grid import project
@@ -122,7 +124,9 @@ def _run_local(settings: WorkflowSettings, folder: Path, options: WorkflowOption
     path = _write_graph(folder / "process_graph.json", graph)
     if not settings.execute:
         return f"{settings.out / path.name}: process graph"
-    saved = execute_graph(graph, folder)
+    workers = {} if settings.workers is None else {"num_workers": settings.workers}
+    with Progress("computing") as report, dask.config.set(workers):
+        saved = execute_graph(graph, folder, progress=report)
     assert isinstance(saved, SavedResult)
     names = ", ".join(f.name for f in saved.files[:3]) + (" ..." if len(saved.files) > 3 else "")
     return f"{settings.out}: {len(saved.files)} file(s) of {settings.output}: {names}"
@@ -139,8 +143,9 @@ def _run_remote(
     if settings.service_url is not None:
         assert settings.archives_url is not None
         written += write_service(
-            folder / "service", process, target, settings.service, settings.service_url, settings.archives_url, example
-        )
+            folder / "service", process, target, settings.service, settings.service_url, settings.archives_url,
+            example, _stated_cost(settings),
+        )  # fmt: skip
     graph, jobs = None, job_options(target, settings.archives_url)
     if options is not None:
         graph = _graph(settings, options)
@@ -155,6 +160,15 @@ def _run_remote(
         written += [Path(p) for p in job.get_results().download_files(folder)]
     line = f"{settings.out}: {', '.join(str(p.relative_to(folder)) for p in written)}"
     return "\n".join([line, *_warnings(settings)])
+
+
+def _stated_cost(settings: WorkflowSettings) -> StatedCost | None:
+    """What the service's record states, of a year and an area of the settings; null there: nothing."""
+    if settings.service.cost_km2 is None:
+        return None
+    chosen = ("step_days", "output", "method", "window_px", "overlap_px", "margin_days", "context")
+    options = WorkflowOptions("2021", "2021", **{name: getattr(settings, name) for name in chosen})  # type: ignore[arg-type]
+    return stated_cost(settings.target, options, settings.service.cost_km2, settings.price, model=settings.model)
 
 
 def _polygon(settings: WorkflowSettings) -> dict[str, Any]:

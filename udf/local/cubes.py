@@ -2,6 +2,7 @@
 sar_backscatter.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -141,7 +142,7 @@ def apply_kernel(
     data: xr.DataArray, kernel: Any, factor: float = 1.0, border: Any = 0, replace_invalid: float | None = 0
 ) -> xr.DataArray:
     """openEO ``apply_kernel`` in the y/x plane; rank-one kernels run as two passes (161 + 161 taps, not 161 x 161)."""
-    kernel = np.asarray(kernel, np.float64)
+    kernel = np.asarray(json.loads(kernel) if isinstance(kernel, str) else kernel, np.float64)
     if kernel.ndim != 2 or any(n % 2 == 0 for n in kernel.shape):
         raise KernelDimensionsUneven(f"the kernel has shape {kernel.shape}; expected two odd numbers")
     mode, cval = ("constant", float(border)) if isinstance(border, (int, float)) else (_BORDERS[border], 0.0)

@@ -11,6 +11,7 @@ from openeo.local.processing import PROCESS_REGISTRY
 from openeo_pg_parser_networkx.graph import OpenEOProcessGraph
 
 from fusion.dates import one_date
+from fusion.layout import refuse_exchanged
 from fusion.place import LONLAT, project_bounds
 from fusion.same_day import one_image_per_day, whole_days
 from udf.local.grid import crop, crs_of, inside_polygon, keep_crs, project
@@ -18,7 +19,7 @@ from udf.local.udf_call import plain
 from udf.polygon import polygon_of
 
 _log = logging.getLogger(__name__)
-CHUNK_PX = 256  # a year of four bands on 170 dates is 180 MB per chunk
+CHUNK_PX = 128  # a year of four bands on 170 dates is 45 MB per chunk
 _TIME_NAMES = ("time", "timestamp", "temporal", "date", "DATE")
 _X_NAMES = ("X", "lon", "longitude")
 _Y_NAMES = ("Y", "lat", "latitude")
@@ -67,7 +68,9 @@ def open_raster(path: Path) -> xr.Dataset:
     else:
         raise ValueError(f"local collection {path.name!r} has an unknown format; expected .nc, .zarr or .tif")
     names = {n: "t" for n in _TIME_NAMES} | {n: "x" for n in _X_NAMES} | {n: "y" for n in _Y_NAMES}
-    data = data.rename({n: names[n] for n in data.dims if n in names})
+    renaming = {n: names[n] for n in data.dims if n in names}
+    data = data.rename(renaming)
+    refuse_exchanged(data, renaming)
     crs = data.rio.crs
     for name in ("crs", "spatial_ref"):
         if crs is None and name in data.variables:

@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 import rasterio
 import xarray as xr
+from dask.callbacks import Callback
 
 from fusion.contract import CF_CONVENTIONS, NDVI, NDVI_SIGMA, OBS_COUNT
 from fusion.fields.polygons import FIELD
+from fusion.inference.blas import one_blas_thread
 from fusion.phenology.seasons import layer_attributes
 from fusion.place import described_axes
 from fusion.whole_file import refuse_cut_off, whole_file
@@ -28,6 +30,7 @@ _log = logging.getLogger(__name__)
 REGION_PX = 512  # written at once; a multiple of the GeoTIFF block
 GDAL_CACHE_MB = 64  # by default GDAL caches up to 5 % of the memory
 _OUTPUT: ContextVar[Path | None] = ContextVar("ndvi_fusion_output_folder", default=None)
+_REPORT: ContextVar[Callable[[int, int], None] | None] = ContextVar("ndvi_fusion_output_report", default=None)
 FORMATS = {"gtiff": "GTiff", "netcdf": "NetCDF", "zarr": "Zarr"}
 BAND_ATTRIBUTES = {
     NDVI: {"units": "1", "long_name": "NDVI", "standard_name": "normalized_difference_vegetation_index"},
@@ -47,13 +50,14 @@ class SavedResult:
 
 
 @contextmanager
-def output_folder(folder: Path) -> Iterator[Path]:
-    """Set the folder to which ``save_result`` writes within this block."""
-    token = _OUTPUT.set(Path(folder))
+def output_folder(folder: Path, report: Callable[[int, int], None] | None = None) -> Iterator[Path]:
+    """Set the folder to which ``save_result`` writes within this block, and who is told how much is done of how much."""
+    tokens = _OUTPUT.set(Path(folder)), _REPORT.set(report)
     try:
         yield Path(folder)
     finally:
-        _OUTPUT.reset(token)
+        _OUTPUT.reset(tokens[0])
+        _REPORT.reset(tokens[1])
 
 
 def save_result(data: xr.DataArray, format: str, options: dict | None = None) -> SavedResult:
@@ -73,7 +77,7 @@ def save_result(data: xr.DataArray, format: str, options: dict | None = None) ->
         raise ValueError(f"the cube is empty (shape {data.shape}); there is nothing to save as {kind}")
     folder = _OUTPUT.get() or Path.cwd()
     write = {"GTiff": _write_geotiffs, "NetCDF": _write_netcdf, "Zarr": _write_zarr}[kind]
-    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB):
+    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB), one_blas_thread():  # windows are computed side by side
         files = write(data, folder, prefix)
     _log.info("saved %d file(s)", len(files))
     return SavedResult(tuple(files))
@@ -82,15 +86,27 @@ def save_result(data: xr.DataArray, format: str, options: dict | None = None) ->
 def regions(data: xr.DataArray, size: int = REGION_PX) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """Row slice, column slice and computed values of the cube, region by region."""
     height, width = data.sizes["y"], data.sizes["x"]
-    total = -(-height // size) * -(-width // size)
-    done = 0
-    for top in range(0, height, size):
-        for left in range(0, width, size):
-            rows, columns = slice(top, min(top + size, height)), slice(left, min(left + size, width))
+    corners = [(top, left) for top in range(0, height, size) for left in range(0, width, size)]
+    for done, (top, left) in enumerate(corners):
+        rows, columns = slice(top, min(top + size, height)), slice(left, min(left + size, width))
+        with _Share(done, len(corners)):
             values = np.asarray(data.isel(y=rows, x=columns).compute().values)
-            done += 1
-            _log.info("region %d of %d computed", done, total)
-            yield rows, columns, values
+        yield rows, columns, values
+
+
+class _Share(Callback):
+    """Reports, in hundredths, the tasks done of a region after those before it; of Dask's own schedulers only."""
+
+    def __init__(self, before: int, regions: int) -> None:
+        self.before, self.all, self.told, self.report = 100 * before, 100 * regions, -1, _REPORT.get()
+        super().__init__(posttask=self._count)
+
+    def _count(self, key: object, result: object, graph: object, state: dict, worker: object) -> None:
+        done = len(state["finished"])
+        share = 100 * done // (done + sum(len(state[name]) for name in ("ready", "waiting", "running")))
+        if self.report is not None and share > self.told:
+            self.told = share
+            self.report(self.before + share, self.all)
 
 
 def _nodata(dtype: np.dtype) -> float | int | None:

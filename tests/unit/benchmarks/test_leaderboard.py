@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.leaderboard.__main__ import table_of
+from benchmarks.leaderboard.__main__ import GAPS_DAYS, table_of
+from benchmarks.leaderboard.coverage import deviations, left_out, one_factor, summary
 from benchmarks.leaderboard.sets import RealSet, cube_of, scored_dates
 from fusion.contract import check_cube
+from fusion.features.calibration import NORMAL_90
 from fusion.features.observations import Observations
 
 
@@ -44,3 +46,30 @@ def test_scores_count_only_dates_for_which_every_method_has_a_value():
     assert (linear["mae"], linear["bias"], linear["covered_90"], linear["places"]) == (0.2, 0.0, None, 2)
     assert model["mae"] == pytest.approx(0.2) and model["bias"] == pytest.approx(-0.1)
     assert model["covered_90"] == 0.5 and model["n"] == 2 and model["mae_90"] == [0.1, 0.3]
+
+
+def narrow_and_wide(places: int = 40) -> dict[str, pd.DataFrame]:
+    """Two sets whose normal errors are 0.5 and 2 times the standard deviation that the network states."""
+    rng = np.random.default_rng(0)
+    rows = [(f"p{place}", gap) for place in range(places) for gap in GAPS_DAYS for _ in range(100)]
+    frames = {}
+    for name, size in (("wide", 0.5), ("narrow", 2.0)):
+        ratio = np.abs(rng.normal(0, size, len(rows)))
+        frames[name] = pd.DataFrame(rows, columns=["place", "gap_days"]).assign(ratio=ratio)
+    return frames
+
+
+def test_a_factor_of_the_own_set_covers_and_one_of_the_other_set_does_not():
+    tables = narrow_and_wide()
+    assert all(value == pytest.approx(90, abs=1) for value in one_factor(tables["wide"]).values())
+    assert left_out(tables, "wide", 5) > 99.9  # four times too wide
+    # |z| < 1.645 / 4 of a normal: 31.9 %
+    assert left_out(tables, "narrow", 5) == pytest.approx(31.9, abs=2)
+    rows = summary(tables)
+    (first,) = [row for row in rows if row["set"] == "narrow" and row["gap_days"] == 10]
+    assert first["as_is"] == pytest.approx(58.9, abs=2)  # |z| < 1.645 / 2
+    assert deviations(rows)["one_factor"]["share_88_to_92"] == 1.0
+    assert deviations([{"as_is": 87, "left_out": 90, "one_factor": 91}])["as_is"] == {
+        "mean": 3.0, "largest": 3.0, "share_88_to_92": 0.0,
+    }  # fmt: skip
+    assert pytest.approx(1.645, abs=1e-3) == NORMAL_90

@@ -10,7 +10,9 @@ from data_prep.optical import OpticalSettings
 from data_prep.raw.cubes import SourceError
 from data_prep.raw.dates import days_in
 from data_prep.sources.files import FilesSource, load_files
+from data_prep.sources.openeo import OpenEOSource, read_area
 from tests.unit.data_prep.raw_files import CRS, axis, dates, geotiff
+from udf.local.loading import load_collection
 
 CLEAR = PrepareSettings(optical=OpticalSettings(mask="none"), registration={"check": "off"})
 DAYS = [
@@ -113,6 +115,32 @@ def test_a_time_axis_counts_more_than_the_name_and_says_so(tmp_path):
     raw = load_files(FilesSource(folder=tmp_path))
     assert str(raw.s2.t.values[0])[:10] == "2019-03-01"
     assert any("by its time axis, not 2023-01-05 by its name" in note for note in raw.notes)
+
+
+@pytest.mark.parametrize("way", ["openeo", "graph"])
+def test_of_a_download_and_in_the_graph_the_time_axis_counts_too(tmp_path, way):
+    bands = {"B04": 500, "B08": 3000, "SCL": 4}
+    data = {k: (("t", "y", "x"), np.full((1, 6, 6), v, "uint16")) for k, v in bands.items()}
+    made = xr.Dataset(data, coords={"t": dates(1), **axis(6, 10)}).rio.write_crs(CRS)
+    file = tmp_path / "a" / "s2" / "s2_20230105.nc"
+    file.parent.mkdir(parents=True)
+    made.to_netcdf(file)
+    if way == "graph":
+        times = load_collection(str(file)).t.values
+    else:
+        raw = read_area(
+            OpenEOSource(areas={"a": (5, 51, 6, 52)}, start="2019", end="2019", folder=tmp_path, sensors=("s2",)), "a"
+        )
+        times = raw.s2.t.values
+        assert any("by its time axis, not 2023-01-05 by its name" in note for note in raw.notes)
+    assert str(times[0])[:10] == "2019-03-01"
+
+
+def test_the_graph_refuses_a_file_whose_bands_are_dates(tmp_path):
+    """A local collection has a time axis; ``cube`` reads dates of band names."""
+    geotiff(tmp_path / "b.tif", np.ones((2, 6, 6), "uint16"), names=("B04_20210401", "B04_20210411"))
+    with pytest.raises(ValueError, match=r"has no band \['B04'\]; it holds \['B04_20210401', 'B04_20210411'\]"):
+        load_collection(str(tmp_path / "b.tif"), bands=["B04"])
 
 
 COG, TWELVE = "c_gls_NDVI300-NDVI_{}_GLOBE_OLCI_V3.0.1.tiff", "c_gls_NDVI300_{}0000_GLOBE_OLCI_V2.0.1_NDVI.tif"

@@ -162,3 +162,40 @@ def test_the_command_line_writes_into_its_input_folder_twice(tmp_path):
         done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     assert read_cube(folder / "c.nc").sizes["t"] == 10 and "c.nc was made by ndvi-fusion" in done.stderr
+
+
+def test_the_graph_writes_into_its_source_folder_and_reads_only_what_it_names(tmp_path):
+    from tests.unit.udf.raw_scene import write_raw
+    from udf.commands.settings import WorkflowSettings
+    from udf.commands.workflow import run
+    from udf.targets import load_target
+
+    folder = write_raw(tmp_path / "raw", height=8, width=8, n_s2=12)
+    (folder / "latest").symlink_to(folder)
+    kept = {file.name: file.read_bytes() for file in folder.glob("*.nc")}
+    given = {"target": load_target("local"), "source": folder, "out": folder, "execute": False, "overwrite": True}
+    graphs = []
+    for _ in range(2):
+        run(WorkflowSettings(start="2019-03-01", end="2019-06-30", **given))
+        graphs.append((folder / "process_graph.json").read_bytes())
+    assert graphs[0] == graphs[1]
+    assert {file.name: file.read_bytes() for file in folder.glob("*.nc")} == kept
+
+
+def test_patches_take_each_cube_of_a_folder_once_and_none_of_their_own(tmp_path):
+    from data_prep.commands.patches import PatchesSettings
+    from data_prep.commands.patches import run as cut
+    from data_prep.patches import CubePatches, CutSettings
+    from data_prep.split import SplitSettings
+    from fusion.data.store import PatchStore
+    from tests.factory import write_cube
+
+    write_cube(tmp_path / "a.nc", t=24, y=8, x=8)
+    (tmp_path / "loop").symlink_to(tmp_path)
+    source, sizes = CubePatches(cubes=(str(tmp_path / "*.nc"),)), CutSettings(patch_px=8, min_observations=2)
+    hashes = []
+    for _ in range(2):
+        given = {"cut": sizes, "split": SplitSettings(sites={"a": "train"}), "workers": 0, "overwrite": True}
+        cut(PatchesSettings(source=source, out=tmp_path / "p.zarr", **given))
+        hashes.append(PatchStore.open(tmp_path / "p.zarr").content_hash())
+    assert hashes[0] == hashes[1] and len(PatchStore.open(tmp_path / "p.zarr")) == 1

@@ -136,3 +136,42 @@ def test_cubes_in_memory_with_time_lat_lon_are_read(tmp_path, call):
     answer = calls[call](cube.rename(t="time", y="lat", x="lon"))
     assert answer.dims[-2:] == ("lat", "lon")
     np.testing.assert_array_equal(answer.values, calls[call](cube).values)
+
+
+CONTRADICTIONS = {
+    "standard_name": {"x": {"standard_name": "latitude"}, "y": {"standard_name": "longitude"}},
+    "units": {"x": {"units": "degrees_north"}, "y": {}},
+    "axis": {"x": {}, "y": {"axis": "X"}},
+}
+
+
+@pytest.mark.parametrize("kind", CONTRADICTIONS)
+@pytest.mark.parametrize("path", ["files", "cube", "fuse", "seasons", "graph"])
+def test_axes_that_say_they_are_the_other_one_are_refused(path, kind, tmp_path):
+    from udf.local.loading import load_collection
+
+    cube = mock_cube(t=8)
+    for axis, attrs in CONTRADICTIONS[kind].items():
+        cube[axis].attrs = attrs
+    bands = cube.to_dataset("bands").rename(S2NDVI="B04", VV="B08")[["B04", "B08"]]
+    calls = {
+        "files": lambda: load_files(FilesSource(s2=(tmp_path / "s2.nc",))),
+        "cube": lambda: read_cube(tmp_path / "c.nc"),
+        "fuse": lambda: fusion.fuse(cube),
+        "seasons": lambda: fusion.seasons(cube),
+        "graph": lambda: load_collection(str(tmp_path / "s2.nc")),
+    }
+    bands.to_netcdf(tmp_path / "s2.nc")
+    cube.rename("cube").to_netcdf(tmp_path / "c.nc")
+    with pytest.raises(ValueError, match="axis [xy] of the grid says .* of itself: .* seem exchanged"):
+        calls[path]()
+
+
+@pytest.mark.parametrize("path", ["cube", "fuse"])
+def test_a_latitude_beyond_90_degrees_is_refused(path, tmp_path):
+    cube = mock_cube(t=8, y=6, x=6).drop_vars("spatial_ref").rename(y="lat", x="lon")
+    cube = cube.assign_coords(lat=105.0 - 1e-4 * np.arange(6), lon=10.0 + 1e-4 * np.arange(6))
+    cube.rename("cube").to_netcdf(tmp_path / "c.nc")
+    calls = {"cube": lambda: read_cube(tmp_path / "c.nc"), "fuse": lambda: fusion.fuse(cube)}
+    with pytest.raises(ValueError, match="latitude reaches 105 degrees and longitude 10; exchange the names"):
+        calls[path]()

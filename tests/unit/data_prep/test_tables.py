@@ -1,5 +1,7 @@
 """Long tables of points and fields as patches of one pixel."""
 
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +144,22 @@ def test_what_is_wrong_with_a_table_is_named(tmp_path):
 def test_names_fit_a_key_and_stay_apart():
     assert clean_name("LR100_2021") == "LR100_2021"
     assert clean_name("a/b") != clean_name("a b") and clean_name("a/b").startswith("a_b-")
+
+
+def test_the_table_of_the_page_becomes_a_store_by_the_command_of_the_page(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[3] / "docs" / "data_prep.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```csv\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (line,) = re.findall(r"^ndvi-fusion patches (source=table .*)$", page, re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    Path("fields.csv").write_text(example)
+    run(load_settings("patches", PatchesSettings, [*shlex.split(line), "workers=0", "cut.min_observations=3"]))
+    store = PatchStore.open(tmp_path / "fields.zarr")
+    assert store.keys == ("fields_field_7", "fields_field_8")
+    seventh, eighth = (patch.observations for patch in store)
+    np.testing.assert_allclose(seventh.s2_ndvi[:, 0, 0], [0.41, 0.47, 0.55], atol=1e-4)
+    np.testing.assert_allclose(seventh.vv_db[:, 0, 0], [-11.2, -10.8], atol=2e-3)
+    np.testing.assert_allclose(eighth.s2_ndvi[:, 0, 0], [0.38, 0.45, 0.52], atol=1e-4)  # red 0.38 is cloud
+    assert len(eighth.s1_days) == 1 and eighth.latitude == 48.9
 
 
 def test_the_command_line_takes_a_table(tmp_path):

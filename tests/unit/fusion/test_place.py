@@ -115,3 +115,30 @@ def test_bounds_in_another_crs_hold_the_bulge_of_their_edges():
 def test_bounds_grow_to_whole_cells_and_stay_on_the_grid():
     assert on_s2_grid((500_001.0, 39.0, 500_059.0, 81.0)) == (500_000, 20, 500_060, 100)
     assert on_s2_grid((499_999.9998, 20.0001, 500_060.0002, 99.9999)) == (500_000, 20, 500_060, 100)
+
+
+def test_commands_and_patches_know_the_latitude_of_the_cube(tmp_path):
+    """Of a cube in a zone of the south: as told, and as a call with it."""
+    import fusion
+    from data_prep.commands.patches import PatchesSettings
+    from data_prep.commands.patches import run as cut
+    from data_prep.patches import CubePatches, CutSettings
+    from data_prep.split import SplitSettings
+    from fusion.commands.predict import PredictSettings
+    from fusion.commands.predict import run as predict
+    from fusion.data.store import PatchStore
+
+    cube = mock_cube(t=24, y=8, x=8).rio.write_crs("EPSG:32733", grid_mapping_name="spatial_ref")
+    cube = cube.assign_coords(y=4_460_000.0 - 10 * np.arange(8))
+    latitude = latitude_of(cube)
+    assert -51 < latitude < -49
+    write_cube(cube, tmp_path / "south.nc")
+    predict(PredictSettings(cube=tmp_path / "south.nc", out=tmp_path / "o.nc", threads=1))
+    found = read_cube(tmp_path / "o.nc")
+    for given, same in ((latitude, True), (-latitude, False)):
+        expected = fusion.fuse(cube.drop_vars("spatial_ref"), latitude=given, threads=1)
+        assert np.allclose(found.values, expected.values, atol=1e-6, equal_nan=True) == same
+    source, sizes = CubePatches(cubes=(str(tmp_path / "south.nc"),)), CutSettings(patch_px=8, min_observations=2)
+    split = SplitSettings(sites={"south": "train"})
+    cut(PatchesSettings(source=source, out=tmp_path / "p.zarr", cut=sizes, split=split, workers=0))
+    assert PatchStore.open(tmp_path / "p.zarr")[0].observations.latitude == pytest.approx(latitude, abs=0.01)

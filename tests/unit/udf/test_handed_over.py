@@ -12,12 +12,13 @@ import fusion
 from data_prep.simulator.raw import simulate_raw
 from data_prep.simulator.settings import SceneSettings
 from fusion.contract import S2NDVI, ContractError
+from fusion.features.measured import refuse_negative_red
 from fusion.features.observations import observations_from_cube
 from fusion.inference.locate import locate_model
 from tests.factory import mock_cube
 from tests.unit.udf.fakes import as_back_end_chunk, fusion_context
 from udf.chunk import in_order, in_time
-from udf.fuse_chunk import fuse_chunk, refuse_negative_red
+from udf.fuse_chunk import fuse_chunk
 from udf.season_chunk import season_chunk
 
 

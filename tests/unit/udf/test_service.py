@@ -8,9 +8,11 @@ import jsonschema
 import pytest
 
 from udf.commands.workflow import WorkflowSettings, run
+from udf.cost import Probe
 from udf.publish import build_process
 from udf.season_chunk import season_bands
 from udf.service import CHANGES, PLACEHOLDER, ServiceSettings, changelog
+from udf.settings import PriceSettings
 from udf.targets import load_target
 
 SERVICE = {
@@ -20,12 +22,18 @@ SERVICE = {
     "investigator": "A. Person",
     "logo_light": "https://example.org/light.png",
     "logo_dark": "https://example.org/dark.png",
-    "cost_estimate": 1.5,
+    "cost_km2": 4.0,
     "reference": "https://example.org/openEO.nc",
 }
 KINDS = ("record", "provider", "platform", "benchmark_scenario")
 TARGETS = ("cdse", "terrascope")
 REAL_DATA = os.environ.get("NDVI_FUSION_REAL_DATA")
+
+
+@pytest.fixture(autouse=True)
+def known_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No UDF is timed here: a millisecond per pixel."""
+    monkeypatch.setattr("udf.cost.probe_seconds", lambda *_: Probe(1e-3, 0.0, 0))
 
 
 def written(out: Path, target: str = "cdse", **changes: object) -> Path:
@@ -99,16 +107,31 @@ def test_links_lead_to_files_of_the_folder(tmp_path: Path) -> None:
     assert scenario["reference_data"] == {"openEO.nc": SERVICE["reference"]}
     assert content["record"]["id"] == content["openeo_udp"]["id"] == scenario["id"] == "ndvi_fusion"
     properties = content["record"]["properties"]
-    assert (properties["cost_estimate"], properties["cost_unit"]) == (1.5, "platform credits per km²")
+    assert properties["cost_unit"] == "platform credits per km²"
     assert properties["contacts"][0]["name"] == "A. Person"
     assert "principal investigator" in properties["contacts"][0]["roles"]
 
 
 def test_no_cost_and_no_reference_are_left_out(tmp_path: Path) -> None:
-    service = ServiceSettings(**{**SERVICE, "cost_estimate": None, "reference": None})
+    service = ServiceSettings(**{**SERVICE, "cost_km2": None, "reference": None})
     found = files(written(tmp_path, service=service))
     assert "cost_estimate" not in json.loads(found["record"].read_text())["properties"]
     assert "reference_data" not in json.loads(found["benchmark_scenario"].read_text())[0]
+
+
+def test_cost_is_measured_and_follows_area_and_price(tmp_path: Path) -> None:
+    """A job of 2 credits on 4 and 100 km2, and CPU hours at the stated price, memory included."""
+    found = {}
+    for km2, hour in ((4.0, 1.5), (100.0, 1.5), (100.0, 15.0)):
+        service = ServiceSettings(**{**SERVICE, "cost_km2": km2})
+        out = written(tmp_path / f"{km2:g}_{hour:g}", service=service, price=PriceSettings(cpu_hour=hour, gb_hour=0))
+        properties = json.loads(files(out)["record"].read_text())["properties"]
+        found[km2, hour] = properties["cost_estimate"]
+        assert f"Cost of one year on {km2:g} km²" in properties["description"]
+        assert f"at {hour:g} credits per CPU hour" in properties["description"]
+    assert 0.5 < found[4.0, 1.5] < 0.52 + found[100.0, 1.5] * 4  # the job dominates
+    ratio = (found[100.0, 15.0] - 0.02) / (found[100.0, 1.5] - 0.02)
+    assert ratio == pytest.approx(10, rel=0.1)
 
 
 def test_placeholders_and_what_is_no_url_are_refused_by_name(tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
 
 import fusion
-from fusion.commands.adapt import sigma_factor, write_rescaled
+from fusion.commands.adapt import AdaptSettings, open_places, run, sigma_factor, unseen_patches, write_rescaled
 from fusion.contract import NDVI_SIGMA, S2NDVI, ContractError
-from fusion.inference.manifest import ModelFileError
+from fusion.data.store import PatchStore
+from fusion.inference.manifest import ModelFileError, read_model_files
 from fusion.inference.session import load_session
-from tests.factory import mock_cube, mock_model
+from tests.factory import mock_cube, mock_model, mock_store
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +24,10 @@ def cube():
 
 
 def test_rescaling_is_exact_and_leaves_the_ndvi(cube, model, tmp_path):
-    factor, obs = sigma_factor(cube, load_session(model))
+    factor, obs = sigma_factor([cube], load_session(model))
     assert obs >= 500
     adapted = write_rescaled(model, tmp_path / "adapted", factor, obs)
-    again, _ = sigma_factor(cube, load_session(adapted))
+    again, _ = sigma_factor([cube], load_session(adapted))
     assert again == pytest.approx(1.0, abs=2e-3)
     period = {"start": cube.t.values[0], "end": cube.t.values[-1]}
     before, after = fusion.fuse(cube, model=model, **period), fusion.fuse(cube, model=adapted, **period)
@@ -35,7 +38,47 @@ def test_rescaling_is_exact_and_leaves_the_ndvi(cube, model, tmp_path):
 
 def test_too_few_observations_to_rescale(cube, model):
     with pytest.raises(ContractError, match="500 are needed"):
-        sigma_factor(cube.isel(y=slice(0, 2), x=slice(0, 2)), load_session(model))
+        sigma_factor([cube.isel(y=slice(0, 2), x=slice(0, 2))], load_session(model))
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory):
+    """A store of small places, every third held."""
+    splits = {f"p{k}": "train" if k % 3 else "calibration" for k in range(8)}
+    return mock_store(tmp_path_factory.mktemp("points") / "points.zarr", splits, truth=False, y=3, x=3)
+
+
+def test_points_of_a_store_give_one_factor_that_holds_for_them(points, model, tmp_path):
+    settings = AdaptSettings(store=points, out=tmp_path / "adapted", model=str(model))
+    assert "sigma times" in run(settings)
+    _, manifest = read_model_files(tmp_path / "adapted")
+    factor, obs = sigma_factor(open_places(settings, manifest), load_session(model))
+    assert manifest.training["adapted"] == {"sigma_factor": round(factor, 4), "pixel_obs": obs} and obs >= 500
+    assert factor != pytest.approx(1.0, abs=0.02)
+    again, _ = sigma_factor(open_places(settings, manifest), load_session(tmp_path / "adapted"))
+    assert again == pytest.approx(1.0, abs=2e-3)
+    few = settings.model_copy(update={"places": 2})
+    with pytest.raises(ContractError, match="more places"):
+        sigma_factor(open_places(few, manifest), load_session(model))
+
+
+def test_patches_that_the_model_learned_from_are_left_out(points, model, tmp_path):
+    store = PatchStore.open(points)
+    _, manifest = read_model_files(model)
+    assert unseen_patches(store, manifest, 1000) == list(range(8))
+    assert unseen_patches(store, manifest, 3) == [0, 4, 7]  # 3.5 rounds to the even number
+    learned = replace(manifest, training={"data": [{"name": "points", "share": 1.0, "sha256": store.content_hash()}]})
+    assert unseen_patches(store, learned, 1000) == store.indices("calibration") == [0, 3, 6]
+    only = PatchStore.open(mock_store(tmp_path / "only.zarr", {"a": "train"}, truth=False, y=1, x=1))
+    learned = replace(manifest, training={"data": [{"sha256": only.content_hash()}]})
+    with pytest.raises(ContractError, match="no patch that the model did not learn from"):
+        unseen_patches(only, learned, 5)
+
+
+@pytest.mark.parametrize("given", [{}, {"cube": "a.nc", "store": "b.zarr"}])
+def test_one_input_is_needed_to_rescale(given):
+    with pytest.raises(ValueError, match="either cube=PATH"):
+        AdaptSettings(out="adapted", **given)
 
 
 def test_a_dip_is_suspect_and_a_rise_is_not(cube, model):

@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 import rasterio
 import xarray as xr
+import zarr
 
 import fusion
-from fusion.commands import predict_regions, progress
+from fusion.commands import predict_regions, progress, region_store
 from fusion.commands.predict import PredictSettings, run
 from fusion.commands.predict_regions import region_px
+from fusion.commands.region_store import RegionStore
 from fusion.contract import OBS_COUNT, ContractError
-from fusion.data.cube_files import opened_cube, read_cube, write_cube
+from fusion.data.cube_files import CubeFileError, opened_cube, read_cube, write_cube
 from fusion.data.geotiff import write_series_geotiff
 from tests.factory import mock_cube
 
@@ -147,6 +149,41 @@ def test_processes_and_a_scheduler_compute_the_same(file, tmp_path):
         run(settings(file, tmp_path / "scheduler.zarr", scheduler=cluster.scheduler_address))
     for name in ("processes", "scheduler"):
         assert content(tmp_path / f"{name}.zarr") == content(tmp_path / "here.zarr")
+
+
+def test_a_run_resumes_after_a_full_disk_with_other_threads(file, tmp_path, monkeypatch):
+    run(settings(file, tmp_path / "whole.zarr"))
+    out = tmp_path / "dense.zarr"
+    with monkeypatch.context() as patch:
+        write, written = RegionStore.write, []
+
+        def full(store, region, layers):
+            if len(written) == 3:  # half of a region is there
+                group = zarr.open_group(store.zarr, mode="r+")
+                group["NDVI"][..., *region.window] = layers["NDVI"]
+                raise OSError(28, "No space left on device")
+            written.append(region)
+            write(store, region, layers)
+
+        patch.setattr(RegionStore, "write", full)
+        with pytest.raises(CubeFileError, match="dense.zarr could not be written .*check the .* free space"):
+            run(settings(file, out))
+    assert not out.exists()
+    windows = counted(monkeypatch)
+    run(settings(file, out, threads=2))
+    assert len(windows) == REGIONS - 3
+    assert content(out) == content(tmp_path / "whole.zarr")
+
+
+@pytest.mark.slow
+def test_a_run_resumes_in_other_processes(file, tmp_path, monkeypatch):
+    run(settings(file, tmp_path / "whole.zarr"))
+    out, tasks, run_all = tmp_path / "dense.zarr", [], region_store.run_all
+    interrupted(monkeypatch, settings(file, out), after=2)
+    monkeypatch.setattr(region_store, "run_all", lambda left, *a, **o: (tasks.extend(left), run_all(left, *a, **o)))
+    run(settings(file, out, workers=2))
+    assert len(tasks) == REGIONS - 2
+    assert content(out) == content(tmp_path / "whole.zarr")
 
 
 def test_other_settings_or_another_input_begin_anew(cube, file, tmp_path, monkeypatch, caplog):

@@ -83,6 +83,17 @@ def test_window_equals_the_whole(obs):
     np.testing.assert_allclose(part, whole[:, :, 8:20, 4:30], atol=1e-6)
 
 
+def test_memory_that_was_used_before_changes_nothing(obs):
+    expected = compute_features(obs, grid_of(obs)).stack
+    memory = np.full(expected.size + 5, np.nan, np.float32)
+    found = compute_features(obs, grid_of(obs), memory=memory).stack
+    assert np.shares_memory(found, memory)
+    np.testing.assert_array_equal(found, expected)
+    found = compute_features(obs, grid_of(obs), slice(8, 20), memory=memory).stack  # a smaller window
+    np.testing.assert_array_equal(found, compute_features(obs, grid_of(obs), slice(8, 20)).stack)
+    assert not np.shares_memory(compute_features(obs, grid_of(obs), memory=memory[:7]).stack, memory)
+
+
 def test_context_reaches_no_further_than_it_says(obs):
     """A pixel changed beyond the context radius must not change a feature: this is what makes tiles agree."""
     from dataclasses import replace

@@ -52,3 +52,19 @@ def test_blocks_of_kernels_give_the_dense_product():
             expected = (kernel @ (filled * whole)) / np.maximum(kernel @ whole, 1e-6)
             np.testing.assert_allclose(mean, expected, atol=1e-5)
             assert (mean[-1] == 0).all() and (support[-1] == 0).all()
+
+
+def test_a_flag_that_the_library_of_products_leaves_behind_warns_nobody(monkeypatch, recwarn):
+    """OpenBLAS is known to set the flag "invalid" for finite values (numpy issues 13173 and 24067)."""
+    product = np.matmul
+
+    def flagged(*given, **more):
+        np.subtract(np.inf, np.inf)
+        return product(*given, **more)
+
+    monkeypatch.setattr("fusion.features.kernels.np.matmul", flagged)
+    mean, _ = TimeSmoother(np.array([0, 5]), np.array([0, 5]))(
+        np.ones((2, 1), np.float32), np.ones((2, 1), np.float32), 6.0
+    )
+    np.testing.assert_allclose(mean, 1.0, atol=1e-6)
+    assert not recwarn.list

@@ -8,11 +8,11 @@ from tests.factory import mock_observations
 
 
 @pytest.mark.parametrize("window", [(slice(None), slice(None)), (slice(20, 83), slice(7, 110))])
-@pytest.mark.parametrize("at_least", [1, 3, 1000])
-def test_tiles_cover_a_window_once_and_are_alike(window, at_least):
+@pytest.mark.parametrize(("workers", "pixels"), [(1, None), (3, None), (1000, None), (1, 45 * 45), (2, 1)])
+def test_tiles_cover_a_window_once_and_are_alike(window, workers, pixels):
     shape = 100, 110
     count = np.zeros(shape, int)
-    tiles = list(cut_tiles(shape, 48, 4, 20, window=window, at_least=at_least))
+    tiles = list(cut_tiles(shape, 48, 4, 20, window=window, pixels=pixels, workers=workers))
     for tile in tiles:
         count[tile.core] += 1
         assert tile.inner == tiling.grown(tile.core, shape, 4) and tile.reach == tiling.grown(tile.core, shape, 20)
@@ -22,8 +22,27 @@ def test_tiles_cover_a_window_once_and_are_alike(window, at_least):
     for axis in (0, 1):
         sizes = {tile.core[axis].stop - tile.core[axis].start for tile in tiles}
         assert max(sizes) - min(sizes) <= 1 and max(sizes) <= 48
-    rows = expected[window].shape[0]
-    assert len(tiles) >= min(at_least, rows // tiling.SMALLEST_PX)
+        assert min(sizes) >= tiling.SMALLEST_PX - 1
+    rows, columns = expected[window].shape
+    assert len(tiles) >= min(workers, rows // tiling.SMALLEST_PX * (columns // tiling.SMALLEST_PX))
+    areas = [tiling.area(tile.inner) for tile in tiles]
+    assert pixels is None or max(areas) <= max(pixels, 44**2)
+
+
+@pytest.mark.parametrize(
+    ("size", "pixels", "workers", "expected"),
+    [
+        (100, None, 1, (1, 1)),
+        (100, 104 * 64, 1, (1, 2)),  # with 3 px around: 2 x 106 * 56 = 11872 pixels are fewer than 2 * 2 x 56 * 56
+        (100, None, 2, (1, 2)),
+        (100, None, 4, (2, 2)),  # 56 * 56 pixels each are fewer than 31 * 106
+        (100, None, 3, (1, 3)),
+    ],
+)
+def test_an_area_is_divided_so_that_the_fewest_pixels_are_computed(size, pixels, workers, expected):
+    tiles = list(cut_tiles((100, 100), size, 3, 16, pixels=pixels, workers=workers))
+    parts = tuple(len({tile.core[axis].start for tile in tiles}) for axis in (0, 1))
+    assert sorted(parts) == sorted(expected)
 
 
 def test_nothing_is_cut_into_no_tiles():

@@ -1,5 +1,6 @@
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import fusion
 from fusion.contract import ContractError
 from fusion.features.features import FEATURE_NAMES
 from fusion.features.neighbours import interpolate_linear
-from fusion.inference.manifest import ModelFileError, read_model_files
+from fusion.inference.manifest import NETWORK_RADIUS_PX, ModelFileError, read_model_files
 from fusion.inference.session import load_session
 from fusion.model.generator import Generator
 from fusion.place import latitude_of
@@ -223,6 +224,20 @@ def test_manifest_says_what_the_model_needs(model):
     assert manifest.opset <= 18
     assert manifest.onnxruntime == ">=1.16,<=1.32"
     assert manifest.contract["patch_px"] == 128
+    assert manifest.network_radius_px == 3
+    earlier = replace(manifest, contract={k: v for k, v in manifest.contract.items() if k != "network_radius_px"})
+    assert earlier.network_radius_px == NETWORK_RADIUS_PX == 4
+
+
+def test_tiles_take_the_room_that_they_are_given(cube, model, monkeypatch):
+    """Few pixels per tile for many dates, the same values, and no memory kept for every size of tile."""
+    expected, seen = fused_values(cube, model), []
+    monkeypatch.setattr("fusion.features.tiling.SMALLEST_PX", 8)
+    monkeypatch.setattr("fusion.inference.fuse.TILE_PIXEL_DATES", 20_000)
+    values = fused_values(cube, model, progress=lambda done, total: seen.append(total))
+    np.testing.assert_allclose(values, expected, atol=1e-5)
+    assert seen[0] > 1
+    assert load_session(model).runner.get_session_options().enable_mem_pattern is False
 
 
 def test_a_network_that_reaches_over_the_border_of_tiles_is_not_exported(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.factory import mock_model, write_cube
+from tests.unit.udf.raw_scene import write_raw
 
 ROOT = Path(__file__).parents[4]
 UDF = """
@@ -27,6 +28,18 @@ WAYS = {
         "fusion.fuse(cube, start='2019-03-01', end='2019-06-24', model=r'{model}', threads=1)",
     ],
     "udf": ["-c", UDF],
+    "graph": ["-m", "fusion", "workflow", "target=local", "source={raw}", "model={model}", "out={out}.graph",
+              "start=2019-03-01", "end=2019-06-24", "output=fused"],
+    "openeo": [
+        "-c",
+        "from data_prep.sources.openeo_graphs import download_graph as g; import datetime as d;"
+        "assert g('cdse', 's1', (5.0, 51.0, 5.1, 51.1), d.date(2021, 1, 1), d.date(2021, 2, 1))",
+    ],
+    "stac": [
+        "-c",
+        "import odc.stac, pystac, pystac_client, data_prep.sources.stac;"
+        "assert pystac.Catalog('a', 'b').to_dict(include_self_link=False)['id'] == 'a'",
+    ],
     "mlflow": [
         "-c",
         "import fusion, mlflow; from mlflow.telemetry.utils import is_telemetry_disabled as off; assert off()",
@@ -37,7 +50,8 @@ WAYS = {
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
     folder = tmp_path_factory.mktemp("telemetry")
-    return {"cube": write_cube(folder / "cube.nc"), "model": mock_model(folder / "model", 1), "out": folder / "f.nc"}
+    model, raw = mock_model(folder / "model", 1), write_raw(folder / "raw", height=12, width=12, n_s2=20)
+    return {"cube": write_cube(folder / "cube.nc"), "model": model, "raw": raw, "out": folder / "f.nc"}
 
 
 @pytest.mark.parametrize("way", WAYS)

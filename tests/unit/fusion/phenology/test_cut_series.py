@@ -10,6 +10,10 @@ from fusion.data.cube_files import write_cube
 from fusion.phenology.layers import season_cube, season_layers
 from fusion.phenology.seasons import seasons
 from fusion.phenology.settings import FLAGS, SeasonSettings
+from udf.graph_loading import load
+from udf.graph_options import WorkflowOptions
+from udf.local_backend import execute_graph
+from udf.workflow import phenology_cube, udf_source
 
 DAYS = np.arange(-180, 545, 5)
 TRUE_END = 180 + 12 * np.log(0.85 / 0.15)  # 15 % of the falling side
@@ -93,6 +97,18 @@ def test_the_command_gives_the_same_dates_as_the_call(tmp_path):
     assert np.isnan(found.SOSD) and float(found.EOSD) == pytest.approx(TRUE_END, abs=3)
     for name in ("EOSD", "EOSD_SIGMA", "FLAG"):
         assert float(found[name]) == pytest.approx(float(expected[name]), abs=1e-3)
+
+
+def test_the_graph_follows_the_same_rule(tmp_path):
+    kept = DAYS[(DAYS >= 0) & (DAYS <= 365)]
+    series = cube(np.repeat(wheat(kept), 16), kept).values.reshape(-1, 4, 4)
+    axes = {"y": 5_660_000.0 - 10 * np.arange(4), "x": 640_000.0 + 10 * np.arange(4)}
+    made = xr.Dataset({"NDVI": (("t", "y", "x"), series)}, coords={"t": cube(wheat(kept), kept).t, **axes})
+    made.rio.write_crs("EPSG:32631").to_netcdf(tmp_path / "n.nc")
+    options = WorkflowOptions(start="2020-01-01", end="2020-12-31", source=tmp_path)
+    bands = execute_graph(phenology_cube(load("n.nc", ["NDVI"], options), options, udf_source("phenology_udf")))
+    found = bands.compute().isel(t=0, y=0, x=0)
+    assert np.isnan(found.sel(bands="SOSD_s1")) and float(found.sel(bands="EOSD_s1")) == pytest.approx(TRUE_END, abs=1)
 
 
 @pytest.mark.parametrize("begin", [-20, 0, 30, 60])

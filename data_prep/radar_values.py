@@ -1,0 +1,45 @@
+"""Values of Sentinel-1 that are no echo, or of another kind, told by their distribution over all images."""
+
+import numpy as np
+import xarray as xr
+
+from data_prep.raw.bands import every_image
+
+FLOOR_VALUES = 25  # of the sample, exactly equal
+FLOOR_RATIO = 5  # so many times more than the values of the next decibel
+MIN_DISTINCT = 100  # other values
+# Medians of real land: VV -12 to -9 dB, VH 6 to 7.5 dB below it. Amplitudes taken for power halve both.
+AMPLITUDE_VV_DB, AMPLITUDE_RATIO_DB = -7.5, -4.5
+
+
+def without_floor(values: xr.DataArray, name: str, notes: list[str]) -> xr.DataArray:
+    """Backscatter in dB with NaN for a constant that stands in place of the lowest values (a fill value, a floor)."""
+    found = every_image(values).values
+    found = found[np.isfinite(found)]
+    if found.size == 0:
+        return values
+    lowest = found.min()
+    count, next_db = int((found == lowest).sum()), int(((found > lowest) & (found <= lowest + 1)).sum())
+    if count < FLOOR_VALUES or count < FLOOR_RATIO * next_db or len(np.unique(found)) <= MIN_DISTINCT:
+        return values
+    notes.append(
+        f"{name}: {100 * count / found.size:.2g} % of the values are exactly {lowest:.2f} dB, the lowest, and hardly "
+        "any lie near: they count as missing"
+    )
+    return values.where(values != lowest)
+
+
+def note_amplitudes(vv: xr.DataArray, vh: xr.DataArray, notes: list[str]) -> None:
+    """Say where VV and VH lie as amplitudes do that were taken for power: both, and their difference, halved in dB."""
+    a, b = (np.asarray(every_image(band).values) for band in (vv, vh))
+    if a.shape != b.shape:
+        return
+    both = np.isfinite(a) & np.isfinite(b)
+    if both.sum() < FLOOR_VALUES:
+        return
+    level, ratio = float(np.median(a[both])), float(np.median((b - a)[both]))
+    if level > AMPLITUDE_VV_DB and ratio > AMPLITUDE_RATIO_DB:
+        notes.append(
+            f"Sentinel-1: the median of VV is {level:.1f} dB, and VH lies {-ratio:.1f} dB below it; land lies near "
+            "-11 and 7 dB: these may be amplitudes declared as power; square them, if so"
+        )
