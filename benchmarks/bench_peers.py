@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/bench_peers.py [--peers PYTHON ...] [--px 64] [--rounds 3] [--out FILE]
 
-``--peers`` names interpreters of environments with numpy and ``whittaker-eilers``, ``vam.whittaker`` (built from source,
-``pip install --no-binary vam.whittaker``: its wheel asks for symbols that glibc no longer has) or ``fusets``; what none
-of them has is left out and said. The tools do different things: a Whittaker smoother draws a line through
+``--peers`` names interpreters of environments with numpy and ``whittaker-eilers``, ``vam.whittaker`` (built from
+source, ``pip install --no-binary vam.whittaker``: its wheel asks for symbols that glibc no longer has) or ``fusets``;
+what none of them has is left out and said. The tools do different things: a Whittaker smoother draws a line through
 one sensor's series, MOGPR fits two sensors pixel by pixel, the fusion uses three sensors and the neighbours, and gives
 a standard deviation. So the mean absolute error against the simulated truth stands beside the speed.
 

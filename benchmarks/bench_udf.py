@@ -1,10 +1,11 @@
 """Cold start of the UDFs as on a back-end: new environment, two unpacked archives, chunks of different dates.
 
-``python benchmarks/bench_udf.py [chunks=50] [pixels=32] [large_pixels=288] [days=365] [method=reference]
+``python benchmarks/bench_udf.py [chunks=50] [pixels=32] [large_pixels=288] [windows=0] [days=365] [method=reference]
 [onnxruntime=1.20.1] [numpy=numpy] [python=PATH] [out=FILE.json]`` builds a virtual environment that holds openeo,
 numpy, pandas, xarray and scipy only (or uses an existing one), unpacks the archives beside the UDFs,
 and prints seconds per chunk, sessions opened and peak memory at one thread. 288 px is a window of 256 with its
-overlap; observations reach 60 days beyond the period, as the graph loads them.
+overlap; observations reach 60 days beyond the period, as the graph loads them. ``chunks=0 large_pixels=0 windows=4
+method=relative_amplitude`` measures the window of the graph of season maps, cold and warm.
 """
 
 import json
@@ -64,7 +65,9 @@ def main(arguments: list[str]) -> None:
     given = dict(a.split("=", 1) for a in arguments)
     onnxruntime, numpy = given.pop("onnxruntime", "1.20.1"), given.pop("numpy", "numpy")
     ready, method, out = given.pop("python", None), given.pop("method", "reference"), given.pop("out", None)
-    request = {"chunks": 50, "pixels": 32, "large_pixels": 288, "days": 365} | {k: int(v) for k, v in given.items()}
+    request = {"chunks": 50, "pixels": 32, "large_pixels": 288, "windows": 0, "days": 365} | {
+        k: int(v) for k, v in given.items()
+    }
     request["method"] = method
     with tempfile.TemporaryDirectory(prefix="ndvi-fusion-bench-") as scratch:
         python = Path(ready) if ready else fresh_python(Path(scratch) / "venv", numpy)

@@ -36,7 +36,8 @@ def in_order(cube: xr.DataArray) -> xr.DataArray:
     if cube.dtype.kind not in "fiub":
         raise ContractError(f"the UDF got values of type {cube.dtype}; expected numbers")
     values = np.array(cube.values, dtype=np.float32)
-    values[~np.isfinite(values)] = np.nan
+    if (infinite := np.isinf(values)).any():
+        values[infinite] = np.nan
     kept = {name: cube[name].values for name in DIMS if name in cube.coords}
     return xr.DataArray(values, dims=DIMS, coords=kept)
 
@@ -58,7 +59,9 @@ def in_time(cube: xr.DataArray) -> xr.DataArray:
         raise ContractError(f"the dates on t are of type {t.dtype}; expected datetimes")
     if np.isnat(t).any():
         raise ContractError("a date on t is missing (NaT); drop it before the UDF")
-    cube = cube.isel(t=np.argsort(t, kind="stable")).assign_coords(t=np.sort(t, kind="stable"))
+    if (t[1:] < t[:-1]).any():
+        cube = cube.isel(t=np.argsort(t, kind="stable"))
+    cube = cube.assign_coords(t=np.sort(t, kind="stable"))
     check_dates(cube)
     return cube.assign_coords(t=cube.t.values.astype("datetime64[ns]"))
 
@@ -98,16 +101,18 @@ def by_role(cube: xr.DataArray, context: dict) -> xr.DataArray:
             "name it in the context: bands={'S2NDVI': label}"
         )
     picked = [k for k, label in enumerate(labels) if label in role_of]
-    out = cube.isel(bands=picked).assign_coords(bands=[role_of[labels[k]] for k in picked])
-    values = out.values
+    out = cube if len(picked) == len(labels) else cube.isel(bands=picked)
+    out = out.assign_coords(bands=[role_of[labels[k]] for k in picked])
     for role, scale, offset in (
         (S2NDVI, context["ndvi_scale"], context["ndvi_offset"]),
         (COARSE_NDVI, context["coarse_scale"], context["coarse_offset"]),
     ):
         if role in out.bands.values and (scale != 1 or offset != 0):
             k = list(out.bands.values).index(role)
+            values = out.values.copy()
             values[:, k] = values[:, k] * np.float32(scale) + np.float32(offset)
-    return out.copy(data=values)
+            out = out.copy(data=values)
+    return out
 
 
 def _labels(cube: xr.DataArray, context: dict) -> list[str]:

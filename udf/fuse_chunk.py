@@ -6,7 +6,7 @@ import xarray as xr
 from fusion.contract import FUSED_BANDS, OBS_COUNT, S2NDVI, ContractError, TimeGrid
 from fusion.features.measured import measured_cube
 from fusion.features.orientation import reversed_axes
-from fusion.inference.fuse import checked_cube, fuse_cube, fuse_window, label_fused
+from fusion.inference.fuse import fuse_cube, fuse_window, label_fused
 from fusion.inference.session import ModelSession
 from fusion.same_day import one_image_per_day
 from udf.chunk import by_role, in_order, in_time
@@ -85,11 +85,10 @@ def _inside(part: slice, whole: slice) -> slice:
 def _fused(
     obs: xr.DataArray, window: tuple[slice, slice], session: ModelSession, grid: TimeGrid, options: dict
 ) -> xr.DataArray:
-    """The window of the observations, fused with what lies around it; equal to that window of the whole, fused."""
+    """The window of measured observations, fused with what lies around it: that window of the whole, fused."""
     told = {"s1_units": options["s1_units"], "latitude": options["latitude"], "sigma": options["sigma"]}
     if window == (slice(0, obs.sizes["y"]), slice(0, obs.sizes["x"])) or reversed_axes(obs):
         return fuse_cube(obs, session, grid, **told).isel(y=window[0], x=window[1])
-    obs = checked_cube(obs, options["s1_units"], options["sigma"])
     values, counts = fuse_window(obs, window, session, grid, measured=True, **told)
     return label_fused(values, counts, obs.isel(y=window[0], x=window[1]), grid, session, options["sigma"])
 

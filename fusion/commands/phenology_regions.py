@@ -101,20 +101,26 @@ def seasons_by_region(
 def _template(settings: PhenologySettings) -> xr.Dataset:
     """The answer without its values, every check of the labels made: that of a pixel, as wide as the cube."""
     with ExitStack() as opened:
-        files = (settings.cube, settings.observations)
-        cube, seen = (None if file is None else _used(opened.enter_context(opened_cube(file))) for file in files)
+
+        def bands(file: Path) -> xr.DataArray:
+            return _used(opened.enter_context(opened_cube(file)))
+
+        cube = bands(settings.cube)
+        seen = None if settings.observations is None else bands(settings.observations)
         if seen is not None:
             refuse_other_pixels(cube, seen, settings)
-        pixel, counts = (
-            None if part is None else xr.full_like(part[..., :1, :1], np.nan).load() for part in (cube, seen)
-        )
-        answer = season_answer(pixel, counts, settings)
+        answer = season_answer(_blank_pixel(cube), None if seen is None else _blank_pixel(seen), settings)
         wide = {name: c.load() for name, c in cube.coords.items() if name in answer.coords and {"y", "x"} & set(c.dims)}
     layers = {}
     for name, layer in answer.transpose(..., "y", "x").data_vars.items():
         shape = (*layer.shape[:-2], cube.sizes["y"], cube.sizes["x"])
         layers[name] = (layer.dims, da.zeros(shape, dtype=layer.dtype, chunks=-1), layer.attrs)
     return xr.Dataset(layers, answer.drop_dims(("y", "x")).coords, answer.attrs).assign_coords(wide)
+
+
+def _blank_pixel(cube: xr.DataArray) -> xr.DataArray:
+    """The first pixel of a cube, without values."""
+    return xr.full_like(cube.isel(y=[0], x=[0]), np.nan).load()
 
 
 def _used(cube: xr.DataArray) -> xr.DataArray:

@@ -4,6 +4,7 @@ The folder ``.NAME.regions`` beside the output ``NAME`` holds the store, what it
 and a marker for every finished region. A run with the same input and settings computes the regions without a marker.
 """
 
+import gc
 import hashlib
 import json
 import logging
@@ -120,11 +121,12 @@ class RegionStore:
         return list(cut_regions((template.sizes["y"], template.sizes["x"]), self.px, identity))
 
     def write(self, region: Region, layers: dict[str, np.ndarray]) -> None:
-        """Write variables (..., h, w) of a region, then its marker."""
+        """Write variables (..., h, w) of a region, then its marker; frees what the region left in memory."""
         group = zarr.open_group(self.zarr, mode="r+")
         for name, values in layers.items():
             group[name][..., *region.window] = values  # type: ignore[index, call-overload]
         write_marker(self.markers, region, {})
+        gc.collect()  # arrays that xarray and Dask hold in cycles, some 20 MiB a region, would stay for long
 
     def filled(self, template: xr.Dataset) -> xr.Dataset:
         """``template`` with the values of the store, lazily."""

@@ -6,6 +6,7 @@ Lazy data are read window by window, so that no file needs the whole area in mem
 import math
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +83,26 @@ def write_seasons(data: xr.Dataset, file: Path) -> Path:
     encoding |= {str(name): {"_FillValue": None} for name, coord in data.coords.items() if coord.dtype.kind == "f"}
     described = described_axes(data).assign_attrs(MADE_BY, history=history("season dates and parameters"))
     try:
-        with whole_file(file) as partial:
+        with whole_file(file) as partial, _small_buffers():
             described.to_netcdf(partial, engine="netcdf4", encoding=encoding)
     except (OSError, RuntimeError) as error:
         raise ContractError(
             f"{file.name} could not be written ({error}); check the permission and the free space"
         ) from error
     return file
+
+
+@contextmanager
+def _small_buffers() -> Iterator[None]:
+    """NetCDF files with 1 MiB of buffer for each variable; 16 MiB for all of them would be most of the memory."""
+    import netCDF4
+
+    before = netCDF4.get_chunk_cache()
+    netCDF4.set_chunk_cache(2**20)
+    try:
+        yield
+    finally:
+        netCDF4.set_chunk_cache(*before)
 
 
 def write_table(data: xr.Dataset, file: Path) -> Path:

@@ -285,8 +285,9 @@ def write_zarr(dataset: xr.Dataset, partial: Path, chunks: dict[str, int] | None
     out, to be written region by region.
     """
     encoding: dict[str, dict[str, Any]] = {"t": _time_encoding()} if "t" in dataset.coords else {}
-    for name, variable in dataset.data_vars.items() if chunks else ():
-        encoding[str(name)] = {"chunks": tuple(min(n, chunks.get(str(d), n)) for d, n in variable.sizes.items())}
+    if chunks is not None:
+        for name, variable in dataset.data_vars.items():
+            encoding[str(name)] = {"chunks": tuple(min(n, chunks.get(str(d), n)) for d, n in variable.sizes.items())}
     with (
         warnings.catch_warnings()
     ):  # zarr warns that format 3 does not specify them yet; xarray, GDAL and zarr read them

@@ -27,6 +27,7 @@ LAND_DB = 3.0  # median backscatter of land, water and cities is lower in VV and
 MIN_VALUES = 25  # fewer of one image do not tell its units
 NEGATIVE_RED = 1.001  # NDVI above it needs red below 0
 NDVI_OF_RATIOS = 100.0  # larger numbers are fill values
+MEDIAN_OF_RATIOS = 5.0  # a larger median is of percent or digital numbers, which the range of NDVI refuses
 ABOVE_SHARE = 0.1  # of the pixels of an image, and of the images; deep shade that is corrected below 0 is rarer
 MIN_PIXELS = 50
 STRETCHED = 0.5  # 1 % of a year's NDVI lies below, as a rule also over evergreen forest: haze, snow, shade
@@ -88,7 +89,7 @@ def refuse_negative_red(cube: xr.DataArray) -> None:
     count = seen.sum(axis=(1, 2))
     above = (seen & (ndvi > NEGATIVE_RED)).sum(axis=(1, 2)) > ABOVE_SHARE * count
     usable = count >= MIN_PIXELS
-    if above[usable].sum() >= max(3, ABOVE_SHARE * usable.sum()):
+    if above[usable].sum() >= max(3, ABOVE_SHARE * usable.sum()) and np.median(ndvi[seen]) < MEDIAN_OF_RATIOS:
         raise ContractError(
             f"NDVI lies above 1 on {int(above[usable].sum())} of {int(usable.sum())} images, so red is below 0; "
             "the offset of baseline 04.00 seems to be removed twice; load reflectance from which it is removed once"

@@ -23,14 +23,15 @@ class DeployedGenerator(nn.Module):
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
-        *blocks, self.last = generator.blocks
-        self.blocks = nn.ModuleList(blocks)
+        blocks = [block for block in generator.blocks if isinstance(block, TemporalBlock)]
+        self.last, self.blocks = blocks[-1], nn.ModuleList(blocks[:-1])
         width, channels = generator.stem.out_channels, generator.stem.in_channels
         self.added = -channels % CHANNEL_MULTIPLE
         self.stem = nn.Conv2d(channels + self.added, width, 1)
         self.head = nn.Conv2d(width, 2, 1, bias=False)
         self.hidden_head = nn.Conv2d(width, 2, 1)
         head, mix, added = generator.head, self.last.mix, generator.stem.weight.new_zeros(width, self.added, 1, 1)
+        assert head.bias is not None and mix.bias is not None
         weights = head.weight[:, :, 0, 0].double()
         self.load_state_dict(
             self.state_dict()
@@ -50,6 +51,7 @@ class DeployedGenerator(nn.Module):
         folded = features.reshape(batch, channels, time, height * width)
         x = torch.relu(self.stem(nn.functional.pad(folded, (0, 0, 0, 0, 0, self.added))))
         for block in self.blocks:
+            assert isinstance(block, TemporalBlock)
             x = x + block.mix(_series(_hidden(block, x, size), block, size))
         out = self.head(x) + _series(self.hidden_head(_hidden(self.last, x, size)), self.last, size)
         return ndvi_and_scale(folded, out, size)

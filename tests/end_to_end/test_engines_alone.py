@@ -14,7 +14,8 @@ from openeo.rest.datacube import DataCube
 
 from fusion.cloud_mask import MASK_KERNELS, gaussian_kernel
 from tests.unit.udf.raw_scene import write_raw
-from udf.graph_sensors import coarse_ndvi, masked_ndvi, radar
+from udf.graph_radar import radar
+from udf.graph_sensors import coarse_ndvi, masked_ndvi
 from udf.local_backend import execute_graph
 from udf.targets import load_target
 from udf.workflow import CONTEXT_PARAMETER, WorkflowOptions, build_workflow, merged_cube

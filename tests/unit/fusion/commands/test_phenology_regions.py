@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from fusion.commands.phenology import PhenologySettings, run
 from fusion.commands.phenology_regions import region_px
 from fusion.contract import OBS_COUNT, ContractError
 from fusion.data.cube_files import CubeFileError, write_cube
+from fusion.phenology import plots
 from tests.factory import mock_cube
 
 ROOT = Path(__file__).parents[4]
@@ -111,7 +113,11 @@ def assert_same(one: Path, other: Path) -> None:
     ("cube", "more"),
     [
         ("fused.nc", {"maps": True, "geotiff": None, "table": "csv", "smoother": "double_logistic", "yydoy": True}),
-        ("fused.nc", {"observations": "cube.zarr", "curve": "whittaker", "year": [2018, 2019], "geotiff": True}),
+        pytest.param(
+            "fused.nc",
+            {"observations": "cube.zarr", "curve": "whittaker", "year": [2018, 2019], "geotiff": True},
+            marks=pytest.mark.slow,
+        ),
         ("cube.zarr", {"smoother": "whittaker", "smooth_step_days": 10, "table": "parquet", "max_seasons": 3}),
         ("cube.zarr", {"method": "reference", "maps": True}),
         ("cube.zarr", {"method": "phenolopy"}),
@@ -127,6 +133,7 @@ def test_every_file_is_that_of_the_whole_cube_at_once(folder, tmp_path, monkeypa
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "r"]
 
 
+@pytest.mark.slow
 def test_seasons_are_those_of_the_library(fused, folder, tmp_path):
     run(settings(folder / "fused.nc", tmp_path / "out"))
     whole = fusion.seasons(fused)
@@ -208,8 +215,18 @@ def test_a_refusal_leaves_nothing(observed, tmp_path):
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["bare.nc", "other.nc", "scaled.nc"]
 
 
-def test_what_the_dates_lack_is_said_once(folder, tmp_path, caplog):
+def test_a_region_leaves_nothing_in_memory_and_what_the_dates_lack_is_said_once(folder, tmp_path, caplog, monkeypatch):
+    parts, alive, loaded = [], [], phenology_regions.loaded
+
+    def remembered(*arguments):
+        alive.append(sum(part() is not None for part in parts))  # of the regions before
+        part = loaded(*arguments)
+        parts.append(weakref.ref(part.values))
+        return part
+
+    monkeypatch.setattr(phenology_regions, "loaded", remembered)
     run(settings(folder / "fused.nc", tmp_path / "out"))
+    assert alive == [0] + [1] * (REGIONS - 1) or alive == [0] * REGIONS
     assert caplog.text.count("the series begins on 2018-12-01") == 1
 
 
@@ -231,7 +248,7 @@ def test_the_table_of_windows_has_the_rows_of_the_whole(fused, tmp_path, monkeyp
 def test_maps_of_large_areas_show_every_second_or_third_pixel(fused, tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr(season_files, "MAP_PX", 40)
-    monkeypatch.setattr(fusion.phenology.plots, "plot_parameter", lambda data, name, ax: shown.append(data[name]))
+    monkeypatch.setattr(plots, "plot_parameter", lambda data, name, ax: shown.append(data[name]))
     data = fusion.seasons(fused)
     season_files.write_season_maps(data, tmp_path)
     assert [layer.shape for layer in shown] == [(30, 17)] * 4

@@ -1,5 +1,6 @@
 """The exported form of the generator: the same function, on grouped channels throughout."""
 
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
@@ -8,6 +9,7 @@ import torch
 from fusion.inference.locate import SHIPPED
 from fusion.model.deployed import DeployedGenerator
 from fusion.model.generator import Generator
+from fusion.training.checkpoint import load_weights
 
 
 @pytest.mark.parametrize(
@@ -44,3 +46,13 @@ def test_the_shipped_model_leaves_grouped_channels_only_where_it_must(tmp_path) 
     assert len(convolutions) == 17 and all(node in grouped for node in convolutions)
     counts = {kind: sum(node.op_type == kind for node in nodes) for kind in ("ReorderInput", "ReorderOutput")}
     assert counts == {"ReorderInput": 6, "ReorderOutput": 7}
+
+
+def test_the_shipped_model_is_the_shipped_generator() -> None:
+    generator = load_weights(SHIPPED / "generator.pt").generator.eval()
+    features = np.random.default_rng(0).standard_normal((1, generator.stem.in_channels, 30, 9, 7)).astype(np.float32)
+    with torch.no_grad():
+        expected = generator(torch.from_numpy(features))
+    session = onnxruntime.InferenceSession(SHIPPED / "model.onnx", providers=["CPUExecutionProvider"])
+    for found, answer in zip(session.run(["ndvi", "scale"], {"features": features}), expected, strict=True):
+        np.testing.assert_allclose(found, answer.numpy(), atol=2e-6)
