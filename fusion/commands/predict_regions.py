@@ -13,10 +13,10 @@ import xarray as xr
 
 from data_prep.cube import open_cube
 from fusion.api import fuse
+from fusion.commands.region_sharing import compute_regions
 from fusion.commands.region_store import (
     Region,
     RegionStore,
-    compute_regions,
     fingerprint,
     fitting_px,
     loaded,

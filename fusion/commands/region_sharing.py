@@ -4,29 +4,26 @@ Each of these is a lock on a file in the store's folder (:func:`fusion.whole_fil
 also when that is killed, and another process takes over. ``door.lock`` is held for a moment, to join and to leave.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from data_prep.farm import pending
+import xarray as xr
+
+from data_prep.farm import pending, run_all
+from fusion.commands.region_store import Region, RegionStore
 from fusion.data.cube_files import CubeFileError
 from fusion.whole_file import claimed
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from fusion.commands.region_store import Region, RegionStore
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
+WRITTEN_ELSEWHERE = "written by another process, which shared the regions with this one"
 
 
 @dataclass(frozen=True)
@@ -99,6 +96,60 @@ def taking_part(store: RegionStore, template: xr.Dataset, made_of: dict[str, Any
             f"{store.output} could not be written ({type(error).__name__}: {error}); check the folder's permission and "
             "the free space"
         ) from error
+
+
+def compute_regions(
+    store: RegionStore,
+    template: xr.Dataset,
+    made_of: dict[str, Any],
+    task: Callable[[Region], dict[str, Any]],
+    *,
+    workers: int,
+    scheduler: str | None,
+    save: Callable[[xr.Dataset], str],
+    report: Callable[[int, int], None],
+) -> str:
+    """Compute the regions that are not finished, ``save`` the whole, lazily given, and remove the store.
+
+    Processes that are started with the same arguments share the regions. One of them saves and returns what that
+    returns; the others return ``WRITTEN_ELSEWHERE`` when it has.
+
+    Parameters
+    ----------
+    template, made_of
+        See :meth:`RegionStore.prepare`; with another ``made_of`` than an unfinished run, all begins anew.
+    task : callable
+        Computes a region and gives it to :meth:`RegionStore.write`; importable, with plain data, for other processes.
+    workers : int
+        Processes; 1 = this one.
+    report : callable
+        Called with (finished regions, all regions).
+    """
+    alone = workers == 1 and scheduler is None
+    with taking_part(store, template, made_of) as run:
+        total = len(run.regions)
+        report(store.finished(), total)
+
+        def count(region: Region, result: dict[str, Any]) -> None:
+            if run.goes_on():
+                report(store.finished(), total)
+
+        todo = ClaimedTask(run, task)
+        left = pending(run.regions, store.markers)
+        run_all(
+            left, todo, workers=0 if alone else workers, scheduler=scheduler, on_done=count,
+            advice=f"use a smaller region= than {store.px}, or fewer workers=",
+        )  # fmt: skip
+        while run.goes_on():
+            left = pending(left, store.markers)  # other processes compute these, or none any more
+            run_all(left, todo, workers=0, on_done=count)
+            with run.last() if not left else nullcontext(False) as mine:
+                if mine:
+                    line = save(store.filled(template))
+                    store.remove()
+                    return line
+            time.sleep(POLL_SECONDS)
+    return WRITTEN_ELSEWHERE
 
 
 def _settle_failure(store: RegionStore) -> None:

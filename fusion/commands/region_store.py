@@ -10,9 +10,7 @@ import json
 import logging
 import os
 import shutil
-import time
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from data_prep.farm import pending, run_all, write_marker
-from fusion.commands.region_sharing import POLL_SECONDS, ClaimedTask, taking_part
+from data_prep.farm import write_marker
 from fusion.data.cube_files import CubeFileError, write_zarr
 from fusion.whole_file import write_json
 
@@ -33,7 +30,6 @@ CHUNK_PX = 256
 CHUNK_DATES = 16
 REGION_PX = (512, 256, 128)
 INPUT_BYTES = 512 * 2**20  # of a region with its surroundings
-WRITTEN_ELSEWHERE = "written by another process, which shared the regions with this one"
 
 
 @dataclass(frozen=True)
@@ -158,60 +154,6 @@ def store_for(out: Path, px: int) -> RegionStore:
     out = out.resolve()
     px = px if px <= CHUNK_PX else -(-px // CHUNK_PX) * CHUNK_PX
     return RegionStore(out.with_name(f".{out.name}.regions"), px)
-
-
-def compute_regions(
-    store: RegionStore,
-    template: xr.Dataset,
-    made_of: dict[str, Any],
-    task: Callable[[Region], dict[str, Any]],
-    *,
-    workers: int,
-    scheduler: str | None,
-    save: Callable[[xr.Dataset], str],
-    report: Callable[[int, int], None],
-) -> str:
-    """Compute the regions that are not finished, ``save`` the whole, lazily given, and remove the store.
-
-    Processes that are started with the same arguments share the regions. One of them saves and returns what that
-    returns; the others return ``WRITTEN_ELSEWHERE`` when it has.
-
-    Parameters
-    ----------
-    template, made_of
-        See :meth:`RegionStore.prepare`; with another ``made_of`` than an unfinished run, all begins anew.
-    task : callable
-        Computes a region and gives it to :meth:`RegionStore.write`; importable, with plain data, for other processes.
-    workers : int
-        Processes; 1 = this one.
-    report : callable
-        Called with (finished regions, all regions).
-    """
-    alone = workers == 1 and scheduler is None
-    with taking_part(store, template, made_of) as run:
-        total = len(run.regions)
-        report(store.finished(), total)
-
-        def count(region: Region, result: dict[str, Any]) -> None:
-            if run.goes_on():
-                report(store.finished(), total)
-
-        todo = ClaimedTask(run, task)
-        left = pending(run.regions, store.markers)
-        run_all(
-            left, todo, workers=0 if alone else workers, scheduler=scheduler, on_done=count,
-            advice=f"use a smaller region= than {store.px}, or fewer workers=",
-        )  # fmt: skip
-        while run.goes_on():
-            left = pending(left, store.markers)  # other processes compute these, or none any more
-            run_all(left, todo, workers=0, on_done=count)
-            with run.last() if not left else nullcontext(False) as mine:
-                if mine:
-                    line = save(store.filled(template))
-                    store.remove()
-                    return line
-            time.sleep(POLL_SECONDS)
-    return WRITTEN_ELSEWHERE
 
 
 def fitting_px(

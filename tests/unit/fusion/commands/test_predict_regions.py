@@ -15,7 +15,7 @@ import xarray as xr
 import zarr
 
 import fusion
-from fusion.commands import predict_regions, progress, region_store
+from fusion.commands import predict_regions, progress, region_sharing
 from fusion.commands.predict import PredictSettings, run
 from fusion.commands.predict_regions import region_px
 from fusion.commands.region_store import RegionStore
@@ -178,9 +178,9 @@ def test_a_run_resumes_after_a_full_disk_with_other_threads(file, tmp_path, monk
 @pytest.mark.slow
 def test_a_run_resumes_in_other_processes(file, tmp_path, monkeypatch):
     run(settings(file, tmp_path / "whole.zarr"))
-    out, tasks, run_all = tmp_path / "dense.zarr", [], region_store.run_all
+    out, tasks, run_all = tmp_path / "dense.zarr", [], region_sharing.run_all
     interrupted(monkeypatch, settings(file, out), after=2)
-    monkeypatch.setattr(region_store, "run_all", lambda left, *a, **o: (tasks.extend(left), run_all(left, *a, **o)))
+    monkeypatch.setattr(region_sharing, "run_all", lambda left, *a, **o: (tasks.extend(left), run_all(left, *a, **o)))
     run(settings(file, out, workers=2))
     assert len(tasks) == REGIONS - 2
     assert content(out) == content(tmp_path / "whole.zarr")

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from fusion.commands.region_store import WRITTEN_ELSEWHERE, Region, RegionStore, compute_regions, store_for
+from fusion.commands.region_sharing import WRITTEN_ELSEWHERE, compute_regions
+from fusion.commands.region_store import Region, RegionStore, store_for
 from fusion.data.cube_files import CubeFileError
 from tests.threads import at_once
 
