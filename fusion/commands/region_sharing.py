@@ -142,7 +142,8 @@ def compute_regions(
         )  # fmt: skip
         while run.goes_on():
             left = pending(left, store.markers)  # other processes compute these, or none any more
-            run_all(left, todo, workers=0, on_done=count)
+            if left:
+                run_all(left, todo, workers=0, on_done=count)
             with run.last() if not left else nullcontext(False) as mine:
                 if mine:
                     line = save(store.filled(template))
