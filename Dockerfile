@@ -3,14 +3,14 @@
 #   docker build --tag ndvi-fusion .
 #   docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/data" ndvi-fusion predict cube=cube.nc out=ndvi.nc
 #
-# Other parts: --build-arg EXTRAS=fast,stac,fields (docs/installation.md lists them).
+# Other parts: --build-arg EXTRAS=fast,plots,stac,fields (docs/installation.md lists them).
 
 FROM python:3.11-slim AS wheel
 COPY . /source
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels /source
 
 FROM python:3.11-slim
-ARG EXTRAS=fast
+ARG EXTRAS=fast,plots
 COPY --from=wheel /wheels /wheels
 COPY constraints.txt /wheels/
 # libexpat1: the wheels of rasterio bring their own GDAL, which expects this one of the system

@@ -20,6 +20,10 @@ from fusion.whole_file import write_json
 log = logging.getLogger(__name__)
 
 
+class WorkersLostError(RuntimeError):
+    """Processes were ended while they worked; the message says for which task, and what helps."""
+
+
 class NamedTask(Protocol):
     """A task with a name that is unique in its list and an identity that changes with its input."""
 
@@ -84,6 +88,7 @@ def run_all(
     scheduler: str | None = None,
     on_error: str = "stop",
     on_done: Callable[[Any, dict[str, Any]], None] = lambda task, result: None,
+    advice: str = "use fewer workers=",
 ) -> list[tuple[str, str]]:
     """Run the tasks; returns (name, reason) of those that failed with ``on_error="skip"``.
 
@@ -99,9 +104,13 @@ def run_all(
         Raise the first failure, or continue and return the failures.
     on_done : callable
         Called in this process with each finished task and its result.
+    advice : str
+        What helps where a task needs more memory than there is.
 
     Raises
     ------
+    WorkersLostError
+        The processes that worked on a task were killed, again and again, or the scheduler was.
     Exception
         The first failure of a task, with ``on_error="stop"``; finished tasks stay finished.
     """
@@ -123,7 +132,7 @@ def run_all(
             settle(task, functools.partial(work, task))
         return failed
     with _client(workers, scheduler) as client:
-        _stream(client, tasks, work, settle, in_flight=2 * max(1, workers))
+        _stream(client, tasks, work, settle, in_flight=2 * max(1, workers), advice=advice)
     return failed
 
 
@@ -133,7 +142,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     for name in ("distributed", *(n for n in logging.Logger.manager.loggerDict if n.startswith("distributed."))):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what ends a task is told by its error
     if scheduler is not None:
         with Client(scheduler) as client:
             yield client
@@ -143,15 +152,18 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         threads_per_worker=1,
         processes=True,
         dashboard_address=None,
-        silence_logs=logging.ERROR,
+        silence_logs=logging.CRITICAL,
         memory_limit=0,
     )
     with cluster, Client(cluster) as client:
         yield client
 
 
-def _stream(client: Any, tasks: list[Any], work: Any, settle: Any, *, in_flight: int) -> None:
-    from distributed import as_completed
+def _stream(client: Any, tasks: list[Any], work: Any, settle: Any, *, in_flight: int, advice: str) -> None:
+    from concurrent.futures import CancelledError
+
+    from distributed import KilledWorker, as_completed
+    from distributed.comm import CommClosedError
 
     waiting = iter(tasks)
     running: dict[str, Any] = {}
@@ -161,9 +173,24 @@ def _stream(client: Any, tasks: list[Any], work: Any, settle: Any, *, in_flight:
         running[future.key] = task
         return future
 
+    def outcome(task: Any, future: Any) -> dict[str, Any]:
+        try:
+            return future.result()
+        except KilledWorker as error:
+            raise WorkersLostError(
+                f"{task.name} was given up: {error.allowed_failures + 1} processes were killed while they computed it, "
+                f"most likely for lack of memory; {advice}. What is finished is kept"
+            ) from error
+        except (CancelledError, CommClosedError) as error:
+            raise WorkersLostError(
+                "the Dask scheduler ended or lost its connection; start it again and run the same command. What is "
+                "finished is kept"
+            ) from error
+
     done = as_completed([submit(task) for _, task in zip(range(in_flight), waiting, strict=False)])
     for future in done:
-        settle(running.pop(future.key), future.result)
+        task = running.pop(future.key)
+        settle(task, functools.partial(outcome, task, future))
         future.release()
         following = next(waiting, None)
         if following is not None:

@@ -1,11 +1,14 @@
 """Libraries that only some commands need: which extra of the package installs them, and what to say without one."""
 
+import logging
 from importlib import import_module
 from types import ModuleType
 
+log = logging.getLogger(__name__)
 PACKAGE = "ndvi-fusion"
 EXTRA_OF = {  # name of the import -> extra in pyproject.toml
     "numba": "fast",
+    "matplotlib": "plots",
     "torch": "train",
     "pytorch_lightning": "train",
     "mlflow": "train",
@@ -68,3 +71,13 @@ def needs(name: str, purpose: str) -> ModuleType:
         if error.name is None or not name.startswith(error.name):  # something that the library itself lacks
             raise
         raise MissingLibraryError(missing_library(name, purpose)) from error
+
+
+def can_draw(what: str) -> bool:
+    """Whether matplotlib is installed; where it is not, a log line says that ``what`` is left out, and the extra."""
+    try:
+        needs("matplotlib", f"{what} left out: drawing them")
+    except MissingLibraryError as error:
+        log.info("%s", error)
+        return False
+    return True

@@ -93,16 +93,28 @@ def only_run(folder: Path, error: type[Exception] = ValueError) -> Iterator[None
     ``error``
         Another run holds the lock.
     """
+    folder = folder.resolve()  # one lock for all paths to the folder
+    with claimed(folder.with_name(f".{folder.name}.lock")) as mine:
+        if not mine:
+            raise error(f"another run is writing to {folder}; wait for it or use another output")
+        yield
+
+
+@contextmanager
+def claimed(lock: Path) -> Iterator[bool]:
+    """Hold a lock file during the block, unless another process holds it; yields whether it is held.
+
+    Missing folders are created. The lock is released when the process ends, also when it is killed.
+    """
     from filelock import FileLock, Timeout
 
-    folder = folder.resolve()  # one lock for all paths to the folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0).acquire()
-    except Timeout as timeout:
-        raise error(f"another run is writing to {folder}; wait for it or use another output") from timeout
-    with lock:
-        yield
+        held = FileLock(lock, timeout=0).acquire()
+    except (Timeout, FileNotFoundError):  # held elsewhere, or its folder is removed in this moment
+        yield False
+        return
+    with held:
+        yield True
 
 
 def refuse_existing(paths: Iterable[Path], *, overwrite: bool) -> None:

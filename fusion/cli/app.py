@@ -222,6 +222,7 @@ def _set_up(verbose: bool, quiet: bool) -> None:
 
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MPLBACKEND", "Agg")
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "true")  # it would read what every installed package declares
     rich.reconfigure(stderr=True)
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     handler = RichHandler(show_path=False, rich_tracebacks=False, log_time_format="%H:%M:%S", markup=False)

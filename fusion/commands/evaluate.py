@@ -19,6 +19,7 @@ from fusion.evaluation.report import Evaluation, show, write_report
 from fusion.evaluation.scenes import TruthScene, truth_scenes
 from fusion.evaluation.simulated import Scored, TruthProtocol, score_scenes, simulated_tables
 from fusion.evaluation.tracking import open_experiment, record
+from fusion.extras import can_draw
 from fusion.inference.locate import default_tracking_uri
 
 __all__ = ["EvaluateSettings", "run"]
@@ -38,7 +39,8 @@ def run(settings: EvaluateSettings) -> Any:
 
 def keep(evaluation: Evaluation, settings: EvaluateSettings) -> None:
     """Write every output into ``settings.out`` and record the run."""
-    files = write_report(evaluation, settings.out, figures=settings.figures, figure_format=settings.figure_format)
+    figures = settings.figures and can_draw("figures are")
+    files = write_report(evaluation, settings.out, figures=figures, figure_format=settings.figure_format)
     record(evaluation, settings.model_dump(mode="json"), settings.tracking, settings.out)
     log.info("%d files in %s", len(files), settings.out)
 

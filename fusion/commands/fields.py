@@ -12,6 +12,7 @@ from fusion.commands.fields_settings import FieldsSettings
 from fusion.contract import S2NDVI, ContractError
 from fusion.data.table_settings import TableSource
 from fusion.demo.report import Cell, Report
+from fusion.extras import can_draw
 from fusion.fields.outputs import (
     SEASONS_FILE,
     SEASONS_GEO_FILE,
@@ -54,7 +55,8 @@ def write_results(settings: FieldsSettings, folder: Path) -> str:
     geo = placed(table, polygons)
     if geo is not None:
         write_geoparquet(geo, folder / SEASONS_GEO_FILE)
-    plots = write_plots(series, data, seen, settings.plots, folder)
+    drawn = settings.plots > 0 and can_draw("plots of fields are")
+    plots = write_plots(series, data, seen, settings.plots, folder) if drawn else []
     dated = table.groupby(FIELD).MAXD.count().gt(0).sum()
     summary = (
         f"{series.sizes[FIELD]} fields on {series.sizes['t']} dates, {dated} with a season; main season: median start "

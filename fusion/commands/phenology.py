@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from fusion.commands.progress import Progress
 from fusion.contract import NDVI, STEP_DAYS, ContractError
+from fusion.extras import can_draw
 from fusion.phenology.settings import SeasonSettings
 from fusion.whole_file import refuse_earlier, whole_set
 
@@ -133,6 +134,8 @@ def season_answer(cube: xr.DataArray, observations: xr.DataArray | None, setting
     ContractError
         A GeoTIFF is wanted and the cube has no CRS, or the cube is refused by :func:`fusion.seasons`.
     """
+    import rioxarray  # noqa: F401  (the .rio accessor)
+
     from fusion.phenology.seasons import seasons
     from fusion.phenology.smoothing import smooth
 
@@ -185,7 +188,7 @@ def write_results(answer: xr.Dataset, settings: PhenologySettings, folder: Path)
     files = [season_files.write_seasons(data, folder / SEASON_FILE)]
     if settings.geotiff is not False and crs is not None and "season" in data.dims:
         files += season_files.write_season_geotiffs(data, folder)
-    if settings.maps and "season" in data.dims:
+    if settings.maps and "season" in data.dims and can_draw("maps are"):
         files += season_files.write_season_maps(data, folder)
     if settings.table is not None:
         files.append(season_files.write_table(data, folder / TABLE_FILES[settings.table]))

@@ -58,7 +58,10 @@ class PredictSettings(PrepareSettings):
         description="side in pixels of the regions of a large cube; 512, or less for many dates, when empty",
     )
     workers: int = Field(
-        1, ge=1, description="processes that compute regions side by side, each with its share of the CPU threads"
+        1,
+        ge=1,
+        description="processes that compute regions side by side, each with its share of the CPU threads; the same "
+        "command started again, also on another machine, takes regions as well",
     )
     scheduler: str | None = Field(
         None, description="address of a running Dask scheduler whose workers compute the regions"

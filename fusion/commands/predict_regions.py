@@ -12,7 +12,8 @@ import xarray as xr
 
 from fusion.api import fuse
 from fusion.commands.region_input import RegionInput
-from fusion.commands.region_store import Region, RegionStore, compute_regions, fitting_px, store_for
+from fusion.commands.region_sharing import compute_regions
+from fusion.commands.region_store import Region, RegionStore, fitting_px, store_for
 from fusion.contract import FUSED_BANDS, OBS_COUNT, ContractError, TimeGrid
 from fusion.data.cube_files import to_dataset
 from fusion.data.geotiff import refuse_without_crs

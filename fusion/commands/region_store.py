@@ -10,20 +10,19 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
 
-from data_prep.farm import pending, run_all, write_marker
+from data_prep.farm import write_marker
 from fusion.data.cube_files import CubeFileError, write_zarr
-from fusion.whole_file import only_run, write_json
+from fusion.whole_file import write_json
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +30,6 @@ CHUNK_PX = 256
 CHUNK_DATES = 16
 REGION_PX = (512, 256, 128)
 INPUT_BYTES = 512 * 2**20  # of a region with its surroundings
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,11 @@ class RegionStore:
     px: int
 
     @property
+    def output(self) -> Path:
+        """The file or folder that the store becomes."""
+        return self.folder.with_name(self.folder.name.removeprefix(".").removesuffix(".regions"))
+
+    @property
     def zarr(self) -> Path:
         """The Zarr store with all regions that are finished."""
         return self.folder / "cube.zarr"
@@ -70,62 +73,48 @@ class RegionStore:
         """Folder of a file per finished region."""
         return self.folder / "finished"
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """For one run alone, with its folder made; an empty one is removed again on an error.
+    @property
+    def note(self) -> Path:
+        """File that says what the store is made of; the store is there as long as this file."""
+        return self.folder / "made_of.json"
+
+    def prepare(self, template: xr.Dataset, made_of: dict[str, Any], *, shared: bool) -> list[Region]:
+        """All regions, their store made; what an earlier run left is kept if it is made of the same.
+
+        Parameters
+        ----------
+        template
+            The data set to come, its variables lazy and without values; their last dims are (y, x), and those of a
+            cube begin with ``t``.
+        shared
+            Another process works in the store.
 
         Raises
         ------
         CubeFileError
-            Another run writes this output, or an error in writing; finished regions stay.
-        """
-        output = self.folder.with_name(self.folder.name.removeprefix(".").removesuffix(".regions"))
-        try:
-            with only_run(self.markers, CubeFileError):
-                try:
-                    yield
-                except BaseException:
-                    self._settle_failure()
-                    raise
-        except OSError as error:
-            raise CubeFileError(
-                f"{output} could not be written ({type(error).__name__}: {error}); check the folder's permission and "
-                "the free space"
-            ) from error
-
-    def _settle_failure(self) -> None:
-        finished = len(list(self.markers.glob("[!.]*.json"))) if self.markers.is_dir() else 0
-        if finished == 0:
-            self.remove()
-            return
-        log.warning(
-            "%d finished regions are kept in %s: the same command resumes; delete the folder to give them up",
-            finished, self.folder,
-        )  # fmt: skip
-
-    def prepare(self, template: xr.Dataset, made_of: dict[str, Any]) -> tuple[list[Region], int]:
-        """Regions that are still to be computed, and the number of all.
-
-        What an earlier run left is kept if it is made of the same. ``template`` is the data set to come, its variables
-        lazy and without values; their last dims are (y, x), and those of a cube begin with ``t``.
+            The other process makes something else.
         """
         made_of = json.loads(json.dumps({**made_of, "region_px": self.px}))
         identity = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
-        note = self.folder / "made_of.json"
-        earlier = json.loads(note.read_text()) if note.exists() else None
+        whole = self.note.exists() and (shared or self.zarr.exists())  # a run may be killed as it moves the store
+        earlier = json.loads(self.note.read_text()) if whole else None
         if earlier != made_of:
+            changed = sorted(key for key in made_of if (earlier or {}).get(key) != made_of[key])
+            if shared:
+                raise CubeFileError(
+                    f"another run is writing to {self.output}, with another {', '.join(changed)}; wait for it or use "
+                    "another output"
+                )
             if earlier is not None:
-                changed = sorted(key for key in made_of if earlier.get(key) != made_of[key])
                 log.info("an unfinished run had another %s; its regions are computed again", ", ".join(changed))
-            note.unlink(missing_ok=True)  # first, so that no moment has this note and another store
+            self.note.unlink(missing_ok=True)  # first, so that no moment has this note and another store
             for old in (self.zarr, self.markers):
                 shutil.rmtree(old, ignore_errors=True)
             self.markers.mkdir()
             at_most = {"t": CHUNK_DATES, "y": min(CHUNK_PX, self.px), "x": min(CHUNK_PX, self.px)}
             write_zarr(template, self.zarr, chunks=at_most)
-            write_json(note, made_of)
-        regions = list(cut_regions((template.sizes["y"], template.sizes["x"]), self.px, identity))
-        return pending(regions, self.markers), len(regions)
+            write_json(self.note, made_of)
+        return list(cut_regions((template.sizes["y"], template.sizes["x"]), self.px, identity))
 
     def write(self, region: Region, layers: dict[str, np.ndarray]) -> None:
         """Write variables (..., h, w) of a region, then its marker; frees what the region left in memory."""
@@ -144,6 +133,10 @@ class RegionStore:
             layers[name] = layer.copy(data=native)
         return template.assign(layers)
 
+    def finished(self) -> int:
+        """Number of finished regions."""
+        return len(list(self.markers.glob("[!.]*.json")))
+
     def finish(self) -> Path:
         """The store, without what a killed process left in it."""
         for left in self.zarr.rglob("*.partial"):
@@ -151,7 +144,8 @@ class RegionStore:
         return self.zarr
 
     def remove(self) -> None:
-        """Remove the folder and all in it."""
+        """Remove the folder and all in it, the note first."""
+        self.note.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -160,46 +154,6 @@ def store_for(out: Path, px: int) -> RegionStore:
     out = out.resolve()
     px = px if px <= CHUNK_PX else -(-px // CHUNK_PX) * CHUNK_PX
     return RegionStore(out.with_name(f".{out.name}.regions"), px)
-
-
-def compute_regions(
-    store: RegionStore,
-    template: xr.Dataset,
-    made_of: dict[str, Any],
-    task: Callable[[Region], dict[str, Any]],
-    *,
-    workers: int,
-    scheduler: str | None,
-    save: Callable[[xr.Dataset], Result],
-    report: Callable[[int, int], None],
-) -> Result:
-    """Compute the regions that are not finished, ``save`` the whole, lazily given, and remove the store.
-
-    Parameters
-    ----------
-    template, made_of
-        See :meth:`RegionStore.prepare`; with another ``made_of`` than an unfinished run, all begins anew.
-    task : callable
-        Computes a region and gives it to :meth:`RegionStore.write`; importable, with plain data, for other processes.
-    workers : int
-        Processes; 1 = this one.
-    report : callable
-        Called with (finished regions, all regions).
-    """
-    alone = workers == 1 and scheduler is None
-    with store.locked():
-        left, total = store.prepare(template, made_of)
-        finished = [total - len(left)]
-        report(finished[0], total)
-
-        def count(region: Region, result: dict[str, Any]) -> None:
-            finished[0] += 1
-            report(finished[0], total)
-
-        run_all(left, task, workers=0 if alone else workers, scheduler=scheduler, on_done=count)
-        result = save(store.filled(template))
-        store.remove()
-    return result
 
 
 def fitting_px(

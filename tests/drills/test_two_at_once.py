@@ -3,8 +3,6 @@
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from fusion.data.cube_files import CubeFileError, read_cube, write_cube
 from fusion.training.checkpoint import WeightsError
 from fusion.whole_file import OutputExistsError, only_run, whole_file, whole_set
 from tests.factory import mock_cube
+from tests.threads import at_once
 from tests.unit.fusion.training.test_training import settings
 
 ROOT = Path(__file__).parents[2]
@@ -65,25 +64,6 @@ def test_two_trainings_started_at_once(tmp_path: Path) -> None:
     assert "another run is writing to" in said[[p.returncode for p in both].index(1)]
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     assert len(client.search_model_versions("name='ndvi-fusion'")) == 1
-
-
-def at_once(*calls: Callable[[], object]) -> list[object]:
-    """Results, or errors, of calls that begin at the same moment."""
-    gate, out = threading.Barrier(len(calls)), [None] * len(calls)
-
-    def one(k: int) -> None:
-        gate.wait()
-        try:
-            out[k] = calls[k]()
-        except Exception as error:
-            out[k] = error
-
-    threads = [threading.Thread(target=one, args=(k,)) for k in range(len(calls))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return out
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])

@@ -80,7 +80,8 @@ def drills(passed: list[str]) -> str:
 
 {table(["drill", "tests passed"], rows)}
 The kill drill kills each of {len(COMMANDS)} commands up to {KILLS} times in the second half of its time: no final file
-is broken, the next run gives the result of an undisturbed one and leaves nothing behind.
+is broken, the next run gives the result of an undisturbed one and leaves nothing behind. `predict` by regions is killed
+at ten random moments: no finished region is computed again.
 
 Property tests draw their cases by Hypothesis. A case fails where a number that nobody measured is used, or where an
 error is no sentence of this project.

@@ -17,7 +17,18 @@ PACKAGES = ("data_prep", "fusion", "udf")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
 # what only training, recording and clusters need
-HEAVY = ("torch", "pytorch-lightning", "mlflow", "onnx", "onnxscript", "distributed", "numba", "openeo", "geopandas")
+HEAVY = (
+    "torch",
+    "pytorch-lightning",
+    "mlflow",
+    "onnx",
+    "onnxscript",
+    "distributed",
+    "numba",
+    "openeo",
+    "geopandas",
+    "matplotlib",
+)
 
 
 def test_every_package_is_named() -> None:
@@ -45,13 +56,14 @@ def test_base_installation_is_lean() -> None:
 
 
 def test_conda_environment_has_the_same_limits() -> None:
-    """Every dependency of the base and of the extra ``fast``, under the names of conda-forge, and nothing else."""
+    """Every dependency of the base and of ``fast`` and ``plots``, under the names of conda-forge, and nothing else."""
     conda = {"dask-core": "dask", "matplotlib-base": "matplotlib"}
     file = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     given = [name_and_limits(line) for line in file["dependencies"] if isinstance(line, str)]
     assert file["dependencies"][-1] == {"pip": ["."]}
     project = PYPROJECT["project"]
-    wanted = map(name_and_limits, [*project["dependencies"], *project["optional-dependencies"]["fast"]])
+    extras = project["optional-dependencies"]
+    wanted = map(name_and_limits, [*project["dependencies"], *extras["fast"], *extras["plots"]])
     python = ("python", f"={project['requires-python'].removeprefix('>=')}")
     assert sorted((conda.get(name, name), limits) for name, limits in given) == sorted([*wanted, python, ("pip", "")])
 

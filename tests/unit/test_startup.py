@@ -12,6 +12,7 @@ import fusion
 from fusion.cli.app import describe
 from fusion.cli.table import COMMANDS
 from fusion.extras import EXTRA_OF, MissingLibraryError, missing_library, needs
+from tests.factory import mock_cube, write_cube
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -107,6 +108,16 @@ with contextlib.redirect_stdout(io.StringIO()):
     assert done.returncode == 0, done.stderr
 
 
+def test_maps_are_left_out_where_there_is_no_matplotlib(tmp_path: Path) -> None:
+    write_cube(tmp_path / "fused.nc", mock_cube(t=73, y=4, x=4, cloud=0.0, start="2019-01-01"))
+    code = LEAN + "from fusion.cli.app import main\nsys.exit(main(['phenology', 'cube=fused.nc', 'out=seasons']))"
+    done = python(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = " ".join(done.stderr.split())
+    assert "maps are left out: drawing them needs the package 'matplotlib'; install it with: pip install" in told
+    assert (tmp_path / "seasons" / "seasons.nc").is_file() and not list(tmp_path.rglob("*.png"))
+
+
 PLACE_AND_TIME = ["source.bbox=[4,51,5,52]", "source.start=2021", "source.end=2021"]
 NEEDS = [
     (["simulate", "out=a"], "numba", "fast"),
@@ -115,7 +126,7 @@ NEEDS = [
     (["evaluate", "tracking.enabled=true", "out=a"], "mlflow", "train"),
     (["workflow", "target=cdse", "out=a"], "openeo", "openeo"),
     (["package", "out=a"], "openeo", "openeo"),
-    (["demo", "out=a"], "numba", "fast"),
+    (["demo", "out=a"], "matplotlib", "plots"),
     (["cube", "source=stac", "source.catalog=c", *PLACE_AND_TIME, "out=a.nc"], "odc.stac", "stac"),
 ]
 

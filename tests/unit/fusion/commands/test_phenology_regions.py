@@ -16,7 +16,7 @@ import pytest
 import xarray as xr
 
 import fusion
-from fusion.commands import phenology_regions, region_store, season_files
+from fusion.commands import phenology_regions, region_sharing, region_store, season_files
 from fusion.commands.phenology import PhenologySettings, run
 from fusion.commands.phenology_regions import region_px
 from fusion.contract import OBS_COUNT, ContractError
@@ -70,13 +70,13 @@ def settings(file: Path, out: Path, **more: object) -> PhenologySettings:
 def tasks_of(monkeypatch) -> list[int]:
     """Numbers of regions that runs from now on compute, one a run."""
     numbers: list[int] = []
-    run_all = region_store.run_all
+    run_all = region_sharing.run_all
 
     def counting(tasks, work, **options):
         numbers.append(len(tasks))
         return run_all(tasks, work, **options)
 
-    monkeypatch.setattr(region_store, "run_all", counting)
+    monkeypatch.setattr(region_sharing, "run_all", counting)
     return numbers
 
 

@@ -15,11 +15,11 @@ import xarray as xr
 import zarr
 
 import fusion
-from fusion.commands import predict_regions, progress, region_store
+from fusion.commands import predict_regions, progress, region_sharing
 from fusion.commands.predict import PredictSettings, run
 from fusion.commands.predict_regions import region_px
 from fusion.commands.region_input import CubeFile
-from fusion.commands.region_store import RegionStore, store_for
+from fusion.commands.region_store import RegionStore
 from fusion.contract import OBS_COUNT, ContractError
 from fusion.data.cube_files import CubeFileError, opened_cube, read_cube, write_cube
 from fusion.data.geotiff import write_series_geotiff
@@ -141,29 +141,6 @@ def await_markers(process: subprocess.Popen, markers: Path, number: int) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [(), ("workers=2",)])
-def test_killed_at_any_moment(file, tmp_path, more):
-    run(settings(file, tmp_path / "whole.zarr"))
-    out = tmp_path / "dense.zarr"
-    began = time.monotonic()
-    assert started(file, tmp_path / "timed.zarr", *more).wait() == 0
-    seconds = time.monotonic() - began
-    rng = np.random.default_rng(0)
-    for share in rng.uniform(0.3, 1.0, 5):
-        process = started(file, out, *more)
-        time.sleep(share * seconds)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        assert not out.exists() or content(out) == content(tmp_path / "whole.zarr")
-        if out.exists():
-            break
-    if not out.exists():
-        assert started(file, out, *more).wait() == 0
-    assert content(out) == content(tmp_path / "whole.zarr")
-    assert not (tmp_path / ".dense.zarr.regions").exists()
-
-
-@pytest.mark.slow
 def test_processes_and_a_scheduler_compute_the_same(file, tmp_path):
     from distributed import LocalCluster
 
@@ -202,9 +179,9 @@ def test_a_run_resumes_after_a_full_disk_with_other_threads(file, tmp_path, monk
 @pytest.mark.slow
 def test_a_run_resumes_in_other_processes(file, tmp_path, monkeypatch):
     run(settings(file, tmp_path / "whole.zarr"))
-    out, tasks, run_all = tmp_path / "dense.zarr", [], region_store.run_all
+    out, tasks, run_all = tmp_path / "dense.zarr", [], region_sharing.run_all
     interrupted(monkeypatch, settings(file, out), after=2)
-    monkeypatch.setattr(region_store, "run_all", lambda left, *a, **o: (tasks.extend(left), run_all(left, *a, **o)))
+    monkeypatch.setattr(region_sharing, "run_all", lambda left, *a, **o: (tasks.extend(left), run_all(left, *a, **o)))
     run(settings(file, out, workers=2))
     assert len(tasks) == REGIONS - 2
     assert content(out) == content(tmp_path / "whole.zarr")
@@ -258,9 +235,20 @@ def test_a_refusal_leaves_nothing(cube, tmp_path, fault):
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["bad.nc"]
 
 
-def test_two_runs_do_not_share_an_output(file, tmp_path):
-    with store_for(tmp_path / "dense.zarr", PX).locked(), pytest.raises(CubeFileError, match="another run is writing"):
-        run(settings(file, tmp_path / "dense.zarr"))
+@pytest.mark.slow
+def test_two_commands_share_a_run_also_where_one_is_killed(file, tmp_path):
+    run(settings(file, tmp_path / "whole.zarr"))
+    shared, alone = tmp_path / "shared.zarr", tmp_path / "alone.zarr"
+    both = [started(file, shared) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    both = [started(file, alone) for _ in range(2)]
+    await_markers(both[0], tmp_path / ".alone.zarr.regions" / "finished", 1)
+    os.killpg(both[0].pid, signal.SIGKILL)
+    assert both[1].wait() == 0
+    both[0].wait()
+    for out in (shared, alone):
+        assert content(out) == content(tmp_path / "whole.zarr")
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "here", "nowhere://here:1"])
