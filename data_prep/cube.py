@@ -14,7 +14,7 @@ from data_prep.coregistration import check_registration
 from data_prep.grid import to_grid
 from data_prep.optical import OpticalSettings, cloud_dips, masked_ndvi
 from data_prep.radar import prepare_radar
-from data_prep.raw.cubes import RawCubes, SourceError
+from data_prep.raw.cubes import RawCubes, SourceError, free_cycles
 from data_prep.raw.decisions import in_window
 from data_prep.settings import PrepareSettings
 from data_prep.sources.files import FilesSource, load_files
@@ -51,6 +51,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     ndvi = masked_ndvi(s2, settings.optical)
     bands = {S2NDVI: ndvi}
     attrs: dict[str, object] = {"source": raw.origin, S2_IMAGES: _days_text(s2.t.values)}
+    free_cycles(ndvi.nbytes)
     if raw.s1 is not None:
         radar, told = _radar_bands(_period(raw.s1, settings, "Sentinel-1", required=False), s2, settings, notes)
         bands |= radar
@@ -67,6 +68,8 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None) -> xr.Dat
     if settings.optical.flag_dips:
         bands[SUSPECT] = _suspects(ndvi, s2, settings.optical)
     shifts = check_registration(bands, settings.registration)
+    del raw
+    free_cycles(ndvi.nbytes)
     cube = _merge(bands, s2)
     if (latitude := latitude_of(cube)) is not None:
         attrs["latitude"] = round(latitude, 4)
@@ -186,10 +189,18 @@ def _merge(bands: dict[str, xr.DataArray], s2: xr.Dataset) -> xr.DataArray:
     union = np.unique(np.concatenate([b.t.values.astype("datetime64[ns]") for b in bands.values()]))
     plain = []
     for values in bands.values():
-        bare = values.reset_coords(drop=True).assign_coords(y=s2.y.values, x=s2.x.values)
+        bare = values.reset_coords(drop=True).assign_coords(y=s2.y.values, x=s2.x.values).astype(np.float32, copy=False)
         bare.attrs = {}
-        plain.append(bare.astype(np.float32).reindex(t=union))
-    names = xr.DataArray(list(bands), dims="bands", name="bands")
-    cube = xr.concat(plain, names, coords="minimal", compat="override").transpose(*DIMS)
+        plain.append(bare.transpose("t", "y", "x"))
+    if any(band.chunks is not None for band in plain):
+        names = xr.DataArray(list(bands), dims="bands", name="bands")
+        whole = [band.reindex(t=union) for band in plain]
+        cube = xr.concat(whole, names, coords="minimal", compat="override").transpose(*DIMS)
+    else:  # band by band into its place: half the memory
+        stack = np.full((len(plain), len(union), s2.sizes["y"], s2.sizes["x"]), np.nan, np.float32)
+        for layer, band in zip(stack, plain, strict=True):
+            layer[np.searchsorted(union, band.t.values)] = band.values
+        coords = {"t": union, "y": s2.y.values, "x": s2.x.values, "bands": list(bands)}
+        cube = xr.DataArray(stack, coords, ("bands", "t", "y", "x")).transpose(*DIMS)
     cube.name = "cube"
-    return cube.rio.write_crs(s2.rio.crs)
+    return cube.rio.write_crs(s2.rio.crs, inplace=True)  # without a copy

@@ -182,7 +182,7 @@ def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, 
         bands = {name: to_linear(values) for name, values in bands.items()}
     prepared = xr.Dataset({n: v.drop_vars(["orbit", "platform"], errors="ignore") for n, v in bands.items()})
     prepared.attrs = {"s1_units": settings.units} | ({"s1_acquisitions": acquired} if acquired else {})
-    return prepared.rio.write_crs(s1.rio.crs), notes
+    return prepared.rio.write_crs(s1.rio.crs, inplace=True), notes
 
 
 def _check_level(values: xr.DataArray, name: str, units: str) -> None:

@@ -19,7 +19,7 @@ import xarray as xr
 from data_prep.coregistration import MAX_PIXELS
 from data_prep.cube import build_cube
 from data_prep.grid import bounds
-from data_prep.raw.cubes import SourceError
+from data_prep.raw.cubes import SourceError, free_cycles
 from data_prep.raw.decisions import Decisions, recorded, replayed
 from data_prep.raw.extent import Extent
 from data_prep.settings import OpticalSettings, PrepareSettings, RegistrationSettings
@@ -89,6 +89,7 @@ class PlannedArea:
         # threads, also in a process of Dask, where others would wait for this one
         with replayed(self.decisions), dask.config.set(scheduler="threads", num_workers=threads):
             cube = build_cube(self.source.load(extent), settings).load()
+        free_cycles(cube.nbytes)
         if not np.array_equal(cube.t.values, self.labels.t.values) or cube.shape != place.shape:
             raise SourceError(
                 f"a window of source={self.source.kind} has the shape {cube.shape}; expected {place.shape} (t, "
@@ -121,6 +122,7 @@ def plan_area(source: WindowedSource, settings: PrepareSettings) -> tuple[Planne
             log.info(note)
         small = max(raw.s2.sizes["y"], raw.s2.sizes["x"]) <= MAX_PIXELS
         cube = build_cube(raw, settings if small else settings.model_copy(update={"registration": UNCHECKED}))
+    free_cycles(cube.nbytes)
     pixel_m = pixel_size_m(raw.s2)
     scl_px = max(1, round(float(raw.s2.attrs.get("scl_pixel_m", pixel_m)) / pixel_m))
     labels = cube.copy(data=da.full(cube.shape, np.nan, dtype=np.float32, chunks=-1))

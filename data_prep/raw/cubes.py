@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import xarray as xr
+
+_WORTH_FREEING_BYTES = 16 * 2**20
 
 
 class SourceError(ValueError):
@@ -48,3 +51,12 @@ class RawCubes:
     coarse: xr.Dataset | None = None
     origin: str = "unknown"
     notes: tuple[str, ...] = field(default=())
+
+
+def free_cycles(nbytes: int) -> None:
+    """Free the arrays that xarray's accessors (``.rio``) hold in cycles; Python by itself may keep them for long.
+
+    ``nbytes``: size of one of them; small ones are left to Python.
+    """
+    if nbytes >= _WORTH_FREEING_BYTES:
+        gc.collect()

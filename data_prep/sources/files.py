@@ -14,7 +14,7 @@ from data_prep.mosaic import common_grid
 from data_prep.optical import reflectance, refuse_other_products, scene_classes
 from data_prep.radar import backscatter, mean_power
 from data_prep.raw.bands import RawBand, probe, sample
-from data_prep.raw.cubes import NotRawError, RawCubes, SourceError
+from data_prep.raw.cubes import NotRawError, RawCubes, SourceError, free_cycles
 from data_prep.raw.decisions import in_window, once
 from data_prep.raw.extent import Extent, described, extent_of_area, grid_of
 from data_prep.raw.reading import read_bands
@@ -59,7 +59,11 @@ def load_files(settings: FilesSource, window: Extent | None = None) -> RawCubes:
             f"no band {' and '.join(missing)} in {', '.join(map(str, wanted)) or settings.folder}; "
             f"bands found: {seen[:12]}{left_out}; Sentinel-2 red and near infrared are required"
         )
+    free_cycles(by_role["B04"][0].values.nbytes)
     s2 = _sentinel2(by_role, settings, within, notes)
+    bands.clear()
+    by_role = {role: of_role for role, of_role in by_role.items() if role not in ("B04", "B08", "SCL")}
+    free_cycles(s2.nbytes)
     s1 = _sentinel1(by_role, settings, within, notes)
     coarse = _coarse(by_role, settings, within, notes)
     for what, cube in (("Sentinel-1", s1), ("the coarse series", coarse)):
@@ -222,13 +226,14 @@ def _sentinel2(
     if scl_raw is not None:
         classes = to_grid(scl_raw, red, "nearest", "SCL")
         bands["SCL"] = _once_a_day(classes.where(classes != 0).rename("SCL"), notes)
+    free_cycles(bands["B04"].nbytes)
     s2 = _common_dates(bands, notes)
     if "SCL" in s2:
         s2["SCL"] = s2.SCL.fillna(0).astype(np.uint8)
     else:
         s2["SCL"] = xr.full_like(s2.B04, 4, dtype=np.uint8).where(s2.B04.notnull(), 0).astype(np.uint8)
     s2.attrs = {"scl_pixel_m": float(scl_pixel_m)}
-    return s2.rio.write_crs(red.rio.crs)
+    return s2.rio.write_crs(red.rio.crs, inplace=True)
 
 
 def _common_dates(bands: dict[str, xr.DataArray], notes: list[str]) -> xr.Dataset:
@@ -286,7 +291,7 @@ def _sentinel1(
     told = [seen[t] for t in s1.t.values.tolist()]
     s1 = s1.assign_coords(orbit=("t", [t[0] for t in told]), platform=("t", [t[1] for t in told]))
     s1.attrs = {"s1_units": unit}
-    return s1.rio.write_crs(next(iter(bands.values())).rio.crs)
+    return s1.rio.write_crs(next(iter(bands.values())).rio.crs, inplace=True)
 
 
 def _one_coefficient(bands: list[RawBand], role: str, notes: list[str]) -> list[RawBand]:

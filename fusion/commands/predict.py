@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,7 @@ def run(settings: PredictSettings) -> str:
         px = region_px(source, settings.region)
         if px is not None:
             del cube  # in memory as a whole, where it is small
+            gc.collect()  # xarray holds it in a cycle
         if px is None:
             fused = fuse(cube(), progress=report, **options)
             assert isinstance(fused, DataArray)

@@ -1,5 +1,7 @@
 """Windows of an area: each equals its part of the cube that is built of the whole at once, files and STAC."""
 
+import gc
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -188,3 +190,21 @@ def test_windows_of_a_catalogue_equal_the_cube_built_at_once(tmp_path):
     whole = assert_windows_equal_the_whole(source, PrepareSettings(), windows)
     assert [str(b) for b in whole.bands.values] == [S2NDVI, VV, VH, COARSE_NDVI]
     assert "-1000 added" in str(whole.notes) and "pass descending shifted" in str(whole.notes)
+
+
+def test_a_window_leaves_nothing_but_its_values_in_memory(strip, monkeypatch):
+    monkeypatch.setattr("data_prep.raw.cubes._WORTH_FREEING_BYTES", 0)
+    plan, _ = plan_area(FilesSource(folder=strip), PrepareSettings())
+    window = (slice(0, ROWS), slice(0, COLUMNS))
+    plan.read(window)  # what the first reading imports and keeps
+    gc.collect()
+    gc.disable()  # Python by itself may come late
+    tracemalloc.start()
+    try:
+        part = plan.read(window)
+        left, highest = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert part.nbytes <= left < 1.2 * part.nbytes
+    assert highest < 4 * part.nbytes  # raw bands, reflectance and the cube
