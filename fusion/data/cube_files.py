@@ -57,6 +57,7 @@ _ATTRS_OF_CF = {"Conventions", "title", "history", "grid_mapping", "coordinates"
 
 _NETCDF = threading.RLock()  # a process crashes in which threads open, close and read files of HDF5 at once
 _OF_A_BAND = ("units", "long_name", "standard_name", "valid_range")  # GDAL takes units of the file for those of x and y
+_TIME_ENCODING = {"units": "days since 1970-01-01", "calendar": "standard", "dtype": "int32"}
 
 
 class CubeFileError(ValueError):
@@ -284,7 +285,7 @@ def write_zarr(dataset: xr.Dataset, partial: Path, chunks: dict[str, int] | None
     With ``chunks``, the largest sides of a chunk by dimension (of others, all), the values of lazy variables are left
     out, to be written region by region.
     """
-    encoding: dict[str, dict[str, Any]] = {"t": _time_encoding()} if "t" in dataset.coords else {}
+    encoding: dict[str, dict[str, Any]] = {"t": dict(_TIME_ENCODING)} if "t" in dataset.coords else {}
     if chunks is not None:
         for name, variable in dataset.data_vars.items():
             encoding[str(name)] = {"chunks": tuple(min(n, chunks.get(str(d), n)) for d, n in variable.sizes.items())}
@@ -336,18 +337,13 @@ def _plain(value: object) -> str | int | float | list | tuple | None:
     return value if isinstance(value, str | int | float | list | tuple) else None
 
 
-def _time_encoding() -> dict[str, str]:
-    return {"units": "days since 1970-01-01", "calendar": "standard", "dtype": "int32"}
-
-
 def _write_netcdf(dataset: xr.Dataset, partial: Path) -> None:
     compressed = {"zlib": True, "complevel": 4, "shuffle": True, "dtype": "float32", "_FillValue": np.float32(np.nan)}
-    encoding: dict[str, dict[str, Any]] = {"t": _time_encoding()}
+    encoding: dict[str, dict[str, Any]] = {"t": dict(_TIME_ENCODING)}
     for name, variable in dataset.data_vars.items():
         sizes = [min(n, c) for n, c in zip(variable.shape, (16, 256, 256), strict=True)]
         encoding[str(name)] = {**compressed, "chunksizes": tuple(sizes)}
         if variable.dtype.kind != "f":
             encoding[str(name)] |= {"dtype": str(variable.dtype), "_FillValue": None}
-    for axis in ("x", "y"):
-        encoding[axis] = {"_FillValue": None}
+    encoding |= {axis: {"_FillValue": None} for axis in ("x", "y")}
     dataset.to_netcdf(partial, engine="netcdf4", format="NETCDF4", encoding=encoding)

@@ -85,7 +85,7 @@ class SimulatedDemo:
         return {"parcels": parcels, "days": days}
 
     def make_cube(self) -> dict[str, Any]:
-        """Merged cube from raw files, without what the openEO graph lacks: levelled radar, offset of S2."""
+        """Merged cube from raw files, without what the graph does otherwise (levels of radar) or not (S2 offset)."""
         as_graph = {"radar.orbit_offset": "none", "radar.satellite_steps": "off", "source.s2_offset_dn": 0}
         call("cube", {"input": self.scene, "out": self.cube, "overwrite": True, **as_graph})
         cube = read_cube(self.cube)
@@ -168,7 +168,7 @@ class SimulatedDemo:
         common = {
             "target": "local", "source": self.scene, "start": self.start, "end": self.end,
             "model": self.model_reference, "step_days": self.settings.step_days,
-            "margin_days": MARGIN_DAYS, "overwrite": True,
+            "margin_days": MARGIN_DAYS, "overwrite": True, "radar_levelled": False,  # as the cube
         }  # fmt: skip
         call("workflow", {**common, "out": self.workflow / "fused", "output": "fused", "format": "NetCDF"})
         maps_of = {"output": "seasons", "method": "reference", "format": "NetCDF"}

@@ -1,11 +1,13 @@
 """The measures of realism: a slow oracle for the protocol, distances that are zero for equal data."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from benchmarks.realism import __main__ as realism
+from benchmarks.realism import radar_relation
 from benchmarks.realism.difficulty import GAPS_D, REAL_LINEAR_MAE, linear_difficulty, scene_difficulty
 from benchmarks.realism.statistics import SeriesStatistics
 from data_prep.cube import build_cube
@@ -52,8 +54,6 @@ def test_equal_observations_are_at_no_distance():
 
 
 def test_a_shift_of_levels_is_seen():
-    from dataclasses import replace
-
     obs = simulate_observations(SETTINGS, 2).observations
     moved = replace(obs, vv_db=obs.vv_db + 3.0)
     pools = [SeriesStatistics(), SeriesStatistics()]
@@ -120,3 +120,52 @@ def test_as_hard_as_real_observations():
     assert dates.sum() > 1000
     for gap, mine, real in zip(GAPS_D, np.nanmean(errors, axis=0), REAL_LINEAR_MAE, strict=True):
         assert mine == pytest.approx(real, rel=0.15), f"gap {gap} d"
+
+
+def _two_passes(repeat: int, rng: np.random.Generator) -> Observations:
+    """Radar that follows NDVI, of two passes 3 dB apart that come one day after the other."""
+    s2 = np.arange(0, 240, 5)
+    s1 = np.sort(np.concatenate([np.arange(0, 240, repeat), np.arange(1, 240, repeat)]))
+    wave = rng.uniform(0.2, 0.4, (1, 8, 8))
+    ndvi, vh = (0.5 + wave * np.sin(days / 20.0)[:, None, None] for days in (s2, s1))
+    level = np.where(s1 % repeat == 1, 3.0, 0.0)[:, None, None]
+    radar = rng.normal(0, 0.1, (2, *vh.shape)) + level + np.stack([0 * vh - 10, 5 * vh - 17])
+    return Observations(s2, ndvi.astype("f4"), s1, *radar.astype("f4"), s2[:0], ndvi[:0])
+
+
+def test_radar_variants_tell_passes_drop_and_level_them():
+    six, twelve = (_two_passes(repeat, np.random.default_rng(5)) for repeat in (6, 12))
+    assert (radar_relation.repeat_days(six), radar_relation.repeat_days(twelve)) == (6, 12)
+    thinned = radar_relation.every_second(six)
+    np.testing.assert_array_equal(thinned.s1_days, twelve.s1_days)
+    late = radar_relation.passes(six) == 1
+    assert np.median(six.vv_db[late]) - np.median(six.vv_db[~late]) == pytest.approx(3, abs=0.1)
+    level = radar_relation.levelled(six)
+    assert np.median(level.vv_db[late]) == pytest.approx(0, abs=1e-6)
+    np.testing.assert_allclose(np.median(level.vh_db[~late], 0), 0, atol=1e-6)
+    assert np.median(six.vv_db[late]) == pytest.approx(-7, abs=0.1)  # the input is as it was
+    decades = replace(six, s1_days=np.arange(len(six.s1_days)) * 10)
+    assert radar_relation.repeat_days(decades) > 12
+
+
+def test_mean_of_a_patch_needs_clear_pixels_and_has_nan_where_radar_is_missing():
+    obs = _two_passes(6, np.random.default_rng(5))
+    obs.s2_ndvi[3, :4] = np.nan  # half of the patch
+    obs.s2_ndvi[4, :1] = np.nan
+    obs.vv_db[2] = np.nan
+    mean = radar_relation.patch_mean(obs)
+    assert mean.shape == (1, 1)
+    assert np.isnan(mean.s2_ndvi[3, 0, 0]) and np.isnan(mean.vv_db[2, 0, 0])
+    assert mean.s2_ndvi[4, 0, 0] == pytest.approx(np.nanmean(obs.s2_ndvi[4]), abs=1e-5)
+    np.testing.assert_allclose(mean.vh_db[:, 0, 0], obs.vh_db.mean((1, 2)), atol=1e-4)
+
+
+def test_the_same_pixels_have_a_row_for_each_variant_that_they_can_have():
+    six, twelve = (_two_passes(repeat, np.random.default_rng(5)) for repeat in (6, 12))
+    both = radar_relation.by_variant([six, twelve])
+    assert list(both) == list(radar_relation.VARIANTS)
+    assert both["every 6 days"]["places"] == both["every 12 days"]["places"] == 1
+    assert both["passes levelled"]["places"] == 2
+    assert both["lone pixel"]["r2"] > 0.5
+    point = radar_relation.by_variant([six.window(slice(0, 1), slice(0, 1))])
+    assert list(point) == ["every 6 days", "every 12 days", "passes as they come", "passes levelled"]

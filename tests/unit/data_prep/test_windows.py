@@ -152,6 +152,7 @@ def test_an_input_that_changed_is_named(strip, tmp_path):
         plan.read((slice(0, 10), slice(0, 10)))
 
 
+@pytest.mark.slow
 def test_an_area_of_files_is_their_part(strip):
     box = (LEFT + 205, TOP - 195, LEFT + 1995, TOP - 105)  # of the first tile only
     source = FilesSource(folder=strip, area=transform_bounds(CRS, "EPSG:4326", *box), s2_offset_dn="by_date")

@@ -164,6 +164,7 @@ def test_a_killed_run_resumes_and_computes_only_what_was_in_flight(folder, tmp_p
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "whole"]
 
 
+@pytest.mark.slow
 def test_a_run_resumes_after_a_full_disk_and_writes_other_files_of_the_same_seasons(folder, tmp_path, monkeypatch):
     run(settings(folder / "fused.nc", tmp_path / "whole", table="csv"))
     stopped(monkeypatch, settings(folder / "fused.nc", tmp_path / "out"), 4, OSError(28, "No space left on device"))
@@ -173,6 +174,7 @@ def test_a_run_resumes_after_a_full_disk_and_writes_other_files_of_the_same_seas
     assert_same(tmp_path / "whole", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_other_settings_or_another_input_begin_anew(fused, folder, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     own = write_cube(fused, tmp_path / "own.nc")
@@ -187,6 +189,7 @@ def test_other_settings_or_another_input_begin_anew(fused, folder, tmp_path, mon
     assert computed == [REGIONS, REGIONS] and "had another files" in caplog.text
 
 
+@pytest.mark.slow
 def test_earlier_results_stay_until_all_is_written(folder, tmp_path, monkeypatch):
     out = tmp_path / "out"
     run(settings(folder / "fused.nc", out, region=512))

@@ -96,6 +96,7 @@ def test_every_format_holds_the_answer_of_fuse(cube, file, tmp_path, monkeypatch
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["zarr", "nc", "tif"])
 def test_a_file_of_one_region_has_the_attributes_of_one_of_many(file, tmp_path, suffix):
     for name, region in (("one", 512), ("many", PX)):
@@ -187,6 +188,7 @@ def test_a_run_resumes_in_other_processes(file, tmp_path, monkeypatch):
     assert content(out) == content(tmp_path / "whole.zarr")
 
 
+@pytest.mark.slow
 def test_other_settings_or_another_input_begin_anew(cube, file, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     out = tmp_path / "dense.zarr"

@@ -67,6 +67,7 @@ def test_a_folder_gives_the_answer_of_fuse_and_resumes(folder, whole, tmp_path, 
     assert [p.name for p in tmp_path.iterdir()] == ["ndvi.zarr"]
 
 
+@pytest.mark.slow
 def test_a_changed_file_or_mask_begins_anew(folder, tmp_path, monkeypatch):
     wanted = settings(tmp_path / "ndvi.zarr", cube=folder)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -96,6 +97,7 @@ def test_an_area_of_a_file_and_of_a_folder(folder, tmp_path):
     assert of_folder.sizes["x"] == of_file.sizes["x"] and of_folder.rio.crs == of_file.rio.crs
 
 
+@pytest.mark.slow
 def test_a_source_instead_of_a_folder(folder, whole, tmp_path):
     source = {"kind": "files", "folder": folder, "s1_units": "dB"}
     run(settings(tmp_path / "ndvi.zarr", source=source))
