@@ -152,7 +152,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
             days, phenology = int(given.get("days", 365)), given.get("phenology")
-            shared = [f"workers={given.get('workers', 2)}"] + [f"region={given['region']}"] * ("region" in given)
+            shared = [f"workers={given.get('workers', 2)}"]
+            if "region" in given:
+                shared.append(f"region={given['region']}")
             row = {"px": px, "words": " ".join(shared)}
             if phenology == "alone":
                 row["dates"] = write_fused(folder / "ndvi.zarr", px, days)
