@@ -25,7 +25,7 @@ from data_prep.raw.extent import Extent
 from data_prep.settings import OpticalSettings, PrepareSettings, RegistrationSettings
 from data_prep.sources.settings import FilesSource, StacSource
 from fusion.cloud_mask import MASK_KERNELS
-from fusion.features.tiling import grown
+from fusion.features.tiling import grown, inside
 from fusion.place import pixel_sides_m, pixel_size_m
 
 log = logging.getLogger(__name__)
@@ -95,8 +95,7 @@ class PlannedArea:
                 f"a window of source={self.source.kind} has the shape {cube.shape}; expected {place.shape} (t, "
                 "bands, y, x) and the dates of the whole area; the input has changed, start again"
             )
-        own = slice(window[0].start - rows.start, window[0].stop - rows.start)
-        return cube, (own, slice(window[1].start - columns.start, window[1].stop - columns.start))
+        return cube, inside(window, (rows, columns))
 
     @cached_property
     def around_px(self) -> int:

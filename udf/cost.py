@@ -14,8 +14,8 @@ import xarray as xr
 from openeo.api.process import Parameter
 
 from fusion.contract import CUBE_BANDS
-from fusion.inference.fuse import NETWORK_RADIUS_PX
 from fusion.inference.locate import locate_model
+from fusion.inference.manifest import NETWORK_RADIUS_PX
 from udf.area import Area
 from udf.fuse_chunk import fuse_chunk
 from udf.graph_loading import MASK_REACH_M

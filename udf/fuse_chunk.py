@@ -6,6 +6,7 @@ import xarray as xr
 from fusion.contract import FUSED_BANDS, OBS_COUNT, S2NDVI, ContractError, TimeGrid
 from fusion.features.measured import measured_cube
 from fusion.features.orientation import reversed_axes
+from fusion.features.tiling import inside
 from fusion.inference.fuse import fuse_cube, fuse_window, label_fused
 from fusion.inference.session import ModelSession
 from fusion.same_day import one_image_per_day
@@ -43,7 +44,7 @@ def fuse_chunk(cube: xr.DataArray, context: dict | None) -> xr.DataArray:
     session = model_session(options)
     frame = _inside_frame(obs)
     kept = _without_overlap(frame, (obs.sizes["y"], obs.sizes["x"]), options)
-    window = _inside(kept[0], frame[0]), _inside(kept[1], frame[1])
+    window = inside(kept, frame)
     fused = _fused(obs.isel(y=frame[0], x=frame[1]), window, session, grid, options)
     inner = obs.isel(y=kept[0], x=kept[1])
     fused = _without_few_obs(fused, inner, options)
@@ -77,10 +78,6 @@ def _without_overlap(frame: tuple[slice, slice], size: tuple[int, int], options:
     whole = options["window_px"] is not None and set(size) == {options["window_px"] + 2 * overlap}
     kept = tuple(slice(max(f.start, overlap), min(f.stop, n - overlap)) for f, n in zip(frame, size, strict=True))
     return (kept[0], kept[1]) if whole and all(k.start < k.stop for k in kept) else frame
-
-
-def _inside(part: slice, whole: slice) -> slice:
-    return slice(part.start - whole.start, part.stop - whole.start)
 
 
 def _fused(

@@ -14,8 +14,7 @@ import numpy as np
 import xarray as xr
 
 from fusion.commands.phenology import PhenologySettings, refuse_other_pixels, season_answer
-from fusion.commands.predict_regions import refuse_unreachable
-from fusion.commands.region_sharing import compute_regions
+from fusion.commands.region_sharing import compute_regions, refuse_unreachable
 from fusion.commands.region_store import (
     CHUNK_PX,
     Region,

@@ -1,7 +1,6 @@
 """``ndvi-fusion predict`` for cubes of any size: region by region, in several processes, with the memory of a few."""
 
 import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +11,14 @@ import xarray as xr
 
 from fusion.api import fuse
 from fusion.commands.region_input import RegionInput
-from fusion.commands.region_sharing import compute_regions
+from fusion.commands.region_sharing import compute_regions, refuse_unreachable
 from fusion.commands.region_store import Region, RegionStore, fitting_px, store_for
-from fusion.contract import FUSED_BANDS, OBS_COUNT, ContractError, TimeGrid
+from fusion.contract import FUSED_BANDS, OBS_COUNT, TimeGrid
 from fusion.data.cube_files import to_dataset
 from fusion.data.geotiff import refuse_without_crs
 from fusion.data.provenance import code_hash
-from fusion.extras import needs
 from fusion.features.measured import measured_cube
-from fusion.features.tiling import grown
+from fusion.features.tiling import grown, inside
 from fusion.inference.blas import one_blas_thread
 from fusion.inference.fuse import fuse_window, reach_px
 from fusion.inference.locate import locate_model
@@ -67,10 +65,7 @@ class RegionFusion:
         """
         reach = grown(region.window, self.shape, around)
         part = self.source.read(reach, self.threads)
-        rows, columns = (
-            slice(own.start - wide.start, own.stop - wide.start) for own, wide in zip(region.window, reach, strict=True)
-        )
-        return measured_cube(part, self.s1_units), (rows, columns)
+        return measured_cube(part, self.s1_units), inside(region.window, reach)
 
 
 def region_px(source: RegionInput, wanted: int | None, around: int = 20) -> int | None:
@@ -140,22 +135,3 @@ def labelled(blank: xr.DataArray, options: dict[str, Any]) -> tuple[xr.DataArray
     fused = fuse(blank, **options)
     assert isinstance(fused, xr.DataArray)
     return fused, latitude_of(blank) if options["latitude"] is None else options["latitude"]
-
-
-def refuse_unreachable(scheduler: str) -> None:
-    """Connect to a Dask scheduler once, before any work; its own client tries for half a minute.
-
-    Raises
-    ------
-    fusion.contract.ContractError
-        None answers at this address.
-    fusion.extras.MissingLibraryError
-    """
-    comm = needs("distributed.comm", "scheduler=ADDRESS")
-    try:
-        socket.create_connection(comm.get_address_host_port(scheduler, strict=True), timeout=10).close()
-    except (OSError, ValueError) as error:
-        raise ContractError(
-            f"no Dask scheduler answers at {scheduler} ({error}); start one with `dask scheduler` and give the address "
-            "that it prints, such as tcp://127.0.0.1:8786, or set workers=2 without a scheduler"
-        ) from error

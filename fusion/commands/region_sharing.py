@@ -5,6 +5,7 @@ also when that is killed, and another process takes over. ``door.lock`` is held 
 """
 
 import logging
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,7 +18,9 @@ import xarray as xr
 
 from data_prep.farm import pending, run_all
 from fusion.commands.region_store import Region, RegionStore
+from fusion.contract import ContractError
 from fusion.data.cube_files import CubeFileError
+from fusion.extras import needs
 from fusion.whole_file import claimed
 
 log = logging.getLogger(__name__)
@@ -196,3 +199,22 @@ def _door(store: RegionStore) -> Iterator[None]:
         while not stack.enter_context(claimed(store.folder / "door.lock")):
             time.sleep(POLL_SECONDS)
         yield
+
+
+def refuse_unreachable(scheduler: str) -> None:
+    """Connect to a Dask scheduler once, before any work; its own client tries for half a minute.
+
+    Raises
+    ------
+    fusion.contract.ContractError
+        None answers at this address.
+    fusion.extras.MissingLibraryError
+    """
+    comm = needs("distributed.comm", "scheduler=ADDRESS")
+    try:
+        socket.create_connection(comm.get_address_host_port(scheduler, strict=True), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise ContractError(
+            f"no Dask scheduler answers at {scheduler} ({error}); start one with `dask scheduler` and give the address "
+            "that it prints, such as tcp://127.0.0.1:8786, or set workers=2 without a scheduler"
+        ) from error

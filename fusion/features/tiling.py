@@ -21,10 +21,6 @@ class Tile:
     inner: tuple[slice, slice]
     reach: tuple[slice, slice]
 
-    def inside(self, part: tuple[slice, slice], whole: tuple[slice, slice]) -> tuple[slice, slice]:
-        """``part`` in the pixel coordinates of ``whole``."""
-        return tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, whole, strict=True))  # type: ignore[return-value]
-
 
 def cut_tiles(
     shape: tuple[int, int],
@@ -88,6 +84,12 @@ def grown(window: tuple[slice, slice], shape: tuple[int, int], by: int) -> tuple
         slice(max(part.indices(size)[0] - by, 0), min(part.indices(size)[1] + by, size))
         for part, size in zip(window, shape, strict=True)
     )
+    return rows, columns
+
+
+def inside(part: tuple[slice, slice], whole: tuple[slice, slice]) -> tuple[slice, slice]:
+    """``part`` in the pixel coordinates of ``whole``."""
+    rows, columns = (slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, whole, strict=True))
     return rows, columns
 
 

@@ -13,7 +13,7 @@ from fusion.features.features import FEATURE_NAMES, compute_features
 from fusion.features.measured import measured_cube
 from fusion.features.observations import Observations, observations_from_cube
 from fusion.features.orientation import reversed_axes, turned
-from fusion.features.tiling import Tile, area, cut_tiles
+from fusion.features.tiling import Tile, area, cut_tiles, inside
 from fusion.inference.counts import COUNT_ATTRS, add_counts
 from fusion.inference.manifest import NETWORK_RADIUS_PX
 from fusion.inference.session import ModelSession
@@ -170,8 +170,8 @@ def fill_tile(
 
     ``memory`` is for :func:`fusion.features.features.compute_features`.
     """
-    window = part.inside(part.inner, part.reach)
-    core = part.inside(part.core, part.inner)
+    window = inside(part.inner, part.reach)
+    core = inside(part.core, part.inner)
     for days, picked, rows in plan:
         answer = predict_window(obs, session, days, picked, window, sigma, memory)
         out[rows] = answer[:, :, core[0], core[1]]
