@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from fusion.commands.progress import Progress
 from fusion.contract import NDVI, STEP_DAYS, ContractError
 from fusion.extras import can_draw
 from fusion.phenology.settings import SeasonSettings
+from fusion.progress import Progress
 from fusion.whole_file import refuse_earlier, whole_set
 
 if TYPE_CHECKING:

@@ -13,9 +13,8 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from fusion.commands.phenology import PhenologySettings, refuse_other_pixels, season_answer
-from fusion.commands.region_sharing import compute_regions, refuse_unreachable
-from fusion.commands.region_store import (
+from data_prep.regions.sharing import compute_regions, refuse_unreachable
+from data_prep.regions.store import (
     CHUNK_PX,
     Region,
     RegionStore,
@@ -24,6 +23,7 @@ from fusion.commands.region_store import (
     loaded,
     store_for,
 )
+from fusion.commands.phenology import PhenologySettings, refuse_other_pixels, season_answer
 from fusion.contract import NDVI_SIGMA, OBS_COUNT
 from fusion.data.cube_files import opened_cube
 from fusion.data.provenance import code_hash

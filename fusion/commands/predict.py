@@ -12,16 +12,16 @@ from pydantic import Field, field_validator, model_validator
 
 from data_prep.settings import PrepareSettings
 from data_prep.sources.settings import FilesSource, StacSource
-from fusion.commands.progress import Progress
 from fusion.contract import STEP_DAYS
 from fusion.date_settings import FirstDate, LastDate
 from fusion.place import Bounds, check_lonlat
+from fusion.progress import Progress
 from fusion.whole_file import refuse_existing, whole_file
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from fusion.commands.region_input import RegionInput
+    from data_prep.regions.inputs import RegionInput
 
 log = logging.getLogger(__name__)
 SUFFIXES = (".nc", ".zarr", ".tif")
@@ -135,8 +135,8 @@ def open_input(settings: PredictSettings) -> tuple[RegionInput, Callable[[], xr.
     from data_prep.cube import open_cube
     from data_prep.raw.cubes import SourceError
     from data_prep.raw.extent import extent_of_area
+    from data_prep.regions.inputs import CubeFile, RawArea
     from data_prep.windows import plan_area
-    from fusion.commands.region_input import CubeFile, RawArea
     from fusion.data.cube_files import is_zarr
 
     area, source = settings.area, settings.source

@@ -9,10 +9,10 @@ from typing import Any
 import dask.array as da
 import xarray as xr
 
+from data_prep.regions.inputs import RegionInput
+from data_prep.regions.sharing import compute_regions, refuse_unreachable
+from data_prep.regions.store import Region, RegionStore, fitting_px, store_for
 from fusion.api import fuse
-from fusion.commands.region_input import RegionInput
-from fusion.commands.region_sharing import compute_regions, refuse_unreachable
-from fusion.commands.region_store import Region, RegionStore, fitting_px, store_for
 from fusion.contract import FUSED_BANDS, OBS_COUNT, TimeGrid
 from fusion.data.cube_files import to_dataset
 from fusion.data.geotiff import refuse_without_crs

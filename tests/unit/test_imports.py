@@ -25,6 +25,7 @@ GROUND = {  # facts and tools for everyone
     "fusion.cloud_mask",
     "fusion.same_day",
     "fusion.extras",
+    "fusion.progress",
 }
 RAW_BANDS = {"data_prep.raw", "data_prep.grid", "data_prep.settings"}
 ROOMS = {
@@ -38,6 +39,7 @@ ROOMS = {
     "fusion.cloud_mask": set(),
     "fusion.same_day": set(),
     "fusion.extras": set(),
+    "fusion.progress": set(),
     "fusion.features": {"fusion.contract"},
     "fusion.phenology": {"fusion.contract", "fusion.dates"},
     "fusion.inference": {"fusion.contract", "fusion.features", "fusion.extras"},  # extras: not in what UDFs hold
@@ -71,7 +73,6 @@ ROOMS = {
         "data_prep.settings", "data_prep.coarse", "data_prep.coregistration", "data_prep.simulator",
         "data_prep.sources", "data_prep.mosaic", "data_prep.satellites",
     },
-    "fusion.commands.progress": set(),
     "udf.targets": GROUND,  # collections of the back-ends: also read by data_prep.sources
     "udf": GROUND | {
         "fusion.features", "fusion.phenology", "fusion.inference", "fusion.fields", "udf.targets",
@@ -181,7 +182,7 @@ def test_imports_go_one_way(name: str) -> None:
         return
     allowed = ROOMS[room] | {room}
     if name.startswith(COMMANDS):
-        allowed = allowed | {"fusion.cli.settings", "fusion.commands.progress", "fusion.api"}
+        allowed = allowed | {"fusion.cli.settings", "fusion.api"}
     wrong = [
         f"{MODULES[name].relative_to(ROOT)}:{line} imports {target} ({room_of(target)}); {room} sees {sorted(allowed)}"
         for target, line in [

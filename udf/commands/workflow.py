@@ -9,8 +9,8 @@ from typing import Any
 import dask
 from shapely import Polygon
 
-from fusion.commands.progress import Progress
 from fusion.place import LONLAT
+from fusion.progress import Progress
 from fusion.whole_file import whole_set, write_json
 from udf.area import area_from
 from udf.commands.settings import WorkflowSettings

@@ -16,7 +16,8 @@ import pytest
 import xarray as xr
 
 import fusion
-from fusion.commands import phenology_regions, region_sharing, region_store, season_files
+from data_prep.regions import sharing, store
+from fusion.commands import phenology_regions, season_files
 from fusion.commands.phenology import PhenologySettings, run
 from fusion.commands.phenology_regions import region_px
 from fusion.contract import OBS_COUNT, ContractError
@@ -70,20 +71,20 @@ def settings(file: Path, out: Path, **more: object) -> PhenologySettings:
 def tasks_of(monkeypatch) -> list[int]:
     """Numbers of regions that runs from now on compute, one a run."""
     numbers: list[int] = []
-    run_all = region_sharing.run_all
+    run_all = sharing.run_all
 
     def counting(tasks, work, **options):
         numbers.append(len(tasks))
         return run_all(tasks, work, **options)
 
-    monkeypatch.setattr(region_sharing, "run_all", counting)
+    monkeypatch.setattr(sharing, "run_all", counting)
     return numbers
 
 
 def stopped(monkeypatch, wanted: PhenologySettings, after: int, error: BaseException) -> None:
     """A run that ends in the middle of writing the region after so many."""
     with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, CubeFileError)) as raised:
-        write, written = region_store.RegionStore.write, []
+        write, written = store.RegionStore.write, []
 
         def failing(store, region, layers):
             if len(written) == after:
@@ -93,7 +94,7 @@ def stopped(monkeypatch, wanted: PhenologySettings, after: int, error: BaseExcep
             written.append(region)
             write(store, region, layers)
 
-        patch.setattr(region_store.RegionStore, "write", failing)
+        patch.setattr(store.RegionStore, "write", failing)
         run(wanted)
     assert type(error) is KeyboardInterrupt or "check the folder's permission and the free space" in str(raised.value)
 

@@ -15,11 +15,13 @@ import xarray as xr
 import zarr
 
 import fusion
-from fusion.commands import predict_regions, progress, region_sharing
+from data_prep.regions import sharing
+from data_prep.regions.inputs import CubeFile
+from data_prep.regions.store import RegionStore
+from fusion import progress
+from fusion.commands import predict_regions
 from fusion.commands.predict import PredictSettings, run
 from fusion.commands.predict_regions import region_px
-from fusion.commands.region_input import CubeFile
-from fusion.commands.region_store import RegionStore
 from fusion.contract import OBS_COUNT, ContractError
 from fusion.data.cube_files import CubeFileError, opened_cube, read_cube, write_cube
 from fusion.data.geotiff import write_series_geotiff
@@ -180,9 +182,9 @@ def test_a_run_resumes_after_a_full_disk_with_other_threads(file, tmp_path, monk
 @pytest.mark.slow
 def test_a_run_resumes_in_other_processes(file, tmp_path, monkeypatch):
     run(settings(file, tmp_path / "whole.zarr"))
-    out, tasks, run_all = tmp_path / "dense.zarr", [], region_sharing.run_all
+    out, tasks, run_all = tmp_path / "dense.zarr", [], sharing.run_all
     interrupted(monkeypatch, settings(file, out), after=2)
-    monkeypatch.setattr(region_sharing, "run_all", lambda left, *a, **o: (tasks.extend(left), run_all(left, *a, **o)))
+    monkeypatch.setattr(sharing, "run_all", lambda left, *a, **o: (tasks.extend(left), run_all(left, *a, **o)))
     run(settings(file, out, workers=2))
     assert len(tasks) == REGIONS - 2
     assert content(out) == content(tmp_path / "whole.zarr")

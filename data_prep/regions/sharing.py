@@ -17,7 +17,7 @@ from typing import Any
 import xarray as xr
 
 from data_prep.farm import pending, run_all
-from fusion.commands.region_store import Region, RegionStore
+from data_prep.regions.store import Region, RegionStore
 from fusion.contract import ContractError
 from fusion.data.cube_files import CubeFileError
 from fusion.extras import needs

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from fusion.commands.region_sharing import WRITTEN_ELSEWHERE, compute_regions
-from fusion.commands.region_store import Region, RegionStore, store_for
+from data_prep.regions.sharing import WRITTEN_ELSEWHERE, compute_regions
+from data_prep.regions.store import Region, RegionStore, store_for
 from fusion.data.cube_files import CubeFileError
 from tests.threads import at_once
 

@@ -11,9 +11,9 @@ import xarray as xr
 
 from data_prep.cube import open_cube
 from data_prep.raw.extent import Extent
+from data_prep.regions.store import fingerprint, loaded
 from data_prep.sources.settings import FilesSource
 from data_prep.windows import PlannedArea
-from fusion.commands.region_store import fingerprint, loaded
 from fusion.contract import DIMS
 from fusion.data.cube_files import opened_cube
 from fusion.data.provenance import code_hash
@@ -112,5 +112,5 @@ class RawArea:
 
 
 def fingerprints(files: Iterable[Path]) -> dict[str, str]:
-    """Of each file, see :func:`fusion.commands.region_store.fingerprint`."""
+    """Of each file, see :func:`data_prep.regions.store.fingerprint`."""
     return {str(file): fingerprint(file) for file in files}
