@@ -92,7 +92,7 @@ def apply_windows(cube: xr.DataArray, call: UdfCall, windows: Windows) -> xr.Dat
     pad_x = (windows.overlap_x, columns * windows.size_x - width + windows.overlap_x)
     values = da.asarray(cube.astype("float32").data)
     lead = cube.ndim - 2
-    values = values.rechunk({**{k: -1 for k in range(lead)}, lead: windows.size_y, lead + 1: windows.size_x})
+    values = values.rechunk({k: -1 for k in range(lead)})
     padded = da.pad(values, [(0, 0)] * lead + [pad_y, pad_x], constant_values=np.float32(np.nan))
     frame = cube.isel(y=slice(0, 0), x=slice(0, 0)).drop_vars([v for v in cube.coords if v not in cube.dims])
     frame = xr.DataArray(np.zeros(frame.shape, np.float32), coords=frame.coords, dims=frame.dims)
