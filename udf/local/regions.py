@@ -80,7 +80,7 @@ def computed(data: xr.DataArray, name: str, output: Output) -> Iterator[xr.DataA
     ValueError
         Another process computes the same output.
     """
-    rows, columns = (_cuts(data, axis) for axis in ("y", "x"))
+    rows, columns = cuts(data, "y"), cuts(data, "x")
     if len(rows) * len(columns) == 1:
         yield data.copy(data=_values(data, 0, 1, output.report))
         return
@@ -99,18 +99,18 @@ def computed(data: xr.DataArray, name: str, output: Output) -> Iterator[xr.DataA
         store.remove()
 
 
-def _cuts(data: xr.DataArray, axis: str) -> list[slice]:
+def cuts(data: xr.DataArray, axis: str) -> list[slice]:
     """Slices along y or x of whole chunks, each of ``REGION_PX`` at most unless one chunk is larger.
 
     A window of the graph is a chunk of its result; one that were cut would be computed for either region.
     """
     ends = np.cumsum(data.chunksizes.get(axis, (data.sizes[axis],))).tolist()
-    cuts, start = [], 0
+    found, start = [], 0
     for end, following in zip(ends, [*ends[1:], None], strict=True):
         if following is None or following - start > REGION_PX:
-            cuts.append(slice(start, end))
+            found.append(slice(start, end))
             start = end
-    return cuts
+    return found
 
 
 def _stored(
@@ -122,7 +122,7 @@ def _stored(
     template = xr.Dataset({_VALUES: (data.dims, blank)})
     known = output.made_of or {"run": uuid.uuid4().hex}
     of_data = {"dims": list(map(str, data.dims)), "shape": list(data.shape), "dtype": data.dtype.str}
-    edges = [[cut.stop for cut in cuts] for cuts in (rows, columns)]
+    edges = [[cut.stop for cut in side] for side in (rows, columns)]
     identity = store.prepare(template, {**known, **of_data, "edges": edges}, shared=False)[0].identity
     regions = [Region(r, c, identity) for r, c in parts]
     finished = {marker.stem for marker in store.markers.glob("[!.]*.json")}

@@ -30,7 +30,7 @@ def apply_datacube(cube: xarray.DataArray, context: dict) -> xarray.DataArray:
     if np.isfinite(cube.values).any():
         with open(folder / "windows", "a") as file:
             file.write(f"{cube.y.values[0]} {cube.x.values[0]}\\n")
-        if (folder / "fail").exists() and len((folder / "windows").read_text().splitlines()) == 10:
+        if (folder / "fail").exists() and len((folder / "windows").read_text().splitlines()) >= 10:
             raise OSError("no space left on device")
     return cube * 2
 """
@@ -159,7 +159,7 @@ def lazy(y: tuple[int, ...], x: tuple[int, ...]) -> xr.DataArray:
     ],
 )
 def test_regions_are_whole_chunks(chunks: tuple[int, ...], cuts: list[int]) -> None:
-    found = regions._cuts(lazy((1,), chunks), "x")
+    found = regions.cuts(lazy((1,), chunks), "x")
     assert [cut.stop for cut in found] == cuts
     assert [cut.start for cut in found] == [0, *cuts[:-1]]
 
