@@ -4,6 +4,7 @@
 Dask (a ``dask.distributed`` client is used when one is active), and writes the output of ``save_result``.
 """
 
+import functools
 import json
 import logging
 import tempfile
@@ -127,7 +128,7 @@ def execute_graph(
     flat = as_flat_graph(graph)
     flat = _kernels_as_text(flat.get("process_graph", flat))
     to, report = Path.cwd() if folder is None else Path(folder), progress or (lambda done, whole: None)
-    with output_folder(Output(to, report, unfinished, made_of(flat))):
+    with output_folder(Output(to, report, unfinished, functools.partial(made_of, flat))):
         return OpenEOProcessGraph({"process_graph": flat}).to_callable(PROCESS_REGISTRY)()
 
 

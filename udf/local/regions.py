@@ -31,13 +31,13 @@ class Output:
     """Where a graph writes, and ``report``, which is told (done, all).
 
     ``unfinished`` is the folder of the store of finished regions, ``folder`` by default. ``made_of`` tells one run
-    from another (:func:`made_of`); without it none is resumed.
+    from another (:func:`made_of` of its graph); without it none is resumed.
     """
 
     folder: Path
     report: Callable[[int, int], None] = lambda done, whole: None
     unfinished: Path | None = None
-    made_of: dict[str, Any] | None = None
+    made_of: Callable[[], dict[str, Any]] | None = None
 
 
 def made_of(graph: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def computed(data: xr.DataArray, name: str, output: Output) -> Iterator[xr.DataA
     with claimed(store.folder / "run.lock") as mine:
         if not mine:
             raise ValueError(
-                f"another run is writing {store.output.name} to {store.output.parent}; wait for it or use another folder"
+                f"another run is writing {name} to {store.output.parent}; wait for it or use another folder"
             )
         try:
             yield data.copy(data=_stored(data, rows, columns, store, output))
@@ -120,7 +120,7 @@ def _stored(
     parts = [(r, c) for r in rows for c in columns]
     blank = da.zeros(data.shape, dtype=data.dtype, chunks=-1)
     template = xr.Dataset({_VALUES: (data.dims, blank)})
-    known = output.made_of or {"run": uuid.uuid4().hex}
+    known = output.made_of() if output.made_of else {"run": uuid.uuid4().hex}
     of_data = {"dims": list(map(str, data.dims)), "shape": list(data.shape), "dtype": data.dtype.str}
     edges = [[cut.stop for cut in side] for side in (rows, columns)]
     identity = store.prepare(template, {**known, **of_data, "edges": edges}, shared=False)[0].identity
@@ -162,7 +162,6 @@ def _settle_failure(store: RegionStore, *, resumable: bool) -> None:
         store.remove()
         return
     _log.warning(
-        "%d finished regions are kept in %s: the same run begins with those that are missing; delete the folder to give "
-        "them up",
+        "%d finished regions are kept in %s: the same run computes the others; delete the folder to give them up",
         store.finished(), store.folder,
     )  # fmt: skip

@@ -76,9 +76,12 @@ def save_result(data: xr.DataArray, format: str, options: dict | None = None) ->
     if 0 in data.shape:
         raise ValueError(f"the cube is empty (shape {data.shape}); there is nothing to save as {kind}")
     write = {"GTiff": _write_geotiffs, "NetCDF": _write_netcdf, "Zarr": _write_zarr}[kind]
-    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB), one_blas_thread():  # windows are computed side by side
-        with computed(data, prefix, output) as whole:
-            files = write(whole, output.folder, prefix)
+    with (
+        rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB),
+        one_blas_thread(),  # windows are computed side by side
+        computed(data, prefix, output) as whole,
+    ):
+        files = write(whole, output.folder, prefix)
     _log.info("saved %d file(s)", len(files))
     return SavedResult(tuple(files))
 
