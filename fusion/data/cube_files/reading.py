@@ -14,6 +14,7 @@ from fusion.data.provenance import MADE_BY
 from fusion.features.measured import measured_cube
 from fusion.features.orientation import reversed_axes, turned
 from fusion.layout import with_degrees, with_plain_dims
+from fusion.netcdf import open_netcdf
 
 _ATTRS_OF_CF = {"Conventions", "title", "history", "grid_mapping", "coordinates", *MADE_BY}
 
@@ -67,7 +68,7 @@ def open_dataset(path: str | Path, chunks: dict[str, int] | None = None) -> xr.D
         if path.is_dir():
             zarr = xr.open_zarr(path, chunks=chunks, decode_coords="all", consolidated=_is_consolidated(path))
             return _with_linked_crs(zarr)
-        return _with_linked_crs(xr.open_dataset(path, chunks=chunks, decode_coords="all"))
+        return _with_linked_crs(open_netcdf(path, chunks=chunks, decode_coords="all"))
     except MemoryError as error:
         raise CubeFileError(
             f"{path} is too large for this machine ({error}); cut it to a smaller area or period"
