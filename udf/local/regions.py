@@ -42,7 +42,7 @@ class Output:
 
 def made_of(graph: dict[str, Any]) -> dict[str, Any]:
     """What the result of a flat graph depends on: the graph, its files and folders, and this package's code."""
-    named = sorted({name for name in _files_of(graph) if Path(name).exists()})
+    named = sorted({name for name in _files_of(graph) if name and Path(name).exists()})
     return {
         "graph": hashlib.sha256(json.dumps(graph, sort_keys=True, default=str).encode()).hexdigest(),
         "files": [[str(Path(name).resolve()), fingerprint(Path(name))] for name in named],
@@ -69,11 +69,11 @@ def _files_of(node: Any) -> Iterator[str]:
 
 
 @contextmanager
-def computed(data: xr.DataArray, name: str, output: Output) -> Iterator[xr.DataArray]:
+def computed(data: xr.DataArray, name: str, kind: str, output: Output) -> Iterator[xr.DataArray]:
     """``data`` with its values, in memory where they are one region, else lazily from a store.
 
-    The store is the hidden folder ``.NAME.regions``. It is removed when the block succeeds. After an error, or when
-    the process is killed, finished regions stay in it, and the same run begins with those that are not there.
+    The store is the hidden folder ``.NAME.regions``, removed when the block succeeds. After an error, or when the
+    process is killed, finished regions stay in it, and the same run, of the same ``kind`` of file, computes the others.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def computed(data: xr.DataArray, name: str, output: Output) -> Iterator[xr.DataA
                 f"another run is writing {name} to {store.output.parent}; wait for it or use another folder"
             )
         try:
-            yield data.copy(data=_stored(data, rows, columns, store, output))
+            yield data.copy(data=_stored(data, rows, columns, store, kind, output))
         except BaseException:
             _settle_failure(store, resumable=output.made_of is not None)
             raise
@@ -114,14 +114,14 @@ def cuts(data: xr.DataArray, axis: str) -> list[slice]:
 
 
 def _stored(
-    data: xr.DataArray, rows: list[slice], columns: list[slice], store: RegionStore, output: Output
+    data: xr.DataArray, rows: list[slice], columns: list[slice], store: RegionStore, kind: str, output: Output
 ) -> da.Array:
     """Compute the regions that the store lacks; the values of all, lazily."""
     parts = [(r, c) for r in rows for c in columns]
     blank = da.zeros(data.shape, dtype=data.dtype, chunks=-1)
     template = xr.Dataset({_VALUES: (data.dims, blank)})
     known = output.made_of() if output.made_of else {"run": uuid.uuid4().hex}
-    of_data = {"dims": list(map(str, data.dims)), "shape": list(data.shape), "dtype": data.dtype.str}
+    of_data = {"kind": kind, "dims": list(map(str, data.dims)), "shape": list(data.shape), "dtype": data.dtype.str}
     edges = [[cut.stop for cut in side] for side in (rows, columns)]
     identity = store.prepare(template, {**known, **of_data, "edges": edges}, shared=False)[0].identity
     regions = [Region(r, c, identity) for r, c in parts]

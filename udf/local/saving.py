@@ -79,7 +79,7 @@ def save_result(data: xr.DataArray, format: str, options: dict | None = None) ->
     with (
         rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB),
         one_blas_thread(),  # windows are computed side by side
-        computed(data, prefix, output) as whole,
+        computed(data, prefix, kind, output) as whole,
     ):
         files = write(whole, output.folder, prefix)
     _log.info("saved %d file(s)", len(files))

@@ -168,7 +168,20 @@ def test_regions_are_whole_chunks(chunks: tuple[int, ...], cuts: list[int]) -> N
 
 def test_one_region_needs_no_store(tmp_path: Path) -> None:
     data = lazy((4, 4), (4,))
-    with computed(data, "openEO", Output(tmp_path)) as values:
+    with computed(data, "openEO", "NetCDF", Output(tmp_path)) as values:
         assert list(tmp_path.iterdir()) == []
         assert isinstance(values.data, np.ndarray)
     np.testing.assert_array_equal(values.values, data.values)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("NetCDF", 0), ("Zarr", 1)])
+def test_two_results_of_a_graph_keep_apart(
+    kind: str, value: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph may save one cube as NetCDF and another as Zarr under one name; the finished regions are of the first."""
+    monkeypatch.setattr(regions, "REGION_PX", 2)
+    output = Output(tmp_path, made_of=dict)
+    with pytest.raises(OSError, match="disk is full"), computed(lazy((2, 2), (2, 2)), "openEO", "NetCDF", output):
+        raise OSError("the disk is full")
+    with computed(lazy((2, 2), (2, 2)) + 1, "openEO", kind, output) as values:
+        np.testing.assert_array_equal(values.values, np.full((4, 4), value))
