@@ -194,7 +194,7 @@ def _fill(
     sides = near.pick_before, near.pick_after
     padded = with_none(filled, 0)
     later = later_weight(near.gap_before, near.gap_after)
-    at_obs = [pick(padded) for pick in sides]
+    at_obs = near.pick_before(padded), near.pick_after(padded)
     base = blend_linearly(*at_obs, later)
 
     def channels() -> Iterator[np.ndarray]:
