@@ -3,6 +3,8 @@
 import logging
 from pathlib import Path
 
+import rioxarray  # noqa: F401  (the .rio accessor)
+
 from data_prep.commands.settings import CubeSettings
 from data_prep.cube import S2_IMAGES, build_cube, clear_share
 from data_prep.raw.cubes import NotRawError, RawCubes, SourceError

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rioxarray  # noqa: F401  (the .rio accessor)
 
 from data_prep.commands.settings import InspectSettings
 from data_prep.contact_sheet import contact_sheet
@@ -14,6 +15,7 @@ from fusion.contract import CUBE_BANDS, S2NDVI, check_cube
 from fusion.data.cube_files import is_cube_file, read_cube
 from fusion.data.patch import SPLITS, StoreError
 from fusion.data.store import PatchStore, read_patch
+from fusion.extras import needs_all
 from fusion.layout import with_roles
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,8 @@ def run(settings: InspectSettings) -> Any:
         if settings.sheet is not None:
             raise StoreError(f"{settings.store} is a cube; contact sheets require a patch store; remove sheet")
         return _cube_table(settings.store)
+    if settings.sheet is not None:
+        needs_all(["matplotlib"], "sheet=FILE")
     store = PatchStore.open(settings.store)
     if not len(store):
         raise StoreError(f"{settings.store} contains no patch; complete it with `ndvi-fusion patches`")

@@ -226,6 +226,17 @@ def test_the_product_does_not_import_the_laboratory(name: str) -> None:
     assert not outside, f"{MODULES[name].relative_to(ROOT)} imports {outside}"
 
 
+def test_who_uses_the_rio_accessor_registers_it() -> None:
+    """`cube.rio` exists only where rioxarray was imported; that another module did so depends on the file's format."""
+    without = [
+        name
+        for name, path in MODULES.items()
+        if any(isinstance(n, ast.Attribute) and n.attr == "rio" for n in ast.walk(ast.parse(path.read_text("utf-8"))))
+        and "rioxarray" not in {target.split(".")[0] for target, _, _ in imported(path)}
+    ]
+    assert not without, f"import rioxarray in {without}"
+
+
 def test_no_circles() -> None:
     arrows = {
         name: {target for target, _, top in imported(path) if top and target in MODULES and target != name}
