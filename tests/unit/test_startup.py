@@ -11,6 +11,7 @@ import pytest
 import fusion
 from fusion.cli.app import describe
 from fusion.cli.table import COMMANDS
+from fusion.data import cube_files
 from fusion.extras import EXTRA_OF, MissingLibraryError, missing_library, needs
 from tests.factory import mock_cube, write_cube
 
@@ -120,8 +121,8 @@ def test_maps_are_left_out_where_there_is_no_matplotlib(tmp_path: Path) -> None:
 
 def test_a_zarr_cube_is_inspected_by_a_process_of_its_own(tmp_path: Path) -> None:
     """The accessor `.rio` is there also where nothing else has imported rioxarray."""
-    write_cube(tmp_path / "cube.zarr", mock_cube(t=8, y=4, x=4))
-    done = python("from fusion.cli.app import main; import sys; sys.exit(main(['inspect', 'store=cube.zarr']))", tmp_path)
+    cube_files.write_cube(mock_cube(t=8, y=4, x=4), tmp_path / "cube.zarr")
+    done = python("import sys, fusion.cli.app as app; sys.exit(app.main(['inspect', 'store=cube.zarr']))", tmp_path)
     assert done.returncode == 0 and "4 x 4 px, EPSG:" in done.stdout, done.stderr
 
 
@@ -148,7 +149,11 @@ NEEDS = [
 ]
 NEED_SEVERAL = [
     (["patches", "out=b.zarr"], "'numba' and 'distributed'", "cluster,fast"),
-    (["demo", "out=b"], "'matplotlib', 'numba', 'openeo', 'distributed' and 'torch'", "cluster,fast,openeo,plots,train"),
+    (
+        ["demo", "out=b"],
+        "'matplotlib', 'numba', 'openeo', 'distributed' and 'torch'",
+        "cluster,fast,openeo,plots,train",
+    ),
     (["demo", "model=c", "out=b"], "'matplotlib', 'numba' and 'openeo'", "fast,openeo,plots"),
 ]
 
