@@ -5,6 +5,7 @@ also when that is killed, and another process takes over. ``door.lock`` is held 
 """
 
 import logging
+import os
 import socket
 import time
 import uuid
@@ -214,6 +215,11 @@ def refuse_without_workers(workers: int, scheduler: str | None) -> None:
         refuse_unreachable(scheduler)
     elif workers > 1:
         needs_all(["distributed"], f"workers={workers}")
+
+
+def threads_of_each(workers: int, scheduler: str | None) -> int:
+    """Threads for each of the processes: its share of this machine's cores; of a scheduler's worker, one."""
+    return 1 if scheduler else max(1, (os.cpu_count() or 1) // workers)
 
 
 def refuse_unreachable(scheduler: str) -> None:
