@@ -1,6 +1,7 @@
 """`ndvi-fusion cube`: build a merged cube from raw Sentinel-2, Sentinel-1 and coarse NDVI of an area."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from data_prep.commands.cube_regions import TITLE, cube_by_region
@@ -9,6 +10,7 @@ from data_prep.cube import S2_IMAGES, build_cube, clear_share
 from data_prep.raw.cubes import NotRawError, SourceError, free_cycles
 from data_prep.raw.reading import read_bands
 from data_prep.regions.inputs import RawArea
+from data_prep.regions.sharing import refuse_unreachable
 from data_prep.regions.store import fitting_px
 from data_prep.settings import PrepareSettings
 from data_prep.sources.settings import FilesSource, OpenEOSource, SimulatedSource
@@ -25,6 +27,8 @@ PREPARATION = tuple(PrepareSettings.model_fields)
 def run(settings: CubeSettings) -> None:
     """Load, process, merge and write each area; an output file appears only when it is complete."""
     source = settings.source
+    if settings.scheduler is not None:
+        refuse_unreachable(settings.scheduler)
     areas = source.areas if isinstance(source, OpenEOSource) else {}
     if len(areas) > 1 and AREA not in settings.out.name:
         raise SourceError(f"out={settings.out} is one file for {len(areas)} areas; include {AREA} in its name")
@@ -69,26 +73,33 @@ def _is_own(file: Path) -> bool:
 
 def make_cube(source: WindowedSource | SimulatedSource, settings: CubeSettings) -> None:
     """Build the merged cube of one area, at once or region by region, log its notes, and write it."""
-    if isinstance(source, SimulatedSource):
-        scene = build_cube(source.load(), settings)
-        for note in str(scene.attrs["notes"]).splitlines():
-            log.info(note)
-        write_cube(scene, settings.out, title=TITLE, overwrite=settings.overwrite)
-        return _tell(settings.out)
-    plan, cube = plan_area(source, PrepareSettings(**{name: getattr(settings, name) for name in PREPARATION}))
-    px = fitting_px(plan.labels.sizes, settings.region, around=plan.around_px)
-    if px is None:
-        write_cube(cube.assign_attrs(plan.labels.attrs), settings.out, title=TITLE, overwrite=settings.overwrite)
-        return _tell(settings.out)
-    size = cube.nbytes
-    del cube  # in memory as a whole, where it is small
-    free_cycles(size)
     with Progress("preparing") as report:
-        elsewhere = cube_by_region(RawArea(plan), px, settings, report)
+        elsewhere = _written(source, settings, report)
     if elsewhere:
         log.info("%s: %s", settings.out, elsewhere)
     else:
         _tell(settings.out)
+
+
+def _written(
+    source: WindowedSource | SimulatedSource, settings: CubeSettings, report: Callable[[int, int], None]
+) -> str:
+    """Write ``settings.out``; returns "", or a line if another process wrote it."""
+    if isinstance(source, SimulatedSource):
+        cube = build_cube(source.load(), settings)
+        for note in str(cube.attrs["notes"]).splitlines():
+            log.info(note)
+    else:
+        plan, cube = plan_area(source, PrepareSettings(**{name: getattr(settings, name) for name in PREPARATION}))
+        px = fitting_px(plan.labels.sizes, settings.region, around=plan.around_px)
+        if px is not None:
+            size = cube.nbytes
+            del cube  # in memory as a whole, where it is small
+            free_cycles(size)
+            return cube_by_region(RawArea(plan), px, settings, report)
+        cube = cube.assign_attrs(plan.labels.attrs)
+    write_cube(cube, settings.out, title=TITLE, overwrite=settings.overwrite)
+    return ""
 
 
 def _tell(file: Path) -> None:

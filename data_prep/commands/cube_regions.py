@@ -11,7 +11,7 @@ import xarray as xr
 
 from data_prep.commands.settings import CubeSettings
 from data_prep.regions.inputs import RawArea
-from data_prep.regions.sharing import compute_regions, refuse_unreachable
+from data_prep.regions.sharing import compute_regions
 from data_prep.regions.store import Region, RegionStore, store_for
 from fusion.data.cube_files import to_dataset, write_cube
 from fusion.whole_file import whole_file
@@ -41,8 +41,6 @@ def cube_by_region(source: RawArea, px: int, settings: CubeSettings, report: Cal
     """
     store = store_for(settings.out, px)
     labels = source.labels()
-    if settings.scheduler is not None:
-        refuse_unreachable(settings.scheduler)
     threads = 1 if settings.scheduler else max(1, (os.cpu_count() or 1) // settings.workers)
 
     def save(filled: xr.Dataset) -> str:

@@ -16,7 +16,7 @@ from data_prep.commands.cube import run
 from data_prep.commands.settings import CubeSettings
 from data_prep.regions.sharing import WRITTEN_ELSEWHERE
 from data_prep.windows import PlannedArea
-from fusion.contract import COARSE_NDVI
+from fusion.contract import COARSE_NDVI, ContractError
 from fusion.data.cube_files import open_dataset
 from tests.unit.data_prep.raw_files import cdse_like, coarse_file, gee_like
 from tests.unit.data_prep.test_stac import SIDE, Catalogue, sentinel2
@@ -150,6 +150,11 @@ def test_a_file_that_is_skipped_is_skipped_in_every_region(folder, tmp_path, cap
         run(settings(tmp_path / f"{name}.nc", **files(raw, on_error="skip"), region=region))
     made = assert_same_file(tmp_path / "regions.nc", tmp_path / "once.nc")
     assert made.attrs["notes"].count("skipped: ") == 1 and caplog.text.count("skipped: ") == 2  # once a run
+
+
+def test_a_scheduler_that_does_not_answer_is_named_before_any_work(folder, tmp_path):
+    with pytest.raises(ContractError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
+        run(settings(tmp_path / "cube.nc", **files(folder / "none"), scheduler="tcp://127.0.0.1:9"))
 
 
 @pytest.mark.slow
