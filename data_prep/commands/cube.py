@@ -91,7 +91,10 @@ def _written(
             log.info(note)
     else:
         plan, cube = plan_area(source, PrepareSettings(**{name: getattr(settings, name) for name in PREPARATION}))
-        px = fitting_px(plan.labels.sizes, settings.region, around=plan.around_px)
+        sizes = plan.labels.sizes
+        px = fitting_px(sizes, settings.region, around=plan.around_px)
+        if px is None and cube.chunks is not None:  # written lazily, it would be read several times: a single region
+            px = max(sizes["y"], sizes["x"])
         if px is not None:
             size = cube.nbytes
             del cube  # in memory as a whole, where it is small
