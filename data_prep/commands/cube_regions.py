@@ -1,6 +1,5 @@
 """``ndvi-fusion cube`` for areas of any size: region by region, in several processes, with the memory of a few."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import xarray as xr
 
 from data_prep.commands.settings import CubeSettings
 from data_prep.regions.inputs import RawArea
-from data_prep.regions.sharing import compute_regions
+from data_prep.regions.sharing import compute_regions, threads_of_each
 from data_prep.regions.store import Region, RegionStore, store_for
 from fusion.data.cube_files import to_dataset, write_cube
 from fusion.whole_file import whole_file
@@ -41,7 +40,7 @@ def cube_by_region(source: RawArea, px: int, settings: CubeSettings, report: Cal
     """
     store = store_for(settings.out, px)
     labels = source.labels()
-    threads = 1 if settings.scheduler else max(1, (os.cpu_count() or 1) // settings.workers)
+    threads = threads_of_each(settings.workers, settings.scheduler)
 
     def save(filled: xr.Dataset) -> str:
         if settings.out.suffix == ".zarr":
