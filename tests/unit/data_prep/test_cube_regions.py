@@ -100,7 +100,8 @@ def test_an_interrupted_run_resumes_and_another_mask_begins_anew(folder, tmp_pat
     def write_mask(value: int) -> None:
         with xr.open_dataset(folder / "s2_10m.nc") as image:
             band = xr.full_like(image.B04[:1].rename(timestamp="t"), value, "uint8").assign_coords(times)
-            xr.Dataset({"cloud": band.drop_attrs()}).rio.write_crs("EPSG:32631").to_netcdf(mask)
+            xr.Dataset({"cloud": band.drop_attrs()}).rio.write_crs("EPSG:32631").to_netcdf(tmp_path / "new.nc")
+        (tmp_path / "new.nc").rename(mask)
 
     write_mask(0)
     wanted = settings(tmp_path / "cube.zarr", **files(folder), optical={"user_mask": mask})
