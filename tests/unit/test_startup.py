@@ -144,6 +144,7 @@ NEEDS = [
     (["phenology", "cube=a.nc", "workers=2", "out=b"], "distributed", "cluster"),
     (["phenology", "cube=a.nc", "scheduler=tcp://a:1", "out=b"], "distributed", "cluster"),
     (["predict", "cube=a.nc", "workers=2", "out=b.nc"], "distributed", "cluster"),
+    (["cube", "input=.", "workers=2", "out=b.nc"], "distributed", "cluster"),
     (["patches", "source=cubes", "source.cubes=[a.nc]", "out=b.zarr"], "distributed", "cluster"),
     (["patches", "workers=0", "out=b.zarr"], "numba", "fast"),
 ]
