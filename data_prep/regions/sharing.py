@@ -111,6 +111,7 @@ def compute_regions(
     scheduler: str | None,
     save: Callable[[xr.Dataset], str],
     report: Callable[[int, int], None],
+    made_of_now: Callable[[], dict[str, Any]] | None = None,
 ) -> str:
     """Compute the regions that are not finished, ``save`` the whole, lazily given, and remove the store.
 
@@ -127,6 +128,13 @@ def compute_regions(
         Processes; 1 = this one.
     report : callable
         Called with (finished regions, all regions).
+    made_of_now : callable
+        Gives ``made_of`` again; called before the output is written.
+
+    Raises
+    ------
+    CubeFileError
+        The input changed meanwhile, so that some regions are of another version; an error in writing.
     """
     alone = workers == 1 and scheduler is None
     with taking_part(store, template, made_of) as run:
@@ -149,11 +157,23 @@ def compute_regions(
                 run_all(left, todo, workers=0, on_done=count)
             with run.last() if not left else nullcontext(False) as mine:
                 if mine:
+                    if made_of_now is not None:
+                        _refuse_changed(store, made_of, made_of_now())
                     line = save(store.filled(template))
                     store.remove()
                     return line
             time.sleep(POLL_SECONDS)
     return WRITTEN_ELSEWHERE
+
+
+def _refuse_changed(store: RegionStore, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse regions of two versions of the input; a later run sees the new one and begins anew."""
+    changed = sorted(key for key in before if now.get(key) != before[key])
+    if changed:
+        raise CubeFileError(
+            f"the input of {store.output} was written again while it was computed (another {', '.join(changed)}), so "
+            "its regions do not fit together; run the command again, which begins anew, when the input is complete"
+        )
 
 
 def _settle_failure(store: RegionStore) -> None:
