@@ -170,7 +170,9 @@ def _phenolopy_seasons(ndvi: xr.DataArray, wanted: int | list[int] | None) -> xr
 
 
 def _by_block(
-    method: Callable[[xr.DataArray, int | list[int] | None], xr.Dataset], ndvi: xr.DataArray, year: int | list[int] | None
+    method: Callable[[xr.DataArray, int | list[int] | None], xr.Dataset],
+    ndvi: xr.DataArray,
+    year: int | list[int] | None,
 ) -> xr.Dataset:
     """The answer of a method that computes at once; of a lazy cube (t, ...), if it has more dims, lazily by blocks."""
     if not is_lazy(ndvi) or ndvi.ndim == 1:
