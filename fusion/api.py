@@ -94,7 +94,8 @@ def fuse(
         float32, dims ``(t, bands, y, x)``, bands ``NDVI`` and ``NDVI_SIGMA``; CRS, pixel coordinates, their direction
         and the names of dims kept; NaN for pixels without a single observation. A Dataset gives a Dataset, a Series or
         DataFrame a DataFrame with the columns ``NDVI`` and ``NDVI_SIGMA``. A chunked
-        (Dask) cube gives a chunked one: nothing is computed here, and blocks of less than 20 pixels are joined.
+        (Dask) cube gives a chunked one: nothing is computed here. Its chunks in y and x are those of the cube; small
+        ones, of less than 16 pixels as a rule, are joined.
 
     Raises
     ------

@@ -7,6 +7,7 @@ import xarray as xr
 
 import fusion
 from fusion.contract import CUBE_BANDS
+from fusion.features.measured import measured_cube
 from fusion.features.observations import observations_from_cube
 from tests.factory import mock_cube, mock_model
 
