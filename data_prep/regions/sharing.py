@@ -105,14 +105,13 @@ def taking_part(store: RegionStore, template: xr.Dataset, made_of: dict[str, Any
 def compute_regions(
     store: RegionStore,
     template: xr.Dataset,
-    made_of: dict[str, Any],
+    made_of: Callable[[], dict[str, Any]],
     task: Callable[[Region], dict[str, Any]],
     *,
     workers: int,
     scheduler: str | None,
     save: Callable[[xr.Dataset], str],
     report: Callable[[int, int], None],
-    made_of_now: Callable[[], dict[str, Any]] | None = None,
 ) -> str:
     """Compute the regions that are not finished, ``save`` the whole, lazily given, and remove the store.
 
@@ -122,15 +121,14 @@ def compute_regions(
     Parameters
     ----------
     template, made_of
-        See :meth:`RegionStore.prepare`; with another ``made_of`` than an unfinished run, all begins anew.
+        See :meth:`RegionStore.prepare`; with another ``made_of()`` than an unfinished run, all begins anew. It is
+        called again before the output is written.
     task : callable
         Computes a region and gives it to :meth:`RegionStore.write`; importable, with plain data, for other processes.
     workers : int
         Processes; 1 = this one.
     report : callable
         Called with (finished regions, all regions).
-    made_of_now : callable
-        Gives ``made_of`` again; called before the output is written.
 
     Raises
     ------
@@ -138,7 +136,8 @@ def compute_regions(
         The input changed meanwhile, so that some regions are of another version; an error in writing.
     """
     alone = workers == 1 and scheduler is None
-    with taking_part(store, template, made_of) as run:
+    before = made_of()
+    with taking_part(store, template, before) as run:
         total = len(run.regions)
         report(store.finished(), total)
 
@@ -158,8 +157,7 @@ def compute_regions(
                 run_all(left, todo, workers=0, on_done=count)
             with run.last() if not left else nullcontext(False) as mine:
                 if mine:
-                    if made_of_now is not None:
-                        _refuse_changed(store, made_of, made_of_now())
+                    _refuse_changed(store, before, made_of())
                     line = save(store.filled(template))
                     store.remove()
                     return line

@@ -94,8 +94,8 @@ def seasons_by_region(
             return save(answer)
 
     return compute_regions(
-        store, template, made_of(), task, workers=settings.workers, scheduler=settings.scheduler, save=written,
-        report=report, made_of_now=made_of,
+        store, template, made_of, task, workers=settings.workers, scheduler=settings.scheduler, save=written,
+        report=report,
     )  # fmt: skip
 
 

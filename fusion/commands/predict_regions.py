@@ -122,7 +122,7 @@ def fuse_regions(
     if scheduler is not None:
         refuse_unreachable(scheduler)
     return compute_regions(
-        store, to_dataset(labels, "fused NDVI"), made_of(), task, made_of_now=made_of,
+        store, to_dataset(labels, "fused NDVI"), made_of, task,
         workers=workers, scheduler=scheduler, report=report,
         save=lambda filled: save(_stacked(labels, filled), store),
     )  # fmt: skip
