@@ -6,7 +6,7 @@ import xarray as xr
 
 from data_prep.raw.cubes import SourceError
 from data_prep.raw.decisions import in_window
-from fusion.place import pixel_size, project_bounds
+from fusion.place import pixel_size, project_bounds, transform_of
 
 _ALIGNED = 1e-3  # tolerance in pixels of the finer grid: edges that differ by less coincide
 
@@ -99,7 +99,7 @@ def _warp(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, resampling: str
     from odc.geo.geobox import GeoBox
     from odc.geo.xr import xr_reproject
 
-    box = GeoBox((grid.sizes["y"], grid.sizes["x"]), grid.rio.transform(recalc=True), grid.rio.crs.to_wkt())
+    box = GeoBox((grid.sizes["y"], grid.sizes["x"]), transform_of(grid), grid.rio.crs.to_wkt())
     source = values.rio.write_nodata(np.nan)
     moved = xr_reproject(source, box, resampling=resampling, dst_nodata=np.nan)
     dims = {d: n for d, n in zip(moved.dims[-2:], ("y", "x"), strict=True) if d != n}

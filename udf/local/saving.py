@@ -14,6 +14,7 @@ import netCDF4
 import numpy as np
 import pandas as pd
 import rasterio
+import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
 from fusion.contract import CF_CONVENTIONS, NDVI, NDVI_SIGMA, OBS_COUNT
