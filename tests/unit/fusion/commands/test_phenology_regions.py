@@ -237,8 +237,9 @@ def test_a_region_leaves_nothing_in_memory_and_what_the_dates_lack_is_said_once(
 def test_the_table_of_windows_has_the_rows_of_the_whole(fused, tmp_path, monkeypatch):
     monkeypatch.setattr(season_files, "WINDOW_PX", PX)
     data = fusion.seasons(fused)
-    season_files.write_table(data, tmp_path / "t.parquet")
-    season_files.write_table(data, tmp_path / "t.csv")
+    season_files.write_windows(
+        data, [season_files.table_file(data, tmp_path / f"t.{kind}") for kind in ("parquet", "csv")]
+    )
     whole = fusion.season_table(data)
     assert pyarrow.parquet.ParquetFile(tmp_path / "t.parquet").num_row_groups == REGIONS
     written = pd.read_parquet(tmp_path / "t.parquet")
