@@ -7,6 +7,7 @@ in memory.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,18 @@ def by_year(data: xr.Dataset) -> Iterator[tuple[int, xr.Dataset]]:
 
 
 def write_windows(data: xr.Dataset, outputs: Iterable[AbstractContextManager[Add]]) -> None:
-    """Read ``data`` window by window and write each window to all outputs."""
+    """Read ``data`` window by window and write each to all outputs at once, while the next one is read."""
     with ExitStack() as opened:
         adds = [opened.enter_context(output) for output in outputs]
+        pool = opened.enter_context(ThreadPoolExecutor(len(adds)))
+        writing: list[Future[None]] = []
         for window in windows(data):
             part = data.isel(window).load()
-            for add in adds:
-                add(window, part)
+            for one in writing:
+                one.result()
+            writing = [pool.submit(add, window, part) for add in adds]
+        for one in writing:
+            one.result()
 
 
 def season_summary(data: xr.Dataset) -> str:
@@ -96,10 +102,10 @@ def seasons_netcdf(data: xr.Dataset, file: Path) -> Iterator[Add]:
     described = described_axes(data).assign_attrs(MADE_BY, history=history("season dates and parameters"))
     with whole_file(file) as partial:
         with _telling(file):
-            stored = _netcdf_variables(described, partial)
+            stored, lock = _netcdf_variables(described, partial)
 
         def add(window: Window, part: xr.Dataset) -> None:
-            with _telling(file):
+            with _telling(file), lock:
                 for name, variable in stored.items():
                     place = tuple(window.get(dim, slice(None)) for dim in variable.dimensions)
                     variable[place] = part[name].values
@@ -107,12 +113,12 @@ def seasons_netcdf(data: xr.Dataset, file: Path) -> Iterator[Add]:
         try:
             yield add
         finally:
-            with _telling(file):
+            with _telling(file), lock:
                 next(iter(stored.values())).group().close()
 
 
-def _netcdf_variables(data: xr.Dataset, file: Path) -> dict[str, Any]:
-    """The variables of a new NetCDF file, without values; labels and attributes are written.
+def _netcdf_variables(data: xr.Dataset, file: Path) -> tuple[dict[str, Any], Any]:
+    """The variables of a new NetCDF file, without values, and xarray's lock on NetCDF; labels are written.
 
     Written without ``Dataset.to_netcdf``, which would write whole variables, or import Dask and its scheduler.
     """
@@ -124,7 +130,8 @@ def _netcdf_variables(data: xr.Dataset, file: Path) -> dict[str, Any]:
         nc.createDimension(dim, size)
     labels = data.drop_vars(data.data_vars)
     plain = {str(name): {"_FillValue": None} for name, coord in data.coords.items() if coord.dtype.kind == "f"}
-    labels.dump_to_store(NetCDF4DataStore(nc), encoding=plain)
+    store = NetCDF4DataStore(nc)
+    labels.dump_to_store(store, encoding=plain)
     if "coordinates" in nc.ncattrs():  # of labels that belong to no variable yet
         nc.delncattr("coordinates")
     stored = {}
@@ -138,7 +145,7 @@ def _netcdf_variables(data: xr.Dataset, file: Path) -> dict[str, Any]:
             beside = sorted(str(c) for c in set(layer.coords) - set(layer.dims))
             stored[str(name)].setncatts(layer.attrs | ({"coordinates": " ".join(beside)} if beside else {}))
             stored[str(name)].set_auto_maskandscale(False)
-    return stored
+    return stored, store.lock
 
 
 @contextmanager
