@@ -200,7 +200,7 @@ def refuse_cut_off(partial: Path, file: Path, sums: Mapping[tuple[int, int], int
 
 def checksum(values: np.ndarray) -> int:
     """CRC-32 of the values."""
-    return zlib.crc32(np.ascontiguousarray(values))
+    return zlib.crc32(np.ascontiguousarray(values).data)
 
 
 def _replace_folder(path: Path, partial: Path) -> None:
