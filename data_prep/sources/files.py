@@ -94,7 +94,10 @@ def _read_all(
     """The bands of all files; in a folder, files that are no raw data are left out and noted."""
     in_folder = settings.folder is not None
     remarks: dict[str, str] = {}
+    damaged: list[str] = once("damaged files", list) if in_window() else []
     for file in files:
+        if str(file) in damaged:
+            continue
         try:
             bands = read_bands(file, roles_only=in_folder, dates_by=settings.dates_by, within=within)
             for band in () if in_window() else bands:
@@ -111,6 +114,8 @@ def _read_all(
                 raise
             log.warning("skipped: %s", error)
             notes.append(f"skipped: {error}")
+            damaged.append(str(file))
+    once("damaged files", lambda: damaged)
     notes += _summed(remarks)
 
 

@@ -27,6 +27,7 @@ GROUND = {  # facts and tools for everyone
     "fusion.extras",
     "fusion.progress",
     "fusion.collector",
+    "fusion.netcdf",
 }
 RAW_BANDS = {"data_prep.raw", "data_prep.grid", "data_prep.settings"}
 ROOMS = {
@@ -42,6 +43,7 @@ ROOMS = {
     "fusion.extras": set(),
     "fusion.progress": set(),
     "fusion.collector": set(),
+    "fusion.netcdf": set(),
     "fusion.features": {"fusion.contract"},
     "fusion.phenology": {"fusion.contract", "fusion.dates"},
     "fusion.inference": {"fusion.contract", "fusion.features", "fusion.extras"},  # extras: not in what UDFs hold
