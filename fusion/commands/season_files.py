@@ -125,7 +125,7 @@ def _netcdf_variables(data: xr.Dataset, file: Path) -> tuple[dict[str, Any], Any
     import netCDF4
     from xarray.backends import NetCDF4DataStore
 
-    nc = netCDF4.Dataset(file, "w")
+    nc: Any = netCDF4.Dataset(file, "w")
     for dim, size in data.sizes.items():
         nc.createDimension(dim, size)
     labels = data.drop_vars(data.data_vars)
