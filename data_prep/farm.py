@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from data_prep.raw.cubes import SourceError
 from fusion import whole_file
+from fusion.collector import collect_rarely
 from fusion.extras import needs
 from fusion.whole_file import write_json
 
@@ -179,6 +180,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         memory_limit=0,
     )
     with cluster, Client(cluster) as client:
+        client.run(collect_rarely)
         yield client
 
 

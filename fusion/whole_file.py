@@ -7,7 +7,8 @@ import re
 import shutil
 import socket
 import uuid
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -173,12 +174,12 @@ def write_json(path: Path, value: Any) -> Path:
     return path
 
 
-def refuse_cut_off(partial: Path, file: Path, bands: np.ndarray | None = None) -> None:
+def refuse_cut_off(partial: Path, file: Path, sums: Mapping[tuple[int, int], int] | None = None) -> None:
     """Refuse a truncated GeoTIFF ``partial`` before it is renamed to ``file``.
 
     GDAL writes the last blocks on closing and reports no error there, so a full disk silently truncates the file. The
-    file is read back and compared with ``bands`` (count, y, x); without ``bands`` it is only read, which fails on a
-    missing block.
+    file is read back and compared with ``sums``, the :func:`checksum` of every block (all bands) by its first row and
+    column; without ``sums`` it is only read, which fails on a missing block.
 
     Raises
     ------
@@ -190,18 +191,16 @@ def refuse_cut_off(partial: Path, file: Path, bands: np.ndarray | None = None) -
 
     try:
         with rasterio.open(partial) as written:
-            complete = all(_holds(written.read(window=w), w, bands) for _, w in written.block_windows(1))
+            read = {(w.row_off, w.col_off): checksum(written.read(window=w)) for _, w in written.block_windows(1)}
     except RasterioError as error:
         raise OSError(f"{file} could not be written whole; is the disk full?") from error
-    if not complete:
+    if sums is not None and read != sums:
         raise OSError(f"{file} could not be written whole; is the disk full?")
 
 
-def _holds(read: np.ndarray, window: Any, bands: np.ndarray | None) -> bool:
-    if bands is None:
-        return True
-    rows, columns = window.toslices()
-    return np.array_equal(read, np.asarray(bands[:, rows, columns]), equal_nan=True)  # computes lazy ones
+def checksum(values: np.ndarray) -> int:
+    """CRC-32 of the values."""
+    return zlib.crc32(np.ascontiguousarray(values).data)
 
 
 def _replace_folder(path: Path, partial: Path) -> None:

@@ -4,7 +4,6 @@ The folder ``.NAME.regions`` beside the output ``NAME`` holds the store, what it
 and a marker for every finished region. A run with the same input and settings computes the regions without a marker.
 """
 
-import gc
 import hashlib
 import json
 import logging
@@ -117,20 +116,24 @@ class RegionStore:
         return list(cut_regions((template.sizes["y"], template.sizes["x"]), self.px, identity))
 
     def write(self, region: Region, layers: dict[str, np.ndarray]) -> None:
-        """Write variables (..., h, w) of a region, then its marker; frees what the region left in memory."""
+        """Write variables (..., h, w) of a region, then its marker."""
         group = zarr.open_group(self.zarr, mode="r+")
         for name, values in layers.items():
             group[name][..., *region.window] = values  # type: ignore[index, call-overload]
         write_marker(self.markers, region, {})
-        gc.collect()  # arrays that xarray and Dask hold in cycles, some 20 MiB a region, would stay for long
 
     def filled(self, template: xr.Dataset) -> xr.Dataset:
-        """``template`` with the values of the store, lazily."""
+        """``template`` with the values of the store: of cubes (with ``t``) by Dask, others when they are indexed."""
+        stored = xr.open_zarr(self.zarr, chunks=None, decode_cf=False)
         layers = {}
         for name, layer in template.data_vars.items():
-            stored = da.from_zarr(self.zarr, component=str(name))
-            native = stored.map_blocks(np.asarray, dtype=layer.dtype, meta=layer.data._meta)  # netCDF4 warns of "<f4"
-            layers[name] = layer.copy(data=native)
+            if "t" in layer.dims:
+                lazy = da.from_zarr(self.zarr, component=str(name))
+                native = lazy.map_blocks(np.asarray, dtype=layer.dtype, meta=layer.data._meta)  # netCDF4 warns of "<f4"
+                layers[name] = layer.copy(data=native).variable
+            else:
+                layers[name] = stored[name].variable.copy(deep=False)
+                layers[name].attrs = layer.attrs
         return template.assign(layers)
 
     def finished(self) -> int:

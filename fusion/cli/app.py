@@ -19,6 +19,7 @@ from typing import Any
 
 import fusion
 from fusion.cli.table import COMMANDS, Command
+from fusion.collector import collect_rarely
 from fusion.extras import missing_library
 
 __all__ = ["COMMANDS", "Command", "describe", "execute", "main"]
@@ -220,6 +221,7 @@ def _set_up(verbose: bool, quiet: bool) -> None:
     import rich
     from rich.logging import RichHandler
 
+    collect_rarely()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MPLBACKEND", "Agg")
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "true")  # it would read what every installed package declares

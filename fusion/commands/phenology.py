@@ -130,10 +130,16 @@ def run(settings: PhenologySettings) -> str:
         return save(season_answer(cube, observations, settings))
 
 
-def season_answer(cube: xr.DataArray, observations: xr.DataArray | None, settings: PhenologySettings) -> xr.Dataset:
+def season_answer(
+    cube: xr.DataArray,
+    observations: xr.DataArray | None,
+    settings: PhenologySettings,
+    *,
+    use_numba: bool | None = None,
+) -> xr.Dataset:
     """The season parameters, and the smoothed series as variable ``NDVI`` (t, y, x) where one is wanted.
 
-    Lazy where the cubes are.
+    Lazy where the cubes are. ``use_numba`` as in :func:`fusion.seasons`.
 
     Raises
     ------
@@ -156,10 +162,13 @@ def season_answer(cube: xr.DataArray, observations: xr.DataArray | None, setting
     data = seasons(
         cube, sigma=settings.sigma, observations=observations, method=settings.method, start=settings.start,
         end=settings.end, curve=settings.curve, year=settings.year, max_seasons=settings.max_seasons,
-        min_amplitude=settings.min_amplitude, yydoy=settings.yydoy,
+        min_amplitude=settings.min_amplitude, yydoy=settings.yydoy, use_numba=use_numba,
     )  # fmt: skip
     if settings.smoother is not None:
-        curve = smooth(cube, method=settings.smoother, sigma=settings.sigma, step_days=settings.smooth_step_days)
+        curve = smooth(
+            cube, method=settings.smoother, sigma=settings.sigma, step_days=settings.smooth_step_days,
+            use_numba=use_numba,
+        )  # fmt: skip
         data = data.assign({NDVI: curve.transpose("t", "y", "x")})
     if crs is not None:
         data = data.rio.write_crs(crs)
@@ -191,15 +200,17 @@ def write_results(answer: xr.Dataset, settings: PhenologySettings, folder: Path)
 
     data = answer.drop_dims("t", errors="ignore")
     crs = data.rio.crs
-    files = [season_files.write_seasons(data, folder / SEASON_FILE)]
+    outputs = [season_files.seasons_netcdf(data, folder / SEASON_FILE)]
     if settings.geotiff is not False and crs is not None and "season" in data.dims:
-        files += season_files.write_season_geotiffs(data, folder)
-    if settings.maps and "season" in data.dims and can_draw("maps are"):
-        files += season_files.write_season_maps(data, folder)
+        outputs.append(season_files.season_geotiffs(data, folder))
     if settings.table is not None:
-        files.append(season_files.write_table(data, folder / TABLE_FILES[settings.table]))
+        outputs.append(season_files.table_file(data, folder / TABLE_FILES[settings.table]))
+    season_files.write_windows(data, outputs)
+    if settings.maps and "season" in data.dims and can_draw("maps are"):
+        season_files.write_season_maps(data, folder)
     if settings.smoother is not None:
         curve = answer[NDVI].expand_dims(bands=[NDVI]).transpose("t", "bands", "y", "x")
-        files.append(write_cube(curve, folder / SMOOTHED_FILE, title="smoothed NDVI"))
+        write_cube(curve, folder / SMOOTHED_FILE, title="smoothed NDVI")
+    files = len(list(folder.iterdir()))
     no_crs = " (no GeoTIFF: the cube has no CRS)" if settings.geotiff is None and crs is None else ""
-    return f"{len(files)} files in {settings.out}{no_crs}: {season_files.season_summary(data)}"
+    return f"{files} files in {settings.out}{no_crs}: {season_files.season_summary(data)}"

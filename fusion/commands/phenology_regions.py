@@ -108,7 +108,8 @@ def _template(settings: PhenologySettings) -> xr.Dataset:
         seen = None if settings.observations is None else bands(settings.observations)
         if seen is not None:
             refuse_other_pixels(cube, seen, settings)
-        answer = season_answer(_blank_pixel(cube), None if seen is None else _blank_pixel(seen), settings)
+        blank = None if seen is None else _blank_pixel(seen)
+        answer = season_answer(_blank_pixel(cube), blank, settings, use_numba=False)  # numba takes half a second
         wide = {name: c.load() for name, c in cube.coords.items() if name in answer.coords and {"y", "x"} & set(c.dims)}
     layers = {}
     for name, layer in answer.transpose(..., "y", "x").data_vars.items():

@@ -1,12 +1,14 @@
-"""Files of season parameters: NetCDF, GeoTIFFs, maps and table, of data in memory or of lazy data of any size.
+"""Files of season parameters: NetCDF, GeoTIFFs, maps and table, of data in memory or in a store of any size.
 
-Lazy data are read window by window, so that no file needs the whole area in memory.
+Data are read window by window, each once for NetCDF, GeoTIFFs and table together, so that no file needs the whole area
+in memory.
 """
 
 import math
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
 from fusion.contract import ContractError
+from fusion.data import raster_files
 from fusion.data.provenance import MADE_BY, history
 from fusion.extras import needs
 from fusion.phenology.settings import MAIN_SUFFIX, VARIABLES
@@ -27,18 +30,38 @@ MAP_PX = 2000  # a map of more pixels a side shows every second, third, ... of t
 MAPPED = ("SOSD", "EOSD", "LENGTH", "MAXV")
 
 
-def windows(data: xr.Dataset | xr.DataArray) -> Iterator[dict[str, slice]]:
-    """Windows of at most ``WINDOW_PX`` pixels a side, row by row, for ``data.isel``."""
-    for top in range(0, data.sizes["y"], WINDOW_PX):
-        for left in range(0, data.sizes["x"], WINDOW_PX):
-            yield {"y": slice(top, top + WINDOW_PX), "x": slice(left, left + WINDOW_PX)}
+Window = dict[str, slice]  # for ``data.isel``
+Add = Callable[[Window, xr.Dataset], None]  # takes a window and the data in it
+
+
+def windows(data: xr.Dataset | xr.DataArray) -> Iterator[Window]:
+    """Windows of at most ``WINDOW_PX`` pixels a side, row by row."""
+    for rows, columns in raster_files.windows(data.sizes["y"], data.sizes["x"], WINDOW_PX):
+        yield {"y": rows, "x": columns}
 
 
 def by_year(data: xr.Dataset) -> Iterator[tuple[int, xr.Dataset]]:
     """Each year and its parameters, without the dim ``year``."""
-    years = data if "year" in data.dims else data.expand_dims("year")
-    for k, year in enumerate(years.year.values):
-        yield int(year), years.isel(year=k)
+    if "year" not in data.dims:
+        yield int(data.year), data
+        return
+    for k, year in enumerate(data.year.values):
+        yield int(year), data.isel(year=k)
+
+
+def write_windows(data: xr.Dataset, outputs: Iterable[AbstractContextManager[Add]]) -> None:
+    """Read ``data`` window by window and write each to all outputs at once, while the next one is read."""
+    with ExitStack() as opened:
+        adds = [opened.enter_context(output) for output in outputs]
+        pool = opened.enter_context(ThreadPoolExecutor(len(adds)))
+        writing: list[Future[None]] = []
+        for window in windows(data):
+            part = data.isel(window).load()
+            for one in writing:
+                one.result()
+            writing = [pool.submit(add, window, part) for add in adds]
+        for one in writing:
+            one.result()
 
 
 def season_summary(data: xr.Dataset) -> str:
@@ -73,25 +96,68 @@ def _median(counts: Counter[int]) -> int:
     return days[int(np.searchsorted(reached, counts.total() / 2))]
 
 
-def write_seasons(data: xr.Dataset, file: Path) -> Path:
-    """NetCDF, compressed, whole or not at all."""
+@contextmanager
+def seasons_netcdf(data: xr.Dataset, file: Path) -> Iterator[Add]:
+    """NetCDF, compressed, whole or not at all; an output of :func:`write_windows`."""
     from fusion.place import described_axes
 
-    encoding: dict[str, dict[str, Any]] = {}
-    for name, layer in data.data_vars.items():
-        if layer.ndim > 1:
-            chunks = tuple(min(n, WINDOW_PX) if d in ("y", "x") else 1 for d, n in layer.sizes.items())
-            encoding[str(name)] = {"zlib": True, "complevel": 4, "chunksizes": chunks}
-    encoding |= {str(name): {"_FillValue": None} for name, coord in data.coords.items() if coord.dtype.kind == "f"}
     described = described_axes(data).assign_attrs(MADE_BY, history=history("season dates and parameters"))
+    with whole_file(file) as partial:
+        with _telling(file):
+            stored, lock = _netcdf_variables(described, partial)
+
+        def add(window: Window, part: xr.Dataset) -> None:
+            with _telling(file), lock:
+                for name, variable in stored.items():
+                    place = tuple(window.get(dim, slice(None)) for dim in variable.dimensions)
+                    variable[place] = part[name].values
+
+        try:
+            yield add
+        finally:
+            with _telling(file), lock:
+                next(iter(stored.values())).group().close()
+
+
+def _netcdf_variables(data: xr.Dataset, file: Path) -> tuple[dict[str, Any], Any]:
+    """The variables of a new NetCDF file, without values, and xarray's lock on NetCDF; labels are written.
+
+    Written without ``Dataset.to_netcdf``, which would write whole variables, or import Dask and its scheduler.
+    """
+    import netCDF4
+    from xarray.backends import NetCDF4DataStore
+
+    nc: Any = netCDF4.Dataset(file, "w")
+    for dim, size in data.sizes.items():
+        nc.createDimension(dim, size)
+    labels = data.drop_vars(data.data_vars)
+    plain = {str(name): {"_FillValue": None} for name, coord in data.coords.items() if coord.dtype.kind == "f"}
+    store = NetCDF4DataStore(nc)
+    labels.dump_to_store(store, encoding=plain)
+    if "coordinates" in nc.ncattrs():  # of labels that belong to no variable yet
+        nc.delncattr("coordinates")
+    stored = {}
+    with _small_buffers():
+        for name, layer in data.data_vars.items():
+            chunks = [min(n, WINDOW_PX) if d in ("y", "x") else 1 for d, n in layer.sizes.items()]
+            packed = {"zlib": True, "complevel": 1, "chunksizes": chunks} if layer.ndim > 1 else {}
+            kind = layer.dtype.newbyteorder("=")  # of a Zarr store "<f4", of which netCDF4 warns
+            missing = kind.type(np.nan) if kind.kind == "f" else None
+            stored[str(name)] = nc.createVariable(name, kind, layer.dims, fill_value=missing, **packed)
+            beside = sorted(str(c) for c in set(layer.coords) - set(layer.dims))
+            stored[str(name)].setncatts(layer.attrs | ({"coordinates": " ".join(beside)} if beside else {}))
+            stored[str(name)].set_auto_maskandscale(False)
+    return stored, store.lock
+
+
+@contextmanager
+def _telling(file: Path) -> Iterator[None]:
     try:
-        with whole_file(file) as partial, _small_buffers():
-            described.to_netcdf(partial, engine="netcdf4", encoding=encoding)
+        yield
     except (OSError, RuntimeError) as error:
         raise ContractError(
             f"{file.name} could not be written ({error}); check the permission and the free space"
         ) from error
-    return file
 
 
 @contextmanager
@@ -107,32 +173,38 @@ def _small_buffers() -> Iterator[None]:
         netCDF4.set_chunk_cache(*before)
 
 
-def write_table(data: xr.Dataset, file: Path) -> Path:
-    """One row per pixel, year and season, as CSV or Parquet, one window after the other (a row group each)."""
+@contextmanager
+def table_file(data: xr.Dataset, file: Path) -> Iterator[Add]:
+    """CSV or Parquet, one row per pixel, year and season; an output of :func:`write_windows` (a row group each)."""
     from fusion.phenology.season_table import season_table
 
     if "season" not in data.dims:
         raise ContractError(f"method {data.attrs.get('method')!r} has no seasons; leave table empty")
+    if file.suffix == ".parquet":
+        needs("pyarrow", "table=parquet")
     writer = None
+    width = data.sizes["x"]
     with whole_file(file) as partial:
-        try:
-            for window in windows(data):
-                table = season_table(data.isel(window))
-                row, column = np.divmod(table.pixel, len(range(*window["x"].indices(data.sizes["x"]))))
-                table["pixel"] = (row + window["y"].start) * data.sizes["x"] + column + window["x"].start
-                if file.suffix == ".csv":
-                    table.to_csv(partial, index=False, mode="a", header=not partial.exists())
-                    continue
+
+        def add(window: Window, part: xr.Dataset) -> None:
+            nonlocal writer
+            table = season_table(part)
+            row, column = np.divmod(table.pixel, part.sizes["x"])
+            table["pixel"] = (row + window["y"].start) * width + column + window["x"].start
+            if file.suffix == ".csv":
+                table.to_csv(partial, index=False, mode="a", header=not partial.exists())
+            else:
                 writer = _added(table, writer, partial)
+
+        try:
+            yield add
         finally:
             if writer is not None:
                 writer.close()
-    return file
 
 
 def _added(table: pd.DataFrame, writer: Any, partial: Path) -> Any:
     """Write a table as a row group of a Parquet file; returns the writer, new where there is none."""
-    needs("pyarrow", "table=parquet")
     import pyarrow
     import pyarrow.parquet
 
@@ -142,31 +214,38 @@ def _added(table: pd.DataFrame, writer: Any, partial: Path) -> Any:
     return writer
 
 
-def write_season_geotiffs(data: xr.Dataset, folder: Path) -> list[Path]:
-    """One float32 GeoTIFF per year for the main season, and one per season; band descriptions are parameters' names.
+@contextmanager
+def season_geotiffs(data: xr.Dataset, folder: Path) -> Iterator[Add]:
+    """One float32 GeoTIFF per year for the main season, and one per season; an output of :func:`write_windows`.
 
-    ``seasons_2019_main.tif``, ``seasons_2019_s1.tif``, ...
+    ``seasons_2019_main.tif``, ``seasons_2019_s1.tif``, ...; band descriptions are parameters' names.
     """
-    from fusion.data.raster_files import write_raster
-
-    files = []
     names = [n for n in (*VARIABLES, "COUNT") if n in data]
-    for year, one_year in by_year(data):
-        sets = {"main": {n: one_year.get(f"{n}{MAIN_SUFFIX}", one_year[n]) for n in names}}
-        for k, season in enumerate(data.season.values):
-            one = one_year.isel(season=k)
-            sets[f"s{int(season)}"] = {n: one[n] for n in names}
-        for of, layers in sets.items():
-            file = folder / f"seasons_{year}_{of}.tif"
-            bands = np.stack([layer.transpose("y", "x").astype(np.float32).data for layer in layers.values()])
-            with whole_file(file) as partial:
-                write_raster(
-                    partial, Path(file.name), bands, crs=data.rio.crs, transform=transform_of(data),
-                    nodata=float("nan"), names=names, units=[str(data[n].attrs.get("units", "1")) for n in names],
-                    tags={"year": str(year), "dates": f"days since {year}-01-01, 0 = 1 January"},
-                )  # fmt: skip
-            files.append(file)
-    return files
+    seasons = [int(season) for season in data.season.values]
+    options = {
+        "shape": (len(names), data.sizes["y"], data.sizes["x"]), "dtype": np.float32, "crs": data.rio.crs,
+        "transform": transform_of(data), "nodata": float("nan"), "names": names,
+        "units": [str(data[n].attrs.get("units", "1")) for n in names],
+    }  # fmt: skip
+    with ExitStack() as opened:
+        writes = {}
+        for year, _ in by_year(data):
+            for of in ("main", *(f"s{season}" for season in seasons)):
+                file = folder / f"seasons_{year}_{of}.tif"
+                tags = {"year": str(year), "dates": f"days since {year}-01-01, 0 = 1 January"}
+                partial = opened.enter_context(whole_file(file))
+                raster = raster_files.opened_raster(partial, Path(file.name), **options, tags=tags)
+                writes[year, of] = opened.enter_context(raster)
+
+        def add(window: Window, part: xr.Dataset) -> None:
+            for year, one in by_year(part):
+                sets = {f"s{season}": one.isel(season=k) for k, season in enumerate(seasons)}
+                sets["main"] = one.assign({n: one[f"{n}{MAIN_SUFFIX}"] for n in names if f"{n}{MAIN_SUFFIX}" in one})
+                for of, layers in sets.items():
+                    bands = [layers[n].transpose("y", "x").values.astype(np.float32) for n in names]
+                    writes[year, of]((window["y"], window["x"]), np.stack(bands))
+
+        yield add
 
 
 def write_season_maps(data: xr.Dataset, folder: Path) -> list[Path]:

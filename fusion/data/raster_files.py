@@ -4,24 +4,45 @@ Before version 3.11, GDAL's own driver ``COG`` interleaves bands by pixel, so th
 all; the driver ``GTiff`` writes the same layout band by band.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fusion.data.provenance import MADE_BY
-from fusion.whole_file import refuse_cut_off
+from fusion.whole_file import checksum, refuse_cut_off
 
 BLOCK_PX = 256
+Window = tuple[slice, slice]  # rows and columns
 OVERVIEW_PX = 512  # the smallest overview has at most so many pixels on a side
 
 
-def write_raster(
+def write_raster(partial: Path, file: Path, bands: np.ndarray, **options: Any) -> None:
+    """Write ``bands`` (count, y, x), which may be lazy, to ``partial``, going to be ``file``, and read it back.
+
+    See :func:`opened_raster` for the options and errors.
+    """
+    with opened_raster(partial, file, shape=bands.shape, dtype=bands.dtype, **options) as write:
+        for rows, columns in windows(*bands.shape[1:]):
+            write((rows, columns), np.asarray(bands[:, rows, columns]))
+
+
+def windows(height: int, width: int, side: int = BLOCK_PX) -> Iterator[Window]:
+    """Windows of at most ``side`` pixels a side, row by row."""
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            yield slice(top, min(top + side, height)), slice(left, min(left + side, width))
+
+
+@contextmanager
+def opened_raster(
     partial: Path,
     file: Path,
-    bands: np.ndarray,
     *,
+    shape: tuple[int, ...],
+    dtype: Any,
     crs: Any,
     transform: Any,
     nodata: float,
@@ -30,11 +51,13 @@ def write_raster(
     scale_offset: tuple[float, float] | None = None,
     tags: dict[str, str] | None = None,
     average: bool = False,
-) -> None:
-    """Write ``bands`` (count, y, x), which may be lazy, to ``partial``, going to be ``file``, and read it back.
+) -> Iterator[Callable[[Window, np.ndarray], None]]:
+    """Yield a call that writes a window of all bands to ``partial``, going to be ``file``; read it back at the end.
 
     Parameters
     ----------
+    shape : (count, y, x)
+        Of the whole; the windows are those of :func:`windows`.
     names, units : sequence of str
         Description and unit of every band.
     scale_offset : (float, float), optional
@@ -51,22 +74,27 @@ def write_raster(
     from rasterio.enums import Resampling
     from rasterio.shutil import copy
 
-    count, height, width = bands.shape
-    tiles = {f"block{side}size": min(BLOCK_PX, -(-px // 16) * 16) for side, px in (("y", height), ("x", width))}
+    count, height, width = shape
     layout = {
-        "tiled": True, "interleave": "band", "compress": "deflate", "predictor": 3 if bands.dtype.kind == "f" else 2,
-        "BIGTIFF": "IF_SAFER", **tiles,
+        "tiled": True, "interleave": "band", "BIGTIFF": "IF_SAFER",
+        **{f"block{side}size": min(BLOCK_PX, -(-px // 16) * 16) for side, px in (("y", height), ("x", width))},
     }  # fmt: skip
+    kind = np.dtype(dtype)
+    packed = {"compress": "deflate", "zlevel": 1, "predictor": 3 if kind.kind == "f" else 2}
     factors = [2**k for k in range(1, 16) if max(height, width) > OVERVIEW_PX * 2 ** (k - 1)]
     first = partial.with_suffix(".plain.tif")
+    sums: dict[tuple[int, int], int] = {}
     try:
         with rasterio.open(
-            first, "w", driver="GTiff", dtype=bands.dtype.name, count=count, height=height, width=width, crs=crs,
-            transform=transform, nodata=nodata, **layout, zlevel=1,
+            first, "w", driver="GTiff", dtype=kind.name, count=count, height=height, width=width, crs=crs,
+            transform=transform, nodata=nodata, compress="zstd", zstd_level=1, **layout,
         ) as out:  # fmt: skip
-            for _, window in out.block_windows(1):
-                rows, columns = window.toslices()
-                out.write(np.asarray(bands[:, rows, columns]), window=window)
+
+            def write(window: Window, values: np.ndarray) -> None:
+                out.write(values, window=rasterio.windows.Window.from_slices(*window))
+                sums[window[0].start, window[1].start] = checksum(values)
+
+            yield write
             out.descriptions = tuple(names)
             if units is not None:
                 out.units = tuple(units)
@@ -75,9 +103,9 @@ def write_raster(
             out.update_tags(**MADE_BY, **(tags or {}))
             if factors:
                 out.build_overviews(factors, Resampling.average if average else Resampling.nearest)
-        copy(
-            first, partial, driver="GTiff", copy_src_overviews=True, **layout
-        )  # heads first, then overviews, then data
+        copy(  # heads first, then overviews, then data
+            first, partial, driver="GTiff", copy_src_overviews=True, **layout, **packed
+        )
     finally:
         first.unlink(missing_ok=True)
-    refuse_cut_off(partial, file, bands)
+    refuse_cut_off(partial, file, sums)

@@ -126,6 +126,22 @@ def test_a_zarr_cube_is_inspected_by_a_process_of_its_own(tmp_path: Path) -> Non
     assert done.returncode == 0 and "4 x 4 px, EPSG:" in done.stdout, done.stderr
 
 
+def test_season_dates_of_a_small_cube_import_no_other_library(tmp_path: Path) -> None:
+    """Among them Dask's scheduler, which xarray would import to write NetCDF; few collections, none at the end."""
+    write_cube(tmp_path / "fused.nc", mock_cube(t=73, y=4, x=4, cloud=0.0, start="2019-01-01"))
+    code = """
+import atexit, gc, sys
+from fusion.cli.app import main
+code = main(["phenology", "cube=fused.nc", "out=seasons"])
+found = {"distributed", "exactextract", "geopandas", "onnxruntime", "openeo", "torch", "zarr"} & set(sys.modules)
+atexit._run_exitfuncs()
+print(code, sorted(found), gc.get_threshold()[2], gc.get_freeze_count() > 100_000)
+"""
+    done = python(code, tmp_path)
+    assert done.stdout.splitlines()[-1] == "0 [] 100 True", done.stderr
+    assert (tmp_path / "seasons" / "seasons.nc").is_file()
+
+
 PLACE_AND_TIME = ["source.bbox=[4,51,5,52]", "source.start=2021", "source.end=2021"]
 NEEDS = [
     (["simulate", "out=a"], "numba", "fast"),

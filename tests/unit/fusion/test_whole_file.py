@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from fusion.whole_file import refuse_cut_off, whole_file, write_json
+from fusion.whole_file import checksum, refuse_cut_off, whole_file, write_json
 
 
 def names(folder):
@@ -97,12 +97,14 @@ def test_a_geotiff_that_was_cut_off_or_holds_other_numbers_is_refused(tmp_path, 
                "blockxsize": 256, "blockysize": 256}  # fmt: skip
     with rasterio.open(file, "w", **profile) as out:
         out.write(bands)
-    refuse_cut_off(file, file, bands if by_content else None)
+    corners = {(y, x): bands[:, y : y + 256, x : x + 256] for y in (0, 256) for x in (0, 256)}
+    sums = {corner: checksum(part) for corner, part in corners.items()} if by_content else None
+    refuse_cut_off(file, file, sums)
     if by_content:
-        other = bands.copy()
-        other[1, 299, 279] += 1
-        with pytest.raises(OSError, match=r"map.tif could not be written whole; is the disk full\?"):
-            refuse_cut_off(file, file, other)
+        bands[1, 299, 279] += 1
+        for other in (sums | {(256, 256): checksum(bands[:, 256:, 256:])}, sums | {(512, 0): 0}):
+            with pytest.raises(OSError, match=r"map.tif could not be written whole; is the disk full\?"):
+                refuse_cut_off(file, file, other)
     os.truncate(file, file.stat().st_size - 100_000)
     with pytest.raises(OSError, match=r"map.tif could not be written whole; is the disk full\?"):
-        refuse_cut_off(file, file, bands if by_content else None)
+        refuse_cut_off(file, file, sums)

@@ -14,7 +14,7 @@ from fusion.cli.app import main
 from fusion.contract import CF_CONVENTIONS, NDVI, NDVI_SIGMA
 from fusion.data.cube_files import read_cube, write_cube
 from fusion.data.geotiff import write_series_geotiff
-from fusion.data.raster_files import write_raster
+from fusion.data.raster_files import opened_raster, write_raster
 from fusion.demo.maps import main_season, write_maps
 from fusion.phenology.seasons import seasons
 from tests.factory import CRS, mock_cube
@@ -113,6 +113,15 @@ def test_geotiff_is_tiled_band_by_band_with_overviews(height, width, dtype, tmp_
         if large:  # values of pixels, never between them
             half = tif.read(1, out_shape=(height // 2, width // 2))
             assert set(np.unique(half)) <= set(np.unique(bands))
+
+
+def test_a_geotiff_with_a_missing_window_is_refused(tmp_path) -> None:
+    given = {"crs": CRS, "transform": rasterio.Affine(10, 0, 640_000, 0, -10, 5_660_000), "nodata": 0, "names": ["a"]}
+    with (
+        pytest.raises(OSError, match=r"a.tif could not be written whole"),
+        opened_raster(tmp_path / "p.tif", Path("a.tif"), shape=(1, 40, 300), dtype=np.int16, **given) as write,
+    ):
+        write((slice(0, 40), slice(0, 256)), np.ones((1, 40, 256), np.int16))
 
 
 def test_series_and_season_geotiffs_use_that_layout(fused, tmp_path) -> None:

@@ -1,5 +1,6 @@
 """``phenology`` region by region: the answer of the whole cube at once, whole files only, no region computed twice."""
 
+import gc
 import logging
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 import weakref
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ from fusion.commands.phenology import PhenologySettings, run
 from fusion.commands.phenology_regions import region_px
 from fusion.contract import OBS_COUNT, ContractError
 from fusion.data.cube_files import CubeFileError, write_cube
-from fusion.phenology import plots
+from fusion.phenology import compiled, plots
 from tests.factory import mock_cube
 
 ROOT = Path(__file__).parents[4]
@@ -247,13 +249,15 @@ def test_a_region_leaves_nothing_in_memory_and_what_the_dates_lack_is_said_once(
     run(settings(folder / "fused.nc", tmp_path / "out"))
     assert alive == [0] + [1] * (REGIONS - 1) or alive == [0] * REGIONS
     assert caplog.text.count("the series begins on 2018-12-01") == 1
+    assert gc.get_freeze_count() < sharing.OF_A_SESSION  # what the run left out of the search is searched again
 
 
 def test_the_table_of_windows_has_the_rows_of_the_whole(fused, tmp_path, monkeypatch):
     monkeypatch.setattr(season_files, "WINDOW_PX", PX)
     data = fusion.seasons(fused)
-    season_files.write_table(data, tmp_path / "t.parquet")
-    season_files.write_table(data, tmp_path / "t.csv")
+    season_files.write_windows(
+        data, [season_files.table_file(data, tmp_path / f"t.{kind}") for kind in ("parquet", "csv")]
+    )
     whole = fusion.season_table(data)
     assert pyarrow.parquet.ParquetFile(tmp_path / "t.parquet").num_row_groups == REGIONS
     written = pd.read_parquet(tmp_path / "t.parquet")
@@ -262,6 +266,42 @@ def test_the_table_of_windows_has_the_rows_of_the_whole(fused, tmp_path, monkeyp
     rows = pd.read_csv(tmp_path / "t.csv", parse_dates=["SOSD_date", "EOSD_date", "MAXD_date"])
     rows = rows.sort_values(["pixel", "season"], ignore_index=True)
     pd.testing.assert_frame_equal(rows, whole, check_dtype=False, rtol=1e-6)
+
+
+def test_each_window_is_read_once_for_all_files_and_an_error_leaves_none(fused, tmp_path, monkeypatch):
+    monkeypatch.setattr(season_files, "WINDOW_PX", PX)
+    data, loads, load = fusion.seasons(fused), [], xr.Dataset.load
+
+    def counted(part, **options):
+        loads.append(dict(part.sizes))
+        return load(part, **options)
+
+    @contextmanager
+    def full(error):
+        def add(window, part):
+            if window["x"].start:
+                raise error
+
+        yield add
+
+    outputs = [season_files.seasons_netcdf(data, tmp_path / "s.nc"), full(OSError("no space"))]
+    with pytest.raises(OSError, match="no space"):
+        season_files.write_windows(data, outputs)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(xr.Dataset, "load", counted)
+    outputs = [season_files.seasons_netcdf(data, tmp_path / f"{name}.nc") for name in "ab"]
+    season_files.write_windows(data, outputs)
+    assert [(part["y"], part["x"]) for part in loads] == [(y, x) for y in (32, 32, 26) for x in (32, 18)]
+    for name in "ab":
+        with xr.open_dataset(tmp_path / f"{name}.nc", decode_coords="all") as written:
+            xr.testing.assert_equal(written.load(), data)
+
+
+def test_the_labels_of_a_large_cube_need_no_compiled_code(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled, "KERNELS", {})
+    monkeypatch.setattr(compiled, "_jit_or_none", lambda *_: pytest.fail("compiled"))
+    plain = settings(folder / "fused.nc", tmp_path / "out", smoother="whittaker")
+    assert phenology_regions._template(plain).SOSD.shape == (2, 90, 50)
 
 
 def test_maps_of_large_areas_show_every_second_or_third_pixel(fused, tmp_path, monkeypatch):
