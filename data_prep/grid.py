@@ -62,7 +62,7 @@ def to_grid(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, resampling: s
         picked = picked.assign_coords(
             y=_inside(grid.y, values.y, step).values, x=_inside(grid.x, values.x, step).values
         )
-        return picked.reindex(y=grid.y, x=grid.x).rio.write_crs(grid.rio.crs)
+        return picked.reindex(y=grid.y, x=grid.x).rio.write_crs(grid.rio.crs, inplace=True)
     return _warp(values, grid, resampling)
 
 
@@ -107,4 +107,4 @@ def _warp(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, resampling: str
     along_t = {name: c.variable for name, c in values.coords.items() if name != "t" and c.dims == ("t",)}
     moved = moved.assign_coords(y=grid.y.values, x=grid.x.values).assign_coords(along_t)
     moved.attrs = {}
-    return moved.rio.write_crs(grid.rio.crs)
+    return moved.rio.write_crs(grid.rio.crs, inplace=True)  # without a copy
