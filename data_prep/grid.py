@@ -8,6 +8,7 @@ from data_prep.raw.cubes import SourceError
 from data_prep.raw.decisions import in_window
 from fusion.place import pixel_size, project_bounds
 
+_WARPED_PX = 2048  # side of what is warped at once, of a lazy series
 _ALIGNED = 1e-3  # tolerance in pixels of the finer grid: edges that differ by less coincide
 
 
@@ -100,8 +101,13 @@ def _warp(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, resampling: str
     from odc.geo.xr import xr_reproject
 
     box = GeoBox((grid.sizes["y"], grid.sizes["x"]), grid.rio.transform(recalc=True), grid.rio.crs.to_wkt())
+    lazily = {}
+    if values.chunks:  # by default in chunks of the source's size, tiny ones of a coarse series
+        part = tuple(min(side, _WARPED_PX) for side in box.shape)
+        values = values.chunk({"t": max(1, _WARPED_PX**2 // (part[0] * part[1]))})
+        lazily = {"chunks": part}
     source = values.rio.write_nodata(np.nan)
-    moved = xr_reproject(source, box, resampling=resampling, dst_nodata=np.nan)
+    moved = xr_reproject(source, box, resampling=resampling, dst_nodata=np.nan, **lazily)
     dims = {d: n for d, n in zip(moved.dims[-2:], ("y", "x"), strict=True) if d != n}
     moved = moved.rename(dims).reset_coords(drop=True)
     along_t = {name: c.variable for name, c in values.coords.items() if name != "t" and c.dims == ("t",)}
