@@ -202,6 +202,7 @@ def bounded(monkeypatch):
     monkeypatch.setattr("data_prep.raw.reading._CHUNK_BYTES", 4 * 34 * COLUMNS)  # an image of a tile, rows of radar
 
 
+@pytest.mark.slow
 def test_an_area_that_is_not_held_is_decided_alike(strip, bounded, monkeypatch):
     settings = PrepareSettings(optical=OpticalSettings(flag_dips=True))
     source = FilesSource(folder=strip)
