@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.progress import track
 from scipy.ndimage import uniform_filter
 
 from data_prep.simulator.stream import SimulatedScenes
 from fusion.evaluation.holdout import Holdout, withhold_scene
 from fusion.evaluation.predictor import ModelPredictor, Predictor, ablations
 from fusion.evaluation.scenes import truth_scenes
+from fusion.progress import tracked
 
 BOUND_SEED = 1_710_000_000  # not used in training, calibration, tuning or evaluation
 SURROUNDINGS_PX = 29
@@ -32,7 +32,7 @@ def coarse_bound(scenes: int, model: str | None) -> pd.DataFrame:
     predictors: list[Predictor] = [full, *ablations(full, ["s1", "coarse", "s2_only"])]
     sums = pd.DataFrame(0.0, index=[p.name for p in predictors], columns=["n", "error", "left", "mean"])
     source = SimulatedScenes({"height": 64, "width": 64}, seed=BOUND_SEED)
-    for index, scene in enumerate(track(truth_scenes(source, scenes), total=scenes, description="scenes")):
+    for index, scene in enumerate(tracked(truth_scenes(source, scenes), "scenes", scenes)):
         withheld = withhold_scene(scene, Holdout(lengths_days=(150, 180, 210, 240)), index)
         far = np.isfinite(withheld.gap_days) & (withheld.gap_days >= FAR_DAYS)
         for predictor in predictors:

@@ -2,10 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 log = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
 LINE_SECONDS = 5.0  # at least, between two lines, so that a short step has none
 
 
@@ -17,10 +19,10 @@ class Progress:
     """
 
     def __init__(self, label: str) -> None:
-        from rich.console import Console
+        from rich import get_console
         from rich.progress import Progress
 
-        console = Console(stderr=True)
+        console = get_console()  # on the command line that of the log lines, which then appear above the bar
         self.bar = Progress(console=console, transient=True)
         self.terminal = console.is_terminal
         self.label = label
@@ -43,3 +45,11 @@ class Progress:
         if not self.terminal and tenths > self.tenths and now - self.logged >= LINE_SECONDS:
             log.info("%s: %d of %d (%d %%) after %.0f s", self.label, done, total, 10 * tenths, now - self.began)
             self.tenths, self.logged = tenths, now
+
+
+def tracked(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
+    """The items, each of which counts as done when the next one is taken."""
+    with Progress(label) as report:
+        for done, item in enumerate(items, 1):
+            yield item
+            report(done, total)

@@ -15,7 +15,7 @@ from openeo.api.process import Parameter
 
 from fusion.contract import CUBE_BANDS
 from fusion.inference.locate import locate_model
-from fusion.inference.manifest import NETWORK_RADIUS_PX
+from fusion.inference.manifest import read_model_files
 from udf.area import Area
 from udf.fuse_chunk import fuse_chunk
 from udf.graph_loading import MASK_REACH_M
@@ -62,7 +62,7 @@ def estimate(
     steps = loaded_dates(target, options)
     probe = probe_seconds(steps, options, model)
     window, overlap = options.window_px, options.overlap_px
-    around = min(overlap, NETWORK_RADIUS_PX)
+    around = network_margin_px(overlap, model)
     fused = _computed(columns, window, around) * _computed(rows, window, around)
     cpu = START_CPU_S + probe.fusion * fused + probe.phenology * columns * rows
     cpu += _loaded(columns, overlap) * _loaded(rows, overlap) * GRAPH_CPU_S * sum(map(len, steps))
@@ -189,7 +189,13 @@ def probe_seconds(steps: list[np.ndarray], options: WorkflowOptions, model: str 
         result = season_chunk(result, seasons)
         phenology = time.process_time() - begin
     numbers = result.sizes["t"] * result.sizes["bands"]
-    return Probe(fusion / (side + 2 * min(overlap, NETWORK_RADIUS_PX)) ** 2, phenology / side**2, numbers)
+    return Probe(fusion / (side + 2 * network_margin_px(overlap, model)) ** 2, phenology / side**2, numbers)
+
+
+def network_margin_px(overlap: int, model: str | None) -> int:
+    """Pixels around a window in which the network computes as well: its radius, cut to the overlap of the windows."""
+    _, manifest = read_model_files(locate_model(model))
+    return min(overlap, manifest.network_radius_px)
 
 
 def _probe_cube(steps: list[np.ndarray], side: int) -> xr.DataArray:

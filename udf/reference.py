@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from fusion.netcdf import open_netcdf
 from fusion.phenology.reference import BANDS as REFERENCE_BANDS
 from fusion.phenology.settings import DATES
 from fusion.whole_file import write_json
@@ -70,7 +71,7 @@ def _open(file: Path) -> xr.Dataset:
     """The bands of a result in memory, without the variable that holds the CRS."""
     if not file.is_file() or file.suffix != ".nc":
         raise ValueError(f"{file} is no NetCDF file; give the openEO.nc that `ndvi-fusion workflow` wrote")
-    with xr.open_dataset(file, decode_coords="all", decode_timedelta=False) as data:
+    with open_netcdf(file, decode_coords="all", decode_timedelta=False) as data:
         return data.load()
 
 

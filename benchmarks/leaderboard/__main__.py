@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 from benchmarks.leaderboard.boosting import learn
 from benchmarks.leaderboard.sets import SETS, RealSet, held_cubes, scored_dates
@@ -22,6 +21,7 @@ from fusion.evaluation.baselines import make_baselines
 from fusion.evaluation.bootstrap import bootstrap_ratio
 from fusion.evaluation.leave_gap_out import LeaveGapOut, leave_gap_out
 from fusion.evaluation.predictor import ModelPredictor, Predictor, ablations
+from fusion.progress import tracked
 from fusion.whole_file import write_json
 
 GAPS_DAYS = (5, 10, 20, 30)
@@ -48,14 +48,14 @@ class Timed:
 def score(store: Path, wanted: RealSet, methods: list[Timed]) -> pd.DataFrame:
     """Rows of leave-gap-out of every held place."""
     rows = []
-    for name, cube in tqdm(held_cubes(store, wanted), desc=wanted.name, mininterval=10):
+    for name, cube in tracked(held_cubes(store, wanted), wanted.name, wanted.places):
         dates = scored_dates(cube, wanted)
         if not dates:
             continue
         try:
             rows.append(leave_gap_out(cube, methods, LeaveGapOut(gaps_days=GAPS_DAYS, dates=dates), site=name))
         except ContractError as error:
-            tqdm.write(f"{name} is left out: {error}")
+            print(f"{name} is left out: {error}")
     return pd.concat(rows, ignore_index=True)
 
 

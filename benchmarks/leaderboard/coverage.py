@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from benchmarks.leaderboard.__main__ import GAPS_DAYS
 from benchmarks.leaderboard.sets import SETS, RealSet, held_cubes, scored_dates
@@ -20,6 +19,7 @@ from fusion.evaluation.predictor import ModelPredictor, to_days
 from fusion.evaluation.withholding import withhold_window
 from fusion.features.calibration import NORMAL_90, covering_factor
 from fusion.features.measured import measured_cube
+from fusion.progress import tracked
 from fusion.whole_file import write_json
 
 PIXELS = 24  # of one image, so that patches do not outweigh lone pixels
@@ -32,7 +32,7 @@ def ratios(store: Path, wanted: RealSet, network: ModelPredictor, seed: int = 0)
     """Error over standard deviation of single observations: ``place``, ``gap_days``, ``ratio`` >= 0."""
     rng = np.random.default_rng(seed)
     rows = []
-    for place, whole in tqdm(held_cubes(store, wanted), desc=wanted.name, mininterval=10):
+    for place, whole in tracked(held_cubes(store, wanted), wanted.name, wanted.places):
         cube = measured_cube(whole.transpose("t", "bands", "y", "x").compute())
         for date in scored_dates(cube, wanted):
             days = to_days(np.array([date], "datetime64[D]"))

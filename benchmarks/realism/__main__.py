@@ -15,7 +15,6 @@ from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
 from rich.table import Table
-from tqdm import tqdm
 
 from benchmarks.realism.difficulty import GAPS_D
 from benchmarks.realism.statistics import SeriesStatistics
@@ -26,6 +25,7 @@ from fusion.cli.settings import validation_message
 from fusion.contract import S2NDVI
 from fusion.features.observations import Observations, observations_from_cube
 from fusion.place import latitude_of
+from fusion.progress import tracked
 from fusion.whole_file import whole_file
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def compare(real: Observations, scene: SceneSettings, seed: int, count: int) -> 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "(Mean of empty slice|All-NaN slice|Degrees of freedom)", RuntimeWarning)
         of_real.add(real, rng)
-        for k in tqdm(range(count), desc="scenes"):
+        for k in tracked(range(count), "scenes", count):
             obs = simulate_observations(scene, seed + k).observations
             if len(obs.s2_days) >= _MIN_OBS:
                 of_simulated.add(obs, rng)

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from benchmarks.leaderboard.sets import LEAST_CLEAR, SETS
 from data_prep.simulator.crops import COVERS
@@ -26,6 +25,7 @@ from fusion.data.store import PatchStore
 from fusion.data.withholding import WithholdingSettings, foreign_radar, noisy_radar
 from fusion.features.kernels import TimeSmoother, box_mean
 from fusion.features.observations import Observations
+from fusion.progress import tracked
 from fusion.whole_file import write_json
 
 PAIR_DAYS = (12, 45)
@@ -235,9 +235,8 @@ def main() -> None:
             table[f"{wanted.name}, 3 x 3"] = of_places(places, 1, rng)
         variants[wanted.name] = by_variant(places)
     settings = SceneSettings(height=32, width=32, n_days=520)
-    made = [
-        simulate_observations(settings, SEED + k) for k in tqdm(range(arguments.scenes), desc="scenes", mininterval=10)
-    ]
+    seeds = range(SEED, SEED + arguments.scenes)
+    made = [simulate_observations(settings, seed) for seed in tracked(seeds, "scenes", len(seeds))]
     scenes = [scene.observations for scene in made]
     for radius, name in ((0, "simulated"), (1, "simulated, 3 x 3")):
         table[name] = of_places(scenes, radius, rng)

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.metadata
+import itertools
 import json
 import logging
 import shutil
@@ -17,6 +18,7 @@ from data_prep.split import Ground, SplitSettings, leaks
 from data_prep.statistics import add, patch_statistics, summary
 from fusion.data.patch import Patch, StoreError
 from fusion.data.store import PatchStore, create_store, write_patch
+from fusion.progress import Progress
 from fusion.whole_file import write_json
 
 log = logging.getLogger(__name__)
@@ -32,10 +34,11 @@ def run(settings: PatchesSettings) -> None:
         if len(todo) < len(tasks):
             log.info("%d of %d tasks are already finished", len(tasks) - len(todo), len(tasks))
         work = functools.partial(do_task, store=store, cut=settings.cut, split=settings.split)
-        with _progress(len(todo)) as on_done:
+        done = itertools.count(1)
+        with Progress("patches") as report:
             failed = run_all(
                 todo, work, workers=min(settings.workers, len(todo)), scheduler=settings.scheduler,
-                on_error=settings.on_error, on_done=on_done,
+                on_error=settings.on_error, on_done=lambda *_: report(next(done), len(todo)),
             )  # fmt: skip
         _finish(store, settings, tasks, failed)
 
@@ -97,25 +100,6 @@ def _delete_store(store: Path) -> None:
 def _clear_partial(store: Path) -> None:
     shutil.rmtree(store / ".partial", ignore_errors=True)
     (store / ".partial").mkdir(exist_ok=True)
-
-
-class _progress:
-    """Progress bar; invisible if the output is not a terminal."""
-
-    def __init__(self, count: int) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("patches"), BarColumn(), MofNCompleteColumn(), TextColumn("tasks"), TimeRemainingColumn())
-        self.bar = Progress(*columns, transient=True)
-        self.count = count
-
-    def __enter__(self) -> Any:
-        self.bar.__enter__()
-        line = self.bar.add_task("patches", total=self.count)
-        return lambda task, result: self.bar.advance(line)
-
-    def __exit__(self, *error: Any) -> None:
-        self.bar.__exit__(*error)
 
 
 def _finish(store: Path, settings: PatchesSettings, tasks: list[Task], failed: list[tuple[str, str]]) -> None:

@@ -30,6 +30,7 @@ from fusion.contract import ContractError
 from fusion.data.cube_files import is_zarr
 from fusion.data.provenance import is_own_output
 from fusion.layout import with_plain_dims
+from fusion.netcdf import open_netcdf
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +167,7 @@ def _refuse_unrelated_times(path: Path) -> None:
     if path.suffix.lower() not in NETCDF:
         return
     try:
-        dataset = xr.open_dataset(path, decode_times=False, mask_and_scale=False)
+        dataset = open_netcdf(path, decode_times=False, mask_and_scale=False)
     except Exception:
         return  # it is unreadable as it was
     with dataset:
@@ -191,7 +192,7 @@ def _open(path: Path) -> xr.Dataset:
             raise SourceError(f"{path} is a folder without Zarr metadata, possibly an incomplete copy; copy it again")
         return xr.open_zarr(path, mask_and_scale=False, chunks=None, consolidated=(path / ".zmetadata").is_file())
     if path.suffix.lower() in NETCDF:
-        return xr.open_dataset(path, mask_and_scale=False, chunks=None)
+        return open_netcdf(path, mask_and_scale=False, chunks=None)
     if path.suffix.lower() in GEOTIFF:
         return _open_geotiff(path)
     raise SourceError(f"{path} ends in {path.suffix!r}; expected one of {(*NETCDF, '.zarr', *GEOTIFF)}")

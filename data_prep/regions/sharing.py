@@ -5,6 +5,7 @@ also when that is killed, and another process takes over. ``door.lock`` is held 
 """
 
 import logging
+import os
 import socket
 import time
 import uuid
@@ -199,6 +200,11 @@ def _door(store: RegionStore) -> Iterator[None]:
         while not stack.enter_context(claimed(store.folder / "door.lock")):
             time.sleep(POLL_SECONDS)
         yield
+
+
+def threads_of_each(workers: int, scheduler: str | None) -> int:
+    """Threads for each of the processes: its share of this machine's cores; of a scheduler's worker, one."""
+    return 1 if scheduler else max(1, (os.cpu_count() or 1) // workers)
 
 
 def refuse_unreachable(scheduler: str) -> None:

@@ -26,7 +26,7 @@ from data_prep.sources.settings import StacSource
 from data_prep.sources.stac_items import find_items
 from data_prep.sources.stac_zarr import address_of, check_array, in_zarr, open_arrays, stated_offset
 from fusion.cloud_mask import SCL_PIXEL_M
-from fusion.place import Bounds, project_bounds
+from fusion.place import project_bounds
 
 log = logging.getLogger(__name__)
 
@@ -75,11 +75,6 @@ def _cloud_cover(item: Any) -> float:
         raise SourceError(
             f"item {item.id} has eo:cloud_cover {cover!r}; expected percent or null; mend its metadata"
         ) from error
-
-
-def area_grid(bbox: Bounds) -> Any:
-    """10 m UTM grid (odc GeoBox) that covers a bounding box in degrees, edges on whole 20 m cells."""
-    return grid_within(extent_of_area(bbox))
 
 
 def grid_within(extent: Extent) -> Any:

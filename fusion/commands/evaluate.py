@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from fusion.evaluation.simulated import Scored, TruthProtocol, score_scenes, sim
 from fusion.evaluation.tracking import open_experiment, record
 from fusion.extras import can_draw
 from fusion.inference.locate import default_tracking_uri
+from fusion.progress import tracked
 
 __all__ = ["EvaluateSettings", "run"]
 
@@ -81,8 +81,8 @@ def evaluate_cubes(settings: EvaluateSettings, predictors: Sequence[Predictor]) 
     """Leave-gap-out on every cube of the settings."""
     count = len(cube_paths(settings))
     log.info("%d real cube(s)", count)
-    with progress(count) as step:
-        rows, gallery, left_out = score_cubes(open_cubes(settings), predictors, settings.leave_gap_out, step=step)
+    cubes = tracked(open_cubes(settings), "evaluate", count)
+    rows, gallery, left_out = score_cubes(cubes, predictors, settings.leave_gap_out)
     tables = real_tables(rows, settings.bootstrap)
     dates = {site: sorted(set(group.date)) for site, group in rows.groupby("site")}
     known = facts(predictors) | {"scored_dates": dates, "left_out": left_out}
@@ -94,8 +94,8 @@ def evaluate_truth(
 ) -> Evaluation:
     """The protocol on scenes with truth."""
     protocol = TruthProtocol(settings.holdout, settings.near_real_time, settings.phenology)
-    with progress(settings.scenes * len(predictors)) as step:
-        rows, gallery = score_scenes(open_scenes(settings), predictors, protocol, step=step, watch=watch)
+    scenes = tracked(open_scenes(settings), "evaluate", settings.scenes)
+    rows, gallery = score_scenes(scenes, predictors, protocol, watch=watch)
     tables = simulated_tables(rows, settings.bootstrap)
     known = facts(predictors) | {"scenes": list(dict.fromkeys(rows["holdout"].scene))}
     return Evaluation("simulated", tables, rows, [p.name for p in predictors], known, gallery)
@@ -140,14 +140,3 @@ def open_scenes(settings: EvaluateSettings) -> Iterator[TruthScene]:
     else:
         source = instantiate(settings.truth, _convert_="all")
     return truth_scenes(source, settings.scenes)
-
-
-@contextmanager
-def progress(total: int) -> Iterator[Any]:
-    """A progress bar on the shared console; yields a function that advances it by one and shows the given text."""
-    from rich import get_console
-    from rich.progress import Progress
-
-    with Progress(console=get_console(), transient=True) as bar:
-        task = bar.add_task("evaluate", total=total)
-        yield lambda text: bar.update(task, advance=1, description=text)

@@ -1,7 +1,6 @@
 """``ndvi-fusion phenology`` for cubes of any size: region by region, in several processes, with the memory of a few."""
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from data_prep.regions.sharing import compute_regions, refuse_unreachable
+from data_prep.regions.sharing import compute_regions, refuse_unreachable, threads_of_each
 from data_prep.regions.store import (
     CHUNK_PX,
     Region,
@@ -84,7 +83,7 @@ def seasons_by_region(
         refuse_unreachable(settings.scheduler)
     absolute = dict(zip(("cube", "observations"), (file.resolve() for file in files), strict=False))
     store = store_for(settings.out, px)
-    threads = 1 if settings.scheduler else max(1, (os.cpu_count() or 1) // settings.workers)
+    threads = threads_of_each(settings.workers, settings.scheduler)
     task = RegionSeasons(settings.model_copy(update=absolute), store, threads)
 
     def written(answer: xr.Dataset) -> str:

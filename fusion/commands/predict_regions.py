@@ -1,6 +1,5 @@
 """``ndvi-fusion predict`` for cubes of any size: region by region, in several processes, with the memory of a few."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import xarray as xr
 
 from data_prep.raw.cubes import free_cycles
 from data_prep.regions.inputs import RegionInput
-from data_prep.regions.sharing import compute_regions, refuse_unreachable
+from data_prep.regions.sharing import compute_regions, refuse_unreachable, threads_of_each
 from data_prep.regions.store import Region, RegionStore, fitting_px, store_for
 from fusion.api import fuse
 from fusion.contract import FUSED_BANDS, OBS_COUNT, TimeGrid
@@ -112,7 +111,7 @@ def fuse_regions(
     grid = TimeGrid(labels.t.values[0], labels.t.values[-1], options["step_days"])
     tile = options["tile"] or (RAW_TILE_PX if source.around_px else None)
     kept = {"latitude": latitude, "sigma": options["sigma"], "tile": tile}
-    threads = options["threads"] or (1 if scheduler else max(1, (os.cpu_count() or 1) // workers))
+    threads = options["threads"] or threads_of_each(workers, scheduler)
     task = RegionFusion(
         source, (labels.sizes["y"], labels.sizes["x"]), store, model.resolve(), labels.attrs["model_sha256"], grid,
         threads, options["s1_units"], kept,

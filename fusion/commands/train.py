@@ -2,7 +2,8 @@
 
 import logging
 import os
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import MLFlowLogger
 from pytorch_lightning.utilities import rank_zero_only
 
+from data_prep.farm import WorkersLostError
 from fusion import pyfunc
 from fusion.data.mixture import held_scenes
 from fusion.data.stream import SceneDataModule
@@ -46,6 +48,8 @@ def run(settings: TrainSettings) -> Path:
     ------
     WeightsError
         Another training is writing to the folder, or its checkpoint cannot be resumed.
+    WorkersLostError
+        A process that prepares samples was killed.
     """
     first = getattr(rank_zero_only, "rank", 0) == 0  # of several devices: the others are started by the first
     with only_run(settings.out, WeightsError) if first else nullcontext():
@@ -109,7 +113,8 @@ def _fit_and_finish(
     """Train, calibrate, export and record; returns the model folder."""
     trainer = _trainer(settings, logger)
     if module.progress() < 1.0:
-        trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
+        with _lost_workers_named(settings, last):
+            trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
         if trainer.interrupted:
             raise KeyboardInterrupt
         trainer.save_checkpoint(last)  # the last step, too, when the run ends between two checkpoints
@@ -124,6 +129,22 @@ def _fit_and_finish(
         record_model(logger, settings, folder, figures, loader=pyfunc.__name__, parameters=pyfunc.PARAMETERS)
     log.info("model: %s", folder)
     return folder
+
+
+@contextmanager
+def _lost_workers_named(settings: TrainSettings, last: Path) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        told = str(error).strip().rstrip(".")
+        if not (told.startswith("DataLoader worker (pid") and ("exited unexpectedly" in told or "killed by" in told)):
+            raise
+        goes_on = f"resumes from {last.name}" if last.is_file() and settings.resume else "begins anew"
+        raise WorkersLostError(
+            f"a process that prepares samples was killed ({told}), most likely for lack of memory; use fewer workers= "
+            f"than {settings.workers} (0: in the training process) or smaller samples.crops_in_memory= than "
+            f"{settings.samples.crops_in_memory}. The same command {goes_on}"
+        ) from error
 
 
 def mean_weights(files: Path | tuple[Path, ...], shape: GeneratorSettings) -> dict[str, torch.Tensor]:

@@ -8,6 +8,7 @@ import xarray as xr
 
 from fusion.contract import DIMS, NDVI_MAX, NDVI_MIN, S2NDVI, ContractError
 from fusion.data.cube_files import plain_dims
+from fusion.netcdf import open_netcdf
 from fusion.place import latitude_of
 from fusion.same_day import one_image_per_day
 
@@ -41,7 +42,7 @@ def open_ndvi(path: str | Path, *, variable: str = "NDVI", latitude: float | Non
     if path.suffix == ".csv":
         return to_cube(_table(path), latitude)
     if path.suffix in (".nc", ".nc4"):
-        with xr.open_dataset(path, decode_coords="all") as opened:
+        with open_netcdf(path, decode_coords="all") as opened:
             dataset = plain_dims(opened)
             if variable not in dataset or set(dataset[variable].dims) != {"t", "y", "x"}:
                 seen = sorted(map(str, dataset.data_vars))

@@ -1,7 +1,7 @@
 """Scoring of real cubes, where the reference is the withheld observations."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 import xarray as xr
@@ -19,8 +19,6 @@ def score_cubes(
     cubes: Iterable[tuple[str, xr.DataArray]],
     predictors: Sequence[Predictor],
     rules: LeaveGapOut,
-    *,
-    step: Callable[[str], None] = lambda _: None,
 ) -> tuple[pd.DataFrame, Gallery, dict[str, str]]:
     """Score cubes; returns leave-gap-out rows, the density of scored pixels, and cubes left out with the reason.
 
@@ -32,7 +30,6 @@ def score_cubes(
     gallery = Gallery()
     rows, left_out = [], {}
     for site, cube in cubes:
-        step(site)
         try:
             found = leave_gap_out(
                 cube,

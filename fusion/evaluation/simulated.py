@@ -44,21 +44,19 @@ def score_scenes(
     predictors: Sequence[Predictor],
     protocol: TruthProtocol,
     *,
-    step: Callable[[str], None] = lambda _: None,
     watch: Callable[[Scored], None] = lambda _: None,
 ) -> tuple[dict[str, pd.DataFrame], Gallery]:
     """Score all parts of the protocol; returns tables of rows by name, and the data for figures.
 
     The tables are ``holdout``, ``images``, ``lags`` and ``seasons`` (phenology); parts without scores are absent. The
-    last two need a prediction for every date and gap, so they use the centre of a scene and no ablations. ``step`` is
-    called with a label before each prediction, ``watch`` after each hold-out prediction.
+    last two need a prediction for every date and gap, so they use the centre of a scene and no ablations. ``watch`` is
+    called after each hold-out prediction.
     """
     rows: Rows = defaultdict(list)
     gallery = Gallery()
     for index, scene in enumerate(scenes):
         withheld = withhold_scene(scene, protocol.holdout, index)
         for predictor in predictors:
-            step(f"{scene.key}: {predictor.name}")
             sums, images, prediction = score_scene(withheld, predictor, protocol.holdout)
             rows["holdout"].append(sums)
             rows["images"].append(images)

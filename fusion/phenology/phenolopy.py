@@ -8,8 +8,6 @@ Year, integrals count samples instead of days (``dx = 1``), one season per serie
 import numpy as np
 import xarray as xr
 
-PHENOLOPY_DATES = ("pos_times", "vos_times", "sos_times", "eos_times", "los_values")
-
 
 def phenolopy_metrics(values: xr.DataArray) -> xr.Dataset:
     """The 18 metrics of one season.

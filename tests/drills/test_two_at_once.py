@@ -14,8 +14,7 @@ from data_prep.commands import cube as cube_command
 from data_prep.commands.cube import CubeSettings
 from data_prep.sources.settings import SimulatedSource
 from fusion.commands.train import run
-from fusion.data import cube_files
-from fusion.data.cube_files import CubeFileError, read_cube, write_cube
+from fusion.data.cube_files import CubeFileError, read_cube, write_cube, writing
 from fusion.training.checkpoint import WeightsError
 from fusion.whole_file import OutputExistsError, only_run, whole_file, whole_set
 from tests.factory import mock_cube
@@ -104,15 +103,15 @@ def test_a_cube_never_replaces_one_that_another_run_has_just_written(
 ) -> None:
     """The other run ends between this one's first look and its last step."""
     out, other = tmp_path / f"c{suffix}", mock_cube(t=4, y=3, x=3, seed=5)
-    describe = cube_files.to_dataset
+    describe = writing.to_dataset
 
     def slowly(cube: xr.DataArray, title: str = "") -> xr.Dataset:
         with monkeypatch.context() as patch:
-            patch.setattr(cube_files, "to_dataset", describe)
+            patch.setattr(writing, "to_dataset", describe)
             write_cube(other, out)
         return describe(cube, title)
 
-    monkeypatch.setattr(cube_files, "to_dataset", slowly)
+    monkeypatch.setattr(writing, "to_dataset", slowly)
     made = CubeSettings(source=SimulatedSource(kind="simulated"), out=out)
     monkeypatch.setattr(cube_command, "build_cube", lambda raw, given: mock_cube(t=4, y=3, x=3).assign_attrs(notes=""))
     monkeypatch.setattr(SimulatedSource, "load", lambda self: type("Raw", (), {"notes": []})())

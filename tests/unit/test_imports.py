@@ -26,6 +26,7 @@ GROUND = {  # facts and tools for everyone
     "fusion.same_day",
     "fusion.extras",
     "fusion.progress",
+    "fusion.netcdf",
 }
 RAW_BANDS = {"data_prep.raw", "data_prep.grid", "data_prep.settings"}
 ROOMS = {
@@ -40,6 +41,7 @@ ROOMS = {
     "fusion.same_day": set(),
     "fusion.extras": set(),
     "fusion.progress": set(),
+    "fusion.netcdf": set(),
     "fusion.features": {"fusion.contract"},
     "fusion.phenology": {"fusion.contract", "fusion.dates"},
     "fusion.inference": {"fusion.contract", "fusion.features", "fusion.extras"},  # extras: not in what UDFs hold

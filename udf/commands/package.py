@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import xarray as xr
 
 from fusion.inference.locate import locate_model
 from fusion.inference.manifest import read_model_files
+from fusion.netcdf import open_netcdf
 from fusion.whole_file import whole_file, whole_set
 from udf.archive import DEPS_ARCHIVE, write_dependency_archive, write_model_archive, write_sums
 from udf.bundle import DIST, ENTRIES
@@ -86,7 +86,7 @@ def write_reference(scene: Path, model: Path, out: Path) -> list[Path]:
     names = {target.s2_collection, target.s1_collection, *(c.collection for c in target.coarse)}
     files += [_copied(scene / name, folder / "scene" / name) for name in sorted(filter(None, names))]
     files.append(write_scenario(folder, graphs, {output: f"{output}.nc" for output in OUTPUTS}))
-    with xr.open_dataset(folder / "fused.nc") as fused, xr.open_dataset(folder / "seasons.nc") as seasons:
+    with open_netcdf(folder / "fused.nc") as fused, open_netcdf(folder / "seasons.nc") as seasons:
         files.append(write_thumbnail(out / THUMBNAIL, fused, seasons))
     return files
 

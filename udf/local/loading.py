@@ -12,6 +12,7 @@ from openeo_pg_parser_networkx.graph import OpenEOProcessGraph
 
 from fusion.dates import one_date
 from fusion.layout import refuse_exchanged
+from fusion.netcdf import open_netcdf
 from fusion.place import LONLAT, project_bounds
 from fusion.same_day import one_image_per_day, whole_days
 from udf.local.grid import crop, crs_of, inside_polygon, keep_crs, project
@@ -60,7 +61,7 @@ def open_raster(path: Path) -> xr.Dataset:
     if ".zarr" in suffixes:
         data = xr.open_zarr(path, chunks={}, decode_coords="all")
     elif ".nc" in suffixes:
-        data = open_netcdf(path)
+        data = decoded_netcdf(path)
     elif suffixes & {".tif", ".tiff"}:
         data = rioxarray.open_rasterio(path, chunks={}, band_as_variable=True, masked=True)
         assert isinstance(data, xr.Dataset)  # guaranteed by band_as_variable
@@ -105,17 +106,17 @@ def labels_along_t(data: xr.Dataset, name: str) -> list[str] | None:
     return [str(label).upper() for label in data[name].values]
 
 
-def open_netcdf(path: Path) -> xr.Dataset:
+def decoded_netcdf(path: Path) -> xr.Dataset:
     """NetCDF decoded by its attributes, except for integer bands with a fill value and an integer scale.
 
     xarray gives these an integer type and then fails to write NaN into them; they are read as stored (a scene
     classification uses 0 for no data).
     """
-    data = xr.open_dataset(path, chunks={}, decode_coords="all")
+    data = open_netcdf(path, chunks={}, decode_coords="all")
     odd = [v for v in data.data_vars if data[v].dtype.kind in "iu" and "_FillValue" in data[v].encoding]
     if odd:
         _log.info("%s: %s read as stored", path.name, odd)
-        stored = xr.open_dataset(path, chunks={}, decode_coords="all", mask_and_scale=False)
+        stored = open_netcdf(path, chunks={}, decode_coords="all", mask_and_scale=False)
         data = data.assign({v: stored[v] for v in odd})
     return data
 

@@ -1,6 +1,8 @@
 """Processes of Dask that are killed, as the system does where memory ends: one sentence, and what is finished stays."""
 
 import os
+import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import numpy as np
 import pytest
 
 from data_prep.farm import WorkersLostError, run_all
@@ -45,6 +48,21 @@ def test_a_killed_worker_is_told_in_one_sentence():
     with pytest.raises(WorkersLostError) as error:
         run_all([Named("b")], work, workers=1)
     assert str(error.value).startswith(GIVEN_UP.format(1)) and describe(error.value) == (str(error.value), 1)
+
+
+def pages_taken_again(task: Named) -> dict[str, Any]:
+    taken = []
+    for _ in range(20):
+        np.ones(2**17)  # 1 MiB, 256 pages
+        taken.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+    return {"pages": taken[-1] - taken[9]}
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is one of glibc")
+def test_a_worker_keeps_freed_memory_for_its_next_array():
+    pages = []
+    run_all([Named("a")], pages_taken_again, workers=1, on_done=lambda task, result: pages.append(result["pages"]))
+    assert pages[0] < 256  # of 10 arrays with 2,560
 
 
 @pytest.mark.slow

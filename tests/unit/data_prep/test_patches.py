@@ -241,23 +241,23 @@ def test_two_runs_that_begin_together_do_not_meet(tmp_path):
     source = SimulatedPatches(count=2, scene=SMALL)
     refused = []
 
-    def at_first_task(task, told):
+    def at_a_task(done, total):
         with pytest.raises(SourceError, match="another run") as error:
             run(settings_of(tmp_path, source, overwrite=True))
         refused.append(error)
 
     class Quiet:
-        def __init__(self, count):
+        def __init__(self, label):
             pass
 
         def __enter__(self):
-            return at_first_task
+            return at_a_task
 
         def __exit__(self, *error):
             pass
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("data_prep.commands.patches._progress", Quiet)
+        patch.setattr("data_prep.commands.patches.Progress", Quiet)
         run(settings_of(tmp_path, source))
     store = PatchStore.open(tmp_path / "p.zarr")
     assert len(refused) == 2 and store.manifest["content_sha256"] == store.content_hash()

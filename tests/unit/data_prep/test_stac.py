@@ -14,7 +14,8 @@ from data_prep.cube import PrepareSettings, build_cube
 from data_prep.optical import OpticalSettings
 from data_prep.radar import RadarSettings
 from data_prep.raw.cubes import SourceError
-from data_prep.sources.stac import StacSource, area_grid, pending_offset
+from data_prep.raw.extent import extent_of_area
+from data_prep.sources.stac import StacSource, grid_within, pending_offset
 
 pystac = pytest.importorskip("pystac")
 pytest.importorskip("odc.stac")
@@ -84,6 +85,11 @@ def catalogue(tmp_path):
 def ndvi_of(images: dict[str, np.ndarray]) -> np.ndarray:
     red, nir = images["red"].astype(float), images["nir"].astype(float)
     return (nir - red) / (nir + red)
+
+
+def area_grid(bbox):
+    """The grid on which an area in degrees is read."""
+    return grid_within(extent_of_area(bbox))
 
 
 def window(grid, image: np.ndarray, pixel: float = 10.0) -> np.ndarray:

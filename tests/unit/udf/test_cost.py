@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from fusion.inference.locate import locate_model
+from fusion.inference.manifest import read_model_files
 from tests.unit.udf.raw_scene import write_raw
 from udf import cost
 from udf.area import area_from
@@ -54,6 +56,12 @@ def test_credits_follow_the_price(model: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_back_end_needs_an_area(model: Path) -> None:
     with pytest.raises(ValueError, match="needs an area"):
         estimate(load_target("cdse"), WorkflowOptions("2021", "2021"), model=str(model))
+
+
+def test_the_network_reads_as_far_around_a_window_as_its_manifest_states(model: Path) -> None:
+    assert read_model_files(locate_model(None))[1].network_radius_px == 3
+    assert cost.network_margin_px(16, None) == 3 and cost.network_margin_px(2, None) == 2
+    assert cost.network_margin_px(16, str(model)) == read_model_files(model)[1].network_radius_px
 
 
 @pytest.mark.parametrize(("output", "numbers"), [("fused", 2 * 13), ("smoothed", 2 * 275), ("seasons", 2)])

@@ -18,7 +18,6 @@ import fusion
 from data_prep.regions import sharing
 from data_prep.regions.inputs import CubeFile
 from data_prep.regions.store import RegionStore
-from fusion import progress
 from fusion.commands import predict_regions
 from fusion.commands.predict import PredictSettings, run
 from fusion.commands.predict_regions import region_px
@@ -284,16 +283,3 @@ def test_of_a_file_that_is_not_cut_in_chunks_only_a_part_is_read(cube, tmp_path)
     with opened_cube(tmp_path / "plain.nc") as opened:
         assert opened.chunks[2:] == ((90,), (256, 44))
         np.testing.assert_array_equal(opened, wide)
-
-
-def test_log_lines_where_there_is_no_terminal(monkeypatch, caplog):
-    caplog.set_level(logging.INFO)
-    with progress.Progress("fusing") as report:
-        report(50, 100)
-    assert caplog.text == ""  # a short step
-    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
-    with progress.Progress("fusing") as report:
-        for done in range(101):
-            report(done, 100)
-    lines = [r.getMessage() for r in caplog.records]
-    assert len(lines) == 10 and lines[0].startswith("fusing: 10 of 100 (10 %) after")

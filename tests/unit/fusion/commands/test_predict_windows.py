@@ -12,11 +12,12 @@ from rasterio.warp import transform_bounds
 import fusion
 from data_prep.cube import open_cube
 from data_prep.raw.cubes import SourceError
-from fusion.commands import predict, predict_regions
+from fusion.commands import predict
 from fusion.commands.predict import PredictSettings, run
 from fusion.data.cube_files import read_cube, write_cube
 from tests.factory import mock_cube
 from tests.unit.data_prep.raw_files import CRS, LEFT, TOP, coarse_file, gee_like
+from tests.unit.fusion.commands.test_predict_regions import counted
 
 SIDE, PX = 48, 32
 
@@ -38,29 +39,14 @@ def settings(out: Path, **more: object) -> PredictSettings:
     return PredictSettings(out=out, **{"step_days": 10, "region": PX, "threads": 1, **more})  # type: ignore[arg-type]
 
 
-def windows_read(monkeypatch, stop_after: int | None = None) -> list:
-    """The windows that are fused from now on; the one after ``stop_after`` is interrupted."""
-    seen: list = []
-    fuse_window = predict_regions.fuse_window
-
-    def counting(part, window, *args, **options):
-        if len(seen) == stop_after:
-            raise KeyboardInterrupt
-        seen.append(window)
-        return fuse_window(part, window, *args, **options)
-
-    monkeypatch.setattr(predict_regions, "fuse_window", counting)
-    return seen
-
-
 def test_a_folder_gives_the_answer_of_fuse_and_resumes(folder, whole, tmp_path, monkeypatch):
     wanted = settings(tmp_path / "ndvi.zarr", cube=folder)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        windows_read(patch, stop_after=3)
+        counted(patch, stop_after=3)
         run(wanted)
     made_of = json.loads((tmp_path / ".ndvi.zarr.regions" / "made_of.json").read_text())
     assert made_of["decisions"]["grid of SCL"][1:4] == [LEFT + 10, LEFT + 20 * SIDE / 2 - 10, SIDE // 2]
-    seen = windows_read(monkeypatch)
+    seen = counted(monkeypatch)
     run(wanted)
     assert len(seen) == 1  # of four
     np.testing.assert_allclose(read_cube(wanted.out), whole, atol=1e-6)
@@ -71,9 +57,9 @@ def test_a_folder_gives_the_answer_of_fuse_and_resumes(folder, whole, tmp_path, 
 def test_a_changed_file_or_mask_begins_anew(folder, tmp_path, monkeypatch):
     wanted = settings(tmp_path / "ndvi.zarr", cube=folder)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        windows_read(patch, stop_after=3)
+        counted(patch, stop_after=3)
         run(wanted)
-    seen = windows_read(monkeypatch)
+    seen = counted(monkeypatch)
     run(wanted.model_copy(update={"optical": wanted.optical.model_copy(update={"mask": "none"})}))
     assert len(seen) == 4
 

@@ -1,6 +1,8 @@
 import json
+import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +13,10 @@ import pytest
 import torch
 import xarray as xr
 from pydantic import ValidationError
+from torch.utils.data import get_worker_info
 
 import fusion
+from data_prep.farm import WorkersLostError
 from data_prep.patches import CutSettings, SceneTask, cut_patches
 from data_prep.simulator.settings import SceneSettings
 from data_prep.simulator.stream import SimulatedScenes
@@ -25,7 +29,7 @@ from fusion.data.mixture import Source
 from fusion.data.patch import StoreError
 from fusion.data.samples import SampleSettings
 from fusion.data.store import PatchStore
-from fusion.data.stream import SceneDataModule
+from fusion.data.stream import BatchStream, SceneDataModule
 from fusion.data.targets import target_on_grid
 from fusion.demo.real import RealDemo
 from fusion.demo.settings import DemoSettings
@@ -518,3 +522,28 @@ def test_calibration_on_a_store_meets_the_dates_that_have_truth(trained, monkeyp
     patches = [next(cut_patches(SceneTask(seed, scene, None), cut, SplitSettings())) for seed in range(6)]
     calibrate(generator, [[patch] for patch in patches], made.samples, visits=6, seed=0)
     assert len(truths) == 6 and min(np.isfinite(truth).mean() for truth in truths) == 1.0
+
+
+def killed(self):
+    """In place of the iteration of a stream: its process is ended, as by Linux for lack of memory."""
+    assert get_worker_info() is not None
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_process_that_prepares_samples_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(BatchStream, "__iter__", killed)
+    with pytest.raises(WorkersLostError, match=r"samples was killed \(DataLoader worker .*\), most likely") as told:
+        run(settings(tmp_path, "tracking.enabled=false", "workers=2"))
+    assert "workers= than 2 (0: in the training process) or smaller samples.crops_in_memory= than 16" in str(told.value)
+    assert str(told.value).endswith("The same command begins anew") and "\n" not in str(told.value)
+
+
+@pytest.mark.slow
+def test_after_a_killed_process_the_run_resumes_with_fewer(tmp_path, monkeypatch):
+    run(settings(tmp_path, "optimiser.max_steps=3", "tracking.enabled=false"))
+    more = ("optimiser.max_steps=4", "tracking.enabled=false")
+    with monkeypatch.context() as patch, pytest.raises(WorkersLostError, match=r"resumes from last\.ckpt$"):
+        patch.setattr(BatchStream, "__iter__", killed)
+        run(settings(tmp_path, *more, "workers=1"))
+    resumed = run(settings(tmp_path, *more, "workers=0"))
+    assert load_session(resumed).manifest.training["steps"] == 4
