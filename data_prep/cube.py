@@ -265,12 +265,12 @@ def merged(bands: dict[str, xr.DataArray], s2: xr.Dataset, window: tuple[slice, 
         places = [
             _Images(layer, np.searchsorted(union, band.t.values)) for layer, band in zip(stack, plain, strict=True)
         ]
-        lazy = [(band.data, place) for band, place in zip(plain, places, strict=True) if band.chunks is not None]
         for band, place in zip(plain, places, strict=True):
             if band.chunks is None:
                 place[:, :, :] = band.values
-        if lazy:
-            da.store(*zip(*lazy, strict=True), lock=False)  # each image is read once
+        lazy = [k for k, band in enumerate(plain) if band.chunks is not None]
+        if lazy:  # all at once, so that each image is read once
+            da.store([plain[k].data for k in lazy], [places[k] for k in lazy], lock=False)
         coords = {"t": union, "y": s2.y.values, "x": s2.x.values, "bands": list(bands)}
         cube = xr.DataArray(stack, coords, ("bands", "t", "y", "x")).transpose(*DIMS)
     cube.name = "cube"

@@ -1,5 +1,7 @@
 """Resampling to a common grid: aligned cells are copied exactly, others are warped."""
 
+from typing import Any
+
 import numpy as np
 import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
@@ -101,7 +103,7 @@ def _warp(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, resampling: str
     from odc.geo.xr import xr_reproject
 
     box = GeoBox((grid.sizes["y"], grid.sizes["x"]), grid.rio.transform(recalc=True), grid.rio.crs.to_wkt())
-    lazily = {}
+    lazily: dict[str, Any] = {}
     if values.chunks:  # by default in chunks of the source's size, tiny ones of a coarse series
         part = tuple(min(side, _WARPED_PX) for side in box.shape)
         values = values.chunk({"t": max(1, _WARPED_PX**2 // (part[0] * part[1]))})
