@@ -3,7 +3,7 @@
 #   docker build --tag ndvi-fusion .
 #   docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/data" ndvi-fusion predict cube=cube.nc out=ndvi.nc
 #
-# Other parts: --build-arg EXTRAS=fast,plots,stac,fields (docs/installation.md lists them).
+# Other parts: --build-arg EXTRAS=fast,plots,stac,fields (docs/installation.md lists them), or EXTRAS= for none.
 
 FROM python:3.11-slim AS wheel
 COPY . /source
@@ -17,7 +17,7 @@ COPY constraints.txt /wheels/
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libexpat1 \
     && rm -rf /var/lib/apt/lists/* \
-    && pip install --no-cache-dir --constraint /wheels/constraints.txt "$(ls /wheels/*.whl)[${EXTRAS}]" \
+    && pip install --no-cache-dir --constraint /wheels/constraints.txt "$(ls /wheels/*.whl)${EXTRAS:+[$EXTRAS]}" \
     && mkdir --mode 1777 /cache \
     && useradd --home-dir /cache fusion
 # any user may run it: compiled code and fonts are kept in this folder

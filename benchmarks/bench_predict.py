@@ -1,9 +1,10 @@
-"""``ndvi-fusion predict``, and ``phenology`` after it, on squares of several sizes: time, and peak memory.
+"""``ndvi-fusion predict``, and ``phenology`` after it, or ``cube``, on squares of several sizes: time, peak memory.
 
 ``python benchmarks/bench_predict.py [sizes=500,1000] [workers=2] [days=365] [region=512] [phenology=true|alone]
-[raw=true] [out=FILE.json]`` writes a merged Zarr cube of each size (one season and noise, which does not affect the
-speed), three sensors, and fuses one year of it. ``raw=true`` writes a folder of raw files instead, which are prepared
-region by region. ``phenology=true`` takes the seasons of the fused cube, with all files of the command's defaults;
+[raw=true] [cube=true] [out=FILE.json]`` writes a merged Zarr cube of each size (one season and noise, which does not
+affect the speed), three sensors, and fuses one year of it. ``raw=true`` writes a folder of raw files instead, which are
+prepared region by region; ``cube=true`` gives such a folder to ``cube`` instead (``region=`` above the size: all at
+once). ``phenology=true`` takes the seasons of the fused cube, with all files of the command's defaults;
 ``phenology=alone`` those of a cube with the bands of a fused one. Memory is the sum of the proportional set sizes (PSS)
 of all processes of a command, sampled five times a second.
 """
@@ -158,6 +159,9 @@ def main() -> None:
             row = {"px": px, "words": " ".join(shared)}
             if phenology == "alone":
                 row["dates"] = write_fused(folder / "ndvi.zarr", px, days)
+            elif given.get("cube") == "true":
+                row["dates"] = write_raw(folder / "raw", px, days)
+                row["cube"] = measured_command("cube", ["input=raw", "out=cube.zarr", *shared], folder, px)
             else:
                 name, write = ("raw", write_raw) if given.get("raw") == "true" else ("cube.zarr", write_input)
                 row["dates"] = write(folder / name, px, days)

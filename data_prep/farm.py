@@ -104,7 +104,8 @@ def run_all(
     workers : int
         Number of processes; 0 = run in this process.
     scheduler : str, optional
-        Address of a running Dask scheduler; 2 * ``workers`` tasks are then submitted at a time.
+        Address of a running Dask scheduler, whose workers compute in place of processes of this call. Twice as many
+        tasks are submitted at a time as they have threads, at least twice ``workers``.
     on_error : {"stop", "skip"}
         Raise the first failure, or continue and return the failures.
     on_done : callable
@@ -138,7 +139,8 @@ def run_all(
             settle(task, functools.partial(thrifty, task))
         return failed
     with _client(workers, scheduler) as client:
-        _stream(client, tasks, thrifty, settle, in_flight=2 * max(1, workers), advice=advice)
+        threads = sum(client.nthreads().values())
+        _stream(client, tasks, thrifty, settle, in_flight=2 * max(1, workers, threads), advice=advice)
     return failed
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 from scipy import ndimage
 
@@ -282,7 +283,7 @@ def _user_mask(path: Path, s2: xr.Dataset) -> xr.DataArray:
     missing = np.setdiff1d(s2.t.values, mask.t.values)
     if len(missing) == s2.sizes["t"]:
         raise SourceError(f"{path} has no date in common with Sentinel-2; its dates start with {mask.t.values[:2]}")
-    if len(missing):
+    if len(missing) and not in_window():
         log.warning(
             "%s lacks %d of %d Sentinel-2 dates; pixels on these dates count as clear",
             path,

@@ -24,14 +24,14 @@ from data_prep.raw.cubes import SourceError, free_cycles
 from data_prep.raw.decisions import Decisions, recorded, replayed
 from data_prep.raw.extent import Extent
 from data_prep.settings import OpticalSettings, PrepareSettings
-from data_prep.sources.settings import FilesSource, StacSource
+from data_prep.sources.settings import DownloadedArea, FilesSource, StacSource
 from fusion.cloud_mask import MASK_KERNELS
 from fusion.features.tiling import grown, inside
 from fusion.place import pixel_sides_m, pixel_size_m
 
 log = logging.getLogger(__name__)
 
-WindowedSource = FilesSource | StacSource
+WindowedSource = FilesSource | StacSource | DownloadedArea
 _LOOKING_THREADS = 4
 _FILTERS_PX = 16  # border noise, shifts between satellites, resampling
 
@@ -141,6 +141,9 @@ def plan_area(source: WindowedSource, settings: PrepareSettings) -> tuple[Planne
             level, shifts = plan.compared()
         labels.attrs["notes"] = "\n".join(filter(None, [labels.attrs["notes"], level]))
         labels.attrs |= {"registration": "; ".join(shifts)} if shifts else {}
+    for note in str(labels.attrs["notes"]).splitlines():
+        if note not in raw.notes:
+            log.info(note)
     return plan, cube
 
 

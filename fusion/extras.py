@@ -1,7 +1,9 @@
 """Libraries that only some commands need: which extra of the package installs them, and what to say without one."""
 
 import logging
+from collections.abc import Iterable
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 log = logging.getLogger(__name__)
@@ -71,6 +73,32 @@ def needs(name: str, purpose: str) -> ModuleType:
         if error.name is None or not name.startswith(error.name):  # something that the library itself lacks
             raise
         raise MissingLibraryError(missing_library(name, purpose)) from error
+
+
+def needs_all(names: Iterable[str], purpose: str) -> None:
+    """Refuse at once, before any work, whatever is missing of several optional libraries; imports none of them.
+
+    Raises
+    ------
+    MissingLibraryError
+        The message names them all, and one pip line with all their extras.
+    """
+    missing = [name for name in names if not _installed(name)]
+    if len(missing) == 1:
+        raise MissingLibraryError(missing_library(missing[0], purpose))
+    if missing:
+        extras = ",".join(sorted({EXTRA_OF.get(name, "all") for name in missing}))
+        listed = f"{', '.join(map(repr, missing[:-1]))} and {missing[-1]!r}"
+        raise MissingLibraryError(
+            f"{purpose} needs the packages {listed}; install them with: pip install '{PACKAGE}[{extras}]'"
+        )
+
+
+def _installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # its parent is missing
+        return False
 
 
 def can_draw(what: str) -> bool:

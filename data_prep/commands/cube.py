@@ -1,40 +1,52 @@
 """`ndvi-fusion cube`: build a merged cube from raw Sentinel-2, Sentinel-1 and coarse NDVI of an area."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
+import rioxarray  # noqa: F401  (the .rio accessor)
+
+from data_prep.commands.cube_regions import TITLE, cube_by_region
 from data_prep.commands.settings import CubeSettings
 from data_prep.cube import S2_IMAGES, build_cube, clear_share
-from data_prep.raw.cubes import NotRawError, RawCubes, SourceError
+from data_prep.raw.cubes import NotRawError, SourceError, free_cycles
 from data_prep.raw.reading import read_bands
-from data_prep.sources.files import FilesSource
-from data_prep.sources.openeo import OpenEOSource
+from data_prep.regions.inputs import RawArea
+from data_prep.regions.sharing import refuse_without_workers
+from data_prep.regions.store import fitting_px
+from data_prep.settings import PrepareSettings
+from data_prep.sources.settings import FilesSource, OpenEOSource, SimulatedSource
+from data_prep.windows import WindowedSource, plan_area
 from fusion.data.cube_files import read_cube, write_cube
+from fusion.progress import Progress
 
 log = logging.getLogger(__name__)
 
 AREA = "{area}"
+PREPARATION = tuple(PrepareSettings.model_fields)
 
 
 def run(settings: CubeSettings) -> None:
     """Load, process, merge and write each area; an output file appears only when it is complete."""
-    areas = settings.source.areas if isinstance(settings.source, OpenEOSource) else {}
+    source = settings.source
+    refuse_without_workers(settings.workers, settings.scheduler)
+    areas = source.areas if isinstance(source, OpenEOSource) else {}
     if len(areas) > 1 and AREA not in settings.out.name:
         raise SourceError(f"out={settings.out} is one file for {len(areas)} areas; include {AREA} in its name")
     if AREA not in settings.out.name:
         _refuse_existing(settings.out, settings.overwrite)
-        if isinstance(settings.source, FilesSource) and settings.out.exists():
-            _refuse_input(settings.out, settings.source)
-        make_cube(settings.source.load(), settings, settings.out)
+        if isinstance(source, FilesSource) and settings.out.exists():
+            _refuse_input(settings.out, source)
+        make_cube(source.only_area() if isinstance(source, OpenEOSource) else source, settings)
         return
-    if not isinstance(settings.source, OpenEOSource):
+    if not isinstance(source, OpenEOSource):
         raise SourceError(f"out={settings.out} contains {AREA}, which requires source=openeo; remove it from the name")
-    for area, raw in settings.source.load_areas():
+    for area, downloaded in source.downloaded():
         out = settings.out.with_name(settings.out.name.replace(AREA, area))
         if out.exists() and not settings.overwrite:
             log.info("%s exists and is kept", out)
             continue
-        make_cube(raw, settings, out)
+        make_cube(downloaded, settings.model_copy(update={"out": out}))
 
 
 def _refuse_existing(out: Path, overwrite: bool) -> None:
@@ -60,17 +72,45 @@ def _is_own(file: Path) -> bool:
     return False
 
 
-def make_cube(raw: RawCubes, settings: CubeSettings, out: Path) -> None:
-    """Build the merged cube of one area, log its notes, and write it to ``out``."""
-    for note in raw.notes:
-        log.info(note)
-    cube = build_cube(raw, settings)
-    for note in str(cube.attrs["notes"]).splitlines():
-        if note not in raw.notes:
+def make_cube(source: WindowedSource | SimulatedSource, settings: CubeSettings) -> None:
+    """Build the merged cube of one area, at once or region by region, log its notes, and write it."""
+    with Progress("preparing") as report:
+        elsewhere = _written(source, settings, report)
+    if elsewhere:
+        log.info("%s: %s", settings.out, elsewhere)
+    else:
+        _tell(settings.out)
+
+
+def _written(
+    source: WindowedSource | SimulatedSource, settings: CubeSettings, report: Callable[[int, int], None]
+) -> str:
+    """Write ``settings.out``; returns "", or a line if another process wrote it."""
+    if isinstance(source, SimulatedSource):
+        cube = build_cube(source.load(), settings)
+        for note in str(cube.attrs["notes"]).splitlines():
             log.info(note)
-    write_cube(cube, out, title="Merged cube: Sentinel-2 NDVI, Sentinel-1, coarse NDVI", overwrite=settings.overwrite)
+    else:
+        plan, cube = plan_area(source, PrepareSettings(**{name: getattr(settings, name) for name in PREPARATION}))
+        sizes = plan.labels.sizes
+        px = fitting_px(sizes, settings.region, around=plan.around_px)
+        if px is None and cube.chunks is not None:  # written lazily, it would be read several times: a single region
+            px = max(sizes["y"], sizes["x"])
+        if px is not None:
+            size = cube.nbytes
+            del cube  # in memory as a whole, where it is small
+            free_cycles(size)
+            return cube_by_region(RawArea(plan), px, settings, report)
+        cube = cube.assign_attrs(plan.labels.attrs)
+    write_cube(cube, settings.out, title=TITLE, overwrite=settings.overwrite)
+    return ""
+
+
+def _tell(file: Path) -> None:
+    """Log what a merged cube file holds."""
+    cube = read_cube(file, lazy=True)
     days = cube.t.values.astype("datetime64[D]")
     bands, size = ", ".join(map(str, cube.bands.values)), f"{cube.sizes['y']} x {cube.sizes['x']} px"
-    log.info("%s: %d dates %s..%s, %s, %s, %s", out, cube.sizes["t"], days[0], days[-1], bands, size, cube.rio.crs)
-    share, images = clear_share(read_cube(out, lazy=True)), str(cube.attrs[S2_IMAGES]).split()
+    log.info("%s: %d dates %s..%s, %s, %s, %s", file, cube.sizes["t"], days[0], days[-1], bands, size, cube.rio.crs)
+    share, images = clear_share(cube), str(cube.attrs[S2_IMAGES]).split()
     log.info("clear: %.1f %% of the pixels of %d Sentinel-2 images", 100 * share, len(images))

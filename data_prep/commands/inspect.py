@@ -5,15 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rioxarray  # noqa: F401  (the .rio accessor)
 
 from data_prep.commands.settings import InspectSettings
 from data_prep.contact_sheet import contact_sheet
 from data_prep.split import Ground, leaks
 from data_prep.statistics import add, patch_statistics, summary
-from fusion.contract import CUBE_BANDS, S2NDVI, check_cube
+from fusion.contract import CUBE_BANDS, NDVI, S2NDVI, check_cube
 from fusion.data.cube_files import is_cube_file, read_cube
 from fusion.data.patch import SPLITS, StoreError
 from fusion.data.store import PatchStore, read_patch
+from fusion.extras import needs_all
 from fusion.layout import with_roles
 
 log = logging.getLogger(__name__)
@@ -27,10 +29,12 @@ def run(settings: InspectSettings) -> Any:
     StoreError, fusion.contract.ContractError
         Damaged patches, leakage between splits, or a cube that violates the contract; the message names the items.
     """
-    if settings.store.suffix == ".nc" or is_cube_file(settings.store):
+    if settings.store.suffix == ".nc" or any(is_cube_file(settings.store, band) for band in (S2NDVI, NDVI)):
         if settings.sheet is not None:
             raise StoreError(f"{settings.store} is a cube; contact sheets require a patch store; remove sheet")
         return _cube_table(settings.store)
+    if settings.sheet is not None:
+        needs_all(["matplotlib"], "sheet=FILE")
     store = PatchStore.open(settings.store)
     if not len(store):
         raise StoreError(f"{settings.store} contains no patch; complete it with `ndvi-fusion patches`")

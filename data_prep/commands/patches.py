@@ -18,6 +18,7 @@ from data_prep.split import Ground, SplitSettings, leaks
 from data_prep.statistics import add, patch_statistics, summary
 from fusion.data.patch import Patch, StoreError
 from fusion.data.store import PatchStore, create_store, write_patch
+from fusion.extras import needs_all
 from fusion.progress import Progress
 from fusion.whole_file import write_json
 
@@ -28,6 +29,7 @@ _TASKS = ".tasks"
 
 def run(settings: PatchesSettings) -> None:
     """List the tasks, run those not finished, check the splits for leakage, write the manifest."""
+    _refuse_missing(settings)
     tasks = plan(settings.source, settings.cut)
     with only_run(settings.out):
         store, todo = _prepare_store(settings, tasks)
@@ -41,6 +43,14 @@ def run(settings: PatchesSettings) -> None:
                 on_error=settings.on_error, on_done=lambda *_: report(next(done), len(todo)),
             )  # fmt: skip
         _finish(store, settings, tasks, failed)
+
+
+def _refuse_missing(settings: PatchesSettings) -> None:
+    """Before there is a store: refuse what the scenes and the processes need and is not installed."""
+    of = {"numba": " of simulated scenes"} if settings.source.kind == "simulated" else {}
+    if settings.workers > 0 or settings.scheduler is not None:
+        of["distributed"] = " in several processes (workers > 0)"
+    needs_all(of, f"making patches{''.join(of.values())}")
 
 
 def do_task(task: Task, *, store: Path, cut: CutSettings, split: SplitSettings) -> dict[str, Any]:

@@ -30,6 +30,20 @@ class CubeSettings(PrepareSettings):
     input: Path | None = Field(None, description="folder of raw files; short for source=files source.folder=...")
     source: Source = Field(description="source of the raw data: files, stac, openeo or simulated")
     out: Path = Field(description="merged cube to write, .nc or .zarr; must include {area} if there are several areas")
+    region: int | None = Field(
+        None,
+        ge=32,
+        description="side in pixels of the regions of a large area; 512, or less for many dates, when empty",
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        description="processes that prepare regions side by side, each with its share of the CPU threads; the same "
+        "command started again, also on another machine, takes regions as well",
+    )
+    scheduler: str | None = Field(
+        None, description="address of a running Dask scheduler whose workers prepare the regions"
+    )
     overwrite: bool = Field(False, description="replace an existing output")
 
     @field_validator("out")

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
 from data_prep.commands.settings import SimulateSettings

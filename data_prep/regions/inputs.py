@@ -1,4 +1,4 @@
-"""What ``predict`` reads region by region: a merged cube file, or raw data that are prepared region by region."""
+"""What is read region by region: a merged cube file, or raw data that are prepared region by region."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import xarray as xr
 from data_prep.cube import open_cube
 from data_prep.raw.extent import Extent
 from data_prep.regions.store import fingerprint, loaded
-from data_prep.sources.settings import FilesSource
+from data_prep.sources.settings import StacSource
 from data_prep.windows import PlannedArea
 from fusion.contract import DIMS
 from fusion.data.cube_files import opened_cube
@@ -101,10 +101,10 @@ class RawArea:
 
     def made_of(self) -> dict[str, Any]:
         """See :class:`RegionInput`."""
-        source = self.plan.source
-        files = fingerprints(source.files()) if isinstance(source, FilesSource) else None
+        source, mask = self.plan.source, self.plan.settings.optical.user_mask
+        files = [] if isinstance(source, StacSource) else source.files()
         return {
-            "source": [source.model_dump(mode="json"), files],
+            "source": [source.model_dump(mode="json"), fingerprints([*files, *([mask] if mask else [])])],
             "preparation": self.plan.settings.model_dump(mode="json"),
             "decisions": self.plan.decisions,
             "preparing_code": code_hash("data_prep"),

@@ -21,7 +21,7 @@ from data_prep.farm import pending, run_all
 from data_prep.regions.store import Region, RegionStore
 from fusion.contract import ContractError
 from fusion.data.cube_files import CubeFileError
-from fusion.extras import needs
+from fusion.extras import needs, needs_all
 from fusion.whole_file import claimed
 
 log = logging.getLogger(__name__)
@@ -200,6 +200,21 @@ def _door(store: RegionStore) -> Iterator[None]:
         while not stack.enter_context(claimed(store.folder / "door.lock")):
             time.sleep(POLL_SECONDS)
         yield
+
+
+def refuse_without_workers(workers: int, scheduler: str | None) -> None:
+    """Before any work: what several processes need is installed, and the scheduler answers.
+
+    Raises
+    ------
+    fusion.contract.ContractError
+        No scheduler answers at this address.
+    fusion.extras.MissingLibraryError
+    """
+    if scheduler is not None:
+        refuse_unreachable(scheduler)
+    elif workers > 1:
+        needs_all(["distributed"], f"workers={workers}")
 
 
 def threads_of_each(workers: int, scheduler: str | None) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
 from data_prep.coarse import coarse_ndvi
@@ -94,7 +95,10 @@ def _read_all(
     """The bands of all files; in a folder, files that are no raw data are left out and noted."""
     in_folder = settings.folder is not None
     remarks: dict[str, str] = {}
+    damaged: list[str] = once("damaged files", list) if in_window() else []
     for file in files:
+        if str(file) in damaged:
+            continue
         try:
             bands = read_bands(file, roles_only=in_folder, dates_by=settings.dates_by, within=within)
             for band in () if in_window() else bands:
@@ -111,6 +115,8 @@ def _read_all(
                 raise
             log.warning("skipped: %s", error)
             notes.append(f"skipped: {error}")
+            damaged.append(str(file))
+    once("damaged files", lambda: damaged)
     notes += _summed(remarks)
 
 

@@ -14,9 +14,8 @@ from data_prep.raw.bands import probe
 from data_prep.raw.cubes import RawCubes, SourceError
 from data_prep.raw.folders import find_files
 from data_prep.raw.reading import read_bands
-from data_prep.sources.files import FilesSource, load_files
 from data_prep.sources.openeo_graphs import Sensor, download_graph
-from data_prep.sources.settings import OpenEOSource, S1Units
+from data_prep.sources.settings import DownloadedArea, FilesSource, OpenEOSource, S1Units
 from fusion.whole_file import whole_file, write_json
 from udf.targets import load_target
 
@@ -209,22 +208,25 @@ def download(job: Any, folder: Path) -> Path:
     return folder
 
 
-def read_area(settings: OpenEOSource, area: str) -> RawCubes:
-    """Raw cubes of a downloaded area."""
+def area_files(settings: OpenEOSource, area: str) -> DownloadedArea:
+    """The files of a downloaded area."""
     units = load_target(settings.backend).s1_units
     folders = {s: settings.folder / area / s for s in settings.sensors if (settings.folder / area / s).is_dir()}
     found = {sensor: tuple(find_files(folder)) for sensor, folder in folders.items()}
-    source = FilesSource(
+    data = FilesSource(
         s2=found["s2"],
         s1=found.get("s1", ()),
         coarse=found.get("coarse", ()),
         s1_units=_units(found, units),
         s2_offset_dn=settings.s2_offset_dn,
     )
-    raw = load_files(source)
-    missing = [s for s in settings.sensors if s not in found]
-    notes = tuple(f"{sensor} was not downloaded" for sensor in missing)
-    return RawCubes(raw.s2, raw.s1, raw.coarse, f"openEO {settings.backend}, {area}", raw.notes + notes)
+    missing = tuple(s for s in settings.sensors if s not in found)
+    return DownloadedArea(data=data, origin=f"openEO {settings.backend}, {area}", missing=missing)
+
+
+def read_area(settings: OpenEOSource, area: str) -> RawCubes:
+    """Raw cubes of a downloaded area."""
+    return area_files(settings, area).load()
 
 
 def _units(found: dict[Sensor, tuple[Path, ...]], units: S1Units) -> S1Units:

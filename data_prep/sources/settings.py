@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -160,20 +161,47 @@ class OpenEOSource(BaseModel):
 
     def load(self) -> RawCubes:
         """Raw cubes of a source with a single area."""
+        return self.only_area().load()
+
+    def only_area(self) -> "DownloadedArea":
+        """The area of a source with a single one, downloaded."""
         if len(self.areas) > 1:
             raise SourceError(f"there are {len(self.areas)} areas; include '{{area}}' in out, or set one area")
-        return next(self.load_areas())[1]
+        for _, downloaded in self.downloaded():
+            return downloaded
+        raise SourceError(f"the area {next(iter(self.areas))} has no Sentinel-2; see the messages above")
 
-    def load_areas(self) -> Iterator[tuple[str, RawCubes]]:
-        """Download missing data, then yield name and raw cubes of each area that has Sentinel-2."""
-        from data_prep.sources.openeo import fetch, read_area
+    def downloaded(self) -> Iterator[tuple[str, "DownloadedArea"]]:
+        """Download missing data, then yield name and files of each area that has Sentinel-2."""
+        from data_prep.sources.openeo import area_files, fetch
 
         problems = fetch(self)
         for area in self.areas:
             if (self.folder / area / "s2").is_dir():
-                yield area, read_area(self, area)
+                yield area, area_files(self, area)
             else:
                 log.warning("area %s has no Sentinel-2 and is skipped: %s", area, problems.get((area, "s2"), "unknown"))
+
+
+class DownloadedArea(BaseModel):
+    """Files that openEO jobs made of one area."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["openeo"] = "openeo"
+    data: FilesSource = Field(description="the files of each sensor, and how they are read")
+    origin: str = Field(description="back-end and area")
+    missing: tuple[Sensor, ...] = Field((), description="sensors that were not downloaded")
+
+    def files(self) -> list[Path]:
+        """All files."""
+        return self.data.files()
+
+    def load(self, window: "Extent | None" = None) -> RawCubes:
+        """Raw cubes of the files, or of a window; see :func:`data_prep.sources.files.load_files`."""
+        raw = self.data.load(window)
+        notes = tuple(f"{sensor} was not downloaded" for sensor in self.missing)
+        return replace(raw, origin=self.origin, notes=raw.notes + notes)
 
 
 class SimulatedSource(BaseModel):

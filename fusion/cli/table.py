@@ -52,6 +52,7 @@ COMMANDS: dict[str, Command] = {
             "input=outputs/scene out=outputs/cube.nc",
             "source.s2=[outputs/scene/s2.nc] source.s1=[outputs/scene/s1.nc] optical.mask=disk out=outputs/cube.zarr",
         ),
+        own_progress=True,
     ),
     "patches": Command(
         "Make a patch store for training from cubes, tables or simulated scenes",

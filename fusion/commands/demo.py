@@ -2,19 +2,21 @@
 
 from fusion.demo.settings import DemoSettings
 from fusion.demo.steps import StepRunner
-from fusion.extras import needs
+from fusion.extras import needs_all
 
 __all__ = ["DemoSettings", "run"]
 
 
 def run(settings: DemoSettings) -> str:
     """Run every step that is not done yet; returns a line with the path of the report."""
+    if settings.cube is None:
+        training = ["distributed", "torch"] if settings.model is None else []
+        needs_all(["matplotlib", "numba", "openeo", *training], "the demo on a simulated scene")
+    else:
+        needs_all(["matplotlib"], "the demo")
     from fusion.demo.real import run_real
     from fusion.demo.simulated import run_simulated
 
-    if settings.cube is None:
-        for library in ("numba", "openeo", *(["torch"] if settings.model is None else [])):
-            needs(library, "the demo on a simulated scene")
     settings.out.mkdir(parents=True, exist_ok=True)
     runner = StepRunner(settings.out / "steps", resume=settings.resume)
     report = run_simulated(settings, runner) if settings.cube is None else run_real(settings, runner)

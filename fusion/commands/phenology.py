@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fusion.contract import NDVI, STEP_DAYS, ContractError
-from fusion.extras import can_draw
+from fusion.extras import can_draw, needs_all
 from fusion.phenology.settings import SeasonSettings
 from fusion.progress import Progress
 from fusion.whole_file import refuse_earlier, whole_set
@@ -108,6 +108,12 @@ def run(settings: PhenologySettings) -> str:
     from fusion.data.cube_files import read_cube, side_px
 
     refuse_earlier(settings.out, RESULTS, overwrite=settings.overwrite)
+    if settings.table == "parquet":
+        needs_all(["pyarrow"], "table=parquet")
+    if settings.workers > 1 or settings.scheduler is not None:
+        from data_prep.regions.sharing import refuse_without_workers
+
+        refuse_without_workers(settings.workers, settings.scheduler)
 
     def save(answer: xr.Dataset) -> str:
         with whole_set(settings.out, RESULTS, overwrite=settings.overwrite) as folder:

@@ -12,7 +12,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from data_prep.regions.sharing import compute_regions, refuse_unreachable, threads_of_each
+from data_prep.regions.sharing import compute_regions, threads_of_each
 from data_prep.regions.store import (
     CHUNK_PX,
     Region,
@@ -79,8 +79,6 @@ def seasons_by_region(
     made_of = settings.model_dump(mode="json", exclude=OF_FILES)
     made_of |= {"files": [[str(file.resolve()), fingerprint(file)] for file in files]}
     made_of |= {"code": [code_hash(name) for name in ("fusion.features", "fusion.phenology")]}
-    if settings.scheduler is not None:
-        refuse_unreachable(settings.scheduler)
     absolute = dict(zip(("cube", "observations"), (file.resolve() for file in files), strict=False))
     store = store_for(settings.out, px)
     threads = threads_of_each(settings.workers, settings.scheduler)

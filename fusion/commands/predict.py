@@ -98,12 +98,14 @@ def run(settings: PredictSettings) -> str:
     """Fuse and write; returns a line for the terminal."""
     from xarray import DataArray
 
+    from data_prep.regions.sharing import refuse_without_workers
     from fusion.api import fuse
     from fusion.commands.predict_regions import fuse_regions, region_px
     from fusion.data.geotiff import sigma_file
 
     files = [settings.out, sigma_file(settings.out)] if settings.out.suffix == ".tif" else [settings.out]
     refuse_existing(files, overwrite=settings.overwrite)
+    refuse_without_workers(settings.workers, settings.scheduler)
     names = ("start", "end", "model", "step_days", "s1_units", "latitude", "sigma", "tile", "threads")
     options = {name: getattr(settings, name) for name in names}
     with Progress("fusing") as report:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from data_prep.raw.cubes import free_cycles
 from data_prep.regions.inputs import RegionInput
-from data_prep.regions.sharing import compute_regions, refuse_unreachable, threads_of_each
+from data_prep.regions.sharing import compute_regions, threads_of_each
 from data_prep.regions.store import Region, RegionStore, fitting_px, store_for
 from fusion.api import fuse
 from fusion.contract import FUSED_BANDS, OBS_COUNT, TimeGrid
@@ -121,8 +121,6 @@ def fuse_regions(
         "dates": [str(grid.start), str(grid.end), grid.step_days],
         "code": [code_hash(name) for name in ("fusion.features", "fusion.inference")],
     }  # fmt: skip
-    if scheduler is not None:
-        refuse_unreachable(scheduler)
     return compute_regions(
         store, to_dataset(labels, "fused NDVI"), made_of, task, workers=workers, scheduler=scheduler, report=report,
         save=lambda filled: save(_stacked(labels, filled), store),

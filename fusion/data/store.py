@@ -206,6 +206,10 @@ def _check_version(path: Path) -> None:
         version = json.loads((path / "zarr.json").read_text())["attributes"].get("store_version")
     except (ValueError, KeyError) as error:
         raise StoreError(f"{path}/zarr.json is unreadable ({error}); the store is damaged, make it again") from error
+    if version is None:
+        raise StoreError(
+            f"{path} is a Zarr folder, but no patch store as `ndvi-fusion patches` makes; give another path"
+        )
     if version != STORE_VERSION:
         raise StoreError(f"{path} has store version {version!r}; this package reads {STORE_VERSION}; make it again")
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
 from fusion.contract import NDVI

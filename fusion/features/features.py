@@ -16,16 +16,17 @@ from fusion.contract import NDVI_CENTRE, NDVI_UNIT
 from fusion.features.kernels import TimeSmoother, box_means
 from fusion.features.neighbours import (
     FAR_DAYS,
-    RowPicker,
     blend_linearly,
     days_at,
     find_neighbours,
     gather_rows,
+    later_weight,
     strictly_before_and_after,
+    with_none,
 )
 from fusion.features.observations import Observations
 from fusion.features.radar import CONTEXT_RADIUS_PX, RELATIVE_NAMES, SHARE_NAMES, RadarChannels
-from fusion.features.tiling import grown, row_strips, strip
+from fusion.features.tiling import grown, inside, row_strips, strip
 
 FEATURE_VERSION = 3  # 2: time of year relative to the season at the latitude; 3: explained share of radar
 S2_SIGMAS_DAYS = (6.0, 16.0, 45.0)
@@ -158,8 +159,7 @@ def time_of_year(days: np.ndarray, latitude: float | None) -> tuple[np.ndarray, 
 def _near(obs: Observations, window: tuple[slice, slice]) -> tuple[Observations, tuple[slice, slice]]:
     """The part of the area that the window's features depend on, and the window in it."""
     reach = grown(window, obs.shape, CONTEXT_RADIUS_PX)
-    inside = tuple(slice(w.start - r.start, w.stop - r.start) for w, r in zip(window, reach, strict=True))
-    return obs.window(*reach), inside  # type: ignore[return-value]
+    return obs.window(*reach), inside(window, reach)
 
 
 class _Parts:
@@ -174,11 +174,9 @@ class _Parts:
             seen = np.isfinite(ndvi)
             found = obs_oddity(np.where(seen, ndvi, np.float32(0)), seen, obs.s2_days)
             oddity[:, rows] = found.reshape(oddity[:, rows].shape)
-        around, clear = box_means([oddity, obs.s2_ndvi], np.isfinite(obs.s2_ndvi), CONTEXT_RADIUS_PX)
-        fields = obs.s2_ndvi, oddity, around[0], clear, around[1], obs.coarse_ndvi
-        self.ndvi, self.oddity, self.date_oddity, self.clear, self.context, self.coarse = (
-            field[:, *window] for field in fields
-        )
+        around, self.clear = box_means([oddity, obs.s2_ndvi], np.isfinite(obs.s2_ndvi), CONTEXT_RADIUS_PX, window)
+        self.date_oddity, self.context = around
+        self.ndvi, self.oddity, self.coarse = (field[:, *window] for field in (obs.s2_ndvi, oddity, obs.coarse_ndvi))
         self.radar = RadarChannels(obs, *window, grid_days)
         self.s2_smoother = TimeSmoother(self.s2_days, grid_days)
         self.coarse_smoother = TimeSmoother(self.coarse_days, grid_days)
@@ -193,46 +191,56 @@ def _fill(
     valid = np.isfinite(ndvi)
     filled = np.where(valid, ndvi, np.float32(0))
     near = find_neighbours(valid, parts.s2_days, parts.grid_days)
-    before, after = RowPicker(near.before), RowPicker(near.after)
-    at_obs = before(filled, 0), after(filled, 0)
-    linear = blend_linearly(*at_obs, near.gap_before, near.gap_after)
-    base = np.nan_to_num(linear)
+    sides = near.pick_before, near.pick_after
+    padded = with_none(filled, 0)
+    later = later_weight(near.gap_before, near.gap_after)
+    at_obs = near.pick_before(padded), near.pick_after(padded)
+    base = blend_linearly(*at_obs, later)
 
     def channels() -> Iterator[np.ndarray]:
         yield (base - np.float32(NDVI_CENTRE)) / NDVI_UNIT
         yield from _optical_channels(parts, filled, valid, near, at_obs, base)
         for field in (parts.oddity, parts.date_oddity, parts.clear):
-            values = strip(field, rows)
+            values = with_none(strip(field, rows), 0)
             values = values if field is parts.clear else values / NDVI_UNIT
-            yield from (before(values, 0), after(values, 0))
+            yield from (pick(values) for pick in sides)
         share = strip(parts.clear, rows)
         around, support = parts.s2_smoother(strip(parts.context, rows) * share, share, S2_SIGMAS_DAYS[1])
         around_known = support > 1e-3
-        yield np.where(around_known, around - base, np.float32(0)) / NDVI_UNIT
-        relative = parts.radar.relative(rows, near, before, after)
+        yield _difference(around, base, around_known)
+        relative = parts.radar.relative(rows, near)
         yield from relative
-        level, since, support = _coarse_level(parts, rows, near, before, after)
+        level, since, support = _coarse_level(parts, rows, near)
         known = support > 1e-2
         yield from since
-        yield np.where(known, level - base, np.float32(0)) / NDVI_UNIT
-        yield np.where(known & around_known, level - around, np.float32(0)) / NDVI_UNIT
+        yield _difference(level, base, known)
+        yield _difference(level, around, known & around_known)
         yield np.log1p(support)
         yield from (wave[:, None] for wave in season)
-        yield from parts.radar.shares(rows, near, relative)
+        yield from parts.radar.shares(rows, later, relative)
 
     for place, channel in zip(out, channels(), strict=True):
         place[:] = channel
     never = ~valid.any(axis=0)
     if never.any():
         out[:, :, never] = 0
-    return linear, near.nearest
+        base[:, never] = np.nan
+    return base, near.nearest
+
+
+def _difference(values: np.ndarray, base: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Difference of finite NDVI in network units, 0 where not ``known``."""
+    change = values - base
+    change *= known
+    change /= np.float32(NDVI_UNIT)
+    return change
 
 
 def _optical_channels(parts, filled, valid, near, at_obs, base) -> Iterator[np.ndarray]:
     for found, gap in zip(at_obs, (near.gap_before, near.gap_after), strict=True):
-        yield np.where(gap < FAR_DAYS, found - base, np.float32(0)) / NDVI_UNIT
+        yield _difference(found, base, gap < FAR_DAYS)
     for index in (near.before2, near.after2):
-        yield np.where(index < len(filled), gather_rows(filled, index, 0) - base, np.float32(0)) / NDVI_UNIT
+        yield _difference(gather_rows(filled, index, 0), base, index < len(filled))
     for scale in (5.0, 20.0, 80.0):
         yield from (np.exp(-near.gap_before / np.float32(scale)), np.exp(-near.gap_after / np.float32(scale)))
     grid = parts.grid_days.astype(np.float32)[:, None]
@@ -242,7 +250,7 @@ def _optical_channels(parts, filled, valid, near, at_obs, base) -> Iterator[np.n
     supports = []
     for sigma in S2_SIGMAS_DAYS:
         mean, support = parts.s2_smoother(filled, weight, sigma)
-        yield np.where(support > 1e-3, mean - base, np.float32(0)) / NDVI_UNIT
+        yield _difference(mean, base, support > 1e-3)
         supports.append(support)
     yield from map(np.log1p, supports)
 
@@ -256,7 +264,7 @@ def obs_oddity(filled: np.ndarray, valid: np.ndarray, obs_days: np.ndarray) -> n
     n = len(filled)
     if n == 0:
         return filled
-    earlier, later = strictly_before_and_after(valid)
+    earlier, later = (index[:n] for index in strictly_before_and_after(valid))
     days = obs_days.astype(np.float32)[:, None]
     gap_before = days - days_at(obs_days, earlier, -1e6)
     gap_after = days_at(obs_days, later, 1e6) - days
@@ -266,21 +274,22 @@ def obs_oddity(filled: np.ndarray, valid: np.ndarray, obs_days: np.ndarray) -> n
     trust = np.exp(-np.minimum(gap_before, gap_after) / np.float32(15)) * np.exp(
         -np.maximum(gap_before, gap_after) / np.float32(60)
     )
-    return np.where(both, (filled - line) * trust, np.float32(0)).astype(np.float32)
+    return (filled - line) * trust * both
 
 
-def _coarse_level(parts, rows, near, before, after) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+def _coarse_level(parts, rows, near) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
     """Smoothed coarse NDVI (T, P), its change since the neighbouring observations, network units, and its support."""
     none = np.zeros_like(near.gap_before)
     if len(parts.coarse_days) == 0:
         return none, [none, none], none
     flat = strip(parts.coarse, rows)
-    valid = np.isfinite(flat).astype(np.float32)
-    filled = np.where(valid > 0, flat, np.float32(0))
-    level, support = parts.coarse_smoother(filled, valid, COARSE_DAYS)
-    level_at, support_at = parts.coarse_at_obs(filled, valid, COARSE_DAYS)
-    level_at = np.where(support_at > 1e-2, level_at, np.float32(np.nan))
-    changes = [level - pick(level_at, np.nan) for pick in (before, after)]
+    valid = np.isfinite(flat)
+    weight = valid.astype(np.float32)
+    filled = np.where(valid, flat, np.float32(0))
+    level, support = parts.coarse_smoother(filled, weight, COARSE_DAYS)
+    level_at, support_at = parts.coarse_at_obs(filled, weight, COARSE_DAYS)
+    level_at = with_none(np.where(support_at > 1e-2, level_at, np.float32(np.nan)), np.nan)
+    changes = [level - pick(level_at) for pick in (near.pick_before, near.pick_after)]
     seen = support > 1e-2
     since = [np.where(seen & np.isfinite(change), change, np.float32(0)) / NDVI_UNIT for change in changes]
     return level, since, support

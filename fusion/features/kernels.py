@@ -1,7 +1,9 @@
 """Gaussian smoothing in time and box means in space; missing values are left out."""
 
 import numpy as np
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import uniform_filter1d
+
+from fusion.features.tiling import grown, inside
 
 ROWS_OF_A_BLOCK = 24  # dates whose kernels are cut to the observations that they reach
 
@@ -44,10 +46,11 @@ class TimeSmoother:
         mean : float32 (T, P); 0 where no observation lies within four sigma.
         support : float32 (T, P), or (T, 1) where all are valid; sum of the kernel weights.
         """
-        mean = np.empty((len(self.grid_days), filled.shape[1]), np.float32)
-        support = np.empty_like(mean if weight is not None else mean[:, :1])
-        for dates, reached, kernel in self._kernels(sigma_days):
-            with np.errstate(invalid="ignore"):  # OpenBLAS may set this flag although values and products are finite
+        pixels = filled.shape[1]
+        mean = np.empty((len(self.grid_days), pixels), np.float32)
+        support = np.empty((len(self.grid_days), 1 if weight is None else pixels), np.float32)
+        with np.errstate(invalid="ignore"):  # OpenBLAS may set this flag although values and products are finite
+            for dates, reached, kernel in self._kernels(sigma_days):
                 np.matmul(kernel, filled[reached], out=mean[dates])
                 if weight is None:
                     kernel.sum(axis=1, keepdims=True, out=support[dates])
@@ -70,34 +73,47 @@ class TimeSmoother:
         return self._blocks[sigma_days]
 
 
-def box_mean(images: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
+WHOLE = slice(None), slice(None)
+
+
+def box_mean(images: np.ndarray, radius: int, window: tuple[slice, slice] = WHOLE) -> tuple[np.ndarray, np.ndarray]:
     """Mean of the finite pixels in a square window around each pixel, per image.
 
     Parameters
     ----------
     images : float32 (n, H, W), NaN = missing.
     radius : int
-        Half width in pixels; the window has 2 * radius + 1 pixels per side and is cut at the border.
+        Half width in pixels; the box has 2 * radius + 1 pixels per side and is cut at the border of the images.
+    window : (slice, slice)
+        Rows and columns for which means are computed, h x w pixels.
 
     Returns
     -------
-    mean : float32 (n, H, W); 0 where the window has no finite pixel.
-    share : float32 (n, H, W); finite share of the window's pixels inside the image.
+    mean : float32 (n, h, w); 0 where the box has no finite pixel.
+    share : float32 (n, h, w); finite share of the box's pixels inside the image.
     """
-    (mean,), share = box_means([images], np.isfinite(images), radius)
+    (mean,), share = box_means([images], np.isfinite(images), radius, window)
     return mean, share
 
 
-def box_means(fields: list[np.ndarray], valid: np.ndarray, radius: int) -> tuple[list[np.ndarray], np.ndarray]:
+def box_means(
+    fields: list[np.ndarray], valid: np.ndarray, radius: int, window: tuple[slice, slice] = WHOLE
+) -> tuple[list[np.ndarray], np.ndarray]:
     """Box means of several fields with the same valid pixels, see :func:`box_mean`; bool ``valid`` (n, H, W)."""
-    size = (1, 2 * radius + 1, 2 * radius + 1)
-    inside = uniform_filter(np.ones((1, *valid.shape[1:]), np.float32), size, mode="constant")
+    window = grown(window, valid.shape[1:], 0)
+    reach = grown(window, valid.shape[1:], radius)
+    rows, columns = inside(window, reach)
+    size = 2 * radius + 1
+
+    def means(images: np.ndarray) -> np.ndarray:
+        down = uniform_filter1d(images, size, axis=1, mode="constant")[:, rows]
+        return uniform_filter1d(down, size, axis=2, mode="constant")[:, :, columns]
+
+    fields, valid = [field[:, *reach] for field in fields], valid[:, *reach]
+    area = means(np.ones((1, *valid.shape[1:]), np.float32))
     if valid.all() and len(valid):  # typical for radar; saves half of the work
-        return [uniform_filter(field, size, mode="constant") / inside for field in fields], np.ones_like(fields[0])
-    seen = uniform_filter(valid.astype(np.float32), size, mode="constant")
+        return [means(field) / area for field in fields], np.ones((len(valid), *area.shape[1:]), np.float32)
+    seen = means(valid.astype(np.float32))
     known, divisor = seen > 1e-6, np.maximum(seen, np.float32(1e-6))
-    means = []
-    for field in fields:
-        total = uniform_filter(np.where(valid, field, np.float32(0)), size, mode="constant")
-        means.append(np.where(known, total / divisor, np.float32(0)))
-    return means, np.clip(seen / inside, 0, 1)
+    found = [means(np.where(valid, field, np.float32(0))) / divisor * known for field in fields]
+    return found, np.clip(seen / area, 0, 1)

@@ -85,6 +85,8 @@ def refuse_negative_red(cube: xr.DataArray) -> None:
     ContractError
     """
     ndvi = np.asarray(cube.sel(bands=S2NDVI).transpose("t", "y", "x").values)
+    if not (ndvi > NEGATIVE_RED).any():
+        return
     seen = np.isfinite(ndvi) & (np.abs(ndvi) < NDVI_OF_RATIOS)
     count = seen.sum(axis=(1, 2))
     above = (seen & (ndvi > NEGATIVE_RED)).sum(axis=(1, 2)) > ABOVE_SHARE * count
@@ -99,9 +101,10 @@ def refuse_negative_red(cube: xr.DataArray) -> None:
 def note_stretched(ndvi: np.ndarray, times: np.ndarray) -> None:
     """Warn of NDVI that never falls to what soil, winter or haze show in a year, as (NDVI + 1) / 2 would not."""
     days = np.asarray(times).astype("datetime64[D]").astype(int)
-    real = ndvi[np.isfinite(ndvi)]
-    if real.size < MIN_VALUES or np.ptp(days) < YEAR_DAYS or (real < STRETCHED).mean() > 0.01:
+    count = np.count_nonzero(np.isfinite(ndvi))
+    if count < MIN_VALUES or np.ptp(days) < YEAR_DAYS or np.count_nonzero(ndvi < STRETCHED) > 0.01 * count:
         return
+    real = ndvi[np.isfinite(ndvi)]
     log.warning(
         "S2NDVI lies above %.2f on 99 %% of the values of a year, up to %.2f, as (NDVI + 1) / 2 does (take "
         "2 * value - 1, if so) and evergreen forest may",
@@ -132,11 +135,31 @@ def refuse_other_units(
     ------
     ContractError
     """
+    # decibels of which more than 1 % are negative pass all that looks at the whole; nearly all do, in fewer passes
+    below = (values < 0) & (values >= S1_DB_MIN) if units == "dB" else None
+    usual = below is not None and np.count_nonzero(below & (values != S1_DB_MIN)) > 0.01 * values.size + 8
+    if not usual and _refuse_units_of_all(values, units, name, setting) <= 8:
+        return
+    if below is not None and values.ndim > 1:
+        pixels = tuple(range(1, values.ndim))
+        rest = ~below.any(axis=pixels)
+        linear = np.flatnonzero(rest)[((values[rest] > 0) & (values[rest] <= 2)).sum(axis=pixels) >= MIN_VALUES]
+        if linear.size:
+            first = int(linear[0])
+            which = f"number {first}" if times is None else f"of {times[first].astype('datetime64[D]')}"
+            raise ContractError(
+                f"{name} is declared dB but {linear.size} of {len(values)} images, the first {which}, hold only "
+                "values from 0 to 2, which is linear power; convert them with 10 * log10(power), or leave them out"
+            )
+
+
+def _refuse_units_of_all(values: np.ndarray, units: str, name: str, setting: str) -> int:
+    """Refuse backscatter that contradicts its units as a whole; the number of values that are no fill values."""
     limits = RADAR_DB_RANGE if units == "dB" else RADAR_POWER_RANGE
     real = values[np.isfinite(values)]
     real = real[~limits.fills(real)]
     if real.size <= 8:
-        return
+        return real.size
     if units == "linear" and (real < 0).mean() > 0.01:
         raise ContractError(
             f"{name} is declared linear but {100 * (real < 0).mean():.0f} % of its values are negative "
@@ -144,9 +167,8 @@ def refuse_other_units(
         )
     least = 0.0 if units == "dB" else 10 ** (LAND_DB / 10)
     if (real < least).sum() > 0.01 * real.size + 1:  # so is the lowest percent, as nearly always; saves the sorting
-        low, high = -np.inf, np.inf
-    else:
-        low, high = np.percentile(real, (1, 99))
+        return real.size
+    low, high = np.percentile(real, (1, 99))
     if units == "dB" and low >= 0 and high <= 2:
         raise ContractError(
             f"{name} is declared dB but lies within [{low:.3g}, {high:.3g}]; it looks linear; set {setting}=linear"
@@ -156,18 +178,7 @@ def refuse_other_units(
             f"{name} is declared {units} but lies within [{low:.3g}, {high:.3g}]; backscatter of land is below 0 dB (a "
             "power of 1); give the decibels their sign, or calibrate amplitudes to sigma0 or gamma0"
         )
-    if units == "dB" and values.ndim > 1:
-        pixels = tuple(range(1, values.ndim))
-        negative = ((values < 0) & (values >= S1_DB_MIN)).any(axis=pixels)
-        power = ((values > 0) & (values <= 2)).sum(axis=pixels)
-        linear = ~negative & (power >= MIN_VALUES)
-        if linear.any():
-            first = int(np.argmax(linear))
-            which = f"number {first}" if times is None else f"of {times[first].astype('datetime64[D]')}"
-            raise ContractError(
-                f"{name} is declared dB but {linear.sum()} of {len(values)} images, the first {which}, hold only "
-                "values from 0 to 2, which is linear power; convert them with 10 * log10(power), or leave them out"
-            )
+    return real.size
 
 
 def refuse_swapped(vv: np.ndarray, vh: np.ndarray, units: str) -> None:
@@ -178,7 +189,7 @@ def refuse_swapped(vv: np.ndarray, vh: np.ndarray, units: str) -> None:
     ContractError
     """
     step = max(1, vv.size // 200_000)
-    pairs = np.stack([vv.ravel()[::step], vh.ravel()[::step]])
+    pairs = np.stack([vv.flat[::step], vh.flat[::step]])
     pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
     if pairs.shape[1] < MIN_VALUES:
         return

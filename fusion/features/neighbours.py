@@ -12,7 +12,8 @@ class Neighbours:
     """Indices into the observation axis, each of shape (T, P); n (the number of observations) means "none".
 
     ``before`` is the latest observation on or before the date, ``after`` the earliest one strictly later; ``before2``
-    and ``after2`` are the next ones beyond. ``gap_before`` and ``gap_after`` are distances in days, float32 (T, P).
+    and ``after2`` are the next ones beyond. ``gap_before`` and ``gap_after`` are distances in days, float32 (T, P), and
+    ``pick_before`` and ``pick_after`` pick rows at ``before`` and ``after``.
     """
 
     before: np.ndarray
@@ -21,6 +22,8 @@ class Neighbours:
     after2: np.ndarray
     gap_before: np.ndarray
     gap_after: np.ndarray
+    pick_before: "RowPicker"
+    pick_after: "RowPicker"
 
     @property
     def nearest(self) -> np.ndarray:
@@ -29,22 +32,26 @@ class Neighbours:
 
 
 class RowPicker:
-    """Picks values of several arrays (n, P) at the same rows ``index`` (T, P) of every pixel; row n is "none"."""
+    """Picks values of several arrays at the same rows ``index`` (T, P) of every pixel; row n is "none"."""
 
     def __init__(self, index: np.ndarray) -> None:
         self._flat = index.astype(np.intp)
         self._flat *= index.shape[1]
         self._flat += np.arange(index.shape[1])
 
-    def __call__(self, rows: np.ndarray, fill: float) -> np.ndarray:
-        """Values of ``rows`` (n, P), and ``fill`` at row n."""
-        padded = np.concatenate([rows, np.full((1, rows.shape[1]), fill, rows.dtype)])
-        return padded.ravel().take(self._flat)
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Values (T, P) of ``rows`` (n + 1, P), whose last row is for "none" (:func:`with_none`)."""
+        return rows.ravel().take(self._flat)
+
+
+def with_none(rows: np.ndarray, fill: float) -> np.ndarray:
+    """Rows (n, P), and one more of ``fill``."""
+    return np.concatenate([rows, np.full((1, rows.shape[1]), fill, rows.dtype)])
 
 
 def gather_rows(rows: np.ndarray, index: np.ndarray, fill: float) -> np.ndarray:
     """Values of ``rows`` (n, P) at ``index`` (T, P); index n gives ``fill``."""
-    return RowPicker(index)(rows, fill)
+    return RowPicker(index)(with_none(rows, fill))
 
 
 def days_at(days: np.ndarray, index: np.ndarray, fill: float) -> np.ndarray:
@@ -55,23 +62,29 @@ def days_at(days: np.ndarray, index: np.ndarray, fill: float) -> np.ndarray:
 def neighbour_chain(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Index of the last valid observation at or before each one, and of the first at or after; (n + 1, P), n = none."""
     n, pixels = valid.shape
-    index = np.arange(n, dtype=np.int32)[:, None]
-    last, following = np.full((n + 1, pixels), n, np.int32), np.full((n + 1, pixels), n, np.int32)
-    seen = np.maximum.accumulate(np.where(valid, index, np.int32(-1)), axis=0)
-    np.copyto(last[:n], seen, where=seen >= 0)
-    np.minimum.accumulate(np.where(valid, index, np.int32(n))[::-1], axis=0, out=following[:n][::-1])
+    last, following = np.empty((2, n + 1, pixels), np.int32)
+    last[n] = following[n] = n
+    number = np.arange(1, n + 1, dtype=np.int32)[:, None]
+    np.multiply(number, valid, out=last[:n])  # 0 where there is none, else the index + 1
+    np.multiply(number - (n + 1), valid, out=following[:n])  # 0 where there is none, else the index - n
+    for k in range(1, n):  # faster than numpy's accumulate
+        np.maximum(last[k], last[k - 1], out=last[k])
+        np.minimum(following[n - 1 - k], following[n - k], out=following[n - 1 - k])
+    last[:n] += np.int32(n + 1) * (last[:n] == 0) - np.int32(1)
+    following[:n] += np.int32(n)
     return last, following
 
 
 def strictly_before_and_after(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Index of the valid observation strictly before each one, and strictly after; (n, P), n = none."""
+    """Index of the valid observation strictly before each one, and strictly after; (n + 1, P), n = none."""
     return _beyond(*neighbour_chain(valid))
 
 
 def _beyond(last: np.ndarray, following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """From :func:`neighbour_chain`, (n + 1, P), the index strictly before and strictly after each row, (n, P)."""
+    """From :func:`neighbour_chain`, the index strictly before and after each row; (n + 1, P), row n is none."""
     n = len(last) - 1
-    return np.concatenate([last[n:], last[: n - 1]]) if n else last[:0], following[1:]
+    none = last[n:]
+    return np.concatenate([none, last[: max(n - 1, 0)], none])[: n + 1], np.concatenate([following[1:], none])
 
 
 def find_neighbours(valid: np.ndarray, obs_days: np.ndarray, grid_days: np.ndarray) -> Neighbours:
@@ -89,34 +102,34 @@ def find_neighbours(valid: np.ndarray, obs_days: np.ndarray, grid_days: np.ndarr
     row = np.searchsorted(obs_days, grid_days, side="right")
     before = last[np.where(row > 0, row - 1, n)]
     after = following[row]
-    if n:
-        earlier, later = _beyond(last, following)
-        before2, after2 = gather_rows(earlier, before, n), gather_rows(later, after, n)
-    else:
-        before2, after2 = before, after
+    pick_before, pick_after = RowPicker(before), RowPicker(after)
+    earlier, later = _beyond(last, following)
     grid = grid_days.astype(np.float32)[:, None]
-    gap_before = np.where(before < n, grid - days_at(obs_days, before, 0.0), np.float32(FAR_DAYS))
-    gap_after = np.where(after < n, days_at(obs_days, after, 0.0) - grid, np.float32(FAR_DAYS))
-    return Neighbours(before, after, before2, after2, gap_before, gap_after)
+    gap_before = np.minimum(grid - days_at(obs_days, before, -1e9), np.float32(FAR_DAYS))
+    gap_after = np.minimum(days_at(obs_days, after, 1e9) - grid, np.float32(FAR_DAYS))
+    return Neighbours(
+        before, after, pick_before(earlier), pick_after(later), gap_before, gap_after, pick_before, pick_after
+    )
 
 
 def later_weight(gap_before: np.ndarray, gap_after: np.ndarray) -> np.ndarray:
     """Weight of the later neighbour in linear interpolation, 0 to 1; a missing neighbour has none."""
     has_before, has_after = gap_before < FAR_DAYS, gap_after < FAR_DAYS
-    total = np.maximum(gap_before + gap_after, np.float32(1e-6))
-    return np.where(has_before & has_after, gap_before / total, np.where(has_after, np.float32(1), np.float32(0)))
+    weight = gap_before / np.maximum(gap_before + gap_after, np.float32(1e-6))
+    weight *= has_before & has_after
+    weight += has_after > has_before
+    return weight
 
 
-def blend_linearly(
-    value_before: np.ndarray, value_after: np.ndarray, gap_before: np.ndarray, gap_after: np.ndarray
-) -> np.ndarray:
-    """Linear interpolation between two observations; the nearest if one is missing, NaN if both are."""
-    has_before, has_after = gap_before < FAR_DAYS, gap_after < FAR_DAYS
-    weight = later_weight(gap_before, gap_after)
-    before = np.where(has_before, value_before, np.float32(0))
-    after = np.where(has_after, value_after, np.float32(0))
-    blended = before + weight * (after - before)
-    return np.where(has_before | has_after, blended, np.float32(np.nan)).astype(np.float32)
+def blend_linearly(value_before: np.ndarray, value_after: np.ndarray, later: np.ndarray) -> np.ndarray:
+    """Linear interpolation between two observations with the weight ``later`` of :func:`later_weight`.
+
+    The value of a missing neighbour is 0; the result is that of the other one, 0 where both are missing.
+    """
+    blended = value_after - value_before
+    blended *= later
+    blended += value_before
+    return blended
 
 
 def interpolate_linear(days: np.ndarray, values: np.ndarray, grid_days: np.ndarray) -> np.ndarray:
@@ -138,10 +151,11 @@ def interpolate_linear(days: np.ndarray, values: np.ndarray, grid_days: np.ndarr
     """
     shape = values.shape[1:]
     flat = values.reshape(len(days), int(np.prod(shape))).astype(np.float32)
-    near = find_neighbours(np.isfinite(flat), days, grid_days)
-    out = blend_linearly(
-        gather_rows(flat, near.before, np.nan), gather_rows(flat, near.after, np.nan), near.gap_before, near.gap_after
-    )
+    valid = np.isfinite(flat)
+    near = find_neighbours(valid, days, grid_days)
+    known = with_none(np.where(valid, flat, np.float32(0)), 0)
+    out = blend_linearly(near.pick_before(known), near.pick_after(known), later_weight(near.gap_before, near.gap_after))
+    out[near.nearest >= FAR_DAYS] = np.nan
     return out.reshape(len(grid_days), *shape)
 
 

@@ -121,17 +121,19 @@ def observations_from_cube(
 
     ndvi, coarse = images(S2NDVI), images(COARSE_NDVI)
     vv, vh = images(VV), images(VH)
-    has_radar = any(np.isfinite(b).any() for b in (vv, vh))
-    if has_radar:
+    s2_seen, s1_seen, coarse_seen = seen_on(ndvi), seen_on(vv, vh), seen_on(coarse)
+    s1_days, vv, vh = days[s1_seen], vv[s1_seen], vh[s1_seen]
+    if len(s1_days):
         units = resolve_s1_units(cube, s1_units)
         vv, vh = to_db(vv, units), to_db(vh, units)
-    s2_seen, s1_seen, coarse_seen = seen_on(ndvi), seen_on(vv, vh), seen_on(coarse)
+        positive = seen_on(vv, vh)
+        s1_days, vv, vh = (x if positive.all() else x[positive] for x in (s1_days, vv, vh))
     return Observations(
         s2_days=days[s2_seen],
         s2_ndvi=np.clip(ndvi[s2_seen], NDVI_MIN, NDVI_MAX),
-        s1_days=days[s1_seen],
-        vv_db=vv[s1_seen],
-        vh_db=vh[s1_seen],
+        s1_days=s1_days,
+        vv_db=vv,
+        vh_db=vh,
         coarse_days=days[coarse_seen],
         coarse_ndvi=np.clip(coarse[coarse_seen], NDVI_MIN, NDVI_MAX),
         latitude=resolve_latitude(cube, latitude),
@@ -156,7 +158,9 @@ def resolve_s1_units(cube: xr.DataArray, s1_units: str | None) -> str:
 
 def to_db(power: np.ndarray, units: str) -> np.ndarray:
     """Backscatter in dB, float32, NaN where there is none."""
-    power = np.where(np.isfinite(power), power, np.float32(np.nan)).astype(np.float32)
+    power = np.asarray(power, np.float32)
+    if np.isinf(power).any():
+        power = np.where(np.isinf(power), np.float32(np.nan), power)
     if units != "linear":
         return power
     with np.errstate(divide="ignore", invalid="ignore"):

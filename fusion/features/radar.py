@@ -12,9 +12,9 @@ import numpy as np
 
 from fusion.contract import NDVI_UNIT
 from fusion.features.kernels import TimeSmoother, box_mean
-from fusion.features.neighbours import Neighbours, RowPicker, later_weight
+from fusion.features.neighbours import Neighbours, with_none
 from fusion.features.observations import Observations
-from fusion.features.tiling import grown, row_strips, strip
+from fusion.features.tiling import grown, inside, row_strips, strip
 
 CONTEXT_RADIUS_PX = 12  # box means of scene context: 250 m on the 10 m grid, about one coarse pixel
 SPECKLE_RADIUS_PX = 1  # radar is averaged over 3 x 3 pixels before smoothing in time
@@ -85,7 +85,8 @@ def _sums_of_products(ndvi: np.ndarray, vv: np.ndarray, ratio: np.ndarray, smoot
     filled = np.where(seen, ndvi, np.float32(0))
     slow, _ = smoother(filled, seen.astype(np.float32), NDVI_LONG_DAYS)
     used = seen & np.isfinite(vv) & np.isfinite(ratio)
-    u, a, b = (np.where(used, values, np.float32(0)) for values in (filled - slow, vv, ratio))
+    u = (filled - slow) * used
+    a, b = (np.where(used, values, np.float32(0)) for values in (vv, ratio))
     weight = used.astype(np.float32)
     pairs = ((weight, weight), (u, u), (u, a), (u, b), (a, a), (b, b), (a, b))
     return np.stack([np.einsum("np,np->p", x, y) for x, y in pairs])
@@ -125,32 +126,34 @@ class RadarChannels:
             return
         self._at_obs, self._at_grid = (TimeSmoother(obs.s1_days, days) for days in (obs.s2_days, grid_days))
         wide = grown((rows, columns), obs.shape, SHARE_RADIUS_PX)
-        inside = tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip((rows, columns), wide, strict=True))
+        window = inside((rows, columns), wide)
         bands, departures = [], []
         for images in (obs.vv_db, obs.vh_db - obs.vv_db):  # VV and the cross ratio
-            filled, weight = _known(*box_mean(images, SPECKLE_RADIUS_PX), wide)
+            filled, weight = _known(*box_mean(images, SPECKLE_RADIUS_PX, wide))
             at_obs, departure = self._levels_at_obs(filled, weight, len(obs.s2_days))
-            around, around_weight = _known(*box_mean(images, CONTEXT_RADIUS_PX), (rows, columns))
-            own = filled[:, *inside], None if weight is None else weight[:, *inside]
-            bands.append(_Band(*own, around, around_weight, at_obs[:, *inside]))
+            around, around_weight = _known(*box_mean(images, CONTEXT_RADIUS_PX, (rows, columns)))
+            own = filled[:, *window], None if weight is None else weight[:, *window]
+            bands.append(_Band(*own, around, around_weight, at_obs[:, *window]))
             departures.append(departure)
         self._bands = bands
-        self._found = [x[inside] for x in explained_share(obs.s2_ndvi[:, *wide], obs.s2_days, *departures)]
+        self._found = [x[window] for x in explained_share(obs.s2_ndvi[:, *wide], obs.s2_days, *departures)]
 
-    def relative(self, rows: slice, near: Neighbours, before: RowPicker, after: RowPicker) -> list[np.ndarray]:
+    def relative(self, rows: slice, near: Neighbours) -> list[np.ndarray]:
         """Channels ``RELATIVE_NAMES`` of some rows of the window, float32 (T, P) each, network units."""
         if self.absent:
             return [np.zeros_like(near.gap_before)] * len(RELATIVE_NAMES)
-        vv, ratio = (self._of_band(band, rows, before, after) for band in self._bands)
+        vv, ratio = (self._of_band(band, rows, near) for band in self._bands)
         pairs = [channel for pair in zip(vv[:-1], ratio[:-1], strict=True) for channel in pair]
         return [pairs[i] for i in (0, 2, 1, 3)] + pairs[4:] + [vv[-1]]
 
-    def shares(self, rows: slice, near: Neighbours, relative: list[np.ndarray]) -> list[np.ndarray]:
-        """Channels ``SHARE_NAMES`` of some rows of the window, of their channels ``relative``."""
+    def shares(self, rows: slice, later: np.ndarray, relative: list[np.ndarray]) -> list[np.ndarray]:
+        """Channels ``SHARE_NAMES`` of some rows of the window, of their channels ``relative``.
+
+        ``later`` is from :func:`fusion.features.neighbours.later_weight`.
+        """
         if self.absent:
-            return [np.zeros_like(near.gap_before)] * len(SHARE_NAMES)
+            return [np.zeros_like(later)] * len(SHARE_NAMES)
         share, *slopes = (image[rows].reshape(1, -1) for image in self._found)
-        later = later_weight(near.gap_before, near.gap_after)
         estimate = np.zeros_like(later)
         for slope, before, after in zip(slopes, relative[0:4:2], relative[1:4:2], strict=True):
             estimate += slope * (before + later * (after - before))
@@ -171,7 +174,7 @@ class RadarChannels:
             departures[:, rows] = (level - self._at_obs(*part, LONG_DAYS)[0]).reshape(shape)
         return levels, departures
 
-    def _of_band(self, band: _Band, rows: slice, before: RowPicker, after: RowPicker) -> list[np.ndarray]:
+    def _of_band(self, band: _Band, rows: slice, near: Neighbours) -> list[np.ndarray]:
         """Since before, since after, season, now, context, in units of ``DB_UNIT``, and the support."""
         own = _strips(band.filled, band.weight, rows)
         around = _strips(band.around, band.around_weight, rows)
@@ -179,20 +182,18 @@ class RadarChannels:
         long, _ = self._at_grid(*own, LONG_DAYS)
         short, short_support = self._at_grid(*own, SHORT_DAYS)
         context = self._at_grid(*around, LEVEL_DAYS)[0] - self._at_grid(*around, LONG_DAYS)[0]
-        at_obs = strip(band.at_obs, rows)
+        at_obs = with_none(strip(band.at_obs, rows), np.nan)
         known = support > 1e-2
-        changes = [level - pick(at_obs, np.nan) for pick in (before, after)]
+        changes = [level - pick(at_obs) for pick in (near.pick_before, near.pick_after)]
         channels = [np.where(known & np.isfinite(change), change, np.float32(0)) for change in changes]
-        channels.append(np.where(known, level - long, np.float32(0)))
-        channels.append(np.where(short_support > 1e-2, short - long, np.float32(0)))
-        channels.append(np.where(known, context, np.float32(0)))
+        channels += [(level - long) * known, (short - long) * (short_support > 1e-2), context * known]
         return [channel / DB_UNIT for channel in channels] + [np.log1p(support)]
 
 
-def _known(mean: np.ndarray, share: np.ndarray, window: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Values of a window, 0 where unknown, and 1 where known; None where all are."""
-    known = share[:, *window] > 0
-    return mean[:, *window], None if known.all() else known.astype(np.float32)
+def _known(mean: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Values, 0 where unknown, and 1 where known; None where all are."""
+    known = share > 0
+    return mean, None if known.all() else known.astype(np.float32)
 
 
 def _strips(values: np.ndarray, weight: np.ndarray | None, rows: slice) -> tuple[np.ndarray, np.ndarray | None]:

@@ -39,19 +39,21 @@ def cut_tiles(
     ``workers`` side by side then compute fewer pixels each.
     """
     rows, columns = grown(window, shape, 0)
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    if not height or not width:
+    if rows.stop == rows.start or columns.stop == columns.start:
         return
+    heights, widths = (
+        {n: _longest(part, n, whole, inner_px) for n in _divisions(part.stop - part.start, size)}
+        for part, whole in zip((rows, columns), shape, strict=True)
+    )
 
-    def cost(parts: tuple[int, int]) -> tuple[bool, int, int]:
-        """Whether a tile is too large, the pixels of one worker, the number of tiles; less is better."""
-        tile = (-(-height // parts[0]) + 2 * inner_px) * (-(-width // parts[1]) + 2 * inner_px)
-        count = parts[0] * parts[1]
-        return pixels is not None and tile > pixels, tile * -(-count // workers), count
+    def cost(parts: tuple[int, int]) -> tuple[bool, int, int, int]:
+        """Whether a tile is too large, the pixels of one worker, the tiles, those beside each other; less is better."""
+        tile, count = heights[parts[0]] * widths[parts[1]], parts[0] * parts[1]
+        return pixels is not None and tile > pixels, tile * -(-count // workers), count, parts[1]
 
-    down, across = min(product(_divisions(height, size), _divisions(width, size)), key=cost)
-    for top, bottom in pairwise(_edges(rows.start, height, down)):
-        for left, right in pairwise(_edges(columns.start, width, across)):
+    down, across = min(product(heights, widths), key=cost)
+    for top, bottom in pairwise(_edges(rows, down)):
+        for left, right in pairwise(_edges(columns, across)):
             core = slice(top, bottom), slice(left, right)
             yield Tile(core, grown(core, shape, inner_px), grown(core, shape, reach_px))
 
@@ -62,8 +64,13 @@ def _divisions(length: int, size: int) -> range:
     return range(fewest, max(fewest, length // SMALLEST_PX) + 1)
 
 
-def _edges(first: int, length: int, parts: int) -> list[int]:
-    return [first + k * length // parts for k in range(parts + 1)]
+def _edges(part: slice, count: int) -> list[int]:
+    return [part.start + k * (part.stop - part.start) // count for k in range(count + 1)]
+
+
+def _longest(part: slice, count: int, whole: int, by: int) -> int:
+    """The longest of ``count`` parts of an axis of ``whole`` pixels, each widened by ``by`` and cut at the border."""
+    return max(min(last + by, whole) - max(first - by, 0) for first, last in pairwise(_edges(part, count)))
 
 
 def row_strips(height: int, width: int) -> Iterator[slice]:

@@ -17,6 +17,8 @@ class DeployedGenerator(nn.Module):
       the first convolution would not be grouped.
     - Between convolutions over time and over space, channels come last: grouped channels are converted to that order
       and back without a transposition.
+    - What is added to the trunk is added within a convolution, where the file states the sizes of both sides
+      (:mod:`fusion.training.export` writes them).
     - The head is linear. It reads the input of the last block and its hidden layer, instead of their mixed sum, so that
       two channels instead of ``width`` return from the convolution over space.
     """

@@ -69,10 +69,35 @@ def _write_onnx(generator: Generator, file: Path) -> None:
             opset_version=OPSET,
             dynamo=False,
         )
+    _state_sizes_of_sums(file)
     if file.stat().st_size > SIZE_LIMIT:
         raise ExportError(
             f"the model takes {file.stat().st_size} bytes; the limit is {SIZE_LIMIT}; reduce generator.width"
         )
+
+
+def _state_sizes_of_sums(file: Path) -> None:
+    """Write into the file that both sides of a sum with a convolution's output have the same size.
+
+    Only then does onnxruntime add within the convolution, which saves a pass over memory. It loses track of the size
+    in dilated convolutions.
+    """
+    import onnx
+
+    model = onnx.load(file)
+    width = {weight.name: weight.dims[0] for weight in model.graph.initializer}
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    # the exporter writes equal weights once, as those of an untrained generator, and their copies by other names
+    made = {node.output[0]: width[node.input[1]] for node in convolutions if node.input[1] in width}
+    sizes: dict[str, list[str | int]] = {}
+    for node in model.graph.node:
+        channels = [made[name] for name in node.input if name in made]
+        if node.op_type == "Add" and channels:
+            sizes |= {name: ["B", channels[0], "T", "P"] for name in (*node.input, node.output[0])}
+    for name, size in sizes.items():
+        model.graph.value_info.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, size))
+    onnx.checker.check_model(model)
+    onnx.save(model, file)
 
 
 def _manifest(trained: TrainedGenerator, file: Path) -> Manifest:

@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -60,7 +61,9 @@ ROOMS = {
     "data_prep.optical_offset": GROUND | RAW_BANDS,
     "data_prep.mosaic": GROUND | RAW_BANDS,
     "data_prep.satellites": GROUND | RAW_BANDS | {"fusion.features", "data_prep.coregistration"},
-    "data_prep.radar": GROUND | RAW_BANDS | {"fusion.features", "data_prep.satellites", "data_prep.radar_values", "data_prep.radar_levels"},
+    "data_prep.radar": GROUND
+    | RAW_BANDS
+    | {"fusion.features", "data_prep.satellites", "data_prep.radar_values", "data_prep.radar_levels"},
     "data_prep.radar_levels": GROUND | RAW_BANDS,
     "data_prep.radar_values": GROUND | RAW_BANDS,
     "data_prep.coarse": GROUND | RAW_BANDS,
@@ -127,6 +130,7 @@ def room_of(name: str) -> str:
     return max(hits, key=len) if hits else name
 
 
+@cache
 def imported(path: Path) -> list[tuple[str, int, bool]]:
     """(absolute module name, line, at import time) of every import statement."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -229,11 +233,38 @@ def test_the_product_does_not_import_the_laboratory(name: str) -> None:
     assert not outside, f"{MODULES[name].relative_to(ROOT)} imports {outside}"
 
 
-def test_no_circles() -> None:
-    arrows = {
+def test_who_uses_the_rio_accessor_registers_it() -> None:
+    """`cube.rio` exists only where rioxarray was imported; that another module did so depends on the file's format."""
+    without = [
+        name
+        for name, path in MODULES.items()
+        if any(isinstance(n, ast.Attribute) and n.attr == "rio" for n in ast.walk(ast.parse(path.read_text("utf-8"))))
+        and "rioxarray" not in {target.split(".")[0] for target, _, _ in imported(path)}
+    ]
+    assert not without, f"import rioxarray in {without}"
+
+
+def test_only_the_simulator_needs_numba() -> None:
+    """Nothing else imports what cannot be imported without it: STAC, files and season dates work without."""
+    arrows, needing, before = at_import_time(), {"data_prep.simulator.compiled"}, 0
+    while len(needing) > before:
+        before = len(needing)
+        needing |= {name for name, targets in arrows.items() if targets & needing}
+    assert needing - {"data_prep.commands.simulate"} == {n for n in needing if n.startswith("data_prep.simulator.")}
+    guarded_imports = {name for name, path in MODULES.items() if any(t == "numba" for t, _, _ in imported(path))}
+    assert guarded_imports == {"fusion.phenology.compiled"}
+
+
+def at_import_time() -> dict[str, set[str]]:
+    """Module -> modules of the project that it imports when it is imported itself."""
+    return {
         name: {target for target, _, top in imported(path) if top and target in MODULES and target != name}
         for name, path in MODULES.items()
     }
+
+
+def test_no_circles() -> None:
+    arrows = at_import_time()
     done: set[str] = set()
 
     def visit(name: str, trail: tuple[str, ...]) -> None:

@@ -73,16 +73,55 @@ def test_image_is_built_from_the_package_alone_and_runs_without_privileges() -> 
     steps = [line for line in lines if re.match(r"[A-Z]+ ", line)]
     assert [step for step in steps if step.startswith("FROM")][-1] == "FROM python:3.11-slim"
     assert steps.index("USER fusion") < steps.index('ENTRYPOINT ["ndvi-fusion"]')
+    assert set(PYPROJECT["project"]["scripts"]) == {"ndvi-fusion"}
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     kept = {line.removeprefix("!") for line in ignored if line.startswith("!")}
-    assert ignored[0] == "*" and kept == {
-        *PACKAGES,
-        "configs",
-        "constraints.txt",
-        "LICENSE",
-        "README.md",
-        "pyproject.toml",
-    }
+    project, mapped = PYPROJECT["project"], SETUPTOOLS["package-dir"]
+    folders = {mapped.get(name, name.split(".")[0]) for name in SETUPTOOLS["packages"]}
+    files = {project["readme"], *project["license-files"], "pyproject.toml", "constraints.txt"}
+    assert ignored[0] == "*" and kept == folders | files and all((ROOT / name).exists() for name in kept)
+
+
+def test_python_of_image_and_conda_is_the_one_that_the_package_names() -> None:
+    """The oldest that `requires-python` allows, which the classifiers name and mypy checks."""
+    oldest = PYPROJECT["project"]["requires-python"].removeprefix(">=")
+    assert f"Programming Language :: Python :: {oldest}" in PYPROJECT["project"]["classifiers"]
+    assert PYPROJECT["tool"]["mypy"]["python_version"] == oldest
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert set(re.findall(r"^FROM (\S+)", image, re.MULTILINE)) == {f"python:{oldest}-slim"}
+
+
+@pytest.mark.parametrize("extras, ending", [(None, "[fast,plots]"), ("stac", "[stac]"), ("", "")])
+def test_what_the_image_installs(extras: str | None, ending: str, tmp_path: Path) -> None:
+    """The shell words of the last step, in a folder with a wheel; every extra that the file names exists."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    known = set(PYPROJECT["project"]["optional-dependencies"])
+    named = [name for names in re.findall(r"EXTRAS=([\w,]+)", text) for name in names.split(",")]
+    assert named and set(named) <= known
+    (tmp_path / "ndvi_fusion-1-py3-none-any.whl").touch()
+    (words,) = re.findall(r'--constraint /wheels/constraints.txt ("\$\(ls .*")', text)
+    default = re.search(r"^ARG EXTRAS=(\S+)", text, re.MULTILINE)
+    assert default is not None
+    given = {"EXTRAS": default[1] if extras is None else extras, "PATH": os.environ["PATH"]}
+    shell = ["sh", "-c", f"printf %s {words.replace('/wheels', str(tmp_path))}"]
+    done = subprocess.run(shell, env=given, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tmp_path}/ndvi_fusion-1-py3-none-any.whl{ending}"
+
+
+def test_constraints_fit_the_project() -> None:
+    """Every requirement of every extra has a pinned version, which its limits allow."""
+    from packaging.requirements import Requirement
+
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    pins = {name_and_limits(name)[0]: version for name, version in pins.items()}
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    wanted = [*PYPROJECT["project"]["dependencies"], *(line for lines in extras.values() for line in lines)]
+    for requirement in map(Requirement, wanted):
+        name = name_and_limits(requirement.name)[0]
+        if name != PYPROJECT["project"]["name"]:
+            assert pins.get(name) is not None, f"{name} has no version in constraints.txt; make constraints"
+            assert requirement.specifier.contains(pins[name]), f"{requirement} does not allow {pins[name]}"
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 import fusion
 from fusion.cli.app import describe
 from fusion.cli.table import COMMANDS
+from fusion.data import cube_files
 from fusion.extras import EXTRA_OF, MissingLibraryError, missing_library, needs
 from tests.factory import mock_cube, write_cube
 
@@ -118,6 +119,13 @@ def test_maps_are_left_out_where_there_is_no_matplotlib(tmp_path: Path) -> None:
     assert (tmp_path / "seasons" / "seasons.nc").is_file() and not list(tmp_path.rglob("*.png"))
 
 
+def test_a_zarr_cube_is_inspected_by_a_process_of_its_own(tmp_path: Path) -> None:
+    """The accessor `.rio` is there also where nothing else has imported rioxarray."""
+    cube_files.write_cube(mock_cube(t=8, y=4, x=4), tmp_path / "cube.zarr")
+    done = python("import sys, fusion.cli.app as app; sys.exit(app.main(['inspect', 'store=cube.zarr']))", tmp_path)
+    assert done.returncode == 0 and "4 x 4 px, EPSG:" in done.stdout, done.stderr
+
+
 PLACE_AND_TIME = ["source.bbox=[4,51,5,52]", "source.start=2021", "source.end=2021"]
 NEEDS = [
     (["simulate", "out=a"], "numba", "fast"),
@@ -126,20 +134,41 @@ NEEDS = [
     (["evaluate", "tracking.enabled=true", "out=a"], "mlflow", "train"),
     (["workflow", "target=cdse", "out=a"], "openeo", "openeo"),
     (["package", "out=a"], "openeo", "openeo"),
-    (["demo", "out=a"], "matplotlib", "plots"),
+    (["demo", "cube=.", "out=b"], "matplotlib", "plots"),
     (["cube", "source=stac", "source.catalog=c", *PLACE_AND_TIME, "out=a.nc"], "odc.stac", "stac"),
+    (["predict", "source=stac", "source.catalog=c", *PLACE_AND_TIME, "out=a.nc"], "odc.stac", "stac"),
+    (["fields", "cube=a", "polygons=b", "out=c"], "exactextract", "fields"),
+    (["view", "a.nc"], "panel", "view"),
+    (["inspect", "store=a.zarr", "sheet=b.png"], "matplotlib", "plots"),
+    (["phenology", "cube=a.nc", "table=parquet", "out=b"], "pyarrow", "fields"),
+    (["phenology", "cube=a.nc", "workers=2", "out=b"], "distributed", "cluster"),
+    (["phenology", "cube=a.nc", "scheduler=tcp://a:1", "out=b"], "distributed", "cluster"),
+    (["predict", "cube=a.nc", "workers=2", "out=b.nc"], "distributed", "cluster"),
+    (["cube", "input=.", "workers=2", "out=b.nc"], "distributed", "cluster"),
+    (["patches", "source=cubes", "source.cubes=[a.nc]", "out=b.zarr"], "distributed", "cluster"),
+    (["patches", "workers=0", "out=b.zarr"], "numba", "fast"),
+]
+NEED_SEVERAL = [
+    (["patches", "out=b.zarr"], "'numba' and 'distributed'", "cluster,fast"),
+    (
+        ["demo", "out=b"],
+        "'matplotlib', 'numba', 'openeo', 'distributed' and 'torch'",
+        "cluster,fast,openeo,plots,train",
+    ),
+    (["demo", "model=c", "out=b"], "'matplotlib', 'numba' and 'openeo'", "fast,openeo,plots"),
 ]
 
 
-def test_a_command_names_the_extra_that_it_needs(tmp_path: Path) -> None:
-    commands = [words for words, *_ in NEEDS]
+def test_a_command_names_the_extras_that_it_needs_before_it_reads_or_writes_anything(tmp_path: Path) -> None:
+    told = [(words, f" needs the package {library!r}; install it", extra) for words, library, extra in NEEDS]
+    told += [(words, f" needs the packages {all_}; install them", extras) for words, all_, extras in NEED_SEVERAL]
+    commands = [words for words, *_ in told]
     code = f"from fusion.cli.app import main\nsys.exit(sum(main(words) != 1 for words in {commands}))"
     done = python(LEAN + code, tmp_path)
     assert done.returncode == 0, done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    for line, (_, library, extra) in zip(errors, NEEDS, strict=True):
-        assert f" needs the package {library!r}; " in line
-        assert line.endswith(f"install it with: pip install 'ndvi-fusion[{extra}]'")
+    for line, (_, sentence, extra) in zip(errors, told, strict=True):
+        assert line.endswith(f"{sentence} with: pip install 'ndvi-fusion[{extra}]'")
     assert not list(tmp_path.iterdir())
 
 

@@ -13,6 +13,7 @@ import netCDF4
 import numpy as np
 import pandas as pd
 import rasterio
+import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 from dask.callbacks import Callback
 

@@ -170,6 +170,8 @@ def plain_dims(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
+    import rioxarray  # noqa: F401  (the .rio accessor)
+
     seen = tuple(dataset.dims)
     try:
         dataset = plain_dims(dataset)
@@ -201,7 +203,7 @@ def _stack(dataset: xr.Dataset, path: Path) -> xr.DataArray:
             f"{path} has variables {sorted(map(str, dataset.data_vars))[:6]} with dims {seen}; expected bands with "
             f"dims (t, y, x); {advice}"
         )
-    crs = cube.rio.crs if hasattr(cube, "rio") else None
+    crs = cube.rio.crs
     cube = cube.transpose(*DIMS).astype(np.float32)
     cube.attrs = {k: v for k, v in attrs.items() if k not in _ATTRS_OF_CF}
     cube.name = "cube"

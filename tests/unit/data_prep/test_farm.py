@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,33 @@ def test_a_killed_worker_is_told_in_one_sentence():
     with pytest.raises(WorkersLostError) as error:
         run_all([Named("b")], work, workers=1)
     assert str(error.value).startswith(GIVEN_UP.format(1)) and describe(error.value) == (str(error.value), 1)
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """A task that ends when ``number`` tasks have begun; the result states whether they were there in time."""
+
+    folder: Path
+    number: int
+
+    def __call__(self, task: Named) -> dict[str, Any]:
+        (self.folder / task.name).touch()
+        end = time.monotonic() + 20
+        while len(list(self.folder.iterdir())) < self.number and time.monotonic() < end:
+            time.sleep(0.01)
+        return {"met": len(list(self.folder.iterdir())) >= self.number}
+
+
+def test_all_threads_of_a_cluster_work_whatever_workers_is(tmp_path):
+    from distributed import LocalCluster
+
+    met = []
+    with LocalCluster(n_workers=1, threads_per_worker=5, processes=False, protocol="tcp", dashboard_address=None) as it:
+        run_all(
+            [Named(f"t{k}") for k in range(5)], Meeting(tmp_path, 5), workers=1, scheduler=it.scheduler_address,
+            on_done=lambda task, result: met.append(result["met"]),
+        )  # fmt: skip
+    assert met == [True] * 5
 
 
 def pages_taken_again(task: Named) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 from rich.console import Console
 
 from data_prep.commands.inspect import InspectSettings, run
@@ -70,3 +71,17 @@ def test_a_cube_is_checked_too(tmp_path):
         run(InspectSettings(store=tmp_path / "bad.nc"))
     with pytest.raises(StoreError, match="not a patch store"):
         run(InspectSettings(store=tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_fused_cube_is_told_apart_in_every_format(suffix, tmp_path):
+    fused = mock_cube(t=8, y=4, x=4).isel(bands=[0, 1]).assign_coords(bands=["NDVI", "NDVI_SIGMA"])
+    write_cube(fused, tmp_path / f"fused{suffix}")
+    with pytest.raises(ContractError, match="it is fused already; give the cube of observations"):
+        run(InspectSettings(store=tmp_path / f"fused{suffix}"))
+
+
+def test_another_zarr_folder_is_no_store_of_an_old_version(tmp_path):
+    xr.Dataset({"slope": ("y", [0.0, 1.0])}).to_zarr(tmp_path / "other.zarr", zarr_format=3)
+    with pytest.raises(StoreError, match=r"other.zarr is a Zarr folder, but no patch store as `ndvi-fusion patches`"):
+        run(InspectSettings(store=tmp_path / "other.zarr"))

@@ -181,7 +181,7 @@ def test_new_areas_join_the_old_ones(recorded, tmp_path):
         first = source(tmp_path, backend, sensors=("s2",))
         first.load()
         both = source(tmp_path, backend, sensors=("s2",), areas={"field": BBOX, "wood": BBOX})
-        assert [name for name, _ in both.load_areas()] == ["field", "wood"]
+        assert [name for name, _ in both.downloaded()] == ["field", "wood"]
         assert len(backend.jobs) == 2
         with pytest.raises(SourceError, match="2 areas"):
             both.load()

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from fusion.features.kernels import TimeSmoother, box_mean, time_kernel
 
@@ -27,6 +28,16 @@ def test_box_mean_equals_a_slow_loop():
         seen = window[np.isfinite(window)]
         assert abs(mean[n, r, c] - (seen.mean() if seen.size else 0)) < 1e-5
         assert abs(share[n, r, c] - seen.size / window.size) < 1e-5
+
+
+@pytest.mark.parametrize("holes", [0, 0.4])
+def test_box_mean_of_a_window_is_that_of_the_whole(holes):
+    rng = np.random.default_rng(2)
+    images = rng.uniform(0, 1, (3, 20, 17)).astype(np.float32)
+    images[rng.random(images.shape) < holes] = np.nan
+    for window in ((slice(0, 9), slice(5, 17)), (slice(8, 13), slice(6, 7))):
+        for found, whole in zip(box_mean(images, 3, window), box_mean(images, 3), strict=True):
+            np.testing.assert_allclose(found, whole[:, *window], atol=1e-6)
 
 
 def test_box_mean_of_complete_images_takes_the_short_way_to_the_same_answer():

@@ -1,6 +1,14 @@
 import numpy as np
+import pytest
 
-from fusion.features.neighbours import FAR_DAYS, find_neighbours, gap_to_nearest, interpolate_linear
+from fusion.features.neighbours import (
+    FAR_DAYS,
+    find_neighbours,
+    gap_to_nearest,
+    interpolate_linear,
+    later_weight,
+    strictly_before_and_after,
+)
 
 
 def holey_series(seed=0, n=30, pixels=40):
@@ -46,3 +54,19 @@ def test_gap_is_the_distance_to_the_nearest_observation():
     gap = gap_to_nearest(np.array([0, 10, 20, 40]), values, np.array([0, 10, 24, 26, 50]))
     np.testing.assert_array_equal(gap[:, 0], [10, 0, 14, 14, 10])
     assert gap_to_nearest(np.array([0]), np.array([[np.nan]]), np.array([3]))[0, 0] == FAR_DAYS
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 12])
+def test_strict_neighbours_equal_a_slow_search(n):
+    valid = np.random.default_rng(n).random((n, 9)) < 0.4
+    before, after = strictly_before_and_after(valid)
+    assert before.shape == after.shape == (n + 1, 9)
+    for k, p in np.ndindex(n, 9):
+        assert before[k, p] == max(np.flatnonzero(valid[:k, p]), default=n)
+        assert after[k, p] == min(k + 1 + np.flatnonzero(valid[k + 1 :, p]), default=n)
+    assert (before[n] == n).all() and (after[n] == n).all()
+
+
+def test_weight_of_the_later_neighbour():
+    before, after = np.array([[3, FAR_DAYS, 4, FAR_DAYS, 0]], np.float32), np.array([[1, 2, FAR_DAYS, FAR_DAYS, 9]])
+    np.testing.assert_allclose(later_weight(before, after.astype(np.float32)), [[0.75, 1, 0, 0, 0]])

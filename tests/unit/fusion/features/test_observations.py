@@ -56,3 +56,17 @@ def test_fusing_a_lazy_cube_reads_each_block_once_a_tile(tmp_path):
         fused = fusion.fuse(lazy, **period).compute()
     assert len(reads) == 1
     xr.testing.assert_equal(fused, fusion.fuse(cube, **period))
+
+
+def test_power_that_is_no_power_is_missing_and_dates_without_power_are_dropped():
+    cube = mock_cube(t=6, y=3, x=4).copy(deep=True).assign_attrs(s1_units="linear")
+    radar = [list(map(str, cube.bands.values)).index(band) for band in ("VV", "VH")]
+    cube.values[:, radar] = 0.1
+    cube.values[1, radar] = 0.0
+    cube.values[2, radar] = np.inf
+    cube.values[3, radar, 0, 0] = -0.1
+    found = observations_from_cube(cube, measured=True)
+    np.testing.assert_array_equal(found.s1_days, cube.t.values[[0, 3, 4, 5]].astype("datetime64[D]").astype("int64"))
+    for band in (found.vv_db, found.vh_db):
+        assert np.isnan(band[1, 0, 0]) and np.isnan(band).sum() == 1
+        np.testing.assert_allclose(band[np.isfinite(band)], -10.0, rtol=1e-6)

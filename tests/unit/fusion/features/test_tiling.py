@@ -34,6 +34,8 @@ def test_tiles_cover_a_window_once_and_are_alike(window, workers, pixels):
     [
         (100, None, 1, (1, 1)),
         (100, 104 * 64, 1, (1, 2)),  # with 3 px around: 2 x 106 * 56 = 11872 pixels are fewer than 2 * 2 x 56 * 56
+        (100, 53 * 100, 1, (1, 2)),  # nothing is around the border of the area: 2 tiles of 53 * 100
+        (100, 53 * 100 - 1, 1, (2, 2)),
         (100, None, 2, (1, 2)),
         (100, None, 4, (2, 2)),  # 56 * 56 pixels each are fewer than 31 * 106
         (100, None, 3, (1, 3)),

@@ -1,10 +1,5 @@
 """A chunked cube in, a chunked cube out: the eager answer, each input block read once, wherever it is computed."""
 
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import dask
 import dask.array as da
 import numpy as np
@@ -13,6 +8,7 @@ import xarray as xr
 
 import fusion
 from fusion.inference import session as sessions
+from tests.cluster import started_cluster
 from tests.factory import mock_cube, mock_model
 
 SIZE = 48
@@ -129,22 +125,6 @@ def test_a_local_cluster_opens_one_session_per_process(cube, model, eager):
 def test_two_workers_from_the_command_line(cube, model, eager, tmp_path):
     from distributed import Client
 
-    file = tmp_path / "scheduler.json"
-    run = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
-    work = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", "--no-dashboard"]
-    root = str(Path(fusion.__file__).parents[1])
-    processes = [subprocess.Popen([*run, "--scheduler-file", str(file)], cwd=root)]
-    try:
-        while not file.exists():
-            assert processes[0].poll() is None
-            time.sleep(0.1)
-        for _ in range(2):
-            processes.append(subprocess.Popen([*work, "--scheduler-file", str(file)], cwd=root))
-        with Client(scheduler_file=str(file)) as client:
-            client.wait_for_workers(2, timeout=60)
-            xr.testing.assert_allclose(fused(cube.chunk(y=24, x=28), model).compute(), eager, atol=1e-6, rtol=0)
-            assert set(client.run(opened, 0).values()) == {1}
-    finally:
-        for process in reversed(processes):
-            process.terminate()
-            process.wait(30)
+    with started_cluster(tmp_path) as (address, _), Client(address) as client:
+        xr.testing.assert_allclose(fused(cube.chunk(y=24, x=28), model).compute(), eager, atol=1e-6, rtol=0)
+        assert set(client.run(opened, 0).values()) == {1}

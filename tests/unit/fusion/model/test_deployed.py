@@ -46,6 +46,7 @@ def test_the_shipped_model_leaves_grouped_channels_only_where_it_must(tmp_path) 
     assert len(convolutions) == 17 and all(node in grouped for node in convolutions)
     counts = {kind: sum(node.op_type == kind for node in nodes) for kind in ("ReorderInput", "ReorderOutput")}
     assert counts == {"ReorderInput": 6, "ReorderOutput": 7}
+    assert sum(len(node.input) == 4 for node in grouped) == 5  # the sums of the five blocks before the head
 
 
 def test_the_shipped_model_is_the_shipped_generator() -> None:
