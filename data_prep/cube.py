@@ -262,7 +262,7 @@ def merged(bands: dict[str, xr.DataArray], s2: xr.Dataset, window: tuple[slice, 
         cube = xr.concat(whole, names, coords="minimal", compat="override").transpose(*DIMS)
     else:  # band by band into its place: half the memory
         stack = np.full((len(plain), len(union), s2.sizes["y"], s2.sizes["x"]), np.nan, np.float32)
-        places = [
+        places: list[Any] = [
             _Images(layer, np.searchsorted(union, band.t.values)) for layer, band in zip(stack, plain, strict=True)
         ]
         for band, place in zip(plain, places, strict=True):
