@@ -26,7 +26,7 @@ from fusion.inference.session import open_session
 from fusion.place import latitude_of
 
 RAW_REGION_PX = 256
-RAW_TILE_PX = 64  # half the memory of the tiles that are chosen by themselves, beside that of raw windows
+RAW_TILE_PX = 48  # less memory than the tiles that are chosen by themselves, beside that of raw windows
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,10 @@ class RegionFusion:
         """
         reach = grown(region.window, self.shape, around)
         part = self.source.read(reach, self.threads)
-        return measured_cube(part, self.s1_units), inside(region.window, reach)
+        measured = measured_cube(part, self.s1_units)
+        del part
+        free_cycles(measured.nbytes)
+        return measured, inside(region.window, reach)
 
 
 def region_px(source: RegionInput, wanted: int | None, around: int = 20) -> int | None:
