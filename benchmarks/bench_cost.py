@@ -27,7 +27,8 @@ def run_both(request: dict) -> dict:
 
     from fusion.inference.locate import locate_model
     from udf.cost import estimate, loaded_dates
-    from udf.local.saving import output_folder, regions, save_result
+    from udf.local.regions import Output, cuts
+    from udf.local.saving import output_folder, save_result
     from udf.local_backend import execute_graph
     from udf.targets import load_target
     from udf.workflow import WorkflowOptions, build_workflow, merged_cube
@@ -45,9 +46,10 @@ def run_both(request: dict) -> dict:
     with dask.config.set(scheduler="threads", num_workers=1):
         whole, spent = timed(lambda: execute_graph(build_workflow(target, options), folder / "out"))
         cube, build = timed(lambda: execute_graph(merged_cube(target, options)))
-        _, merging = timed(lambda: [None for _ in regions(cube)])
-        with xr.open_dataset(whole.files[0], decode_coords="all") as result, output_folder(folder / "again") as again:
-            again.mkdir()
+        _, merging = timed(lambda: [cube.isel(y=y, x=x).compute() for y in cuts(cube, "y") for x in cuts(cube, "x")])
+        again = Output(folder / "again")
+        with xr.open_dataset(whole.files[0], decode_coords="all") as result, output_folder(again):
+            again.folder.mkdir()
             values = result.to_array("bands").transpose("t", "bands", "y", "x").load()
             _, saving = timed(lambda: save_result(values.chunk(), "NetCDF"))
     pixels, dates = request["pixels"] ** 2, sum(map(len, loaded_dates(target, options)))

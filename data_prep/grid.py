@@ -8,7 +8,7 @@ import xarray as xr
 
 from data_prep.raw.cubes import SourceError
 from data_prep.raw.decisions import in_window
-from fusion.place import pixel_size, project_bounds
+from fusion.place import pixel_size, project_bounds, transform_of
 
 _WARPED_PX = 2048  # side of what is warped at once, of a lazy series
 _ALIGNED = 1e-3  # tolerance in pixels of the finer grid: edges that differ by less coincide
@@ -102,7 +102,7 @@ def _warp(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, resampling: str
     from odc.geo.geobox import GeoBox
     from odc.geo.xr import xr_reproject
 
-    box = GeoBox((grid.sizes["y"], grid.sizes["x"]), grid.rio.transform(recalc=True), grid.rio.crs.to_wkt())
+    box = GeoBox((grid.sizes["y"], grid.sizes["x"]), transform_of(grid), grid.rio.crs.to_wkt())
     lazily: dict[str, Any] = {}
     if values.chunks:  # by default in chunks of the source's size, tiny ones of a coarse series
         part = tuple(min(side, _WARPED_PX) for side in box.shape)

@@ -4,7 +4,9 @@ import datetime
 import logging
 import os
 from collections.abc import Callable
-from typing import Literal
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -92,7 +94,8 @@ def fuse(
         float32, dims ``(t, bands, y, x)``, bands ``NDVI`` and ``NDVI_SIGMA``; CRS, pixel coordinates, their direction
         and the names of dims kept; NaN for pixels without a single observation. A Dataset gives a Dataset, a Series or
         DataFrame a DataFrame with the columns ``NDVI`` and ``NDVI_SIGMA``. A chunked
-        (Dask) cube gives a chunked one: nothing is computed here, and blocks of less than 20 pixels are joined.
+        (Dask) cube gives a chunked one: nothing is computed here. Its chunks in y and x are those of the cube; small
+        ones, of less than 16 pixels as a rule, are joined.
 
     Raises
     ------
@@ -101,30 +104,25 @@ def fuse(
     fusion.inference.manifest.ModelFileError, fusion.inference.locate.ModelNotFoundError
         The model is not found, damaged, or does not match this package.
     """
-    folder = locate_model(model)
-    session, workers = load_session(folder), threads or os.cpu_count() or 1
+    folder, workers = locate_model(model), threads or os.cpu_count() or 1
     plain, layout = plain_names(cube)
     plain = with_roles(plain)
     grid = _requested_dates(plain, start, end, step_days)
 
-    def fused(part: xr.DataArray, report: Callable[[int, int], None] | None) -> xr.DataArray:
-        north = latitude_of(part) if latitude is None else latitude
-        if part.chunks is not None:
-            from fusion.inference.lazy import fuse_lazily
-
-            return fuse_lazily(part, folder, grid, s1_units=s1_units, latitude=north, sigma=sigma, tile=tile)
-        with one_blas_thread():
-            return fuse_cube(
-                part, session, grid, s1_units=s1_units, latitude=north, sigma=sigma, tile=tile, workers=workers,
-                progress=report,
-            )  # fmt: skip
-
+    options: dict[str, Any] = {"s1_units": s1_units, "latitude": latitude, "sigma": sigma, "tile": tile}
     others = [dim for dim in plain.dims if dim not in DIMS]
     if len(others) == 1 and not {"y", "x"} & set(plain.dims):
-        dense = _each_point(plain, str(others[0]), fused, progress)
+        dense = _fuse_points(plain, str(others[0]), folder, grid, options, progress)
     else:
         plain, layout = as_grid(plain, layout)
-        dense = fused(plain, progress)
+        options["latitude"] = latitude_of(plain) if latitude is None else latitude
+        if plain.chunks is None:
+            with one_blas_thread():
+                dense = fuse_cube(plain, load_session(folder), grid, workers=workers, progress=progress, **options)
+        else:
+            from fusion.inference.lazy import fuse_lazily
+
+            dense = fuse_lazily(plain, folder, grid, **options)
         _warn_of_pixel_size(plain)
     _warn_of_period(plain, grid)
     return layout.restore(dense)
@@ -139,19 +137,25 @@ def _requested_dates(cube: xr.DataArray, start: DateLike | None, end: DateLike |
     return TimeGrid(first, last, step_days)
 
 
-def _each_point(
+def _fuse_points(
     points: xr.DataArray,
     dim: str,
-    fused: Callable[[xr.DataArray, None], xr.DataArray],
-    progress: Callable[[int, int], None] | None,
+    model: Path,
+    grid: TimeGrid,
+    options: dict[str, Any],
+    progress: Callable[[int, int], None] | None = None,
 ) -> xr.DataArray:
-    """Points (t, bands, dim), fused one by one, since they are no neighbours of each other."""
-    answers = []
+    """Points (t, bands, dim), fused one by one, since they are no neighbours of each other; lazily where they are."""
+    if points.chunks is not None:
+        return _by_block(partial(_fuse_points, dim=dim, model=model, grid=grid, options=options), points, dim)
+    answers, session = [], load_session(model)
     for k in range(points.sizes[dim]):
         own = points.isel({dim: k})
         dated = own.dropna("t", how="all")  # dates of other points only would change the answer
         pixel, _ = as_grid(dated if dated.sizes["t"] else own, Layout("array", {}))
-        answers.append(fused(pixel, None))
+        north = latitude_of(pixel) if options["latitude"] is None else options["latitude"]
+        with one_blas_thread():
+            answers.append(fuse_cube(pixel, session, grid, **{**options, "latitude": north}))
         if progress is not None:
             progress(k + 1, points.sizes[dim])
     first = answers[0]
@@ -160,6 +164,19 @@ def _each_point(
     )
     frame = points.isel(t=0, bands=0, drop=True).expand_dims(t=first.t.values, bands=first.bands.values)
     return frame.transpose("t", "bands", dim).copy(data=values).rename(first.name).assign_attrs(first.attrs)
+
+
+def _by_block(fused: Callable[[xr.DataArray], xr.DataArray], points: xr.DataArray, dim: str) -> xr.DataArray:
+    """Chunked points (t, bands, dim), fused lazily in their chunks along ``dim``."""
+    whole = {points.dims.index(axis): -1 for axis in ("t", "bands")}
+    points = points.copy(data=points.data.rechunk(whole))  # .chunk() would make the labels of points lazy as well
+    first = points.isel({dim: [0]})
+    pixel = fused(first.copy(data=np.full(first.shape, np.nan, np.float32))).isel({dim: 0}, drop=True)
+    blank = xr.zeros_like(points.isel(t=0, bands=0, drop=True), dtype=np.float32)
+    template = (blank + xr.zeros_like(pixel)).transpose("t", "bands", dim).rename(pixel.name)
+    lazy = xr.map_blocks(fused, points, template=template.assign_attrs(pixel.attrs))
+    lazy.encoding = pixel.encoding
+    return lazy
 
 
 def _warn_of_pixel_size(cube: xr.DataArray) -> None:

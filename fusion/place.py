@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from fusion.contract import check_latitude
+from fusion.contract import ContractError, check_latitude
 
 if TYPE_CHECKING:
     import xarray as xr
+    from rasterio import Affine
 
 LONLAT = "EPSG:4326"
 METRES_PER_DEGREE = 111_320.0  # per degree of latitude; per degree of longitude, times the cosine of the latitude
@@ -44,13 +45,41 @@ def latitude_of(cube: xr.DataArray | xr.Dataset) -> float | None:
 
 
 def pixel_size(grid: xr.DataArray | xr.Dataset, axis: str = "x") -> float:
-    """Distance between pixel centres along an axis, in CRS units; taken from the transform if there is one pixel."""
+    """Distance between pixel centres along an axis, in CRS units.
+
+    Of one pixel along it, that of the transform which the grid carries, else that along the other axis.
+
+    Raises
+    ------
+    ContractError
+        One pixel in all, without a transform.
+    """
+    import rioxarray  # noqa: F401  (the .rio accessor)
+
     centres = grid[axis].values
     if len(centres) > 1:
         return float(abs(centres[-1] - centres[0]) / (len(centres) - 1))
-    import rioxarray  # noqa: F401  (the .rio accessor)
+    stored = grid.rio.transform(recalc=False)
+    if not stored.is_identity:
+        return float(abs(stored.a if axis == "x" else stored.e))
+    other = "y" if axis == "x" else "x"
+    if grid.sizes.get(other, 1) > 1:
+        return pixel_size(grid, other)
+    raise ContractError(
+        "the size of the only pixel is unknown; give the cube a transform with rio.write_transform(...), or an area of "
+        "more pixels"
+    )
 
-    return float(abs(grid.rio.resolution()[0 if axis == "x" else 1]))
+
+def transform_of(grid: xr.DataArray | xr.Dataset) -> Affine:
+    """The transform of a raster file, from the labels; rioxarray's is that of no place where an axis has one pixel."""
+    import rioxarray  # noqa: F401  (the .rio accessor)
+    from rasterio import Affine
+
+    if min(grid.sizes["y"], grid.sizes["x"]) > 1:
+        return grid.rio.transform(recalc=True)
+    dx, dy = pixel_size(grid, "x"), pixel_size(grid, "y")
+    return Affine(dx, 0, float(grid.x[0]) - dx / 2, 0, -dy, float(grid.y[0]) + dy / 2)
 
 
 def pixel_size_m(grid: xr.DataArray | xr.Dataset) -> float:

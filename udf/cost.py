@@ -21,7 +21,7 @@ from udf.fuse_chunk import fuse_chunk
 from udf.graph_loading import MASK_REACH_M
 from udf.graph_options import WorkflowOptions
 from udf.local.loading import CHUNK_PX, open_raster
-from udf.local.saving import REGION_PX
+from udf.local.regions import REGION_PX
 from udf.season_chunk import season_chunk
 from udf.settings import PriceSettings
 from udf.targets import TargetSettings

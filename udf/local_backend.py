@@ -4,6 +4,7 @@
 Dask (a ``dask.distributed`` client is used when one is active), and writes the output of ``save_result``.
 """
 
+import functools
 import json
 import logging
 import tempfile
@@ -21,6 +22,7 @@ from openeo_pg_parser_networkx.process_registry import Process
 
 from fusion.whole_file import whole_file
 from udf.local import cubes, dimension, loading, logic, masks, neighborhood, saving, udf_call, vector
+from udf.local.regions import Output, made_of
 from udf.local.saving import SavedResult, output_folder
 
 _log = logging.getLogger(__name__)
@@ -98,9 +100,13 @@ def connect(folder: str | Path = ".") -> LocalBackend:
 
 
 def execute_graph(
-    graph: Any, folder: str | Path | None = None, *, progress: Callable[[int, int], None] | None = None
+    graph: Any,
+    folder: str | Path | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    unfinished: Path | None = None,
 ) -> xr.DataArray | SavedResult:
-    """Run a process graph on this machine.
+    """Run a process graph on this machine; a killed run goes on when it is called again.
 
     Parameters
     ----------
@@ -110,6 +116,8 @@ def execute_graph(
         Where ``save_result`` writes; the working directory by default.
     progress : callable, optional
         Called with (done, all) while ``save_result`` computes.
+    unfinished : path, optional
+        Folder of the finished regions of an unfinished run, if another than ``folder``.
 
     Returns
     -------
@@ -119,7 +127,8 @@ def execute_graph(
     register_processes()
     flat = as_flat_graph(graph)
     flat = _kernels_as_text(flat.get("process_graph", flat))
-    with output_folder(Path(folder) if folder is not None else Path.cwd(), progress):
+    to, report = Path.cwd() if folder is None else Path(folder), progress or (lambda done, whole: None)
+    with output_folder(Output(to, report, unfinished, functools.partial(made_of, flat))):
         return OpenEOProcessGraph({"process_graph": flat}).to_callable(PROCESS_REGISTRY)()
 
 

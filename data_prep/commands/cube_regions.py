@@ -53,6 +53,6 @@ def cube_by_region(source: RawArea, px: int, settings: CubeSettings, report: Cal
         return ""
 
     return compute_regions(
-        store, to_dataset(labels, TITLE), source.made_of(), RegionCube(source, store, threads),
+        store, to_dataset(labels, TITLE), source.made_of, RegionCube(source, store, threads),
         workers=settings.workers, scheduler=settings.scheduler, save=save, report=report,
     )  # fmt: skip

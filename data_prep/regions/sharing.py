@@ -105,7 +105,7 @@ def taking_part(store: RegionStore, template: xr.Dataset, made_of: dict[str, Any
 def compute_regions(
     store: RegionStore,
     template: xr.Dataset,
-    made_of: dict[str, Any],
+    made_of: Callable[[], dict[str, Any]],
     task: Callable[[Region], dict[str, Any]],
     *,
     workers: int,
@@ -121,16 +121,23 @@ def compute_regions(
     Parameters
     ----------
     template, made_of
-        See :meth:`RegionStore.prepare`; with another ``made_of`` than an unfinished run, all begins anew.
+        See :meth:`RegionStore.prepare`; with another ``made_of()`` than an unfinished run, all begins anew. It is
+        called again before the output is written.
     task : callable
         Computes a region and gives it to :meth:`RegionStore.write`; importable, with plain data, for other processes.
     workers : int
         Processes; 1 = this one.
     report : callable
         Called with (finished regions, all regions).
+
+    Raises
+    ------
+    CubeFileError
+        The input changed meanwhile, so that some regions are of another version; an error in writing.
     """
     alone = workers == 1 and scheduler is None
-    with taking_part(store, template, made_of) as run:
+    before = made_of()
+    with taking_part(store, template, before) as run:
         total = len(run.regions)
         report(store.finished(), total)
 
@@ -150,11 +157,22 @@ def compute_regions(
                 run_all(left, todo, workers=0, on_done=count)
             with run.last() if not left else nullcontext(False) as mine:
                 if mine:
+                    _refuse_changed(store, before, made_of())
                     line = save(store.filled(template))
                     store.remove()
                     return line
             time.sleep(POLL_SECONDS)
     return WRITTEN_ELSEWHERE
+
+
+def _refuse_changed(store: RegionStore, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse regions of two versions of the input; a later run sees the new one and begins anew."""
+    changed = sorted(key for key in before if now.get(key) != before[key])
+    if changed:
+        raise CubeFileError(
+            f"the input of {store.output} was written again while it was computed (another {', '.join(changed)}), so "
+            "its regions do not fit together; run the command again, which begins anew, when the input is complete"
+        )
 
 
 def _settle_failure(store: RegionStore) -> None:

@@ -76,9 +76,12 @@ def seasons_by_region(
     """
     files = [file for file in (settings.cube, settings.observations) if file is not None]
     template = _template(settings)
-    made_of = settings.model_dump(mode="json", exclude=OF_FILES)
-    made_of |= {"files": [[str(file.resolve()), fingerprint(file)] for file in files]}
-    made_of |= {"code": [code_hash(name) for name in ("fusion.features", "fusion.phenology")]}
+    of_run = settings.model_dump(mode="json", exclude=OF_FILES)
+    of_run |= {"code": [code_hash(name) for name in ("fusion.features", "fusion.phenology")]}
+
+    def made_of() -> dict[str, Any]:
+        return {**of_run, "files": [[str(file.resolve()), fingerprint(file)] for file in files]}
+
     absolute = dict(zip(("cube", "observations"), (file.resolve() for file in files), strict=False))
     store = store_for(settings.out, px)
     threads = threads_of_each(settings.workers, settings.scheduler)

@@ -119,13 +119,18 @@ def fuse_regions(
         source, (labels.sizes["y"], labels.sizes["x"]), store, model.resolve(), labels.attrs["model_sha256"], grid,
         threads, options["s1_units"], kept,
     )  # fmt: skip
-    made_of = {
-        **source.made_of(), "model": task.sha256, "s1_units": task.s1_units, **kept,
+    of_run = {
+        "model": task.sha256, "s1_units": task.s1_units, **kept,
         "dates": [str(grid.start), str(grid.end), grid.step_days],
         "code": [code_hash(name) for name in ("fusion.features", "fusion.inference")],
     }  # fmt: skip
+
+    def made_of() -> dict[str, Any]:
+        return {**source.made_of(), **of_run}
+
     return compute_regions(
-        store, to_dataset(labels, "fused NDVI"), made_of, task, workers=workers, scheduler=scheduler, report=report,
+        store, to_dataset(labels, "fused NDVI"), made_of, task,
+        workers=workers, scheduler=scheduler, report=report,
         save=lambda filled: save(_stacked(labels, filled), store),
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ from fusion.contract import ContractError
 from fusion.data.provenance import MADE_BY, history
 from fusion.extras import needs
 from fusion.phenology.settings import MAIN_SUFFIX, VARIABLES
+from fusion.place import transform_of
 from fusion.whole_file import whole_file
 
 WINDOW_PX = 256
@@ -160,7 +161,7 @@ def write_season_geotiffs(data: xr.Dataset, folder: Path) -> list[Path]:
             bands = np.stack([layer.transpose("y", "x").astype(np.float32).data for layer in layers.values()])
             with whole_file(file) as partial:
                 write_raster(
-                    partial, Path(file.name), bands, crs=data.rio.crs, transform=data.rio.transform(recalc=True),
+                    partial, Path(file.name), bands, crs=data.rio.crs, transform=transform_of(data),
                     nodata=float("nan"), names=names, units=[str(data[n].attrs.get("units", "1")) for n in names],
                     tags={"year": str(year), "dates": f"days since {year}-01-01, 0 = 1 January"},
                 )  # fmt: skip

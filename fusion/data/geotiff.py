@@ -7,6 +7,7 @@ import xarray as xr
 
 from fusion.contract import NDVI, NDVI_SIGMA, PACK_NODATA, PACK_OFFSET, PACK_SCALE, ContractError
 from fusion.data.raster_files import write_raster
+from fusion.place import transform_of
 from fusion.whole_file import whole_set
 
 
@@ -57,7 +58,7 @@ def _write_band(series: xr.DataArray, partial: Path, file: Path, name: str) -> N
     packed = _packed(values) if series.chunks is None else values.map_blocks(_packed, dtype=np.int16)
     days = series.t.values.astype("datetime64[D]")
     write_raster(
-        partial, file, packed, crs=series.rio.crs, transform=series.rio.transform(recalc=True), nodata=PACK_NODATA,
+        partial, file, packed, crs=series.rio.crs, transform=transform_of(series), nodata=PACK_NODATA,
         names=[f"{name} {day}" for day in days], scale_offset=(PACK_SCALE, PACK_OFFSET),
         tags={"name": name, "units": "1"}, average=True,
     )  # fmt: skip

@@ -9,6 +9,7 @@ import xarray as xr
 from fusion.contract import NDVI
 from fusion.data.raster_files import write_raster
 from fusion.phenology.reference import reference_phenology, reference_smoothing
+from fusion.place import transform_of
 from fusion.whole_file import whole_set
 
 NODATA = -32768
@@ -53,7 +54,7 @@ def write_maps(maps: xr.DataArray, folder: Path, crs: object) -> list[Path]:
             file = folder / f"{band}.tif"
             write_raster(
                 partial / file.name, file, values.values.astype(np.int16), crs=crs,
-                transform=values.rio.transform(recalc=True), nodata=NODATA, units=["1"],
+                transform=transform_of(values), nodata=NODATA, units=["1"],
                 names=[f"{name}, day of the year (1 = 1 January)"],
             )  # fmt: skip
             files.append(file)

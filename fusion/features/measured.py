@@ -68,7 +68,7 @@ def measured_cube(cube: xr.DataArray, s1_units: str | None = None) -> xr.DataArr
         refuse_swapped(radar[VV], radar[VH], str(units))
     if not masked:
         return cube
-    out = cube.transpose(*DIMS).copy(deep=True)
+    out = cube.transpose(*DIMS).astype(np.result_type(cube.dtype, np.float32))  # a copy; whole numbers hold no NaN
     for k, kept in masked.items():
         out.values[:, k] = kept
     return out.transpose(*cube.dims)

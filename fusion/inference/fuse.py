@@ -232,7 +232,7 @@ def predict_window(
     if len(obs.s2_days) == 0:
         return answer
     features = compute_features(obs, days, *window, memory=memory)
-    ndvi, scale = run_widened(session, features.stack)
+    ndvi, scale = run_widened(session, features.stack, obs.shape)
     spread = session.manifest.calibration.sigma(scale[picked], features.gap_days[picked], sigma)
     known = np.isfinite(features.linear[picked])
     np.copyto(answer[:, 0], ndvi[picked], where=known)
@@ -240,15 +240,15 @@ def predict_window(
     return answer
 
 
-def run_widened(session: ModelSession, stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def run_widened(session: ModelSession, stack: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """NDVI and raw scale (T, H, W) of features (C, T, H, W); areas of a few pixels are padded with their edge.
+
+    ``shape`` is that of the area around: a window of a few pixels at the border of a large one is not padded.
 
     The spatial convolutions depend on neighbouring pixels. Without padding, nearly all of the gain over linear
     interpolation was lost on simulated single pixels.
     """
-    around = [
-        (NETWORK_RADIUS_PX, NETWORK_RADIUS_PX) if size < 2 * NETWORK_RADIUS_PX else (0, 0) for size in stack.shape[2:]
-    ]
+    around = [(NETWORK_RADIUS_PX, NETWORK_RADIUS_PX) if size < 2 * NETWORK_RADIUS_PX else (0, 0) for size in shape]
     rows, columns = (slice(before, before + size) for (before, _), size in zip(around, stack.shape[2:], strict=True))
     wide = np.pad(stack, ((0, 0), (0, 0), *around), mode="edge") if any(map(any, around)) else stack
     ndvi, scale = session.run(wide)

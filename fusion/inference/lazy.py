@@ -27,15 +27,16 @@ def fuse_lazily(
     """The fused cube of :func:`fusion.inference.fuse.fuse_cube` as a Dask array with the cube's chunks in y and x.
 
     Each block reads itself and ``reach_px`` pixels of its neighbours, so it equals the cube fused at once; blocks
-    smaller than that are joined. A block is one task of one thread. Every process opens the model once, from the file
-    ``model``, which all workers must see. Faults in the values are raised by the computation.
+    smaller than that are joined. Equal chunks, the last one smaller, stay so, as Zarr stores need. A block is one task
+    of one thread. Every process opens the model once, from the file ``model``, which all workers must see. Faults in
+    the values are raised by the computation.
     """
     session = load_session(model)
     cube = checked_cube(cube, s1_units, sigma)
     axes = reversed_axes(cube)
     cube = turned(cube, axes)
     depth = reach_px(session)
-    rows, columns = (_at_least(depth, chunks) for chunks in cube.chunks[2:])  # type: ignore[index]
+    (rows, its_rows), (columns, its_columns) = (_blocks(depth, chunks) for chunks in cube.chunks[2:])  # type: ignore[index]
     blocks = cube.data.rechunk((-1, -1, rows, columns))
     depths = {axis: depth if len(chunks) > 1 else 0 for axis, chunks in ((2, rows), (3, columns))}
     wide = da.overlap.overlap(blocks, depth=depths, boundary="none", allow_rechunk=False)
@@ -46,8 +47,24 @@ def fuse_lazily(
         counts=(len(rows), len(columns)),
         options={"s1_units": s1_units, "latitude": latitude, "sigma": sigma, "tile": tile},
     )  # fmt: skip
+    layers = layers.rechunk({2: its_rows, 3: its_columns}, method="tasks")  # cuts off a last chunk that was joined
     fused = label_fused(layers[:, :2], layers[:, 2].astype(np.uint8), cube, grid, session, sigma)
     return turned(fused, axes)
+
+
+def _blocks(least: int, chunks: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Chunks of an axis to compute, none below ``least`` unless it is the only one, and those of the answer.
+
+    Both are the given ones, joined where they are too small. Of equal chunks with a smaller last one, the answer's are
+    such as well.
+    """
+    if len(set(chunks[:-1])) != 1 or chunks[-1] > chunks[0]:
+        joined = _at_least(least, chunks)
+        return joined, joined
+    answer = da.core.normalize_chunks((-(-least // chunks[0]) * chunks[0],), (sum(chunks),))[0]
+    if len(answer) == 1 or answer[-1] >= least:
+        return answer, answer
+    return (*answer[:-2], answer[-2] + answer[-1]), answer
 
 
 def _at_least(size: int, chunks: tuple[int, ...]) -> tuple[int, ...]:

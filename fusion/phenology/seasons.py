@@ -1,6 +1,7 @@
 """The public function :func:`seasons`: season dates and parameters of an NDVI cube."""
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import xarray as xr
 
 from fusion.contract import CF_CONVENTIONS, ContractError
 from fusion.phenology.extraction import LAYERS
-from fusion.phenology.layers import main_layers, ndvi_and_sigma, obs_counts, season_layers
+from fusion.phenology.layers import is_lazy, main_layers, ndvi_and_sigma, obs_counts, season_layers
 from fusion.phenology.phenolopy import phenolopy_metrics
 from fusion.phenology.reference import middle_year, reference_phenology, reference_smoothing
 from fusion.phenology.season_table import date_codes
@@ -109,7 +110,7 @@ def seasons(
         error_days=error_days, use_numba=use_numba,
     )  # fmt: skip
     if method in COMPATIBLE:
-        return COMPATIBLE[method](ndvi_and_sigma(cube, sigma)[0], year)
+        return _by_block(COMPATIBLE[method], ndvi_and_sigma(cube, sigma)[0], year)
     if curve in PRESMOOTHED:
         if observations is None:
             counts = obs_counts(cube)
@@ -166,6 +167,26 @@ def _phenolopy_seasons(ndvi: xr.DataArray, wanted: int | list[int] | None) -> xr
             f"year is {wanted}, but method 'phenolopy' takes the whole series as one year; select the dates first"
         )
     return phenolopy_metrics(ndvi)
+
+
+def _by_block(
+    method: Callable[[xr.DataArray, int | list[int] | None], xr.Dataset],
+    ndvi: xr.DataArray,
+    year: int | list[int] | None,
+) -> xr.Dataset:
+    """The answer of a method that computes at once; of a lazy cube (t, ...), if it has more dims, lazily by blocks."""
+    if not is_lazy(ndvi) or ndvi.ndim == 1:
+        return method(ndvi, year)
+    space = [dim for dim in ndvi.dims if dim != "t"]
+    first = ndvi.isel({dim: [0] for dim in space})
+    blank = first.copy(data=np.full(first.shape, np.nan, first.dtype))
+    pixel = method(blank, year).isel(dict.fromkeys(space, 0), drop=True)
+    frame = ndvi.isel(t=0, drop=True)
+    template = pixel.map(lambda layer: layer.copy(data=np.zeros_like(layer)) + xr.zeros_like(frame, dtype=layer.dtype))
+    template = template.assign_attrs(pixel.attrs)
+    for name, layer in pixel.data_vars.items():
+        template[name].attrs = layer.attrs
+    return xr.map_blocks(method, ndvi.chunk(t=-1), [year], template=template)
 
 
 COMPATIBLE = {"reference": _reference_seasons, "phenolopy": _phenolopy_seasons}

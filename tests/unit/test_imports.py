@@ -77,11 +77,13 @@ ROOMS = {
     "data_prep": GROUND | {
         "fusion.features", "fusion.data", "data_prep.raw", "data_prep.grid", "data_prep.optical", "data_prep.radar",
         "data_prep.settings", "data_prep.coarse", "data_prep.coregistration", "data_prep.simulator",
-        "data_prep.sources", "data_prep.mosaic", "data_prep.satellites",
+        "data_prep.sources", "data_prep.mosaic", "data_prep.satellites", "data_prep.regions.store",
     },
+    "data_prep.regions.store": GROUND | {"fusion.data", "data_prep"},
     "udf.targets": GROUND,  # collections of the back-ends: also read by data_prep.sources
     "udf": GROUND | {
         "fusion.features", "fusion.phenology", "fusion.inference", "fusion.fields", "udf.targets",
+        "fusion.data", "data_prep.regions.store",  # of results that are larger than a region
     },
 }  # fmt: skip
 

@@ -126,7 +126,7 @@ def _run_local(settings: WorkflowSettings, folder: Path, options: WorkflowOption
         return f"{settings.out / path.name}: process graph"
     workers = {} if settings.workers is None else {"num_workers": settings.workers}
     with Progress("computing") as report, dask.config.set(workers):
-        saved = execute_graph(graph, folder, progress=report)
+        saved = execute_graph(graph, folder, progress=report, unfinished=settings.out)
     assert isinstance(saved, SavedResult)
     names = ", ".join(f.name for f in saved.files[:3]) + (" ..." if len(saved.files) > 3 else "")
     return f"{settings.out}: {len(saved.files)} file(s) of {settings.output}: {names}"

@@ -87,27 +87,24 @@ def apply_neighborhood(
 def apply_windows(cube: xr.DataArray, call: UdfCall, windows: Windows) -> xr.DataArray:
     """Run ``call`` window by window on ``cube`` (dims in the order t, bands, y, x), lazily."""
     height, width = cube.sizes["y"], cube.sizes["x"]
-    rows, columns = -(-height // windows.size_y), -(-width // windows.size_x)
-    pad_y = (windows.overlap_y, rows * windows.size_y - height + windows.overlap_y)
-    pad_x = (windows.overlap_x, columns * windows.size_x - width + windows.overlap_x)
+    size, around = (windows.size_y, windows.size_x), (windows.overlap_y, windows.overlap_x)
+    fill = (-height % size[0], -width % size[1])
     values = da.asarray(cube.astype("float32").data)
     lead = cube.ndim - 2
-    values = values.rechunk({**{k: -1 for k in range(lead)}, lead: windows.size_y, lead + 1: windows.size_x})
-    padded = da.pad(values, [(0, 0)] * lead + [pad_y, pad_x], constant_values=np.float32(np.nan))
+    full = da.pad(values, [(0, 0)] * lead + [(0, n) for n in fill], constant_values=np.float32(np.nan))
+    cut = full.rechunk({**{k: -1 for k in range(lead)}, lead: size[0], lead + 1: size[1]})
+    if any(around):
+        cut = da.overlap.overlap(cut, {lead: around[0], lead + 1: around[1]}, boundary=np.float32(np.nan))
     frame = cube.isel(y=slice(0, 0), x=slice(0, 0)).drop_vars([v for v in cube.coords if v not in cube.dims])
     frame = xr.DataArray(np.zeros(frame.shape, np.float32), coords=frame.coords, dims=frame.dims)
-    y, x = extend_axis(cube.y.values, *pad_y), extend_axis(cube.x.values, *pad_x)
-
-    def cut(row: int, column: int) -> tuple[slice, slice]:
-        top, left = row * windows.size_y, column * windows.size_x
-        return (
-            slice(top, top + windows.size_y + 2 * windows.overlap_y),
-            slice(left, left + windows.size_x + 2 * windows.overlap_x),
-        )
+    y, x = (
+        extend_axis(cube[axis].values, beside, beside + more)
+        for axis, beside, more in zip(("y", "x"), around, fill, strict=True)
+    )
 
     def real() -> xr.DataArray:
-        part = cut(0, 0)
-        return _labelled(padded[..., part[0], part[1]].compute(), frame, y[part[0]], x[part[1]])
+        first = cut.blocks[(0,) * cut.ndim].compute()
+        return _labelled(first, frame, y[: first.shape[-2]], x[: first.shape[-1]])
 
     def empty(n: int) -> xr.DataArray:
         shape = (*(frame.sizes[d] for d in frame.dims[:-2]), n, n)
@@ -116,24 +113,15 @@ def apply_windows(cube: xr.DataArray, call: UdfCall, windows: Windows) -> xr.Dat
         )
 
     answer = probe_answer(call, empty, real)
-    grid = [
-        [_window(padded, cut(i, j), call, windows, frame, answer, y, x) for j in range(columns)] for i in range(rows)
-    ]
-    out = da.block(grid)[..., :height, :width]
-    coords = {"t": answer.t, "bands": answer.bands, "y": cube.y.values, "x": cube.x.values}
-    return xr.DataArray(out, dims=answer.dims, coords={d: coords[d] for d in answer.dims})
-
-
-def _window(padded, part, call, windows: Windows, frame, answer: Answer, y, x) -> da.Array:
-    block = padded[..., part[0], part[1]]
-    block = block.rechunk(block.shape)
-    inner = (windows.size_y, windows.size_x)
-    return da.map_blocks(
-        run_window, block, call=call, windows=windows, frame=frame, answer=answer, y=y[part[0]], x=x[part[1]],
-        drop_axis=list(range(block.ndim - 2)), new_axis=list(range(len(answer.dims) - 2)),
-        chunks=tuple((n,) for n in (*answer.leading, *inner)), dtype=answer.dtype,
-        meta=np.empty((0,) * len(answer.dims), answer.dtype),
+    out = da.map_blocks(  # one layer of the graph for all windows: its memory hardly grows with the area
+        run_window, cut, call=call, windows=windows, frame=frame, answer=answer, y=y, x=x,
+        drop_axis=list(range(lead)), new_axis=list(range(len(answer.dims) - 2)),
+        chunks=(*((n,) for n in answer.leading), *((n,) * m for n, m in zip(size, cut.numblocks[-2:], strict=True))),
+        dtype=answer.dtype, meta=np.empty((0,) * len(answer.dims), answer.dtype),
     )  # fmt: skip
+    coords = {"t": answer.t, "bands": answer.bands, "y": cube.y.values, "x": cube.x.values}
+    dims = {d: coords[d] for d in answer.dims}
+    return xr.DataArray(out[..., :height, :width], dims=answer.dims, coords=dims)
 
 
 def run_window(
@@ -144,9 +132,12 @@ def run_window(
     answer: Answer,
     y: np.ndarray,
     x: np.ndarray,
+    block_id: tuple[int, ...],
 ) -> np.ndarray:
-    """The UDF on one window, overlap cut off; a Dask task."""
-    out = checked_values(call, _labelled(values, frame, y, x), answer)
+    """The UDF on one window, overlap cut off; a Dask task. ``y`` and ``x`` are the labels of all windows."""
+    top, left = block_id[-2] * windows.size_y, block_id[-1] * windows.size_x
+    labels = y[top : top + values.shape[-2]], x[left : left + values.shape[-1]]
+    out = checked_values(call, _labelled(values, frame, *labels), answer)
     oy, ox = windows.overlap_y, windows.overlap_x
     return np.ascontiguousarray(out[..., oy : oy + windows.size_y, ox : ox + windows.size_x])
 

@@ -3,10 +3,11 @@
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import netCDF4
@@ -15,7 +16,6 @@ import pandas as pd
 import rasterio
 import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
-from dask.callbacks import Callback
 
 from fusion.contract import CF_CONVENTIONS, NDVI, NDVI_SIGMA, OBS_COUNT
 from fusion.fields.polygons import FIELD
@@ -24,14 +24,14 @@ from fusion.phenology.seasons import layer_attributes
 from fusion.place import described_axes
 from fusion.whole_file import refuse_cut_off, whole_file
 from udf.local.grid import pixel_transform
+from udf.local.regions import Output, computed
 from udf.local.udf_call import plain
 from udf.local.vector import write_vector
 
 _log = logging.getLogger(__name__)
-REGION_PX = 512  # written at once; a multiple of the GeoTIFF block
+BLOCK_PX = 512  # written at once; a multiple of the files' own blocks
 GDAL_CACHE_MB = 64  # by default GDAL caches up to 5 % of the memory
-_OUTPUT: ContextVar[Path | None] = ContextVar("ndvi_fusion_output_folder", default=None)
-_REPORT: ContextVar[Callable[[int, int], None] | None] = ContextVar("ndvi_fusion_output_report", default=None)
+_OUTPUT: ContextVar[Output | None] = ContextVar("ndvi_fusion_output", default=None)
 FORMATS = {"gtiff": "GTiff", "netcdf": "NetCDF", "zarr": "Zarr"}
 BAND_ATTRIBUTES = {
     NDVI: {"units": "1", "long_name": "NDVI", "standard_name": "normalized_difference_vegetation_index"},
@@ -51,14 +51,13 @@ class SavedResult:
 
 
 @contextmanager
-def output_folder(folder: Path, report: Callable[[int, int], None] | None = None) -> Iterator[Path]:
-    """Set the folder to which ``save_result`` writes within this block; ``report`` is told (done, all)."""
-    tokens = _OUTPUT.set(Path(folder)), _REPORT.set(report)
+def output_folder(output: Output) -> Iterator[Path]:
+    """Set where ``save_result`` writes within this block."""
+    token = _OUTPUT.set(output)
     try:
-        yield Path(folder)
+        yield output.folder
     finally:
-        _OUTPUT.reset(tokens[0])
-        _REPORT.reset(tokens[1])
+        _OUTPUT.reset(token)
 
 
 def save_result(data: xr.DataArray, format: str, options: dict | None = None) -> SavedResult:
@@ -69,45 +68,31 @@ def save_result(data: xr.DataArray, format: str, options: dict | None = None) ->
     Options: ``filename_prefix`` (default "openEO"). Files appear under their final name only when complete.
     """
     prefix = str((plain(options) or {}).get("filename_prefix", "openEO"))
+    output = _OUTPUT.get() or Output(Path.cwd())
     if FIELD in data.dims:
-        return SavedResult((write_vector(data, str(format), _OUTPUT.get() or Path.cwd(), prefix),))
+        return SavedResult((write_vector(data, str(format), output.folder, prefix),))
     kind = FORMATS.get(str(format).lower())
     if kind is None:
         raise ValueError(f"output format is {format!r}; expected one of {sorted(FORMATS.values())}")
     if 0 in data.shape:
         raise ValueError(f"the cube is empty (shape {data.shape}); there is nothing to save as {kind}")
-    folder = _OUTPUT.get() or Path.cwd()
     write = {"GTiff": _write_geotiffs, "NetCDF": _write_netcdf, "Zarr": _write_zarr}[kind]
-    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB), one_blas_thread():  # windows are computed side by side
-        files = write(data, folder, prefix)
+    with (
+        rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB),
+        one_blas_thread(),  # windows are computed side by side
+        computed(data, prefix, kind, output) as whole,
+    ):
+        files = write(whole, output.folder, prefix)
     _log.info("saved %d file(s)", len(files))
     return SavedResult(tuple(files))
 
 
-def regions(data: xr.DataArray, size: int = REGION_PX) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """Row slice, column slice and computed values of the cube, region by region."""
+def _blocks(data: xr.DataArray) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """Row slice, column slice and values of the computed cube, block by block."""
     height, width = data.sizes["y"], data.sizes["x"]
-    corners = [(top, left) for top in range(0, height, size) for left in range(0, width, size)]
-    for done, (top, left) in enumerate(corners):
-        rows, columns = slice(top, min(top + size, height)), slice(left, min(left + size, width))
-        with _Share(done, len(corners)):
-            values = np.asarray(data.isel(y=rows, x=columns).compute().values)
-        yield rows, columns, values
-
-
-class _Share(Callback):
-    """Reports, in hundredths, the tasks done of a region after those before it; of Dask's own schedulers only."""
-
-    def __init__(self, before: int, regions: int) -> None:
-        self.before, self.all, self.told, self.report = 100 * before, 100 * regions, -1, _REPORT.get()
-        super().__init__(posttask=self._count)
-
-    def _count(self, key: object, result: object, graph: object, state: dict, worker: object) -> None:
-        done = len(state["finished"])
-        share = 100 * done // (done + sum(len(state[name]) for name in ("ready", "waiting", "running")))
-        if self.report is not None and share > self.told:
-            self.told = share
-            self.report(self.before + share, self.all)
+    for top, left in product(range(0, height, BLOCK_PX), range(0, width, BLOCK_PX)):
+        rows, columns = slice(top, min(top + BLOCK_PX, height)), slice(left, min(left + BLOCK_PX, width))
+        yield rows, columns, data.isel(y=rows, x=columns).values
 
 
 def _nodata(dtype: np.dtype) -> float | int | None:
@@ -135,7 +120,7 @@ def _write_geotiffs(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]
             sinks = [opened.enter_context(rasterio.open(partial, "w", **profile)) for partial in partials]
             for sink in sinks:
                 sink.descriptions = tuple(str(b) for b in cube.bands.values)
-            for rows, columns, values in regions(cube):
+            for rows, columns, values in _blocks(cube):
                 window = rasterio.windows.Window.from_slices(rows, columns)
                 for sink, image in zip(sinks, values):
                     sink.write(image, window=window)
@@ -196,7 +181,7 @@ def _write_netcdf(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
                 if data.rio.crs is not None:
                     variable.grid_mapping = "spatial_ref"
             axis = data.dims.index("bands") if "bands" in data.dims else None
-            for rows, columns, values in regions(data):
+            for rows, columns, values in _blocks(data):
                 for k, band in enumerate(bands):
                     image = values if axis is None else np.take(values, k, axis=axis)
                     where = tuple({"y": rows, "x": columns}.get(d, slice(None)) for d in dims)
@@ -214,7 +199,7 @@ def _write_zarr(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
             warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
             dataset.to_zarr(partial, compute=False, mode="w", consolidated=True)
         axis = data.dims.index("bands") if "bands" in data.dims else None
-        for rows, columns, values in regions(data):
+        for rows, columns, values in _blocks(data):
             part = {
                 band: (dims, values if axis is None else np.take(values, k, axis=axis))
                 for k, band in enumerate(dataset.data_vars)

@@ -47,7 +47,8 @@ class Numbering:
 
 def compute(task: Numbering, save: Callable[[xr.Dataset], str] | None = None, **changed: object) -> str:
     return compute_regions(
-        task.store, TEMPLATE, MADE_OF | changed, task, workers=1, scheduler=None, report=lambda done, total: None,
+        task.store, TEMPLATE, lambda: MADE_OF | changed, task, workers=1, scheduler=None,
+        report=lambda done, total: None,
         save=save or (lambda filled: " ".join(f"{value:.0f}" for value in np.unique(filled.NDVI.values))),
     )  # fmt: skip
 

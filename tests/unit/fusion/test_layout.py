@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import dask
+import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
@@ -132,9 +134,18 @@ def test_one_pixel_a_row_and_points(cube, model):
     assert answer.dims == ("t", "bands", "station") and answer.station.values.tolist() == ["meadow", "maize"]
     np.testing.assert_array_equal(answer.sel(station="meadow").values, pixel.values)
     assert answer.y.values.tolist() == points.y.values.tolist()
+    with dask.config.set(scheduler=_refuse):
+        chunked = points.copy(data=da.from_array(points.values, chunks=(7, 2, 1)))
+        lazy = fuse(chunked.assign_coords(station=["meadow", "maize"]), model)
+    assert lazy.chunks[2] == (1, 1)
+    xr.testing.assert_identical(lazy.compute(), answer)
     stacked = fuse(cube.stack(pixel=("y", "x")).isel(pixel=[3 * 17 + 4]), model)
     np.testing.assert_array_equal(stacked.values[..., 0], pixel.values)
     assert set(fusion.seasons(answer).SOSD.dims) == {"season", "station"}
+
+
+def _refuse(*_, **__):
+    raise AssertionError("a lazy call computed something")
 
 
 def test_series_and_tables_give_tables(cube, model):

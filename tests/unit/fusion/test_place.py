@@ -6,8 +6,10 @@ import rasterio
 import xarray as xr
 from pyproj import CRS, Transformer
 
+import fusion
 from fusion.contract import ContractError, check_latitude
 from fusion.data.cube_files import read_cube, write_cube
+from fusion.data.geotiff import write_series_geotiff
 from fusion.features.observations import observations_from_cube
 from fusion.place import (
     LONLAT,
@@ -98,6 +100,23 @@ def test_pixel_size_in_metres_of_metric_and_geographic_grids():
     lonlat = metric.assign_coords(y=60 - np.arange(3) / 336, x=5 + np.arange(4) / 168).rio.write_crs("EPSG:4326")
     assert pixel_size(lonlat) == pytest.approx(1 / 168) and pixel_size_m(lonlat) == pytest.approx(111_320 / 336)
     assert pixel_size_m(metric.isel(y=[0])) == 12.5
+
+
+@pytest.mark.parametrize("part", [{"y": [2]}, {"x": [3]}, {"y": [2], "x": [3]}], ids=str)
+def test_one_row_one_column_and_one_pixel_lie_where_they_are(part, tmp_path):
+    """rioxarray gives these the transform of no place: files lay at 0, 0 and a cube of one column was not fused."""
+    whole = mock_cube(t=6, y=8, x=8)
+    cube, left, top = whole.isel(part), 640_000.0 + 10 * part.get("x", [0])[0], 5_660_000.0 - 10 * part.get("y", [0])[0]
+    if len(part) == 2:
+        with pytest.raises(ContractError, match="size of the only pixel is unknown"):
+            pixel_size(cube)
+        cube = cube.rio.write_transform(whole.rio.transform())
+    assert pixel_size(cube, "x") == pixel_size(cube, "y") == 10.0
+    fused = fusion.fuse(cube)
+    assert np.isfinite(fused).all()
+    write_series_geotiff(fused, tmp_path / "ndvi.tif")
+    with rasterio.open(tmp_path / "ndvi.tif") as file:
+        assert file.transform == rasterio.Affine(10, 0, left, 0, -10, top)
 
 
 def test_bounds_in_another_crs_hold_the_bulge_of_their_edges():

@@ -13,9 +13,10 @@ from scipy import ndimage
 
 from fusion.cloud_mask import gaussian_kernel
 from tests.unit.udf.raw_scene import axes
-from udf.local import cubes, masks, saving
+from udf.local import cubes, masks, regions, saving
 from udf.local.loading import load_collection
 from udf.local.neighborhood import Windows, apply_windows
+from udf.local.regions import Output
 from udf.local.udf_call import UdfCall, UdfError
 from udf.local_backend import PROCESSES, connect, execute_graph, register_processes
 
@@ -541,7 +542,7 @@ def test_backscatter_is_passed_on_or_refused() -> None:
 
 
 def test_formats_hold_the_same(stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saving, "REGION_PX", 4)  # several regions even here
+    monkeypatch.setattr(regions, "REGION_PX", 5)  # several regions even here
     whole = cube().values
     for name in ("gtiff", "netCDF", "Zarr"):
         saved = execute_graph(load(stored).save_result(name), tmp_path / name)
@@ -566,7 +567,7 @@ def test_formats_hold_the_same(stored: Path, tmp_path: Path, monkeypatch: pytest
 
 def test_integers_keep_their_type(tmp_path: Path) -> None:
     whole = (cube() * 100).astype("int16")
-    with saving.output_folder(tmp_path):
+    with saving.output_folder(Output(tmp_path)):
         for name in ("GTiff", "NetCDF", "Zarr"):
             saving.save_result(whole, name, {"filename_prefix": "days"})
     assert rioxarray.open_rasterio(tmp_path / "days_2020-01-01Z.tif").dtype == np.int16

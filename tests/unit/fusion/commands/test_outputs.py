@@ -19,6 +19,7 @@ from fusion.demo.maps import main_season, write_maps
 from fusion.phenology.seasons import seasons
 from tests.factory import CRS, mock_cube
 from tests.unit.udf.fakes import fake_model
+from udf.local.regions import Output
 from udf.local.saving import output_folder, save_result
 
 
@@ -37,7 +38,7 @@ def written(fused: xr.DataArray, folder: Path) -> dict[str, Path]:
     """NetCDF files by every path that writes them."""
     write_cube(fused, folder / "ndvi.nc", title="fused NDVI")
     assert main(["phenology", f"cube={folder / 'ndvi.nc'}", f"out={folder / 's'}", "maps=false"]) == 0
-    with output_folder(folder):
+    with output_folder(Output(folder)):
         save_result(fused, "NetCDF")
         season_bands = fused.isel(t=[0]).assign_coords(bands=["SOSD_s1", "LSLOPE_main"])
         save_result(season_bands, "NetCDF", {"filename_prefix": "maps"})
@@ -79,7 +80,7 @@ def test_zarr_opens_without_a_warning(fused, tmp_path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         write_cube(fused, tmp_path / "a.zarr")
-        with output_folder(tmp_path):
+        with output_folder(Output(tmp_path)):
             save_result(fused, "Zarr")
         for file in ("a.zarr", "openEO.zarr"):
             with xr.open_zarr(tmp_path / file) as data:

@@ -191,6 +191,21 @@ def test_other_settings_or_another_input_begin_anew(fused, folder, tmp_path, mon
 
 
 @pytest.mark.slow
+def test_an_input_that_is_written_again_meanwhile_gives_no_output_of_two_versions(fused, tmp_path, monkeypatch):
+    own, out, write = write_cube(fused, tmp_path / "own.nc"), tmp_path / "out", store.RegionStore.write
+
+    def replacing(store, region, layers):
+        write(store, region, layers)
+        if store.finished() == 2:
+            write_cube(fused - np.float32(0.01), own)
+
+    monkeypatch.setattr(store.RegionStore, "write", replacing)
+    with pytest.raises(CubeFileError, match="written again while it was computed .another files"):
+        run(settings(own, out))
+    assert not (out / "seasons.nc").exists()
+
+
+@pytest.mark.slow
 def test_earlier_results_stay_until_all_is_written(folder, tmp_path, monkeypatch):
     out = tmp_path / "out"
     run(settings(folder / "fused.nc", out, region=512))

@@ -209,6 +209,24 @@ def test_other_settings_or_another_input_begin_anew(cube, file, tmp_path, monkey
     np.testing.assert_array_equal(read_cube(out), fusion.fuse(cube.isel(t=slice(2, None))))
 
 
+def test_an_input_that_is_written_again_meanwhile_gives_no_output_of_two_versions(cube, tmp_path, monkeypatch):
+    own, out, write = write_cube(cube, tmp_path / "own.nc"), tmp_path / "dense.nc", RegionStore.write
+    other = cube.copy(data=cube.values - np.float32(0.1))
+
+    def replacing(store, region, layers):
+        write(store, region, layers)
+        if store.finished() == 2:
+            write_cube(other, own)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RegionStore, "write", replacing)
+        with pytest.raises(CubeFileError, match="written again while it was computed .another cube"):
+            run(settings(own, out))
+    assert not out.exists()
+    run(settings(own, out))
+    np.testing.assert_array_equal(read_cube(out), fusion.fuse(other))
+
+
 def test_an_interrupted_run_leaves_the_earlier_output_and_resumes_into_another_format_anew(file, tmp_path, monkeypatch):
     out = tmp_path / "dense.zarr"
     run(settings(file, out, step_days=10))

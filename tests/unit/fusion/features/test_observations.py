@@ -7,6 +7,7 @@ import xarray as xr
 
 import fusion
 from fusion.contract import CUBE_BANDS
+from fusion.features.measured import measured_cube
 from fusion.features.observations import observations_from_cube
 from tests.factory import mock_cube, mock_model
 
@@ -56,6 +57,15 @@ def test_fusing_a_lazy_cube_reads_each_block_once_a_tile(tmp_path):
         fused = fusion.fuse(lazy, **period).compute()
     assert len(reads) == 1
     xr.testing.assert_equal(fused, fusion.fuse(cube, **period))
+
+
+def test_missing_values_of_a_cube_of_whole_numbers_are_missing():
+    """NaN written into an array of integers became the number 0."""
+    cube = mock_cube(t=6, y=8, x=8).fillna(-9999).round().astype("int16")
+    cube[2:4, :, 3, 5] = -9999
+    measured = measured_cube(cube)
+    assert measured.dtype == np.float32 and measured.identical(measured_cube(cube.astype(np.float32)))
+    assert np.isnan(measured[2:4, :, 3, 5]).all() and cube.dtype == np.int16
 
 
 def test_power_that_is_no_power_is_missing_and_dates_without_power_are_dropped():

@@ -62,11 +62,31 @@ def test_the_lazy_answer_is_the_eager_one(cube, model, eager, scheduler, y, x, b
     assert len(reads) == np.prod(chunked.data.numblocks)
 
 
-def test_blocks_smaller_than_their_surroundings_are_joined(cube, model, eager):
-    for chunks in ({"y": 5, "x": 7}, {"y": 20, "x": 1, "t": 11, "bands": 1}):
-        lazy = fused(cube.chunk(chunks), model)
-        assert min(min(sizes) for sizes in lazy.chunks[2:]) >= 16
-        xr.testing.assert_allclose(lazy.compute(), eager, atol=1e-6, rtol=0)
+@pytest.mark.parametrize(
+    "chunks, blocks",
+    [
+        ({"y": 5, "x": 7}, ((20, 20, 8), (21, 21, 14))),
+        ({"y": 20, "x": 1, "t": 11, "bands": 1}, ((20, 20, 8), (16, 16, 16, 8))),
+        ({"y": 47, "x": 55}, ((47, 1), (55, 1))),
+    ],
+    ids=str,
+)
+def test_chunks_of_any_size_give_the_eager_answer_in_chunks_that_zarr_takes(
+    cube, model, eager, chunks, blocks, tmp_path
+):
+    lazy = fused(cube.chunk(chunks), model)
+    assert lazy.chunks[2:] == blocks and lazy.OBS_COUNT.chunks[1:] == blocks
+    lazy.to_dataset("bands").to_zarr(tmp_path / "dense.zarr", consolidated=False)
+    with xr.open_zarr(tmp_path / "dense.zarr", consolidated=False) as stored:
+        assert stored.NDVI.encoding["chunks"] == (eager.sizes["t"], *(sizes[0] for sizes in blocks))
+        for band in ("NDVI", "NDVI_SIGMA"):
+            np.testing.assert_allclose(stored[band], eager.sel(bands=band), atol=1e-6, rtol=0)
+
+
+def test_uneven_blocks_smaller_than_their_surroundings_are_joined(cube, model, eager):
+    lazy = fused(cube.chunk(y=(20, 1, 27), x=(1, 55)), model)
+    assert lazy.chunks[2:] == ((21, 27), (56,))
+    xr.testing.assert_allclose(lazy.compute(), eager, atol=1e-6, rtol=0)
     tiny = cube.isel(y=slice(0, 6), x=slice(0, 3))
     xr.testing.assert_allclose(fused(tiny.chunk(y=2, x=1), model).compute(), fused(tiny, model), atol=1e-6, rtol=0)
 

@@ -252,16 +252,24 @@ def test_dims_in_any_order_and_bands():
         np.testing.assert_allclose(got, expected, atol=1e-3)
 
 
-def test_dask_input_stays_lazy_and_gives_the_same():
+@pytest.mark.parametrize("more", [{"yydoy": True}, {"method": "reference"}, {"method": "phenolopy"}], ids=str)
+def test_dask_input_stays_lazy_and_gives_the_same(more):
     import dask
 
-    plain = cube(np.stack([curve(YEAR, 100 + k) for k in range(6)], axis=1))
+    values = np.stack([curve(YEAR, 100 + k) for k in range(6)], axis=1)
+    values[:, 5] = np.nan
+    plain = cube(values).assign_coords(x=np.arange(6.0))
     lazy = plain.chunk({"x": 2, "t": 20})
     with dask.config.set(scheduler=_refuse):
-        data = seasons(lazy, yydoy=True)
+        data = seasons(lazy, **more)
         assert all(v.chunks is not None for v in data.data_vars.values())
-    np.testing.assert_allclose(data.SOSD.compute(scheduler="synchronous"), seasons(plain).SOSD, atol=1e-4)
-    assert data.SOSD.chunks[-1] == (2, 2, 2)
+    expected = seasons(plain, **more)
+    assert str(data.attrs) == str(expected.attrs) and list(data.data_vars) == list(expected.data_vars)
+    for name, layer in data.data_vars.items():
+        assert layer.chunks[-1] == (2, 2, 2) and str(layer.attrs) == str(expected[name].attrs)
+        found = layer.compute(scheduler="synchronous")
+        assert found.dtype == layer.dtype == expected[name].dtype
+        xr.testing.assert_allclose(found, expected[name], atol=1e-4)
 
 
 def _refuse(*_, **__):
