@@ -6,7 +6,7 @@ import xarray as xr
 from data_prep.grid import to_grid
 from data_prep.raw.bands import RawBand, sample
 from data_prep.raw.cubes import SourceError
-from data_prep.raw.decisions import in_window, once
+from data_prep.raw.decisions import once
 from data_prep.settings import CoarseSettings
 from fusion.contract import COARSE_MAX_DN, COARSE_OFFSET, COARSE_SCALE, NDVI_MAX, NDVI_MIN, NDVI_RANGE, ContractError
 
@@ -105,10 +105,9 @@ def _clear(status: RawBand, values: xr.DataArray) -> xr.DataArray:
 def level_beside_s2(coarse: xr.DataArray, ndvi: xr.DataArray) -> str | None:
     """A sentence where the coarse series on the grid lies far from Sentinel-2 NDVI of the same days; else None.
 
-    The mean of the area at each composite is compared with images of Sentinel-2 within five days that see half of it.
+    Both in memory. The mean of the area at each composite is compared with images of Sentinel-2 within five days that
+    see half of it.
     """
-    if coarse.chunks is not None or ndvi.chunks is not None or in_window():
-        return None  # too large to be read once more, or a part
     seen = ndvi.notnull().mean(("y", "x")).values >= 0.5
     days = ndvi.t.values.astype("datetime64[D]").astype("int64")[seen]
     fine = ndvi.isel(t=np.flatnonzero(seen)).mean(("y", "x")).values

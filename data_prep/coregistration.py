@@ -155,18 +155,24 @@ def _measure(
     )
 
 
-def _mean_images(values: xr.DataArray, parts: int) -> list[np.ndarray | None]:
-    """Temporal means of a central crop, of every ``parts``-th date; None if less than half of the pixels have data."""
+def central(values: xr.DataArray) -> xr.DataArray:
+    """The middle of an area, at most ``MAX_PIXELS`` (one more of an odd number) a side."""
     crop = {}
     for axis in ("y", "x"):
         extra = max(0, values.sizes[axis] - MAX_PIXELS) // 2
         crop[axis] = slice(extra, values.sizes[axis] - extra)
+    return values.isel(crop)
+
+
+def _mean_images(values: xr.DataArray, parts: int) -> list[np.ndarray | None]:
+    """Temporal means of a central crop, of every ``parts``-th date; None if less than half of the pixels have data."""
+    values = central(values)
     images: list[np.ndarray | None] = []
     for part in range(parts):
         index = np.arange(part, values.sizes["t"], parts)
         if index.size > _MAX_DATES:
             index = index[np.unique(np.linspace(0, index.size - 1, _MAX_DATES).astype(int))]
-        stack = np.asarray(values.isel({"t": index, **crop}).values)
+        stack = np.asarray(values.isel(t=index).values)
         valid = np.isfinite(stack)
         if index.size == 0 or valid.any(0).mean() < 0.5:
             images.append(None)

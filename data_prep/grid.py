@@ -1,5 +1,7 @@
 """Resampling to a common grid: aligned cells are copied exactly, others are warped."""
 
+from typing import Any
+
 import numpy as np
 import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
@@ -8,6 +10,7 @@ from data_prep.raw.cubes import SourceError
 from data_prep.raw.decisions import in_window
 from fusion.place import pixel_size, project_bounds, transform_of
 
+_WARPED_PX = 2048  # side of what is warped at once, of a lazy series
 _ALIGNED = 1e-3  # tolerance in pixels of the finer grid: edges that differ by less coincide
 
 
@@ -62,7 +65,7 @@ def to_grid(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, resampling: s
         picked = picked.assign_coords(
             y=_inside(grid.y, values.y, step).values, x=_inside(grid.x, values.x, step).values
         )
-        return picked.reindex(y=grid.y, x=grid.x).rio.write_crs(grid.rio.crs)
+        return picked.reindex(y=grid.y, x=grid.x).rio.write_crs(grid.rio.crs, inplace=True)
     return _warp(values, grid, resampling)
 
 
@@ -100,11 +103,16 @@ def _warp(values: xr.DataArray, grid: xr.DataArray | xr.Dataset, resampling: str
     from odc.geo.xr import xr_reproject
 
     box = GeoBox((grid.sizes["y"], grid.sizes["x"]), transform_of(grid), grid.rio.crs.to_wkt())
+    lazily: dict[str, Any] = {}
+    if values.chunks:  # by default in chunks of the source's size, tiny ones of a coarse series
+        part = tuple(min(side, _WARPED_PX) for side in box.shape)
+        values = values.chunk({"t": max(1, _WARPED_PX**2 // (part[0] * part[1]))})
+        lazily = {"chunks": part}
     source = values.rio.write_nodata(np.nan)
-    moved = xr_reproject(source, box, resampling=resampling, dst_nodata=np.nan)
+    moved = xr_reproject(source, box, resampling=resampling, dst_nodata=np.nan, **lazily)
     dims = {d: n for d, n in zip(moved.dims[-2:], ("y", "x"), strict=True) if d != n}
     moved = moved.rename(dims).reset_coords(drop=True)
     along_t = {name: c.variable for name, c in values.coords.items() if name != "t" and c.dims == ("t",)}
     moved = moved.assign_coords(y=grid.y.values, x=grid.x.values).assign_coords(along_t)
     moved.attrs = {}
-    return moved.rio.write_crs(grid.rio.crs)
+    return moved.rio.write_crs(grid.rio.crs, inplace=True)  # without a copy

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from data_prep.grid import bounds, to_grid
 from data_prep.optical_offset import BASELINE_DAY, FILL_FROM_DN
-from data_prep.raw.bands import RawBand, measured, sample
+from data_prep.raw.bands import RawBand, flagged, measured, sample
 from data_prep.raw.cubes import SourceError
 from data_prep.raw.decisions import in_window, once
 from data_prep.raw.extent import Extent
@@ -56,7 +56,7 @@ def reflectance(
         refuse_foreign_offset(band)
     if offset.any() and in_dn and not isinstance(offset_dn, np.ndarray):
         notes.append(f"{where} has {int(offset[0])} added to its digital numbers (baseline 04.00)")
-    marks = REFLECTANCE_RANGE.fills(values) | (values == (1.0 if in_dn else np.float32(DN_SCALE)))
+    marks = flagged(REFLECTANCE_RANGE.fills, values) | (values == (1.0 if in_dn else np.float32(DN_SCALE)))
     factor = np.float32(scale or DN_SCALE) if in_dn else np.float32(1.0 if scale is None else scale / unit)
     shift = offset * np.float32(1.0 if in_dn else DN_SCALE)
     physical = values + xr.DataArray(shift, dims="t", coords={"t": values.t}) if offset.any() else values
@@ -186,7 +186,7 @@ def scene_classes(band: RawBand) -> xr.DataArray:
         Values that are not classes: fractions (interpolated SCL), or outside 0..11.
     """
     values = band.values.fillna(0)
-    values = values.where(~SCL_RANGE.fills(values), 0)
+    values = values.where(~flagged(SCL_RANGE.fills, values), 0)
     found = sample(values)
     if np.abs(found - np.rint(found)).max(initial=0) > 1e-3:
         raise SourceError(f"{band.file}: {band.name} contains fractions; SCL was interpolated; resample it with 'near'")
@@ -211,7 +211,7 @@ def cloud_mask(s2: xr.Dataset, settings: OpticalSettings) -> xr.DataArray:
     method = "none" if replaced else settings.mask
     removed = xr.apply_ufunc(
         _mask_images,
-        s2.SCL.chunk({"t": 1, "y": -1, "x": -1}) if s2.SCL.chunks else s2.SCL,
+        s2.SCL.chunk({"y": -1, "x": -1}) if s2.SCL.chunks else s2.SCL,
         kwargs={"method": method, "settings": settings, "step": step, "pixel_m": pixel_sides_m(s2)},
         input_core_dims=[["y", "x"]],
         output_core_dims=[["y", "x"]],

@@ -1,16 +1,14 @@
 """Sentinel-1: units, border noise, levelling and merging of passes, multi-temporal speckle filter."""
 
 import logging
-from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import numpy as np
 import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 from scipy import ndimage
 
-from data_prep.radar_values import note_amplitudes, without_floor
+from data_prep.radar_levels import level_passes
+from data_prep.radar_values import floor_of, note_amplitudes
 from data_prep.raw.bands import RawBand, every_image, measured, sample
 from data_prep.raw.cubes import SourceError
 from data_prep.raw.decisions import in_window, once
@@ -147,15 +145,19 @@ def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, 
     if units not in ("dB", "linear"):
         raise SourceError(f"Sentinel-1 has s1_units={units!r}; expected 'dB' or 'linear' in its attributes")
     bands = {name: s1[name] if units == "dB" else to_decibel(s1[name]) for name in ("VV", "VH")}
+    thin = {}
     for name, values in bands.items():
+        some = every_image(values)
         if not in_window():
-            _check_level(values, name, units)
+            _check_level(some, name, units)
         values = measured(values, RADAR_DB_RANGE, f"Sentinel-1 {name}", notes)
-        bands[name] = without_floor(values, f"Sentinel-1 {name}", notes)
+        some = some.where(~(RADAR_DB_RANGE.impossible(some) | RADAR_DB_RANGE.fills(some)))
+        floor = floor_of(some, f"Sentinel-1 {name}", notes)
+        bands[name], thin[name] = (v if floor is None else v.where(v != v.dtype.type(floor)) for v in (values, some))
     try:
         if not in_window():
-            note_amplitudes(bands["VV"], bands["VH"], notes)
-            refuse_swapped(every_image(bands["VV"]).values, every_image(bands["VH"]).values, "dB")
+            note_amplitudes(thin["VV"], thin["VH"], notes)
+            refuse_swapped(thin["VV"].values, thin["VH"].values, "dB")
     except ContractError as error:
         raise SourceError(str(error)) from None
     if settings.border_noise_db is not None:
@@ -169,7 +171,7 @@ def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, 
     bands = even_out(bands, orbits, settings.satellite_steps, notes)
     acquired = _acquisitions(bands["VV"], orbits)
     if orbits is not None:
-        bands = _level(bands, orbits, settings.orbit_offset, notes)
+        bands = level_passes(bands, orbits, settings.orbit_offset, notes)
     days = whole_days(bands["VV"].t.values)
     bands = {name: mean_power(values, "dB", days) for name, values in bands.items()}
     if settings.speckle == "quegan":
@@ -185,9 +187,8 @@ def prepare_radar(s1: xr.Dataset, settings: RadarSettings) -> tuple[xr.Dataset, 
     return prepared.rio.write_crs(s1.rio.crs, inplace=True), notes
 
 
-def _check_level(values: xr.DataArray, name: str, units: str) -> None:
+def _check_level(thin: xr.DataArray, name: str, units: str) -> None:
     """Refuse dB outside what C-band measures, and what contradicts the units that the source declares."""
-    thin = every_image(values)
     images = np.asarray(thin.values)
     found = _told(images)
     if found.size and RADAR_DB_RANGE.impossible(found).mean() > 0.5:
@@ -239,42 +240,6 @@ def _choose(
     return {n: v.isel(t=keep) for n, v in bands.items()}, orbits[keep]
 
 
-def _level(
-    bands: dict[str, xr.DataArray], orbits: np.ndarray, method: str, notes: list[str]
-) -> dict[str, xr.DataArray]:
-    names, counts = np.unique(orbits, return_counts=True)
-    if method == "none" or len(names) < 2:
-        return bands
-    reference = names[np.argmax(counts)]
-    levelled = {}
-    for band, values in bands.items():
-        parts = []
-        for name in names:
-            at = np.flatnonzero(orbits == name)
-            find = partial(_apart, values, np.flatnonzero(orbits == reference), at)
-            if method == "scene":
-                level = once(f"level of pass {name} in {band}", partial(_middle, find))
-                notes.append(f"Sentinel-1 {band}: pass {name} shifted by {level:+.2f} dB to the level of {reference}")
-                shift: Any = np.float32(level)
-            else:
-                shift = find().fillna(0)
-            parts.append((values.isel(t=at) + shift).astype(np.float32))
-        levelled[band] = xr.concat(parts, "t").sortby("t")
-    return levelled
-
-
-def _apart(values: xr.DataArray, first: np.ndarray, second: np.ndarray) -> xr.DataArray:
-    """Temporal mean of the images ``first`` less that of ``second``, (y, x), in memory."""
-    one, other = (values.isel(t=at).mean("t", skipna=True) for at in (first, second))
-    return (one - other).compute()
-
-
-def _middle(find: Callable[[], xr.DataArray]) -> float:
-    """Median of what ``find`` returns, 0 where it has no value."""
-    values = find().values
-    return float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
-
-
 def border_noise(vv_db: xr.DataArray, threshold_db: float) -> xr.DataArray:
     """GRD border noise, bool (t, y, x): very low VV connected to the edge of the swath, dilated by one pixel.
 
@@ -285,7 +250,7 @@ def border_noise(vv_db: xr.DataArray, threshold_db: float) -> xr.DataArray:
         flat = images.reshape(-1, *images.shape[-2:])
         return np.stack([_border_noise(image, threshold_db) for image in flat]).reshape(images.shape)
 
-    chunked = vv_db.chunk({"t": 1, "y": -1, "x": -1}) if vv_db.chunks else vv_db
+    chunked = vv_db.chunk({"y": -1, "x": -1}) if vv_db.chunks else vv_db
     return xr.apply_ufunc(
         one,
         chunked,

@@ -3,7 +3,6 @@
 import numpy as np
 import xarray as xr
 
-from data_prep.raw.bands import every_image
 from data_prep.raw.decisions import once
 
 FLOOR_VALUES = 25  # of the sample, exactly equal
@@ -13,15 +12,16 @@ MIN_DISTINCT = 100  # other values
 AMPLITUDE_VV_DB, AMPLITUDE_RATIO_DB = -7.5, -4.5
 
 
-def without_floor(values: xr.DataArray, name: str, notes: list[str]) -> xr.DataArray:
-    """Backscatter in dB with NaN for a constant that stands in place of the lowest values (a fill value, a floor)."""
-    floor = once(f"floor of {name}", lambda: _floor(values, name, notes))
-    return values if floor is None else values.where(values != values.dtype.type(floor))
+def floor_of(thin: xr.DataArray, name: str, notes: list[str]) -> float | None:
+    """A constant that stands in place of the lowest values of backscatter in dB (a fill value, a floor), if any.
+
+    ``thin``: the values of :func:`data_prep.raw.bands.every_image`.
+    """
+    return once(f"floor of {name}", lambda: _floor(thin.values, name, notes))
 
 
-def _floor(values: xr.DataArray, name: str, notes: list[str]) -> float | None:
-    found = every_image(values).values
-    found = found[np.isfinite(found)]
+def _floor(thin: np.ndarray, name: str, notes: list[str]) -> float | None:
+    found = thin[np.isfinite(thin)]
     if found.size == 0:
         return None
     lowest = found.min()
@@ -37,7 +37,7 @@ def _floor(values: xr.DataArray, name: str, notes: list[str]) -> float | None:
 
 def note_amplitudes(vv: xr.DataArray, vh: xr.DataArray, notes: list[str]) -> None:
     """Say where VV and VH lie as amplitudes do that were taken for power: both, and their difference, halved in dB."""
-    a, b = (np.asarray(every_image(band).values) for band in (vv, vh))
+    a, b = (np.asarray(band.values) for band in (vv, vh))
     if a.shape != b.shape:
         return
     both = np.isfinite(a) & np.isfinite(b)

@@ -11,6 +11,7 @@ from scipy import ndimage
 from data_prep.coregistration import Shift, edges, measure_shift
 from data_prep.raw.cubes import SourceError
 from data_prep.raw.decisions import in_window, once
+from data_prep.raw.means import time_means
 from data_prep.settings import SatelliteRule
 from fusion.features.radar_level import MAX_SIGMA_DB, MIN_IMAGES, is_step, steady_series, step_between
 
@@ -137,12 +138,14 @@ def _unknown_changes(bands: dict[str, xr.DataArray], at: np.ndarray, orbit: str)
 
 def place_between(bands: dict[str, xr.DataArray], first: np.ndarray, second: np.ndarray) -> Shift | None:
     """Shift of the mean of the images ``second`` against ``first``, if halves of both agree on it."""
+    crops = {name: _central(values) for name, values in bands.items()}
+    if any(min(values.shape[1:]) < MIN_SIDE_PX for values in crops.values()):
+        return None
+    means = time_means(crops, [first[::2], second[::2], first[1::2], second[1::2]])
     shifts = []
-    for values in bands.values():
-        if min(values.sizes["y"], values.sizes["x"]) < MIN_SIDE_PX:
-            return None
-        pairs = [(_mean_edges(values, first[k::2]), _mean_edges(values, second[k::2])) for k in (0, 1)]
-        shifts += [measure_shift(a, b, max_shift=5.0) for a, b in pairs if a is not None and b is not None]
+    for images in means.values():
+        a, b, c, d = (_edges_of(image) for image in images)
+        shifts += [measure_shift(x, y, max_shift=5.0) for x, y in ((a, b), (c, d)) if x is not None and y is not None]
     if len(shifts) < 2:
         return None
     found = np.array([(s.rows, s.columns) for s in shifts])
@@ -152,13 +155,16 @@ def place_between(bands: dict[str, xr.DataArray], first: np.ndarray, second: np.
     return Shift(float(middle[0]), float(middle[1]))
 
 
-def _mean_edges(values: xr.DataArray, at: np.ndarray) -> np.ndarray | None:
-    """Edges of the mean of some images on a central crop; None where a third of it was never seen."""
+def _central(values: xr.DataArray) -> xr.DataArray:
     crop = {}
     for axis in ("y", "x"):
         extra = max(0, values.sizes[axis] - MOST_SIDE_PX) // 2
         crop[axis] = slice(extra, values.sizes[axis] - extra)
-    mean = np.asarray(values.isel({"t": at, **crop}).mean("t", skipna=True).values)
+    return values.isel(crop)
+
+
+def _edges_of(mean: np.ndarray) -> np.ndarray | None:
+    """Edges of a mean image; None where a third of it was never seen."""
     return edges(mean) if np.isfinite(mean).mean() > 2 / 3 else None
 
 

@@ -7,6 +7,7 @@ is then prepared with the pixels around it that its masks and filters depend on,
 
 import logging
 import math
+import os
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,12 +18,12 @@ import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
 from data_prep.coregistration import MAX_PIXELS
-from data_prep.cube import build_cube
+from data_prep.cube import build_cube, compare_sensors, merged, prepared_bands
 from data_prep.grid import bounds
 from data_prep.raw.cubes import SourceError, free_cycles
 from data_prep.raw.decisions import Decisions, recorded, replayed
 from data_prep.raw.extent import Extent
-from data_prep.settings import OpticalSettings, PrepareSettings, RegistrationSettings
+from data_prep.settings import OpticalSettings, PrepareSettings
 from data_prep.sources.settings import DownloadedArea, FilesSource, StacSource
 from fusion.cloud_mask import MASK_KERNELS
 from fusion.features.tiling import grown, inside
@@ -31,7 +32,7 @@ from fusion.place import pixel_sides_m, pixel_size_m
 log = logging.getLogger(__name__)
 
 WindowedSource = FilesSource | StacSource | DownloadedArea
-UNCHECKED = RegistrationSettings(check="off")
+_LOOKING_THREADS = 4
 _FILTERS_PX = 16  # border noise, shifts between satellites, resampling
 
 
@@ -56,12 +57,19 @@ class PlannedArea:
         SourceError
             The input cannot be read, or is another one than :func:`plan_area` saw.
         """
-        cube, (rows, columns) = self._prepared(window, UNCHECKED, threads)
         core = self.labels.isel(y=window[0], x=window[1])
-        return core.copy(data=cube.values[:, :, rows, columns])
+        # threads, also in a process of Dask, where others would wait for this one
+        with dask.config.set(scheduler="threads", num_workers=threads):
+            bands, s2, inner = self._prepared(window)
+            part = merged(bands, s2, inner)
+        if not np.array_equal(part.t.values, core.t.values) or part.shape != core.shape:
+            raise self._changed((part.shape, core.shape))
+        del bands, s2
+        free_cycles(part.nbytes)
+        return core.copy(data=part.values)
 
-    def registration(self) -> str | None:
-        """Result of the shift check, made on the middle of the area.
+    def compared(self) -> tuple[str | None, list[str]]:
+        """What :func:`data_prep.cube.compare_sensors` tells of the area, of which its middle is read.
 
         Raises
         ------
@@ -72,30 +80,29 @@ class PlannedArea:
         for size in (self.labels.sizes["y"], self.labels.sizes["x"]):
             first = max(0, size - MAX_PIXELS) // 2
             middle.append(slice(first, size - first))
-        cube, _ = self._prepared((middle[0], middle[1]), self.settings.registration, threads=1)
-        return cube.attrs.get("registration")
+        bands, _, (rows, columns) = self._prepared((middle[0], middle[1]))
+        bands = {name: band.isel(y=rows, x=columns) for name, band in bands.items()}
+        return compare_sensors(bands, self.settings.registration)
 
-    def _prepared(
-        self, window: tuple[slice, slice], registration: RegistrationSettings, threads: int
-    ) -> tuple[xr.DataArray, tuple[slice, slice]]:
-        """A window with its surroundings, in memory, and where in them it lies."""
+    def _prepared(self, window: tuple[slice, slice]) -> tuple[dict[str, xr.DataArray], xr.Dataset, tuple[slice, slice]]:
+        """Bands of a window with its surroundings, lazy, their grid, and where in it the window lies."""
         shape = self.labels.sizes["y"], self.labels.sizes["x"]
         rows, columns = (
             slice(part.start // self.scl_px * self.scl_px, part.stop) for part in grown(window, shape, self.around_px)
         )
         place = self.labels.isel(y=rows, x=columns)
         extent = Extent(bounds(place), place.rio.crs.to_wkt())
-        settings = self.settings.model_copy(update={"registration": registration})
-        # threads, also in a process of Dask, where others would wait for this one
-        with replayed(self.decisions), dask.config.set(scheduler="threads", num_workers=threads):
-            cube = build_cube(self.source.load(extent), settings).load()
-        free_cycles(cube.nbytes)
-        if not np.array_equal(cube.t.values, self.labels.t.values) or cube.shape != place.shape:
-            raise SourceError(
-                f"a window of source={self.source.kind} has the shape {cube.shape}; expected {place.shape} (t, "
-                "bands, y, x) and the dates of the whole area; the input has changed, start again"
-            )
-        return cube, inside(window, (rows, columns))
+        with replayed(self.decisions):
+            bands, s2, _ = prepared_bands(self.source.load(extent), self.settings, [])
+        if s2.B04.shape[1:] != place.shape[2:]:
+            raise self._changed((s2.B04.shape, place.shape))
+        return bands, s2, inside(window, (rows, columns))
+
+    def _changed(self, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> SourceError:
+        return SourceError(
+            f"a window of source={self.source.kind} has the shape {shapes[0]}; expected {shapes[1]} (t, bands, y, x) "
+            "and the dates of the whole area; the input has changed, start again"
+        )
 
     @cached_property
     def around_px(self) -> int:
@@ -108,26 +115,32 @@ class PlannedArea:
 def plan_area(source: WindowedSource, settings: PrepareSettings) -> tuple[PlannedArea, xr.DataArray]:
     """Look at a whole area: the dates, grid and labels of its merged cube, and what its values decide; and that cube.
 
-    The cube is lazy where the raw cubes exceed 512 MiB; every image is then read a few times.
+    The cube is lazy where the raw cubes exceed 96 MiB. Images are then read some at a time by at most four threads,
+    every one a few times, so that memory does not depend on the number of dates, and on the area only by what one
+    image and the mean images of radar passes take.
 
     Raises
     ------
     SourceError
         As :func:`data_prep.cube.build_cube` of the whole area.
     """
-    with recorded() as decisions:
+    threads = min(_LOOKING_THREADS, os.cpu_count() or 1)
+    with recorded() as decisions, dask.config.set(scheduler="threads", num_workers=threads):
         raw = source.load()
         for note in raw.notes:
             log.info(note)
         small = max(raw.s2.sizes["y"], raw.s2.sizes["x"]) <= MAX_PIXELS
-        cube = build_cube(raw, settings if small else settings.model_copy(update={"registration": UNCHECKED}))
+        cube = build_cube(raw, settings, compare=small)
     free_cycles(cube.nbytes)
     pixel_m = pixel_size_m(raw.s2)
     scl_px = max(1, round(float(raw.s2.attrs.get("scl_pixel_m", pixel_m)) / pixel_m))
     labels = cube.copy(data=da.full(cube.shape, np.nan, dtype=np.float32, chunks=-1))
     plan = PlannedArea(source, settings, decisions, labels, scl_px)
-    if not small and settings.registration.check != "off" and (shifts := plan.registration()):
-        labels.attrs["registration"] = shifts
+    if not small:
+        with dask.config.set(scheduler="threads", num_workers=threads):
+            level, shifts = plan.compared()
+        labels.attrs["notes"] = "\n".join(filter(None, [labels.attrs["notes"], level]))
+        labels.attrs |= {"registration": "; ".join(shifts)} if shifts else {}
     for note in str(labels.attrs["notes"]).splitlines():
         if note not in raw.notes:
             log.info(note)

@@ -1,9 +1,11 @@
 """One band of one file as read: decoded values, type on disk, and metadata of the file."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import dask
 import numpy as np
 import xarray as xr
 
@@ -103,15 +105,26 @@ def sample(values: xr.DataArray) -> np.ndarray:
 
     Of a window (:mod:`data_prep.raw.decisions`) none: its area was looked at before.
     """
-    if in_window():
-        return np.empty(0, values.dtype)
+    return np.empty(0, values.dtype) if in_window() else np.asarray(_spread(values).values)
+
+
+def _spread(values: xr.DataArray) -> xr.DataArray:
+    """What :func:`sample` takes."""
     dates = np.unique(np.linspace(0, values.sizes["t"] - 1, 12).astype(int))
     step = max(1, max(values.sizes["y"], values.sizes["x"]) // 60)
-    return np.asarray(values.isel(t=dates, y=slice(None, None, step), x=slice(None, None, step)).values)
+    return values.isel(t=dates, y=slice(None, None, step), x=slice(None, None, step))
+
+
+def flagged(find: Callable[[Any], Any], values: xr.DataArray) -> xr.DataArray:
+    """What ``find`` tells of each value; on the plain array, because it makes many comparisons."""
+    return values.copy(data=find(values.data))
 
 
 def every_image(values: xr.DataArray) -> xr.DataArray:
-    """At most about 3600 pixels of every image, (t, y, x), in memory; of series beyond 256 MiB, of 12 dates."""
+    """At most about 3600 pixels of every image, (t, y, x), in memory; of series beyond 256 MiB, of 12 dates; of a
+    window none."""
+    if in_window():
+        return values.isel(t=slice(0)).compute()
     step = max(1, max(values.sizes["y"], values.sizes["x"]) // 60)
     dates: Any = slice(None)
     if values.nbytes > _COUNTED_BYTES:
@@ -131,20 +144,19 @@ def measured(
     SourceError
         Most values that are no fill value lie outside the limits: they are something else.
     """
-    fills = limits.fills(values) if fills is None else fills
-    wrong = limits.impossible(values) | fills
+    fills = flagged(limits.fills, values) if fills is None else fills
+    wrong = flagged(limits.impossible, values) | fills
     if in_window():
         return values.where(~wrong)
+    whole = values.nbytes <= _COUNTED_BYTES
+    counted = (wrong.sum(), values.notnull().sum()) if whole else (_spread(wrong).sum(), _spread(wrong).size)
+    some, count, seen = dask.compute(_spread(values.where(~fills)), *counted)  # each image is read once
     try:
-        limits.refuse_majority(sample(values.where(~fills)), where)
+        limits.refuse_majority(some.values, where)
     except ContractError as error:
         raise SourceError(str(error)) from None
-    if values.nbytes <= _COUNTED_BYTES:
-        count, seen = int(wrong.sum()), int(values.notnull().sum())
-        text = f"{count} of {seen} values"
-    else:
-        found = sample(wrong)
-        count, text = int(found.sum()), f"{100 * found.mean():.2g} % of the values (of a sample)"
+    count, seen = int(count), int(seen)
+    text = f"{count} of {seen} values" if whole else f"{100 * count / seen:.2g} % of the values (of a sample)"
     if count:
         notes.append(f"{where}: {text} cannot be {limits.quantity} and count as missing")
     return values.where(~wrong)

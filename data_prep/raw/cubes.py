@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -54,9 +56,13 @@ class RawCubes:
 
 
 def free_cycles(nbytes: int) -> None:
-    """Free the arrays that xarray's accessors (``.rio``) hold in cycles; Python by itself may keep them for long.
+    """Free the arrays that xarray's accessors (``.rio``) hold in cycles, and give free memory back to the system;
+    Python and the C library by themselves may keep both for long.
 
     ``nbytes``: size of one of them; small ones are left to Python.
     """
-    if nbytes >= _WORTH_FREEING_BYTES:
-        gc.collect()
+    if nbytes < _WORTH_FREEING_BYTES:
+        return
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # glibc only
+        ctypes.CDLL(None).malloc_trim(0)

@@ -6,8 +6,8 @@ numbers in signed types, or keep the CRS in a separate variable.
 
 import logging
 import math
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +34,8 @@ from fusion.netcdf import open_netcdf
 
 log = logging.getLogger(__name__)
 
-_CHUNK_BYTES = 64 * 2**20
+_CHUNK_BYTES = 4 * 2**20
+_MOST_CHUNK_BYTES = 64 * 2**20
 _ORBIT_NAMES = {  # what files call the pass of an image; "orbit" is what this program writes
     "orbit": "orbit",
     "orbit_state": "state",
@@ -62,7 +63,9 @@ def read_bands(
         The file is unreadable or incomplete, has no CRS, or contains no raster; the message names it.
     """
     try:
-        datasets = open_eopf(path) if is_eopf(path) else [_open(path)]
+        rasters = (
+            _opened_before(path, path.stat().st_mtime_ns, roles_only) if in_window() else _opened(path, roles_only)
+        )
     except SourceError:
         raise
     except Exception as error:
@@ -75,19 +78,31 @@ def read_bands(
             f"{path} cannot be opened ({type(error).__name__}: {told}); it is damaged, incomplete or of an "
             "unsupported format; download it again or remove it"
         ) from error
-    bands = [band for dataset in datasets for band in _bands_of(dataset, path, roles_only, dates_by, within)]
-    for dataset in datasets if in_window() else ():  # all is in memory
-        dataset.close()
-    return bands
+    return [band for opened in rasters for band in _bands_of(opened, path, dates_by, within)]
 
 
-def _bands_of(
-    dataset: xr.Dataset, path: Path, roles_only: bool, dates_by: DatesBy, within: Extent | None
-) -> list[RawBand]:
+@dataclass(frozen=True)
+class _Rasters:
+    """Variables of an opened file along t, y and x, not read yet, with CRS, attributes, passes and satellites."""
+
+    variables: dict[str, xr.DataArray]
+    crs: Any
+    attrs: dict[str, Any]
+    labels: tuple[np.ndarray | None, np.ndarray | None]
+
+
+def _opened(path: Path, roles_only: bool) -> list[_Rasters]:
+    datasets = open_eopf(path) if is_eopf(path) else [_open(path)]
+    return [_rasters_of(dataset, path, roles_only) for dataset in datasets]
+
+
+_opened_before = lru_cache(maxsize=512)(lambda path, modified_ns, roles_only: _opened(path, roles_only))
+
+
+def _rasters_of(dataset: xr.Dataset, path: Path, roles_only: bool) -> _Rasters:
     crs = find_crs(dataset)
     dataset = _with_plain_dims(dataset, path)
     labels = orbit_labels(dataset), satellite_labels(dataset)
-    bands, found = [], False
     variables = _variables(dataset)
     if is_own_output(dataset.attrs, variables):
         raise NotRawError(f"{path} was made by ndvi-fusion and is no raw file; name the raw files")
@@ -97,6 +112,7 @@ def _bands_of(
         variables = _variables(on_plain_axes(dataset, crs, path))
     if roles_only:
         variables = _with_roles(variables, path)
+    rasters = {}
     for name, variable in variables.items():
         if not {"y", "x"} <= set(variable.dims) or variable.dtype.kind not in "fiub":
             continue
@@ -105,18 +121,24 @@ def _bands_of(
         for axis in ("y", "x"):
             if axis not in variable.coords:
                 raise SourceError(_no_centres(name, axis, path, dataset, crs))
-        found = True
-        if not once(f"{path}:{name} reaches into the area", partial(reaches, variable, crs, within)):
-            continue
-        part = variable if within is None else within.cut(variable, crs)
-        band = _band(name, part, path, crs, dataset.attrs, labels, dates_by)
-        bands.append(replace(band, corner=upper_left(variable)))
-    if not found:
+        rasters[name] = variable
+    if not rasters:
         kind = NotRawError if roles_only else SourceError
         raise kind(
             f"{path} contains no raster with two spatial dimensions; "
             f"its variables are {sorted(map(str, dataset.variables))[:8]}"
         )
+    return _Rasters(rasters, crs, dataset.attrs, labels)
+
+
+def _bands_of(opened: _Rasters, path: Path, dates_by: DatesBy, within: Extent | None) -> list[RawBand]:
+    bands = []
+    for name, variable in opened.variables.items():
+        if not once(f"{path}:{name} reaches into the area", partial(reaches, variable, opened.crs, within)):
+            continue
+        part = variable if within is None else within.cut(variable, opened.crs)
+        band = _band(name, part, path, opened.crs, opened.attrs, opened.labels, dates_by)
+        bands.append(replace(band, corner=upper_left(variable)))
     return bands
 
 
@@ -265,7 +287,7 @@ def _band(
     variable = variable.transpose("t", "y", "x")
     variable = variable.assign_coords(t=plain_times(variable.t.values, f"{path}: {name}"))
     try:
-        values, dtype, scaled = decode(variable.load() if in_window() else _bounded(variable))
+        values, dtype, scaled = decode(_bounded(variable))
     except SourceError as error:
         raise SourceError(f"{path}: {name}: {error}") from error
     if values.sizes["y"] > 1 and float(values.y[0]) < float(values.y[-1]):
@@ -274,7 +296,7 @@ def _band(
         values = values.isel(x=slice(None, None, -1))
     keep = values.reset_coords(drop=True)
     keep.attrs, keep.encoding, keep.name = {}, {}, name
-    keep = keep.rio.write_crs(crs)
+    keep = keep.rio.write_crs(crs, inplace=True)  # without a copy
     return RawBand(name, path, keep, dtype, scaled, {**attrs, **variable.attrs}, labels[0], dated, remark, labels[1])
 
 
@@ -296,10 +318,22 @@ def _with_time(
 
 
 def _bounded(variable: xr.DataArray) -> xr.DataArray:
-    """Dask chunks of whole images and at most ``_CHUNK_BYTES``, whatever the layout of the file, to bound memory."""
-    stored = variable.encoding.get("chunksizes") or variable.shape
-    t_stored = int(stored[0]) if len(stored) == variable.ndim else 1
-    fits = max(1, _CHUNK_BYTES // max(1, 4 * variable.sizes["y"] * variable.sizes["x"]))
-    if fits > t_stored:
-        fits = fits // t_stored * t_stored  # whole chunks of the file, so that no chunk is read twice
-    return variable.chunk({"t": min(fits, variable.sizes["t"]), "y": -1, "x": -1})
+    """Dask chunks of whole images, or rows of one, and about ``_CHUNK_BYTES``, whatever the layout of the file, to
+    bound memory; what one chunk holds, of a window, is read."""
+    if in_window() and 4 * variable.size <= _CHUNK_BYTES:
+        return variable.compute()
+    stored = variable.encoding.get("chunksizes") or variable.encoding.get("chunks") or ()
+    t_stored, rows_stored = (int(n) for n in stored[:2]) if len(stored) == variable.ndim else (1, 1)
+    row = 4 * variable.sizes["x"]
+    dates = _layers(row * variable.sizes["y"], t_stored)
+    rows = variable.sizes["y"] if dates else min(max(_layers(row, rows_stored), 1), variable.sizes["y"])
+    return variable.chunk({"t": min(max(dates, 1), variable.sizes["t"]), "y": rows, "x": -1})
+
+
+def _layers(nbytes: int, stored: int) -> int:
+    """How many layers of a size fit into a chunk: whole chunks of the file where that can be, so that none is read
+    twice."""
+    fits = _CHUNK_BYTES // nbytes
+    if fits < stored and stored > 1:
+        return min(stored, _MOST_CHUNK_BYTES // nbytes)
+    return fits // stored * stored

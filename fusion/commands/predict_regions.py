@@ -8,6 +8,7 @@ from typing import Any
 import dask.array as da
 import xarray as xr
 
+from data_prep.raw.cubes import free_cycles
 from data_prep.regions.inputs import RegionInput
 from data_prep.regions.sharing import compute_regions, threads_of_each
 from data_prep.regions.store import Region, RegionStore, fitting_px, store_for
@@ -21,10 +22,11 @@ from fusion.features.tiling import grown, inside
 from fusion.inference.blas import one_blas_thread
 from fusion.inference.fuse import fuse_window, reach_px
 from fusion.inference.locate import locate_model
-from fusion.inference.session import load_session
+from fusion.inference.session import open_session
 from fusion.place import latitude_of
 
 RAW_REGION_PX = 256
+RAW_TILE_PX = 48  # less memory than the tiles that are chosen by themselves, beside that of raw windows
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class RegionFusion:
 
     def __call__(self, region: Region) -> dict[str, Any]:
         """Fuse a region and write it."""
-        session = load_session(self.model, expected_sha256=self.sha256)
+        # a session of its own: onnxruntime keeps the memory of a tile for each thread as long as its session lives
+        session = open_session(self.model, threads=1, expected_sha256=self.sha256)
         part, window = self.read(region, reach_px(session))
         with one_blas_thread():
             values, counts = fuse_window(
@@ -52,6 +55,8 @@ class RegionFusion:
             )  # fmt: skip
         bands = {name: values[:, k] for k, name in enumerate(FUSED_BANDS)}
         self.store.write(region, {**bands, OBS_COUNT: counts})
+        del session
+        free_cycles(part.nbytes)
         return {}
 
     def read(self, region: Region, around: int) -> tuple[xr.DataArray, tuple[slice, slice]]:
@@ -64,7 +69,10 @@ class RegionFusion:
         """
         reach = grown(region.window, self.shape, around)
         part = self.source.read(reach, self.threads)
-        return measured_cube(part, self.s1_units), inside(region.window, reach)
+        measured = measured_cube(part, self.s1_units)
+        del part
+        free_cycles(measured.nbytes)
+        return measured, inside(region.window, reach)
 
 
 def region_px(source: RegionInput, wanted: int | None, around: int = 20) -> int | None:
@@ -104,7 +112,8 @@ def fuse_regions(
         refuse_without_crs(labels, out)
     model = locate_model(options["model"])
     grid = TimeGrid(labels.t.values[0], labels.t.values[-1], options["step_days"])
-    kept = {"latitude": latitude, "sigma": options["sigma"], "tile": options["tile"]}
+    tile = options["tile"] or (RAW_TILE_PX if source.around_px else None)
+    kept = {"latitude": latitude, "sigma": options["sigma"], "tile": tile}
     threads = options["threads"] or threads_of_each(workers, scheduler)
     task = RegionFusion(
         source, (labels.sizes["y"], labels.sizes["x"]), store, model.resolve(), labels.attrs["model_sha256"], grid,

@@ -81,17 +81,24 @@ def load_session(path: str | Path, *, threads: int = 1, expected_sha256: str | N
         session = SESSIONS[key]
         while len(SESSIONS) > KEPT:
             SESSIONS.popitem(last=False)
-    if expected_sha256 is not None and session.manifest.sha256 != expected_sha256.lower():
-        raise ModelFileError(
-            f"{path}: model.onnx has sha256 {session.manifest.sha256}, the caller expects {expected_sha256}; use the "
-            "archive that belongs to this request"
-        )
+    _refuse_other(path, session.manifest, expected_sha256)
     return session
 
 
-def open_session(path: Path, threads: int, files: tuple[bytes, Manifest] | None = None) -> ModelSession:
+def _refuse_other(path: str | Path, manifest: Manifest, expected_sha256: str | None) -> None:
+    if expected_sha256 is not None and manifest.sha256 != expected_sha256.lower():
+        raise ModelFileError(
+            f"{path}: model.onnx has sha256 {manifest.sha256}, the caller expects {expected_sha256}; use the "
+            "archive that belongs to this request"
+        )
+
+
+def open_session(
+    path: Path, threads: int, files: tuple[bytes, Manifest] | None = None, expected_sha256: str | None = None
+) -> ModelSession:
     """Verify and open a model, without the cache; ``files`` are its content where that is read already."""
     model, manifest = files or read_model_files(path)
+    _refuse_other(path, manifest, expected_sha256)
     if manifest.feature_version != FEATURE_VERSION or manifest.features != FEATURE_NAMES:
         raise ModelFileError(
             f"{path}: the model reads feature version {manifest.feature_version} ({len(manifest.features)} channels), "

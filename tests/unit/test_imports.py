@@ -63,7 +63,10 @@ ROOMS = {
     "data_prep.optical_offset": GROUND | RAW_BANDS,
     "data_prep.mosaic": GROUND | RAW_BANDS,
     "data_prep.satellites": GROUND | RAW_BANDS | {"fusion.features", "data_prep.coregistration"},
-    "data_prep.radar": GROUND | RAW_BANDS | {"fusion.features", "data_prep.satellites", "data_prep.radar_values"},
+    "data_prep.radar": GROUND
+    | RAW_BANDS
+    | {"fusion.features", "data_prep.satellites", "data_prep.radar_values", "data_prep.radar_levels"},
+    "data_prep.radar_levels": GROUND | RAW_BANDS,
     "data_prep.radar_values": GROUND | RAW_BANDS,
     "data_prep.coarse": GROUND | RAW_BANDS,
     "data_prep.coregistration": GROUND | RAW_BANDS,

@@ -12,12 +12,13 @@ from rasterio.warp import transform_bounds
 from data_prep.cube import build_cube
 from data_prep.optical import OpticalSettings
 from data_prep.radar import RadarSettings
+from data_prep.raw import reading
 from data_prep.raw.cubes import SourceError
 from data_prep.settings import PrepareSettings
 from data_prep.sources.files import FilesSource
 from data_prep.windows import plan_area
 from fusion.contract import COARSE_NDVI, S2NDVI, VH, VV
-from tests.unit.data_prep.raw_files import CRS, LEFT, TOP, axis, geotiff
+from tests.unit.data_prep.raw_files import CRS, LEFT, TOP, axis, gee_like, geotiff
 from tests.unit.data_prep.test_stac import BBOX, SIDE, Catalogue, sentinel2
 from tests.unit.data_prep.test_stac import LEFT as STAC_LEFT
 from tests.unit.data_prep.test_stac import TOP as STAC_TOP
@@ -191,6 +192,73 @@ def test_windows_of_a_catalogue_equal_the_cube_built_at_once(tmp_path):
     whole = assert_windows_equal_the_whole(source, PrepareSettings(), windows)
     assert [str(b) for b in whole.bands.values] == [S2NDVI, VV, VH, COARSE_NDVI]
     assert "-1000 added" in str(whole.notes) and "pass descending shifted" in str(whole.notes)
+
+
+@pytest.fixture
+def bounded(monkeypatch):
+    """What bounds memory on large areas, on small ones: nothing is held, two images or some rows are a chunk."""
+    monkeypatch.setattr("data_prep.cube._IN_MEMORY_LOOKING_BYTES", 0)
+    monkeypatch.setattr("data_prep.cube._PART_BYTES", 1)
+    monkeypatch.setattr("data_prep.raw.reading._CHUNK_BYTES", 4 * 34 * COLUMNS)  # an image of a tile, rows of radar
+
+
+@pytest.mark.slow
+def test_an_area_that_is_not_held_is_decided_alike(strip, bounded, monkeypatch):
+    settings = PrepareSettings(optical=OpticalSettings(flag_dips=True))
+    source = FilesSource(folder=strip)
+    for name in ("windows", "coregistration"):
+        monkeypatch.setattr(f"data_prep.{name}.MAX_PIXELS", 200)
+    with monkeypatch.context() as patch:
+        patch.setattr("data_prep.cube._IN_MEMORY_LOOKING_BYTES", 2**30)
+        held, _ = plan_area(source, settings)
+    whole = build_cube(source.load(), settings).load()
+    plan, cube = plan_area(source, settings)
+    assert cube.chunks is not None and max(source.load().s1.VV.chunks[1]) < ROWS and plan.decisions == held.decisions
+    assert {"level of pass descending in VV", "steps of S1B on ascending", "floor of Sentinel-1 VV"} <= {
+        *plan.decisions
+    }
+    assert "COARSE_NDVI differs from S2NDVI" in whole.notes and "Sentinel-1" in whole.registration
+    assert plan.labels.attrs == held.labels.attrs and {**plan.labels.attrs, "notes": ""} == {**whole.attrs, "notes": ""}
+    assert sorted(plan.labels.notes.splitlines()) == sorted(whole.notes.splitlines())
+    for part, same in ((plan.read(WINDOWS[0]), whole.isel(y=WINDOWS[0][0], x=WINDOWS[0][1])), (cube.compute(), whole)):
+        xr.testing.assert_equal(part.drop_sel(bands=COARSE_NDVI), same.drop_sel(bands=COARSE_NDVI))
+        np.testing.assert_allclose(part, same, atol=1e-4)  # the coarse series is warped
+
+
+@pytest.mark.slow
+def test_memory_of_a_look_does_not_grow_with_the_dates(bounded, tmp_path, monkeypatch):
+    monkeypatch.setattr("data_prep.windows._LOOKING_THREADS", 1)
+    monkeypatch.setattr("data_prep.raw.cubes._WORTH_FREEING_BYTES", 0)
+    side, peaks, held = 64, {}, {}
+    for count in (8, 32):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        gee_like(folder, n=side, t=count)
+        for peak, limit in ((peaks, 0), (held, 2**30)):
+            monkeypatch.setattr("data_prep.cube._IN_MEMORY_LOOKING_BYTES", limit)
+            settings = PrepareSettings(registration={"check": "off"})
+            plan_area(FilesSource(folder=folder), settings)  # what the first imports and keeps
+            tracemalloc.start()
+            plan_area(FilesSource(folder=folder), settings)
+            peak[count] = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+    image = 4 * side * side
+    assert held[32] - held[8] > 24 * 5 * image and peaks[32] - peaks[8] < (held[32] - held[8]) / 5
+
+
+def test_windows_open_a_file_once_and_again_when_it_has_changed(tmp_path, monkeypatch):
+    for day in ("20210601", "20210611"):
+        geotiff(tmp_path / f"{day}.tif", np.full((2, 20, 20), 3000, "uint16"), names=("B04", "B08"))
+    plan, _ = plan_area(FilesSource(folder=tmp_path), PrepareSettings())
+    opened = []
+    inner = reading._open
+    monkeypatch.setattr(reading, "_open", lambda path: (opened.append(path.name), inner(path))[1])
+    window = (slice(0, 10), slice(0, 10))
+    values = [plan.read(window) for _ in range(3)]
+    assert sorted(opened) == ["20210601.tif", "20210611.tif"] and all(v.equals(values[0]) for v in values)
+    geotiff(tmp_path / "20210611.tif", np.full((2, 20, 20), [[[3000]], [[6000]]], "uint16"), names=("B04", "B08"))
+    changed = plan.read(window)
+    assert len(opened) == 3 and float(changed.sel(bands=S2NDVI)[1, 0, 0]) == pytest.approx(1 / 3)
 
 
 def test_a_window_leaves_nothing_but_its_values_in_memory(strip, monkeypatch):
