@@ -152,10 +152,10 @@ def season_answer(
     from fusion.phenology.smoothing import smooth
 
     crs = cube.rio.crs
-    if settings.geotiff and crs is None:
+    if settings.geotiff and (reason := _unplaced(cube)):
         raise ContractError(
-            f"{settings.cube} has no CRS, so a GeoTIFF cannot be placed; give it one with cube.rio.write_crs(...), or "
-            "set geotiff=false"
+            f"{settings.cube}: {reason}, so a GeoTIFF cannot be placed; give it one with cube.rio.write_crs(...) and "
+            "cube.rio.write_transform(...), or set geotiff=false"
         )
     if observations is not None:
         refuse_other_pixels(cube, observations, settings)
@@ -199,9 +199,9 @@ def write_results(answer: xr.Dataset, settings: PhenologySettings, folder: Path)
     from fusion.data.cube_files import write_cube
 
     data = answer.drop_dims("t", errors="ignore")
-    crs = data.rio.crs
+    unplaced = _unplaced(data)
     outputs = [season_files.seasons_netcdf(data, folder / SEASON_FILE)]
-    if settings.geotiff is not False and crs is not None and "season" in data.dims:
+    if settings.geotiff is not False and unplaced is None and "season" in data.dims:
         outputs.append(season_files.season_geotiffs(data, folder))
     if settings.table is not None:
         outputs.append(season_files.table_file(data, folder / TABLE_FILES[settings.table]))
@@ -212,5 +212,18 @@ def write_results(answer: xr.Dataset, settings: PhenologySettings, folder: Path)
         curve = answer[NDVI].expand_dims(bands=[NDVI]).transpose("t", "bands", "y", "x")
         write_cube(curve, folder / SMOOTHED_FILE, title="smoothed NDVI")
     files = len(list(folder.iterdir()))
-    no_crs = " (no GeoTIFF: the cube has no CRS)" if settings.geotiff is None and crs is None else ""
-    return f"{files} files in {settings.out}{no_crs}: {season_files.season_summary(data)}"
+    without = f" (no GeoTIFF: {unplaced})" if settings.geotiff is None and unplaced else ""
+    return f"{files} files in {settings.out}{without}: {season_files.season_summary(data)}"
+
+
+def _unplaced(grid: xr.DataArray | xr.Dataset) -> str | None:
+    """Why a GeoTIFF of this grid could not be placed; None where it can."""
+    from fusion.place import transform_of
+
+    if grid.rio.crs is None:
+        return "the cube has no CRS"
+    try:
+        transform_of(grid)
+    except ContractError:
+        return "the size of the only pixel is unknown"
+    return None
