@@ -36,15 +36,15 @@ APART = {"fusion/demo/figures.py:_png"}  # into memory
 def unguarded(path: Path) -> list[str]:
     """Functions that write a file, but neither inside a block of ``whole_file`` or its kin nor to a ``partial``."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    guarded = {
+        id(inner)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.With) and any("whole_" in ast.unparse(item) for item in block.items)
+        for inner in ast.walk(block)
+    }
     found = []
     for function in [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]:
         parameters = {a.arg for a in (*function.args.args, *function.args.kwonlyargs)}
-        guarded = {
-            id(inner)
-            for block in ast.walk(function)
-            if isinstance(block, ast.With) and any("whole_" in ast.unparse(item) for item in block.items)
-            for inner in ast.walk(block)
-        }
         for call in [n for n in ast.walk(function) if isinstance(n, ast.Call)]:
             name = getattr(call.func, "attr", getattr(call.func, "id", ""))
             reads = name == "ZipFile" and "w" not in [getattr(a, "value", None) for a in call.args]
