@@ -1,5 +1,6 @@
 """What every test shares: quiet threads, fixed seeds, the real data where they are."""
 
+import logging
 import os
 import random
 from pathlib import Path
@@ -26,6 +27,13 @@ def _seeds() -> None:
     """Global generators start alike in every test; code of ours takes explicit seeds, libraries may not."""
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002
+
+
+@pytest.fixture(autouse=True)
+def _log_levels() -> None:
+    """A command sets the level of our log lines; it does not reach the next test."""
+    for package in ("fusion", "data_prep", "udf"):
+        logging.getLogger(package).setLevel(logging.NOTSET)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ SPINNER = "fusion/cli/app.py"  # of commands that cannot count what they do
 def test_log_lines_where_there_is_no_terminal(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger="fusion")
+    caplog.set_level(logging.INFO)
     with progress.Progress("fusing") as report:
         report(50, 100)
     assert caplog.text == ""  # a short step
@@ -31,7 +31,7 @@ def test_log_lines_where_there_is_no_terminal(
 def test_an_item_counts_when_the_next_one_is_taken(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger="fusion")
+    caplog.set_level(logging.INFO)
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
     seen = [(item, len(caplog.records)) for item in progress.tracked("abc", "scenes", 3)]
     assert seen == [("a", 0), ("b", 1), ("c", 2)]
