@@ -152,10 +152,10 @@ def season_answer(
     from fusion.phenology.smoothing import smooth
 
     crs = cube.rio.crs
-    if settings.geotiff and (reason := _unplaced(cube)):
+    if settings.geotiff and crs is None:
         raise ContractError(
-            f"{settings.cube}: {reason}, so a GeoTIFF cannot be placed; give it one with cube.rio.write_crs(...) and "
-            "cube.rio.write_transform(...), or set geotiff=false"
+            f"{settings.cube} has no CRS, so a GeoTIFF cannot be placed; give it one with cube.rio.write_crs(...), or "
+            "set geotiff=false"
         )
     if observations is not None:
         refuse_other_pixels(cube, observations, settings)
@@ -200,6 +200,11 @@ def write_results(answer: xr.Dataset, settings: PhenologySettings, folder: Path)
 
     data = answer.drop_dims("t", errors="ignore")
     unplaced = _unplaced(data)
+    if settings.geotiff and unplaced:
+        raise ContractError(
+            f"{settings.cube}: {unplaced}, so a GeoTIFF cannot be placed; give the cube a transform with "
+            "cube.rio.write_transform(...), or set geotiff=false"
+        )
     outputs = [season_files.seasons_netcdf(data, folder / SEASON_FILE)]
     if settings.geotiff is not False and unplaced is None and "season" in data.dims:
         outputs.append(season_files.season_geotiffs(data, folder))

@@ -6,6 +6,7 @@ import rioxarray  # noqa: F401
 import xarray as xr
 
 from fusion.commands.phenology import PhenologySettings, run
+from fusion.contract import ContractError
 from fusion.data.cube_files import write_cube
 from fusion.phenology.layers import season_cube, season_layers
 from fusion.phenology.seasons import seasons
@@ -94,6 +95,8 @@ def test_the_command_gives_the_same_dates_as_the_call(tmp_path):
     series = series.assign_coords(y=[5_660_000.0], x=[640_000.0]).rio.write_crs("EPSG:32631")
     line = run(PhenologySettings(cube=write_cube(series, tmp_path / "n.nc"), out=tmp_path / "o", maps=False))
     assert "(no GeoTIFF: the size of the only pixel is unknown)" in line
+    with pytest.raises(ContractError, match="the size of the only pixel is unknown, so a GeoTIFF cannot be placed"):
+        run(PhenologySettings(cube=tmp_path / "n.nc", out=tmp_path / "p", maps=False, geotiff=True))
     found, expected = first(xr.load_dataset(tmp_path / "o" / "seasons.nc")), first(seasons(series))
     assert np.isnan(found.SOSD) and float(found.EOSD) == pytest.approx(TRUE_END, abs=3)
     for name in ("EOSD", "EOSD_SIGMA", "FLAG"):
