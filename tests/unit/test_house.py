@@ -13,6 +13,7 @@ TEXT = {".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".cfg", ".json", ".ipynb
 # written so that this file does not hold what it looks for
 LEFT_TO_DO = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X")) + r")\b")
 MACHINE_PATH = re.compile(r"(?<![\w.\-/:<{}])/(" + "|".join(("work", "farm", "root", "tmp", "home", "Users")) + r")/\w")
+CONFLICT = re.compile("^(" + "|".join(("<" * 7 + " ", ">" * 7 + " ")) + ")")
 INDEX_HOST = re.compile(
     "|".join((r"py" + r"pi\.org", r"python" + "hosted", r"download\.py" + "torch", r"registry\.np" + "mjs"))
 )
@@ -44,6 +45,10 @@ def hits(pattern: re.Pattern[str], skip: tuple[str, ...] = ()) -> list[str]:
             if match := pattern.search(line):
                 found.append(f"{name}:{number}: {match.group(0)}")
     return found
+
+
+def test_no_merge_was_left_half_done() -> None:
+    assert not hits(CONFLICT)
 
 
 def test_nothing_is_left_to_do() -> None:
