@@ -11,6 +11,8 @@ ARGS ?=
 
 # one numeric thread a process: the tests run in parallel processes instead
 TEST_ENV := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 MPLBACKEND=Agg
+# a process that a test ended is not replaced: pytest-xdist may then wait for ever
+IN_PARALLEL := -n $(WORKERS) --dist loadfile --max-worker-restart 0
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-slow robustness check lint format docs bench train-shipped udf constraints clean distclean
@@ -31,13 +33,13 @@ demo: $(STAMP)  ## the whole chain on a simulated scene: outputs/demo/report.htm
 	$(BIN)/ndvi-fusion demo $(ARGS)
 
 test: $(STAMP)  ## the test suite (<= 15 min on 2 cores); ARGS="-k name" passes options to pytest
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(ARGS)
+	$(TEST_ENV) $(BIN)/python -m pytest $(IN_PARALLEL) -m "not slow" $(ARGS)
 
 test-slow: $(STAMP)  ## the slow tests: killed runs, cold starts in fresh environments, an openEO API server, many scenes
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow $(ARGS)
+	$(TEST_ENV) $(BIN)/python -m pytest $(IN_PARALLEL) -m slow -o faulthandler_timeout=1800 $(ARGS)
 
 robustness: $(STAMP)  ## run the tests of bad input and the drills, and write docs/robustness.md (about 15 minutes on 2 cores)
-	$(TEST_ENV) $(BIN)/python -m tests.robustness -n $(WORKERS) --dist loadfile $(ARGS)
+	$(TEST_ENV) $(BIN)/python -m tests.robustness $(IN_PARALLEL) -o faulthandler_timeout=1800 $(ARGS)
 
 check: lint test  ## lint, then the test suite
 

@@ -1,29 +1,112 @@
-"""NetCDF files with the content that they have now, also where this process has opened them before."""
+"""NetCDF files: one thread of a process at a time, and with the content that they have now.
+
+HDF5, in which they are stored, ends a process in which two threads call it at once. xarray takes a lock for values
+only: not while it opens a file and reads its labels, or makes a new one. What opens and writes here takes it for all.
+"""
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import xarray as xr
 
 _STATES: dict[str, tuple[int, ...]] = {}  # inode, size and time of change of each file when it was last opened here
 
 
+class _NetCDFLock:
+    """xarray's own lock on NetCDF, which the thread that holds it may take again; one for all files of a process."""
+
+    def __init__(self) -> None:
+        self._thread = threading.RLock()
+        self._depth = 0  # changed only by the thread that holds ``_thread``
+
+    def acquire(self, blocking: bool = True) -> bool:
+        from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
+
+        if not self._thread.acquire(blocking):
+            return False
+        if not self._depth and not NETCDF4_PYTHON_LOCK.acquire(blocking):
+            self._thread.release()
+            return False
+        self._depth += 1
+        return True
+
+    def release(self) -> None:
+        from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
+
+        self._depth -= 1
+        if not self._depth:
+            NETCDF4_PYTHON_LOCK.release()
+        self._thread.release()
+
+    def locked(self) -> bool:
+        return self._depth > 0
+
+    def __enter__(self) -> "_NetCDFLock":
+        self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def __reduce__(self) -> str:
+        return "NETCDF_LOCK"  # a lazy array that goes to another process takes the one there
+
+
+NETCDF_LOCK = _NetCDFLock()
+
+
 def open_netcdf(path: str | Path, **options: Any) -> xr.Dataset:
-    """``xarray.open_dataset`` of a file; one that was overwritten in place (``cp``, a download) is read anew.
+    """``xarray.open_dataset`` of a file, from any thread; one that was overwritten in place (``cp``) is read anew.
 
     HDF5 would read it as it was as long as an earlier, lazy array of this process keeps it open. xarray's handles of
     such a file are closed; an earlier array opens the file again when it is used, as one of a Zarr store does.
     """
     from xarray.backends.file_manager import FILE_CACHE
-    from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
 
     name, found = os.path.abspath(path), os.stat(path)
     state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-    if _STATES.get(name) != state:
-        with NETCDF4_PYTHON_LOCK:  # under it xarray reads
+    with NETCDF_LOCK:
+        if _STATES.get(name) != state:
             for key in list(FILE_CACHE):
                 if key[1] == (name,) and (handle := FILE_CACHE.pop(key, None)) is not None:
                     handle.close()
-        _STATES[name] = state
-    return xr.open_dataset(path, **options)
+            _STATES[name] = state
+        return xr.open_dataset(path, lock=NETCDF_LOCK, **options)
+
+
+def write_netcdf(dataset: xr.Dataset, path: str | Path, encoding: dict[str, dict[str, Any]] | None = None) -> None:
+    """``Dataset.to_netcdf``, as NetCDF 4 and from any thread; values of Dask are computed chunk by chunk."""
+    from xarray.backends import NetCDF4DataStore
+    from xarray.backends.common import ArrayWriter
+
+    lazy = ArrayWriter()
+    with NETCDF_LOCK:
+        store = NetCDF4DataStore.open(path, mode="w", format="NETCDF4", lock=NETCDF_LOCK)
+        try:
+            dataset.dump_to_store(store, writer=lazy, encoding=encoding or {})
+        except BaseException:
+            store.close()
+            raise
+    try:
+        lazy.sync()  # without the lock, which the threads that compute need; each chunk is written under it
+    finally:
+        with NETCDF_LOCK:
+            store.close()
+
+
+@contextmanager
+def netcdf_to_fill(path: str | Path, mode: Literal["w", "a"]) -> Iterator[Any]:
+    """A ``netCDF4.Dataset`` within this block; hold ``NETCDF_LOCK`` for whatever is done with it."""
+    import netCDF4
+
+    with NETCDF_LOCK:
+        opened = netCDF4.Dataset(path, mode)
+    try:
+        yield opened
+    finally:
+        with NETCDF_LOCK:
+            opened.close()

@@ -4,16 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import dask
-import dask.array as da
 import xarray as xr
 
 from data_prep.commands.settings import CubeSettings
 from data_prep.regions.inputs import RawArea
 from data_prep.regions.sharing import compute_regions, threads_of_each
-from data_prep.regions.store import Region, RegionStore, store_for
-from fusion.data.cube_files import to_dataset, write_cube
-from fusion.whole_file import whole_file
+from data_prep.regions.store import Region, RegionStore, stacked, store_for
+from fusion.data.cube_files import to_dataset
 
 TITLE = "Merged cube: Sentinel-2 NDVI, Sentinel-1, coarse NDVI"
 
@@ -43,13 +40,7 @@ def cube_by_region(source: RawArea, px: int, settings: CubeSettings, report: Cal
     threads = threads_of_each(settings.workers, settings.scheduler)
 
     def save(filled: xr.Dataset) -> str:
-        if settings.out.suffix == ".zarr":
-            with whole_file(settings.out, replace=settings.overwrite) as partial:
-                store.finish().rename(partial)
-            return ""
-        values = da.stack([filled[str(band)].data for band in labels.bands.values], axis=1)
-        with dask.config.set(scheduler="synchronous"):  # NetCDF writes one chunk at a time; so in the same order
-            write_cube(labels.copy(data=values), settings.out, title=TITLE, overwrite=settings.overwrite)
+        store.save_cube(stacked(labels, filled), settings.out, title=TITLE, overwrite=settings.overwrite)
         return ""
 
     return compute_regions(

@@ -10,6 +10,7 @@ import xarray as xr
 from data_prep.commands.settings import SimulateSettings
 from data_prep.simulator.raw import RawScene, simulate_raw
 from fusion.contract import NDVI, PACK_NODATA, PACK_SCALE
+from fusion.netcdf import write_netcdf
 from fusion.whole_file import OutputExistsError, whole_set
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def write_scene(scene: RawScene, folder: Path, *, overwrite: bool = True) -> Non
         with whole_set(folder, [f"{name}.nc" for name in cubes], overwrite=overwrite) as partial:
             for name, cube in cubes.items():
                 if cube is not None:
-                    _described(cube, scene.raw.origin).to_netcdf(partial / f"{name}.nc", engine="netcdf4")
+                    write_netcdf(_described(cube, scene.raw.origin), partial / f"{name}.nc")
     except OutputExistsError:
         raise
     except OSError as error:

@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
 
 from data_prep.farm import write_marker
-from fusion.data.cube_files import CubeFileError, write_zarr
-from fusion.whole_file import write_json
+from fusion.contract import OBS_COUNT
+from fusion.data.cube_files import CubeFileError, write_cube, write_zarr
+from fusion.whole_file import whole_file, write_json
 
 log = logging.getLogger(__name__)
 
@@ -146,10 +148,26 @@ class RegionStore:
             left.unlink()
         return self.zarr
 
+    def save_cube(self, cube: xr.DataArray, out: Path, *, title: str, overwrite: bool) -> None:
+        """Write the whole ``cube``, as :func:`stacked` gives it; for Zarr this store itself gets the name ``out``."""
+        if out.suffix != ".zarr":
+            with dask.config.set(scheduler="synchronous"):  # chunks in the same order, so the same bytes
+                write_cube(cube, out, title=title, overwrite=overwrite)
+            return
+        with whole_file(out, replace=overwrite) as partial:
+            self.finish().rename(partial)
+
     def remove(self) -> None:
         """Remove the folder and all in it, the note first."""
         self.note.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def stacked(labels: xr.DataArray, filled: xr.Dataset) -> xr.DataArray:
+    """``labels`` (t, bands, y, x) with the values of a data set of its bands, lazily."""
+    values = da.stack([filled[str(band)].data for band in labels.bands.values], axis=1)
+    counts = {OBS_COUNT: labels[OBS_COUNT].copy(data=filled[OBS_COUNT].data)} if OBS_COUNT in labels.coords else {}
+    return labels.copy(data=values).assign_coords(counts)
 
 
 def store_for(out: Path, px: int) -> RegionStore:

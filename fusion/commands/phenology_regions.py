@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
@@ -87,12 +86,8 @@ def seasons_by_region(
     threads = threads_of_each(settings.workers, settings.scheduler)
     task = RegionSeasons(settings.model_copy(update=absolute), store, threads)
 
-    def written(answer: xr.Dataset) -> str:
-        with dask.config.set(scheduler="synchronous"):  # NetCDF writes one chunk at a time; so in the same order
-            return save(answer)
-
     return compute_regions(
-        store, template, made_of, task, workers=settings.workers, scheduler=settings.scheduler, save=written,
+        store, template, made_of, task, workers=settings.workers, scheduler=settings.scheduler, save=save,
         report=report,
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from fusion.contract import STEP_DAYS
 from fusion.date_settings import FirstDate, LastDate
 from fusion.place import Bounds, check_lonlat
 from fusion.progress import Progress
-from fusion.whole_file import refuse_existing, whole_file
+from fusion.whole_file import refuse_existing
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -101,6 +101,7 @@ def run(settings: PredictSettings) -> str:
     from data_prep.regions.sharing import refuse_without_workers
     from fusion.api import fuse
     from fusion.commands.predict_regions import fuse_regions, region_px
+    from fusion.data.cube_files import write_cube
     from fusion.data.geotiff import sigma_file
 
     files = [settings.out, sigma_file(settings.out)] if settings.out.suffix == ".tif" else [settings.out]
@@ -117,11 +118,11 @@ def run(settings: PredictSettings) -> str:
         if px is None:
             fused = fuse(cube(), progress=report, **options)
             assert isinstance(fused, DataArray)
-            text = _save(fused, settings)
+            text = _save(fused, settings, write_cube)
         else:
             text = fuse_regions(
                 source, settings.out, px, options, workers=settings.workers, scheduler=settings.scheduler,
-                save=lambda fused, store: _save(fused, settings, store.finish()), report=report,
+                save=lambda fused, store: _save(fused, settings, store.save_cube), report=report,
             )  # fmt: skip
     return f"{', '.join(map(str, files))}: {text}"
 
@@ -164,22 +165,15 @@ def open_input(settings: PredictSettings) -> tuple[RegionInput, Callable[[], xr.
     return file, file.whole
 
 
-def _save(fused: xr.DataArray, settings: PredictSettings, store: Path | None = None) -> str:
-    """Write a fused cube, the values of ``store`` if that is given; returns its summary."""
-    import dask
-
-    from fusion.data.cube_files import write_cube
+def _save(fused: xr.DataArray, settings: PredictSettings, write: Callable[..., object]) -> str:
+    """Write a fused cube, with ``write`` where the format is NetCDF or Zarr; returns its summary."""
     from fusion.data.geotiff import write_series_geotiff
 
     text = summary(fused)
     if settings.out.suffix == ".tif":
         write_series_geotiff(fused, settings.out, overwrite=settings.overwrite)
-    elif settings.out.suffix == ".zarr" and store is not None:
-        with whole_file(settings.out, replace=settings.overwrite) as partial:
-            store.rename(partial)
     else:
-        with dask.config.set(scheduler="synchronous"):  # NetCDF writes one chunk at a time; so in the same order
-            write_cube(fused, settings.out, title="fused NDVI", overwrite=settings.overwrite)
+        write(fused, settings.out, title="fused NDVI", overwrite=settings.overwrite)
     return text
 
 

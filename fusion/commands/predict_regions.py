@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dask.array as da
 import xarray as xr
 
 from data_prep.raw.cubes import free_cycles
 from data_prep.regions.inputs import RegionInput
 from data_prep.regions.sharing import compute_regions, threads_of_each
-from data_prep.regions.store import Region, RegionStore, fitting_px, store_for
+from data_prep.regions.store import Region, RegionStore, fitting_px, stacked, store_for
 from fusion.api import fuse
 from fusion.contract import FUSED_BANDS, OBS_COUNT, TimeGrid
 from fusion.data.cube_files import to_dataset
@@ -131,14 +130,8 @@ def fuse_regions(
     return compute_regions(
         store, to_dataset(labels, "fused NDVI"), made_of, task,
         workers=workers, scheduler=scheduler, report=report,
-        save=lambda filled: save(_stacked(labels, filled), store),
+        save=lambda filled: save(stacked(labels, filled), store),
     )  # fmt: skip
-
-
-def _stacked(labels: xr.DataArray, filled: xr.Dataset) -> xr.DataArray:
-    """``labels`` with the values of a data set of its bands."""
-    values = da.stack([filled[str(band)].data for band in labels.bands.values], axis=1)
-    return labels.copy(data=values).assign_coords({OBS_COUNT: labels[OBS_COUNT].copy(data=filled[OBS_COUNT].data)})
 
 
 def labelled(blank: xr.DataArray, options: dict[str, Any]) -> tuple[xr.DataArray, float | None]:

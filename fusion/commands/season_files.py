@@ -21,6 +21,7 @@ from fusion.contract import ContractError
 from fusion.data import raster_files
 from fusion.data.provenance import MADE_BY, history
 from fusion.extras import needs
+from fusion.netcdf import NETCDF_LOCK, netcdf_to_fill
 from fusion.phenology.settings import MAIN_SUFFIX, VARIABLES
 from fusion.place import transform_of
 from fusion.whole_file import whole_file
@@ -102,38 +103,35 @@ def seasons_netcdf(data: xr.Dataset, file: Path) -> Iterator[Add]:
     from fusion.place import described_axes
 
     described = described_axes(data).assign_attrs(MADE_BY, history=history("season dates and parameters"))
-    with whole_file(file) as partial:
+    with whole_file(file) as partial, ExitStack() as opened:
         with _telling(file):
-            stored, lock = _netcdf_variables(described, partial)
+            nc = opened.enter_context(netcdf_to_fill(partial, "w"))
+            with NETCDF_LOCK:
+                stored = _netcdf_variables(described, nc)
 
         def add(window: Window, part: xr.Dataset) -> None:
-            with _telling(file), lock:
+            with _telling(file), NETCDF_LOCK:
                 for name, variable in stored.items():
                     place = tuple(window.get(dim, slice(None)) for dim in variable.dimensions)
                     variable[place] = part[name].values
 
-        try:
-            yield add
-        finally:
-            with _telling(file), lock:
-                next(iter(stored.values())).group().close()
+        yield add
+        with _telling(file):
+            opened.close()
 
 
-def _netcdf_variables(data: xr.Dataset, file: Path) -> tuple[dict[str, Any], Any]:
-    """The variables of a new NetCDF file, without values, and xarray's lock on NetCDF; labels are written.
+def _netcdf_variables(data: xr.Dataset, nc: Any) -> dict[str, Any]:
+    """The variables of a new NetCDF file, without values; labels are written.
 
     Written without ``Dataset.to_netcdf``, which would write whole variables, or import Dask and its scheduler.
     """
-    import netCDF4
     from xarray.backends import NetCDF4DataStore
 
-    nc: Any = netCDF4.Dataset(file, "w")
     for dim, size in data.sizes.items():
         nc.createDimension(dim, size)
     labels = data.drop_vars(data.data_vars)
     plain = {str(name): {"_FillValue": None} for name, coord in data.coords.items() if coord.dtype.kind == "f"}
-    store = NetCDF4DataStore(nc)
-    labels.dump_to_store(store, encoding=plain)
+    labels.dump_to_store(NetCDF4DataStore(nc, lock=NETCDF_LOCK), encoding=plain)
     if "coordinates" in nc.ncattrs():  # of labels that belong to no variable yet
         nc.delncattr("coordinates")
     stored = {}
@@ -147,7 +145,7 @@ def _netcdf_variables(data: xr.Dataset, file: Path) -> tuple[dict[str, Any], Any
             beside = sorted(str(c) for c in set(layer.coords) - set(layer.dims))
             stored[str(name)].setncatts(layer.attrs | ({"coordinates": " ".join(beside)} if beside else {}))
             stored[str(name)].set_auto_maskandscale(False)
-    return stored, store.lock
+    return stored
 
 
 @contextmanager

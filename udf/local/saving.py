@@ -9,8 +9,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
-import netCDF4
 import numpy as np
 import pandas as pd
 import rasterio
@@ -20,6 +20,7 @@ import xarray as xr
 from fusion.contract import CF_CONVENTIONS, NDVI, NDVI_SIGMA, OBS_COUNT
 from fusion.fields.polygons import FIELD
 from fusion.inference.blas import one_blas_thread
+from fusion.netcdf import NETCDF_LOCK, netcdf_to_fill, write_netcdf
 from fusion.phenology.seasons import layer_attributes
 from fusion.place import described_axes
 from fusion.whole_file import refuse_cut_off, whole_file
@@ -157,36 +158,34 @@ def _write_netcdf(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
     path = folder / f"{prefix}.nc"
     dataset = _dataset(data)
     bands = list(dataset.data_vars)
-    template = dataset.drop_vars(bands)
+    dims = tuple(str(d) for d in data.dims if d != "bands")
+    axis = data.dims.index("bands") if "bands" in data.dims else None
     with whole_file(path) as partial:
-        template.to_netcdf(partial, engine="netcdf4")
-        with netCDF4.Dataset(partial, "a") as sink:
-            dims = tuple(str(d) for d in data.dims if d != "bands")
-            for dim in dims:
-                if dim not in sink.dimensions:
-                    sink.createDimension(dim, data.sizes[dim])
-            chunks = tuple(min(256, data.sizes[d]) if d in ("y", "x") else 1 for d in dims)
-            for band in bands:
-                variable = sink.createVariable(
-                    str(band),
-                    data.dtype,
-                    dims,
-                    zlib=True,
-                    complevel=1,
-                    chunksizes=chunks,
-                    fill_value=_nodata(data.dtype),
-                )
-                variable.set_auto_maskandscale(False)
-                variable.setncatts(dataset[band].attrs)
-                if data.rio.crs is not None:
-                    variable.grid_mapping = "spatial_ref"
-            axis = data.dims.index("bands") if "bands" in data.dims else None
+        write_netcdf(dataset.drop_vars(bands), partial)
+        with netcdf_to_fill(partial, "a") as sink:
+            with NETCDF_LOCK:
+                _add_variables(sink, dataset, data, dims)
             for rows, columns, values in _blocks(data):
-                for k, band in enumerate(bands):
-                    image = values if axis is None else np.take(values, k, axis=axis)
-                    where = tuple({"y": rows, "x": columns}.get(d, slice(None)) for d in dims)
-                    sink[str(band)][where] = image
+                where = tuple({"y": rows, "x": columns}.get(d, slice(None)) for d in dims)
+                with NETCDF_LOCK:
+                    for k, band in enumerate(bands):
+                        sink[str(band)][where] = values if axis is None else np.take(values, k, axis=axis)
     return [path]
+
+
+def _add_variables(sink: Any, dataset: xr.Dataset, data: xr.DataArray, dims: tuple[str, ...]) -> None:
+    """A variable without values for each band, in an open NetCDF file."""
+    for dim in dims:
+        if dim not in sink.dimensions:
+            sink.createDimension(dim, data.sizes[dim])
+    chunks = tuple(min(256, data.sizes[d]) if d in ("y", "x") else 1 for d in dims)
+    packed = {"zlib": True, "complevel": 1, "chunksizes": chunks, "fill_value": _nodata(data.dtype)}
+    for band in dataset.data_vars:
+        variable = sink.createVariable(str(band), data.dtype, dims, **packed)
+        variable.set_auto_maskandscale(False)
+        variable.setncatts(dataset[band].attrs)
+        if data.rio.crs is not None:
+            variable.grid_mapping = "spatial_ref"
 
 
 def _write_zarr(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:

@@ -11,6 +11,7 @@ from fusion.fields.coverage import field_sums, grid_of
 from fusion.fields.outputs import series_table, write_csv
 from fusion.fields.polygons import FIELD, geopandas, on_cube, read_polygons
 from fusion.fields.rules import FieldRules
+from fusion.netcdf import write_netcdf
 from fusion.place import LONLAT
 from fusion.whole_file import whole_file
 from udf.local.grid import crs_of
@@ -74,5 +75,5 @@ def write_vector(data: xr.DataArray, format: str, folder: Path, prefix: str) -> 
         cube = data if "t" in data.dims else data.expand_dims("t")
         return write_csv(series_table(cube), folder / f"{prefix}.csv")
     with whole_file(folder / f"{prefix}.nc") as partial:
-        data.to_dataset("bands").to_netcdf(partial, engine="netcdf4")
+        write_netcdf(data.to_dataset("bands"), partial)
     return folder / f"{prefix}.nc"

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +16,6 @@ from fusion.layout import with_degrees, with_plain_dims
 from fusion.netcdf import open_netcdf
 
 _ATTRS_OF_CF = {"Conventions", "title", "history", "grid_mapping", "coordinates", *MADE_BY}
-
-_NETCDF = threading.RLock()  # a process crashes in which threads open, close and read files of HDF5 at once
 
 
 class CubeFileError(ValueError):
@@ -142,9 +139,9 @@ def opened_cube(path: str | Path) -> Iterator[xr.DataArray]:
     """The cube of a file, lazily, inside the block; at its end the file is closed and its buffers are freed.
 
     Needed for reading many parts of large files: a file that is not closed keeps its buffers (up to 16 MiB per band in
-    HDF5) until Python collects it. Of several threads one at a time has a NetCDF file open.
+    HDF5) until Python collects it.
     """
-    with contextlib.nullcontext() if is_zarr(path) else _NETCDF, _opened(path) as dataset:
+    with _opened(path) as dataset:
         yield _stack(dataset, Path(path))
 
 

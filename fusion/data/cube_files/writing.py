@@ -24,6 +24,7 @@ from fusion.contract import (
 )
 from fusion.data.cube_files.reading import CubeFileError
 from fusion.data.provenance import MADE_BY, history
+from fusion.netcdf import write_netcdf
 from fusion.place import described_axes
 from fusion.whole_file import OutputExistsError, whole_file
 
@@ -145,4 +146,4 @@ def _write_netcdf(dataset: xr.Dataset, partial: Path) -> None:
         if variable.dtype.kind != "f":
             encoding[str(name)] |= {"dtype": str(variable.dtype), "_FillValue": None}
     encoding |= {axis: {"_FillValue": None} for axis in ("x", "y")}
-    dataset.to_netcdf(partial, engine="netcdf4", format="NETCDF4", encoding=encoding)
+    write_netcdf(dataset, partial, encoding)

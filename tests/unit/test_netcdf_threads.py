@@ -1,0 +1,97 @@
+"""NetCDF from several threads of one process: read, written and downloaded at once, in a process that a fault ends."""
+
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from fusion.netcdf import NETCDF_LOCK
+
+ROOT = Path(__file__).parents[2]
+AT_ONCE = """
+import sys, threading
+from pathlib import Path
+from data_prep.raw.reading import read_bands
+from fusion.commands.season_files import seasons_netcdf, write_windows
+from fusion.data.cube_files import opened_cube, read_cube, write_cube
+from fusion.data.ndvi_files import open_ndvi
+from tests.factory import mock_cube
+from udf.local.loading import open_raster
+from udf.local.saving import _write_netcdf as save_result
+
+folder, errors = Path(sys.argv[1]), []
+cube = mock_cube(t=5, y=40, x=40, seed=3)
+given, raw = write_cube(cube, folder / "given.nc"), folder / "raw.nc"
+cube.to_dataset("bands")[["VV", "VH"]].to_netcdf(raw)
+
+def same(found, part=slice(None)):
+    assert found.shape == cube.shape and bool((found == cube).sum() == cube.notnull().sum())
+
+def chunks(name):
+    with opened_cube(given) as opened:
+        same(opened.chunk(t=1).compute(scheduler="threads", num_workers=3))
+
+def lazily(name):
+    same(read_cube(write_cube(read_cube(given, lazy=True).chunk(t=1), folder / f"{name}.nc"), lazy=True).compute())
+
+def layers(name):
+    with open_raster(given) as opened:
+        opened.load()
+
+def results(name):
+    (folder / name).mkdir(exist_ok=True)
+    save_result(cube, folder / name, "openEO")
+
+def seasons(name):
+    data = cube.isel(t=0, drop=True).to_dataset("bands").drop_attrs()
+    write_windows(data, [seasons_netcdf(data, folder / f"{name}.nc")])
+
+ways = {
+    "read_cube": lambda name: same(read_cube(given)),
+    "write_cube": lambda name: write_cube(cube, folder / f"{name}.nc"),
+    "open_ndvi": lambda name: open_ndvi(given, variable="S2NDVI"),
+    "read_bands": lambda name: [band.values.load() for band in read_bands(raw)],
+    "chunks": chunks, "lazily": lazily, "layers": layers, "results": results, "seasons": seasons,
+}
+
+def repeat(way, name):
+    try:
+        for _ in range(8):
+            ways[way](name)
+    except BaseException as error:
+        errors.append(f"{way}: {type(error).__name__}: {error}")
+
+threads = [threading.Thread(target=repeat, args=(way, f"{way}{k}")) for way in sys.argv[2:] for k in range(2)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+sys.exit("; ".join(errors) or 0)
+"""
+WAYS = ("read_cube", "open_ndvi", "read_bands", "chunks", "layers", "write_cube", "lazily", "results", "seasons")
+
+
+def test_threads_read_and_write_at_once(tmp_path: Path) -> None:
+    """HDF5 ends a process whose threads call it at once (a "segmentation fault")."""
+    command = [sys.executable, "-c", AT_ONCE, str(tmp_path), *WAYS]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_another_process_takes_its_own_lock() -> None:
+    assert pickle.loads(pickle.dumps(NETCDF_LOCK)) is NETCDF_LOCK
+
+
+def test_the_lock_is_xarrays_and_may_be_taken_again() -> None:
+    from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
+
+    with NETCDF_LOCK, NETCDF_LOCK:
+        assert NETCDF_LOCK.locked() and NETCDF4_PYTHON_LOCK.locked()
+        assert not NETCDF4_PYTHON_LOCK.acquire(blocking=False)
+    assert not NETCDF_LOCK.locked() and not NETCDF4_PYTHON_LOCK.locked()
+
+
+def test_all_netcdf_is_opened_and_written_in_one_module() -> None:
+    files = [file for folder in ("fusion", "data_prep", "udf") for file in (ROOT / folder).rglob("*.py")]
+    call = re.compile(r"xr\.open_(dataset|mfdataset)\(|\.to_netcdf\([^)]|netCDF4\.Dataset\(")
+    found = [file.relative_to(ROOT) for file in files if call.search(file.read_text(encoding="utf-8"))]
+    assert found == [Path("fusion/netcdf.py")]
