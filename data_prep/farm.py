@@ -4,7 +4,6 @@ A finished task has a marker file, which is written after all its output, under 
 interruption the next run does exactly the tasks without a marker. Only a few tasks are in memory at a time.
 """
 
-import ctypes
 import functools
 import json
 import logging
@@ -15,15 +14,11 @@ from typing import Any, Protocol
 
 from data_prep.raw.cubes import SourceError
 from fusion import whole_file
-from fusion.collector import collect_rarely
 from fusion.extras import needs
+from fusion.process_memory import collect_rarely, keep_freed_memory
 from fusion.whole_file import write_json
 
 log = logging.getLogger(__name__)
-
-KEPT_BYTES = 256 * 2**20  # of freed memory
-REUSED_BYTES = 128 * 2**20  # largest array that lies in such memory
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 class WorkersLostError(RuntimeError):
@@ -146,17 +141,8 @@ def run_all(
 
 
 def _with_kept_memory(work: Callable[[Any], dict[str, Any]], task: Any) -> dict[str, Any]:
-    """``work(task)`` in a process that keeps what it frees for its next array (only with glibc).
-
-    Memory that was given back comes again zeroed, page by page. Dask has its workers keep 64 KiB; with that,
-    ``predict`` takes 45 % more CPU time (benchmarks/bench_predict.py).
-    """
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-    except OSError:
-        return work(task)
-    for option, limit in ((M_TRIM_THRESHOLD, KEPT_BYTES), (M_MMAP_THRESHOLD, REUSED_BYTES)):
-        libc.mallopt(option, limit)
+    """``work(task)`` in a process that keeps what it frees for its next array."""
+    keep_freed_memory()
     return work(task)
 
 

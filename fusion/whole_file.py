@@ -27,13 +27,14 @@ def whole_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
     When the block fails, the temporary file is removed and an earlier ``path`` is kept. The block may also write a
     folder (a Zarr store), which replaces an earlier folder. A file never replaces a folder, nor a folder a file.
     Missing parent folders are created, and removed again when the block fails. What a killed run on this machine left
-    for the same ``path`` is removed first.
+    for the same ``path`` is removed first. A link stays one: what it points to is written, on the disk where that is.
 
     Raises
     ------
     OutputExistsError
         ``replace`` is False, and ``path`` exists at the end, also where another run has just written it.
     """
+    path = path.resolve()
     with _parents(path.parent):
         clear_leftovers(path)
         partial = _beside(path, "partial")
@@ -69,6 +70,7 @@ def whole_set(folder: Path, earlier: Iterable[str] = (), *, overwrite: bool = Tr
         ``overwrite`` is False, and ``folder`` holds files of an earlier run.
     """
     earlier = tuple(earlier)
+    folder = folder.resolve()
     refuse_earlier(folder, earlier, overwrite=overwrite)
     with _parents(folder):
         clear_leftovers(folder / "set")

@@ -19,8 +19,8 @@ from typing import Any
 
 import fusion
 from fusion.cli.table import COMMANDS, Command
-from fusion.collector import collect_rarely
 from fusion.extras import missing_library
+from fusion.process_memory import collect_rarely
 
 __all__ = ["COMMANDS", "Command", "describe", "execute", "main"]
 

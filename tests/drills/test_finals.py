@@ -251,6 +251,21 @@ def test_the_next_run_removes_what_a_killed_one_left(kind: str, tmp_path: Path) 
     assert names(tmp_path) == expected and (tmp_path / expected[-1]).read_text() == "whole"
 
 
+@pytest.mark.parametrize("there", [False, True], ids=["to nothing", "to an earlier one"])
+@pytest.mark.parametrize("kind", HALF)
+def test_what_a_link_points_to_is_written(kind: str, there: bool, tmp_path: Path) -> None:
+    """As by ``cp`` and ``>``: the results are on the disk that the link names, not in place of the link."""
+    name = {"file": "a.nc", "folder": "a.zarr", "set": "a"}[kind]
+    link, large = tmp_path / "small" / name, tmp_path / "large disk" / "results" / name
+    link.parent.mkdir()
+    link.symlink_to(large)
+    for _ in range(1 + there):
+        write(kind, link if kind == "set" else link.parent)
+    assert link.is_symlink() and names(link.parent)[0] == name and large.exists()
+    found = large if kind == "file" else large / ("a.nc" if kind == "set" else "zarr.json")
+    assert found.read_text() == "whole" and len(names(large.parent)) == (1 if kind == "file" else 2)
+
+
 def leftover(path: Path, folder: bool) -> Path:
     """What a process that was killed while it wrote ``path`` leaves."""
     code = (

@@ -27,7 +27,7 @@ GROUND = {  # facts and tools for everyone
     "fusion.same_day",
     "fusion.extras",
     "fusion.progress",
-    "fusion.collector",
+    "fusion.process_memory",
     "fusion.netcdf",
 }
 RAW_BANDS = {"data_prep.raw", "data_prep.grid", "data_prep.settings"}
@@ -43,7 +43,7 @@ ROOMS = {
     "fusion.same_day": set(),
     "fusion.extras": set(),
     "fusion.progress": set(),
-    "fusion.collector": set(),
+    "fusion.process_memory": set(),
     "fusion.netcdf": set(),
     "fusion.features": {"fusion.contract"},
     "fusion.phenology": {"fusion.contract", "fusion.dates"},

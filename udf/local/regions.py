@@ -1,10 +1,8 @@
 """A result computed region by region, one after the other; a larger one in a store, so that a killed run goes on."""
 
-import ctypes
 import hashlib
 import json
 import logging
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,13 +17,13 @@ from dask.callbacks import Callback
 
 from data_prep.regions.store import Region, RegionStore, fingerprint, store_for
 from fusion.data.provenance import code_hash
+from fusion.process_memory import give_back_large_arrays
 from fusion.whole_file import claimed
 from udf.context import KEYS
 
 _log = logging.getLogger(__name__)
 REGION_PX = 512  # a side, at most, where the chunks of the result are not larger
 _VALUES = "values"  # the one variable of the store
-_M_MMAP_THRESHOLD = -3  # of mallopt, in malloc.h
 _FOLDERS = ("model_dir", "deps_dir")  # of a UDF's context
 
 
@@ -132,18 +130,11 @@ def _stored(
     todo = [region for region in regions if region.name not in finished]
     if len(todo) < len(regions):
         _log.info("%d of %d regions are there from an unfinished run", len(regions) - len(todo), len(regions))
-    _large_arrays_apart()
+    give_back_large_arrays()
     for done, region in enumerate(todo, len(regions) - len(todo)):
         part = data.isel(y=region.rows, x=region.columns)
         store.write(region, {_VALUES: _values(part, done, len(regions), output.report)})
     return store.filled(template)[_VALUES].data
-
-
-def _large_arrays_apart() -> None:
-    """Let glibc give freed arrays back at once; by default it keeps those below 32 MiB, scattered, for the process."""
-    allocator = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if allocator is not None:
-        allocator(_M_MMAP_THRESHOLD, 2**20)
 
 
 def _values(part: xr.DataArray, done: int, whole: int, report: Callable[[int, int], None]) -> np.ndarray:
