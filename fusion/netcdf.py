@@ -1,7 +1,7 @@
 """NetCDF files: one thread of a process at a time, and with the content that they have now.
 
 HDF5, in which they are stored, ends a process in which two threads call it at once. xarray takes a lock for values
-only: not while it opens a file and reads its labels, or makes a new one. What opens and writes here takes it for all.
+only: not while it opens a file and reads its labels, or makes a new one.
 """
 
 import os
@@ -16,20 +16,25 @@ import xarray as xr
 _STATES: dict[str, tuple[int, ...]] = {}  # inode, size and time of change of each file when it was last opened here
 
 
-class _NetCDFLock:
-    """xarray's own lock on NetCDF, which the thread that holds it may take again; one for all files of a process."""
+one_thread = threading.RLock()  # held while a file is opened or made; values may be read and written inside
+
+
+class _ValuesLock:
+    """``one_thread``, then xarray's own lock: for values of files, also beside those that others opened by xarray.
+
+    In this order always, and xarray's for no more than one access: inside it no other array can be read.
+    """
 
     def __init__(self) -> None:
-        self._thread = threading.RLock()
-        self._depth = 0  # changed only by the thread that holds ``_thread``
+        self._depth = 0  # changed only by the thread that holds ``one_thread``
 
     def acquire(self, blocking: bool = True) -> bool:
         from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
 
-        if not self._thread.acquire(blocking):
+        if not one_thread.acquire(blocking):
             return False
         if not self._depth and not NETCDF4_PYTHON_LOCK.acquire(blocking):
-            self._thread.release()
+            one_thread.release()
             return False
         self._depth += 1
         return True
@@ -40,12 +45,12 @@ class _NetCDFLock:
         self._depth -= 1
         if not self._depth:
             NETCDF4_PYTHON_LOCK.release()
-        self._thread.release()
+        one_thread.release()
 
     def locked(self) -> bool:
         return self._depth > 0
 
-    def __enter__(self) -> "_NetCDFLock":
+    def __enter__(self) -> "_ValuesLock":
         self.acquire()
         return self
 
@@ -53,10 +58,10 @@ class _NetCDFLock:
         self.release()
 
     def __reduce__(self) -> str:
-        return "NETCDF_LOCK"  # a lazy array that goes to another process takes the one there
+        return "VALUES_LOCK"  # a lazy array that goes to another process takes the one there
 
 
-NETCDF_LOCK = _NetCDFLock()
+VALUES_LOCK = _ValuesLock()
 
 
 def open_netcdf(path: str | Path, **options: Any) -> xr.Dataset:
@@ -69,13 +74,13 @@ def open_netcdf(path: str | Path, **options: Any) -> xr.Dataset:
 
     name, found = os.path.abspath(path), os.stat(path)
     state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-    with NETCDF_LOCK:
+    with one_thread:
         if _STATES.get(name) != state:
             for key in list(FILE_CACHE):
                 if key[1] == (name,) and (handle := FILE_CACHE.pop(key, None)) is not None:
                     handle.close()
             _STATES[name] = state
-        return xr.open_dataset(path, lock=NETCDF_LOCK, **options)
+        return xr.open_dataset(path, lock=VALUES_LOCK, **options)
 
 
 def write_netcdf(dataset: xr.Dataset, path: str | Path, encoding: dict[str, dict[str, Any]] | None = None) -> None:
@@ -84,8 +89,8 @@ def write_netcdf(dataset: xr.Dataset, path: str | Path, encoding: dict[str, dict
     from xarray.backends.common import ArrayWriter
 
     lazy = ArrayWriter()
-    with NETCDF_LOCK:
-        store = NetCDF4DataStore.open(path, mode="w", format="NETCDF4", lock=NETCDF_LOCK)
+    with one_thread:
+        store = NetCDF4DataStore.open(path, mode="w", format="NETCDF4", lock=VALUES_LOCK)
         try:
             dataset.dump_to_store(store, writer=lazy, encoding=encoding or {})
         except BaseException:
@@ -94,19 +99,19 @@ def write_netcdf(dataset: xr.Dataset, path: str | Path, encoding: dict[str, dict
     try:
         lazy.sync()  # without the lock, which the threads that compute need; each chunk is written under it
     finally:
-        with NETCDF_LOCK:
+        with one_thread:
             store.close()
 
 
 @contextmanager
 def netcdf_to_fill(path: str | Path, mode: Literal["w", "a"]) -> Iterator[Any]:
-    """A ``netCDF4.Dataset`` within this block; hold ``NETCDF_LOCK`` for whatever is done with it."""
+    """A ``netCDF4.Dataset`` within this block; hold ``VALUES_LOCK`` while you write values to it."""
     import netCDF4
 
-    with NETCDF_LOCK:
+    with VALUES_LOCK:
         opened = netCDF4.Dataset(path, mode)
     try:
         yield opened
     finally:
-        with NETCDF_LOCK:
+        with VALUES_LOCK:
             opened.close()

@@ -19,6 +19,7 @@ from typing import Any
 import xarray as xr
 
 from data_prep.farm import pending, run_all
+from data_prep.regions.notes import Notes, warnings_kept
 from data_prep.regions.store import Region, RegionStore
 from fusion.contract import ContractError
 from fusion.data.cube_files import CubeFileError
@@ -65,9 +66,10 @@ class ClaimedTask:
             return {}
         with claimed(markers / f".{region.name}.lock") as mine:
             if mine and pending([region], markers) and self.run.goes_on():  # in this order: the note is removed first
-                result = self.task(region)
+                with warnings_kept() as notes:
+                    result = self.task(region)
                 _free_cycles()
-                return result
+                return {**result, "notes": notes}
         return {}
 
 
@@ -163,7 +165,10 @@ def compute_regions(
         total = len(run.regions)
         report(store.finished(), total)
 
+        notes = Notes()
+
         def count(region: Region, result: dict[str, Any]) -> None:
+            notes.add(result.get("notes", ()))
             if run.goes_on():
                 report(store.finished(), total)
 
@@ -173,6 +178,7 @@ def compute_regions(
             left, todo, workers=0 if alone else workers, scheduler=scheduler, on_done=count,
             advice=f"use a smaller region= than {store.px}, or fewer workers=",
         )  # fmt: skip
+        notes.tell()
         while run.goes_on():
             left = pending(left, store.markers)  # other processes compute these, or none any more
             if left:

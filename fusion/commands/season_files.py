@@ -21,7 +21,7 @@ from fusion.contract import ContractError
 from fusion.data import raster_files
 from fusion.data.provenance import MADE_BY, history
 from fusion.extras import needs
-from fusion.netcdf import NETCDF_LOCK, netcdf_to_fill
+from fusion.netcdf import VALUES_LOCK, netcdf_to_fill, one_thread
 from fusion.phenology.settings import MAIN_SUFFIX, VARIABLES
 from fusion.place import transform_of
 from fusion.whole_file import whole_file
@@ -106,11 +106,11 @@ def seasons_netcdf(data: xr.Dataset, file: Path) -> Iterator[Add]:
     with whole_file(file) as partial, ExitStack() as opened:
         with _telling(file):
             nc = opened.enter_context(netcdf_to_fill(partial, "w"))
-            with NETCDF_LOCK:
+            with one_thread:
                 stored = _netcdf_variables(described, nc)
 
         def add(window: Window, part: xr.Dataset) -> None:
-            with _telling(file), NETCDF_LOCK:
+            with _telling(file), VALUES_LOCK:
                 for name, variable in stored.items():
                     place = tuple(window.get(dim, slice(None)) for dim in variable.dimensions)
                     variable[place] = part[name].values
@@ -131,7 +131,7 @@ def _netcdf_variables(data: xr.Dataset, nc: Any) -> dict[str, Any]:
         nc.createDimension(dim, size)
     labels = data.drop_vars(data.data_vars)
     plain = {str(name): {"_FillValue": None} for name, coord in data.coords.items() if coord.dtype.kind == "f"}
-    labels.dump_to_store(NetCDF4DataStore(nc, lock=NETCDF_LOCK), encoding=plain)
+    labels.dump_to_store(NetCDF4DataStore(nc, lock=VALUES_LOCK), encoding=plain)
     if "coordinates" in nc.ncattrs():  # of labels that belong to no variable yet
         nc.delncattr("coordinates")
     stored = {}

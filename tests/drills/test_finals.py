@@ -29,7 +29,8 @@ from udf.targets import load_target
 
 ROOT = Path(__file__).parents[2]
 WRITERS = {
-    "savefig", "write_text", "write_bytes", "to_netcdf", "to_zarr", "to_raster", "to_csv", "copyfile", "ZipFile",
+    "savefig", "write_text", "write_bytes", "to_netcdf", "write_netcdf", "netcdf_to_fill", "to_zarr", "to_raster",
+    "to_csv", "copyfile", "ZipFile",
 }  # fmt: skip
 APART = {"fusion/demo/figures.py:_png"}  # into memory
 

@@ -6,7 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fusion.netcdf import NETCDF_LOCK
+import xarray as xr
+
+from fusion.commands.season_files import seasons_netcdf, write_windows
+from fusion.data.cube_files import write_cube
+from fusion.netcdf import VALUES_LOCK, open_netcdf, write_netcdf
+from tests.factory import mock_cube
 
 ROOT = Path(__file__).parents[2]
 AT_ONCE = """
@@ -78,16 +83,31 @@ def test_threads_read_and_write_at_once(tmp_path: Path) -> None:
 
 
 def test_another_process_takes_its_own_lock() -> None:
-    assert pickle.loads(pickle.dumps(NETCDF_LOCK)) is NETCDF_LOCK
+    assert pickle.loads(pickle.dumps(VALUES_LOCK)) is VALUES_LOCK
 
 
 def test_the_lock_is_xarrays_and_may_be_taken_again() -> None:
     from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
 
-    with NETCDF_LOCK, NETCDF_LOCK:
-        assert NETCDF_LOCK.locked() and NETCDF4_PYTHON_LOCK.locked()
+    with VALUES_LOCK, VALUES_LOCK:
+        assert VALUES_LOCK.locked() and NETCDF4_PYTHON_LOCK.locked()
         assert not NETCDF4_PYTHON_LOCK.acquire(blocking=False)
-    assert not NETCDF_LOCK.locked() and not NETCDF4_PYTHON_LOCK.locked()
+    assert not VALUES_LOCK.locked() and not NETCDF4_PYTHON_LOCK.locked()
+
+
+def test_arrays_that_a_user_opened_lazily_are_written(tmp_path: Path) -> None:
+    """They take xarray's lock when they are read, so no writer may hold it meanwhile."""
+    given = write_cube(mock_cube(t=3, y=6, x=6), tmp_path / "given.nc")
+    for chunks in (None, {"t": 1}):
+        with xr.open_dataset(given, chunks=chunks, decode_coords="all") as opened:
+            cube = opened.to_dataarray("bands").transpose("t", "bands", "y", "x").assign_attrs(opened.attrs)
+            write_cube(cube, tmp_path / "cube.nc")
+            write_netcdf(opened.assign_coords(seen=opened.VV.isel(t=0, drop=True) > -20), tmp_path / "plain.nc")
+            data = opened.isel(t=0, drop=True).drop_attrs()
+            write_windows(data, [seasons_netcdf(data.assign_coords(seen=data.VV), tmp_path / "seasons.nc")])
+        for name in ("cube.nc", "plain.nc", "seasons.nc"):
+            with open_netcdf(tmp_path / name) as written:
+                assert written.S2NDVI.notnull().any()
 
 
 def test_all_netcdf_is_opened_and_written_in_one_module() -> None:

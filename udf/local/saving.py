@@ -20,7 +20,7 @@ import xarray as xr
 from fusion.contract import CF_CONVENTIONS, NDVI, NDVI_SIGMA, OBS_COUNT
 from fusion.fields.polygons import FIELD
 from fusion.inference.blas import one_blas_thread
-from fusion.netcdf import NETCDF_LOCK, netcdf_to_fill, write_netcdf
+from fusion.netcdf import VALUES_LOCK, netcdf_to_fill, write_netcdf
 from fusion.phenology.seasons import layer_attributes
 from fusion.place import described_axes
 from fusion.whole_file import refuse_cut_off, whole_file
@@ -163,11 +163,11 @@ def _write_netcdf(data: xr.DataArray, folder: Path, prefix: str) -> list[Path]:
     with whole_file(path) as partial:
         write_netcdf(dataset.drop_vars(bands), partial)
         with netcdf_to_fill(partial, "a") as sink:
-            with NETCDF_LOCK:
+            with VALUES_LOCK:
                 _add_variables(sink, dataset, data, dims)
             for rows, columns, values in _blocks(data):
                 where = tuple({"y": rows, "x": columns}.get(d, slice(None)) for d in dims)
-                with NETCDF_LOCK:
+                with VALUES_LOCK:
                     for k, band in enumerate(bands):
                         sink[str(band)][where] = values if axis is None else np.take(values, k, axis=axis)
     return [path]

@@ -368,7 +368,7 @@ def test_cube_files_round_trip_and_are_whole_or_absent(tmp_path, suffix, monkeyp
         (tmp_path / f".cube.partial-x{suffix}").touch()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(xr.Dataset, "to_netcdf", full_disk)
+    monkeypatch.setattr(xr.Dataset, "dump_to_store", full_disk)
     monkeypatch.setattr(xr.Dataset, "to_zarr", full_disk)
     with pytest.raises(ValueError, match="No space left"):
         write_cube(cube, tmp_path / f"other{suffix}")

@@ -301,3 +301,13 @@ def test_of_a_file_that_is_not_cut_in_chunks_only_a_part_is_read(cube, tmp_path)
     with opened_cube(tmp_path / "plain.nc") as opened:
         assert opened.chunks[2:] == ((90,), (256, 44))
         np.testing.assert_array_equal(opened, wide)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_warning_of_many_regions_is_told_once_with_their_number(workers, cube, tmp_path, caplog):
+    odd = cube.copy()
+    odd[:, 0, ::9, ::11] = 3.0
+    run(settings(write_cube(odd, tmp_path / "odd.nc"), tmp_path / "ndvi.zarr", workers=workers))
+    told = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING and "cannot be NDVI" in r.message]
+    assert len(told) == 2 and told[0].startswith("S2NDVI: ")
+    assert told[1] == f"{REGIONS} regions had such a warning, the first: {told[0]}"
