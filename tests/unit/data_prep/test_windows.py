@@ -229,7 +229,8 @@ def test_an_area_that_is_not_held_is_decided_alike(strip, bounded, monkeypatch):
 def test_memory_of_a_look_does_not_grow_with_the_dates(bounded, tmp_path, monkeypatch):
     monkeypatch.setattr("data_prep.windows._LOOKING_THREADS", 1)
     monkeypatch.setattr("data_prep.raw.cubes._WORTH_FREEING_BYTES", 0)
-    side, peaks, held = 64, {}, {}
+    side, peaks, held = 256, {}, {}
+    monkeypatch.setattr("data_prep.raw.reading._CHUNK_BYTES", 4 * side * side)  # few tasks of Dask, which take memory too
     for count in (8, 32):
         folder = tmp_path / str(count)
         folder.mkdir()
