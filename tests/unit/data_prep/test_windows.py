@@ -230,7 +230,7 @@ def test_memory_of_a_look_does_not_grow_with_the_dates(bounded, tmp_path, monkey
     monkeypatch.setattr("data_prep.windows._LOOKING_THREADS", 1)
     monkeypatch.setattr("data_prep.raw.cubes._WORTH_FREEING_BYTES", 0)
     side, peaks, held = 256, {}, {}
-    monkeypatch.setattr("data_prep.raw.reading._CHUNK_BYTES", 4 * side * side)  # few tasks of Dask, which take memory too
+    monkeypatch.setattr("data_prep.raw.reading._CHUNK_BYTES", 4 * side * side)  # few tasks, which take memory too
     for count in (8, 32):
         folder = tmp_path / str(count)
         folder.mkdir()
