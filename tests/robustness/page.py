@@ -23,7 +23,7 @@ DRILLS = {
     "killed commands": ("drills/kills::", "data_prep/patches::test_killed"),
     "full disk, folders that cannot be made": ("end_to_end/failed_writes::",),
     "files and sets cut off or half replaced": ("drills/finals::", "fusion/whole_file::"),
-    "two runs at once": ("drills/two_at_once::", "data_prep/patches::test_two"),
+    "two runs, or threads, at once": ("drills/two_at_once::", "netcdf_threads::", "data_prep/patches::test_two"),
     "hostile or damaged models": ("drills/hostile_models::",),
     "code named in settings": ("drills/foreign_code::",),
     "damaged files, closed folders, silent servers": ("drills/messages::",),
