@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from data_prep.raw.cubes import SourceError
 from fusion import whole_file
 from fusion.extras import needs
-from fusion.process_memory import collect_rarely, keep_freed_memory
+from fusion.process_memory import bounded_gdal_cache, collect_rarely, keep_freed_memory
 from fusion.whole_file import write_json
 
 log = logging.getLogger(__name__)
@@ -141,9 +141,10 @@ def run_all(
 
 
 def _with_kept_memory(work: Callable[[Any], dict[str, Any]], task: Any) -> dict[str, Any]:
-    """``work(task)`` in a process that keeps what it frees for its next array."""
+    """``work(task)`` in a process that keeps what it frees for its next array, and little of rasters."""
     keep_freed_memory()
-    return work(task)
+    with bounded_gdal_cache():
+        return work(task)
 
 
 @contextmanager

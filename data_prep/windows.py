@@ -28,6 +28,7 @@ from data_prep.sources.settings import DownloadedArea, FilesSource, StacSource
 from fusion.cloud_mask import MASK_KERNELS
 from fusion.features.tiling import grown, inside
 from fusion.place import pixel_sides_m, pixel_size_m
+from fusion.process_memory import bounded_gdal_cache
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +113,7 @@ class PlannedArea:
         return max(_mask_reach_px(optical, self.labels), speckle) + _FILTERS_PX
 
 
+@bounded_gdal_cache()
 def plan_area(source: WindowedSource, settings: PrepareSettings) -> tuple[PlannedArea, xr.DataArray]:
     """Look at a whole area: the dates, grid and labels of its merged cube, and what its values decide; and that cube.
 

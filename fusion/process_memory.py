@@ -1,12 +1,16 @@
-"""How this process handles its memory: Python's garbage collector, and what glibc does with freed arrays."""
+"""How this process handles its memory: Python's garbage collector, freed arrays of glibc, blocks of GDAL."""
 
 import atexit
 import gc
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 OLD_EVERY = 100  # collections of younger objects for one of all objects; Python's own number is 10
 KEPT_BYTES = 256 * 2**20  # of freed memory
 REUSED_BYTES = 128 * 2**20  # largest array that lies in such memory
 LARGE_BYTES = 2**20
+GDAL_CACHE_BYTES = 64 * 2**20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt, in malloc.h
 
 
@@ -38,6 +42,21 @@ def give_back_large_arrays() -> None:
     graph of four regions (docs/benchmarks.md).
     """
     _set_glibc(_M_MMAP_THRESHOLD, LARGE_BYTES)
+
+
+@contextmanager
+def bounded_gdal_cache() -> Iterator[None]:
+    """Let GDAL keep 64 MiB of blocks of rasters that are read and written, unless ``GDAL_CACHEMAX`` is set.
+
+    By default each process keeps up to 5 % of the machine's memory: more of a larger area, until that is full.
+    """
+    if "GDAL_CACHEMAX" in os.environ:
+        yield
+        return
+    import rasterio
+
+    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_BYTES):  # bytes here, as far as rasterio 1.4
+        yield
 
 
 def _set_glibc(option: int, limit: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fusion.data.provenance import MADE_BY
+from fusion.process_memory import bounded_gdal_cache
 from fusion.whole_file import checksum, refuse_cut_off
 
 BLOCK_PX = 256
@@ -85,7 +86,7 @@ def opened_raster(
     first = partial.with_suffix(".plain.tif")
     sums: dict[tuple[int, int], int] = {}
     try:
-        with rasterio.open(
+        with bounded_gdal_cache(), rasterio.open(
             first, "w", driver="GTiff", dtype=kind.name, count=count, height=height, width=width, crs=crs,
             transform=transform, nodata=nodata, compress="zstd", zstd_level=1, **layout,
         ) as out:  # fmt: skip
@@ -103,9 +104,10 @@ def opened_raster(
             out.update_tags(**MADE_BY, **(tags or {}))
             if factors:
                 out.build_overviews(factors, Resampling.average if average else Resampling.nearest)
-        copy(  # heads first, then overviews, then data
-            first, partial, driver="GTiff", copy_src_overviews=True, **layout, **packed
-        )
+        with bounded_gdal_cache():
+            copy(  # heads first, then overviews, then data
+                first, partial, driver="GTiff", copy_src_overviews=True, **layout, **packed
+            )
     finally:
         first.unlink(missing_ok=True)
     refuse_cut_off(partial, file, sums)

@@ -23,6 +23,7 @@ from fusion.inference.blas import one_blas_thread
 from fusion.netcdf import VALUES_LOCK, netcdf_to_fill, write_netcdf
 from fusion.phenology.seasons import layer_attributes
 from fusion.place import described_axes
+from fusion.process_memory import bounded_gdal_cache
 from fusion.whole_file import refuse_cut_off, whole_file
 from udf.local.grid import pixel_transform
 from udf.local.regions import Output, computed
@@ -31,7 +32,6 @@ from udf.local.vector import write_vector
 
 _log = logging.getLogger(__name__)
 BLOCK_PX = 512  # written at once; a multiple of the files' own blocks
-GDAL_CACHE_MB = 64  # by default GDAL caches up to 5 % of the memory
 _OUTPUT: ContextVar[Output | None] = ContextVar("ndvi_fusion_output", default=None)
 FORMATS = {"gtiff": "GTiff", "netcdf": "NetCDF", "zarr": "Zarr"}
 BAND_ATTRIBUTES = {
@@ -79,7 +79,7 @@ def save_result(data: xr.DataArray, format: str, options: dict | None = None) ->
         raise ValueError(f"the cube is empty (shape {data.shape}); there is nothing to save as {kind}")
     write = {"GTiff": _write_geotiffs, "NetCDF": _write_netcdf, "Zarr": _write_zarr}[kind]
     with (
-        rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB),
+        bounded_gdal_cache(),
         one_blas_thread(),  # windows are computed side by side
         computed(data, prefix, kind, output) as whole,
     ):
