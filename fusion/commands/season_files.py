@@ -27,7 +27,7 @@ from fusion.place import transform_of
 from fusion.whole_file import whole_file
 
 WINDOW_PX = 256
-MAP_PX = 2000  # a map of more pixels a side shows every second, third, ... of them
+MAP_PX = 1000  # twice what its figure shows; of more pixels a side it shows every second, third, ...
 MAPPED = ("SOSD", "EOSD", "LENGTH", "MAXV")
 
 
