@@ -60,7 +60,7 @@ class Notes:
 
     def add(self, notes: Iterable[Note]) -> None:
         """Tell those of a region that are of a new kind."""
-        for kind, note in {note[1]: note for note in map(tuple, notes)}.items():
+        for kind, note in {note[1]: note for note in notes}.items():
             first, count = self._seen.get(kind, (note, 0))
             if not count:
                 logging.getLogger(note[0]).warning("%s", note[2])

@@ -85,29 +85,29 @@ def opened_raster(
     factors = [2**k for k in range(1, 16) if max(height, width) > OVERVIEW_PX * 2 ** (k - 1)]
     first = partial.with_suffix(".plain.tif")
     sums: dict[tuple[int, int], int] = {}
-    try:
-        with bounded_gdal_cache(), rasterio.open(
-            first, "w", driver="GTiff", dtype=kind.name, count=count, height=height, width=width, crs=crs,
-            transform=transform, nodata=nodata, compress="zstd", zstd_level=1, **layout,
-        ) as out:  # fmt: skip
+    with bounded_gdal_cache():
+        try:
+            with rasterio.open(
+                first, "w", driver="GTiff", dtype=kind.name, count=count, height=height, width=width, crs=crs,
+                transform=transform, nodata=nodata, compress="zstd", zstd_level=1, **layout,
+            ) as out:  # fmt: skip
 
-            def write(window: Window, values: np.ndarray) -> None:
-                out.write(values, window=rasterio.windows.Window.from_slices(*window))
-                sums[window[0].start, window[1].start] = checksum(values)
+                def write(window: Window, values: np.ndarray) -> None:
+                    out.write(values, window=rasterio.windows.Window.from_slices(*window))
+                    sums[window[0].start, window[1].start] = checksum(values)
 
-            yield write
-            out.descriptions = tuple(names)
-            if units is not None:
-                out.units = tuple(units)
-            if scale_offset is not None:
-                out.scales, out.offsets = ((number,) * count for number in scale_offset)
-            out.update_tags(**MADE_BY, **(tags or {}))
-            if factors:
-                out.build_overviews(factors, Resampling.average if average else Resampling.nearest)
-        with bounded_gdal_cache():
+                yield write
+                out.descriptions = tuple(names)
+                if units is not None:
+                    out.units = tuple(units)
+                if scale_offset is not None:
+                    out.scales, out.offsets = ((number,) * count for number in scale_offset)
+                out.update_tags(**MADE_BY, **(tags or {}))
+                if factors:
+                    out.build_overviews(factors, Resampling.average if average else Resampling.nearest)
             copy(  # heads first, then overviews, then data
                 first, partial, driver="GTiff", copy_src_overviews=True, **layout, **packed
             )
-    finally:
-        first.unlink(missing_ok=True)
-    refuse_cut_off(partial, file, sums)
+        finally:
+            first.unlink(missing_ok=True)
+        refuse_cut_off(partial, file, sums)

@@ -9,7 +9,7 @@ from rasterio.env import get_gdal_config
 
 from data_prep import windows
 from data_prep.farm import run_all
-from fusion.data.raster_files import opened_raster
+from fusion.data import raster_files
 from fusion.process_memory import GDAL_CACHE_BYTES, bounded_gdal_cache
 from tests.factory import mock_cube
 from udf.local import saving
@@ -46,14 +46,16 @@ def in_a_plan() -> int:
     return seen[0]
 
 
-def in_a_raster(tmp_path) -> int:
-    file = tmp_path / "a.tif"
-    with opened_raster(
+def in_a_raster(tmp_path, monkeypatch) -> int:
+    file, read_back = tmp_path / "a.tif", []
+    monkeypatch.setattr(raster_files, "refuse_cut_off", lambda *_: read_back.append(kept()))
+    with raster_files.opened_raster(
         file, file, shape=(1, 16, 16), dtype=np.float32, crs="EPSG:32631", nodata=float("nan"), names=["a"],
         transform=rasterio.transform.from_origin(0, 0, 10, 10),
     ) as write:  # fmt: skip
         write((slice(0, 16), slice(0, 16)), np.zeros((1, 16, 16), np.float32))
-        return kept()
+        written = kept()
+    return written if read_back == [written] else -1
 
 
 def in_a_result(tmp_path, monkeypatch) -> int:
@@ -65,7 +67,9 @@ def in_a_result(tmp_path, monkeypatch) -> int:
 
 
 def test_little_of_rasters_is_kept_wherever_many_are_read_or_written(tmp_path, monkeypatch):
-    places = (in_a_region, in_a_plan, lambda: in_a_raster(tmp_path), lambda: in_a_result(tmp_path, monkeypatch))
+    places = (
+        in_a_region, in_a_plan, lambda: in_a_raster(tmp_path, monkeypatch), lambda: in_a_result(tmp_path, monkeypatch)
+    )  # fmt: skip
     for place in places:
         with rasterio.Env(GDAL_CACHEMAX=MUCH):
             assert kept() == MUCH and place() == GDAL_CACHE_BYTES
