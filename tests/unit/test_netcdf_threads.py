@@ -16,6 +16,7 @@ from tests.factory import mock_cube
 ROOT = Path(__file__).parents[2]
 AT_ONCE = """
 import sys, threading
+import numpy as np
 from pathlib import Path
 from data_prep.raw.reading import read_bands
 from fusion.commands.season_files import seasons_netcdf, write_windows
@@ -28,7 +29,8 @@ from udf.local.saving import _write_netcdf as save_result
 folder, errors = Path(sys.argv[1]), []
 cube = mock_cube(t=5, y=40, x=40, seed=3)
 given, raw = write_cube(cube, folder / "given.nc"), folder / "raw.nc"
-cube.to_dataset("bands")[["VV", "VH"]].to_netcdf(raw)
+text = np.array(["ascending", "descending", "ascending", "ascending", "unknown"], dtype=object)
+cube.to_dataset("bands")[["VV", "VH"]].assign_coords(orbit=("t", text)).to_netcdf(raw)
 
 def same(found, part=slice(None)):
     assert found.shape == cube.shape and bool((found == cube).sum() == cube.notnull().sum())
