@@ -7,14 +7,13 @@ only: not while it opens a file and reads its labels, or makes a new one.
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
 import xarray as xr
 
 _STATES: dict[str, tuple[int, ...]] = {}  # inode, size and time of change of each file when it was last opened here
-
 
 one_thread = threading.RLock()  # held while a file is opened or made; values may be read and written inside
 
@@ -78,7 +77,8 @@ def open_netcdf(path: str | Path, **options: Any) -> xr.Dataset:
         if _STATES.get(name) != state:
             for key in list(FILE_CACHE):
                 if key[1] == (name,) and (handle := FILE_CACHE.pop(key, None)) is not None:
-                    handle.close()
+                    with VALUES_LOCK:  # another thread may read it by xarray
+                        handle.close()
             _STATES[name] = state
         return xr.open_dataset(path, lock=VALUES_LOCK, **options)
 
@@ -89,7 +89,7 @@ def write_netcdf(dataset: xr.Dataset, path: str | Path, encoding: dict[str, dict
     from xarray.backends.common import ArrayWriter
 
     lazy = ArrayWriter()
-    with one_thread:
+    with one_thread, _in_this_thread(dataset):
         store = NetCDF4DataStore.open(path, mode="w", format="NETCDF4", lock=VALUES_LOCK)
         try:
             dataset.dump_to_store(store, writer=lazy, encoding=encoding or {})
@@ -101,6 +101,15 @@ def write_netcdf(dataset: xr.Dataset, path: str | Path, encoding: dict[str, dict
     finally:
         with one_thread:
             store.close()
+
+
+def _in_this_thread(dataset: xr.Dataset) -> AbstractContextManager[object]:
+    """What xarray computes of lazy text to find its type is computed here: other threads would wait for this one."""
+    if not dataset.chunks:
+        return nullcontext()
+    import dask
+
+    return dask.config.set(scheduler="synchronous")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
 from fusion.commands.season_files import seasons_netcdf, write_windows
@@ -110,6 +111,17 @@ def test_arrays_that_a_user_opened_lazily_are_written(tmp_path: Path) -> None:
         for name in ("cube.nc", "plain.nc", "seasons.nc"):
             with open_netcdf(tmp_path / name) as written:
                 assert written.S2NDVI.notnull().any()
+
+
+def test_lazy_text_is_written(tmp_path: Path) -> None:
+    """xarray computes it to find its type, while the new file is made; threads that read would wait for that."""
+    given = write_cube(mock_cube(t=3, y=6, x=6), tmp_path / "given.nc")
+    with open_netcdf(given, chunks={"t": 1}) as opened:
+        seen = opened.VV.isel(y=0, x=0, drop=True).data
+        text = seen.map_blocks(lambda values: np.where(values < 0, "land", "unknown").astype(object), dtype=object)
+        write_netcdf(opened.assign(surface=("t", text)).drop_attrs(), tmp_path / "text.nc")
+    with open_netcdf(tmp_path / "text.nc") as written:
+        assert set(written.surface.values) <= {"land", "unknown"}
 
 
 def test_all_netcdf_is_opened_and_written_in_one_module() -> None:
