@@ -43,4 +43,8 @@ def started_cluster(folder: Path, workers: int = 2) -> Iterator[tuple[str, list[
     finally:
         for process in reversed(processes):
             process.terminate()
-            process.wait(30)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:  # a worker of Dask, rarely, on a busy machine
+                process.kill()
+                process.wait()
