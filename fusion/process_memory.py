@@ -55,7 +55,7 @@ def bounded_gdal_cache() -> Iterator[None]:
         return
     import rasterio
 
-    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_BYTES):  # bytes here, as far as rasterio 1.4
+    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_BYTES):  # in bytes; the variable is in MB
         yield
 
 

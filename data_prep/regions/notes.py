@@ -56,18 +56,18 @@ class Notes:
     """The warnings of all regions so far: the first text of each kind, and the number of regions."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[Note, int]] = {}
+        self._seen: dict[str, tuple[str, int]] = {}
 
     def add(self, notes: Iterable[Note]) -> None:
         """Tell those of a region that are of a new kind."""
-        for kind, note in {note[1]: note for note in notes}.items():
-            first, count = self._seen.get(kind, (note, 0))
+        for kind, (name, _, text) in {note[1]: note for note in notes}.items():
+            first, count = self._seen.get(kind, (text, 0))
             if not count:
-                logging.getLogger(note[0]).warning("%s", note[2])
+                logging.getLogger(name).warning("%s", text)
             self._seen[kind] = first, count + 1
 
     def tell(self) -> None:
         """Tell how many regions had each, at the end."""
-        for (_, _, text), count in self._seen.values():
+        for text, count in self._seen.values():
             if count > 1:
                 log.warning("%d regions had such a warning, the first: %s", count, text)

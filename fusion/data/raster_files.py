@@ -97,12 +97,7 @@ def opened_raster(
                     sums[window[0].start, window[1].start] = checksum(values)
 
                 yield write
-                out.descriptions = tuple(names)
-                if units is not None:
-                    out.units = tuple(units)
-                if scale_offset is not None:
-                    out.scales, out.offsets = ((number,) * count for number in scale_offset)
-                out.update_tags(**MADE_BY, **(tags or {}))
+                _describe(out, names, units, scale_offset, tags)
                 if factors:
                     out.build_overviews(factors, Resampling.average if average else Resampling.nearest)
             copy(  # heads first, then overviews, then data
@@ -111,3 +106,19 @@ def opened_raster(
         finally:
             first.unlink(missing_ok=True)
         refuse_cut_off(partial, file, sums)
+
+
+def _describe(
+    out: Any,
+    names: Sequence[str],
+    units: Sequence[str] | None,
+    scale_offset: tuple[float, float] | None,
+    tags: dict[str, str] | None,
+) -> None:
+    """What an open file says of itself and its bands."""
+    out.descriptions = tuple(names)
+    if units is not None:
+        out.units = tuple(units)
+    if scale_offset is not None:
+        out.scales, out.offsets = ((number,) * out.count for number in scale_offset)
+    out.update_tags(**MADE_BY, **(tags or {}))
