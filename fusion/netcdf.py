@@ -1,4 +1,4 @@
-"""NetCDF files: one thread of a process at a time, and with the content that they have now.
+"""NetCDF files: one thread of a process and one handle of a file at a time, with the content that it has now.
 
 HDF5, in which they are stored, ends a process in which two threads call it at once. xarray takes a lock for values
 only: not while it opens a file and reads its labels, or makes a new one.
@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import xarray as xr
-
-_STATES: dict[str, tuple[int, ...]] = {}  # inode, size and time of change of each file when it was last opened here
 
 one_thread = threading.RLock()  # held while a file is opened or made; values may be read and written inside
 
@@ -66,21 +64,54 @@ VALUES_LOCK = _ValuesLock()
 def open_netcdf(path: str | Path, **options: Any) -> xr.Dataset:
     """``xarray.open_dataset`` of a file, from any thread; one that was overwritten in place (``cp``) is read anew.
 
-    HDF5 would read it as it was as long as an earlier, lazy array of this process keeps it open. xarray's handles of
-    such a file are closed; an earlier array opens the file again when it is used, as one of a Zarr store does.
+    An array of earlier content opens the file again when it is used, as one of a Zarr store does.
     """
+    with one_thread:
+        return xr.open_dataset(_opened_store(path), engine="store", **options)
+
+
+def groups_with_variables(path: str | Path) -> list[str]:
+    """Paths of the groups of a file that hold more than labels."""
+
+    def found(group: Any) -> list[str]:
+        inner = [name for one in group.groups.values() for name in found(one)]
+        return ([group.path] if set(group.variables) - set(group.dimensions) else []) + inner
+
+    with VALUES_LOCK:
+        store = _opened_store(path)
+        try:
+            return found(store.ds)
+        finally:
+            store.close()
+
+
+def _opened_store(path: str | Path) -> Any:
+    """A file as xarray reads it, by the same handle as all others of this process that read its present content."""
+    from xarray.backends import CachingFileManager, NetCDF4DataStore
+
+    state = os.stat(path)
+    content = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+    manager = CachingFileManager(
+        _only_handle, os.path.realpath(path), content, mode="r", lock=VALUES_LOCK, manager_id=__name__
+    )
+    return NetCDF4DataStore(manager, mode="r", lock=VALUES_LOCK)
+
+
+def _only_handle(path: str, content: tuple[int, ...], mode: Literal["r"]) -> Any:
+    """A new handle; ``VALUES_LOCK`` is held. xarray's other handles of the file are closed before.
+
+    HDF5 keeps one state for all handles of a file: its content as it was when the first was opened, and, of text, a
+    pointer to the handle that met it first, which it follows after that was closed (it ends the process, or calls the
+    file damaged; https://github.com/Unidata/netcdf-c/issues/2510).
+    """
+    import netCDF4
     from xarray.backends.file_manager import FILE_CACHE
 
-    name, found = os.path.abspath(path), os.stat(path)
-    state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-    with one_thread:
-        if _STATES.get(name) != state:
-            for key in list(FILE_CACHE):
-                if key[1] == (name,) and (handle := FILE_CACHE.pop(key, None)) is not None:
-                    with VALUES_LOCK:  # another thread may read it by xarray
-                        handle.close()
-            _STATES[name] = state
-        return xr.open_dataset(path, lock=VALUES_LOCK, **options)
+    for key in list(FILE_CACHE):
+        ours_or_xarrays = key[0] in (_only_handle, netCDF4.Dataset)
+        if ours_or_xarrays and os.path.realpath(key[1][0]) == path and (handle := FILE_CACHE.pop(key, None)):
+            handle.close()
+    return netCDF4.Dataset(path, mode)
 
 
 def write_netcdf(dataset: xr.Dataset, path: str | Path, encoding: dict[str, dict[str, Any]] | None = None) -> None:

@@ -30,7 +30,7 @@ from fusion.contract import ContractError
 from fusion.data.cube_files import is_zarr
 from fusion.data.provenance import is_own_output
 from fusion.layout import with_plain_dims
-from fusion.netcdf import one_thread, open_netcdf
+from fusion.netcdf import groups_with_variables, open_netcdf
 
 log = logging.getLogger(__name__)
 
@@ -153,8 +153,7 @@ def _with_roles(variables: dict[str, xr.DataArray], path: Path) -> dict[str, xr.
 def _groups(path: Path) -> str:
     """What stands in the groups of a file whose root is empty."""
     try:
-        with one_thread, xr.open_datatree(path, decode_times=False, mask_and_scale=False) as tree:
-            groups = [node.path for node in tree.subtree if node.data_vars]
+        groups = groups_with_variables(path)
     except Exception:
         groups = []
     return (

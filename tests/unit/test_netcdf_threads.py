@@ -76,10 +76,42 @@ for thread in threads: thread.join()
 sys.exit("; ".join(errors) or 0)
 """
 
+IN_TURN = """
+import sys
+from pathlib import Path
+import numpy as np
+import xarray as xr
+from fusion.netcdf import groups_with_variables, netcdf_to_fill, open_netcdf
+
+folder = Path(sys.argv[1])
+file, link, other = folder / "text.nc", folder / "link.nc", folder / "other.nc"
+xr.Dataset({"orbit": ("t", np.array(["a", "bc", "d", "e", "f"], dtype=object))}).to_netcdf(file)
+link.symlink_to(file)
+for k in range(100):
+    own = xr.open_dataset(file) if k % 3 == 0 else xr.Dataset()
+    first, second = open_netcdf(file), open_netcdf(link)
+    assert first.orbit.values[1] == "bc"
+    (first, second)[k % 2].close()
+    with netcdf_to_fill(other, "w") as beside:  # takes the memory that was free
+        beside.createDimension("t", 5)
+        beside.createVariable("ndvi", "f4", ("t",))[:] = 1
+        if k % 5 == 0: groups_with_variables(file)
+        with open_netcdf(file) as third: assert third.orbit.values[1] == "bc"
+    assert first.orbit.values[1] == second.orbit.values[1] == "bc"
+    for one in (own, first, second): one.close()
+"""
+
 
 def test_threads_read_and_write_at_once(tmp_path: Path) -> None:
     """HDF5 ends a process whose threads call it at once (a "segmentation fault")."""
     command = [sys.executable, "-c", AT_ONCE, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_file_with_text_is_opened_again_while_it_is_open(tmp_path: Path) -> None:
+    """HDF5 follows a pointer to the first handle of a file after that was closed (a "segmentation fault")."""
+    command = [sys.executable, "-X", "faulthandler", "-c", IN_TURN, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
 
@@ -125,6 +157,6 @@ def test_lazy_text_is_written(tmp_path: Path) -> None:
 
 def test_all_netcdf_is_opened_and_written_in_one_module() -> None:
     files = [file for folder in ("fusion", "data_prep", "udf") for file in (ROOT / folder).rglob("*.py")]
-    call = re.compile(r"xr\.open_(dataset|mfdataset)\(|\.to_netcdf\([^)]|netCDF4\.Dataset\(")
+    call = re.compile(r"xr\.open_(dataset|mfdataset|datatree)\(|\.to_netcdf\([^)]|netCDF4\.Dataset\(")
     found = [file.relative_to(ROOT) for file in files if call.search(file.read_text(encoding="utf-8"))]
     assert found == [Path("fusion/netcdf.py")]
