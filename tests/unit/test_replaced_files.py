@@ -1,6 +1,5 @@
 """A file that is replaced while this process has it open is read anew, by every reader, in every format."""
 
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,6 @@ from fusion.viewer.layers import open_stack
 from tests.factory import mock_cube
 from udf.local.loading import open_raster
 
-ROOT = Path(__file__).parents[2]
 BAND = "NDVI"
 
 
@@ -115,10 +113,3 @@ def test_a_handle_of_the_user_does_not_keep_the_earlier_content(tmp_path: Path) 
         in_its_place(new, path, "overwritten")
         np.testing.assert_array_equal(read_cube(path).values[:, 0], series(seed=2).values)
         np.testing.assert_array_equal(own[BAND].isel(t=1).values, series(seed=2).values[1])
-
-
-def test_every_reader_opens_netcdf_in_this_way() -> None:
-    files = [file for folder in ("fusion", "data_prep", "udf") for file in (ROOT / folder).rglob("*.py")]
-    call = re.compile(r"= xr\.open_dataset\(|return xr\.open_dataset\(|with xr\.open_dataset\(")
-    found = [file.relative_to(ROOT) for file in files if call.search(file.read_text(encoding="utf-8"))]
-    assert found == [Path("fusion/netcdf.py")]
