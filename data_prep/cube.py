@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 S2_IMAGES = "s2_images"  # attribute: days of the Sentinel-2 images, one a line, wholly cloudy ones included
 SUSPECT = "S2_SUSPECT"  # optional band: 1 = NDVI dip like undetected cloud, 0 = no dip, NaN = no observation
 _IN_MEMORY_BYTES = 512 * 2**20
-_IN_MEMORY_LOOKING_BYTES = 96 * 2**20  # where windows are read afterwards
+_IN_MEMORY_LOOKING_BYTES = 256 * 2**20  # where windows are read afterwards
 _PART_BYTES = 8 * 2**20
 
 

@@ -117,7 +117,7 @@ class PlannedArea:
 def plan_area(source: WindowedSource, settings: PrepareSettings) -> tuple[PlannedArea, xr.DataArray]:
     """Look at a whole area: the dates, grid and labels of its merged cube, and what its values decide; and that cube.
 
-    The cube is lazy where the raw cubes exceed 96 MiB. Images are then read some at a time by at most four threads,
+    The cube is lazy where the raw cubes exceed 256 MiB. Images are then read some at a time by at most four threads,
     every one a few times, so that memory does not depend on the number of dates, and on the area only by what one
     image and the mean images of radar passes take.
 

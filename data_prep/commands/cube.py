@@ -13,7 +13,7 @@ from data_prep.raw.cubes import NotRawError, SourceError, free_cycles
 from data_prep.raw.reading import read_bands
 from data_prep.regions.inputs import RawArea
 from data_prep.regions.sharing import refuse_without_workers
-from data_prep.regions.store import fitting_px
+from data_prep.regions.store import INPUT_BYTES, fitting_px
 from data_prep.settings import PrepareSettings
 from data_prep.sources.settings import FilesSource, OpenEOSource, SimulatedSource
 from data_prep.windows import WindowedSource, plan_area
@@ -94,8 +94,10 @@ def _written(
         plan, cube = plan_area(source, PrepareSettings(**{name: getattr(settings, name) for name in PREPARATION}))
         sizes = plan.labels.sizes
         px = fitting_px(sizes, settings.region, around=plan.around_px)
-        if px is None and cube.chunks is not None:  # written lazily, it would be read several times: a single region
-            px = max(sizes["y"], sizes["x"])
+        if cube.chunks is not None:  # written lazily, it would be read several times: a single region at least
+            px = px or max(sizes["y"], sizes["x"])
+        elif settings.region is None and cube.nbytes <= INPUT_BYTES:  # prepared already
+            px = None
         if px is not None:
             size = cube.nbytes
             del cube  # in memory as a whole, where it is small

@@ -93,6 +93,20 @@ def test_the_file_is_that_of_the_cube_built_at_once(folder, tmp_path, monkeypatc
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"once{suffix}", f"regions{suffix}"]
 
 
+def test_what_was_prepared_to_look_at_it_is_not_prepared_again(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("data_prep.regions.store.REGION_PX", (PX,))  # an area of four regions, small as it is
+    seen = regions_read(monkeypatch)
+    run(settings(tmp_path / "once.nc", **files(folder), region=None))
+    assert not seen
+    for name, limit in (("data_prep.commands.cube.INPUT_BYTES", 0), ("data_prep.cube._IN_MEMORY_LOOKING_BYTES", 0)):
+        with monkeypatch.context() as patch:
+            patch.setattr(name, limit)  # the merged cube is too large, or the raw files are
+            run(settings(tmp_path / "regions.nc", **files(folder), region=None, overwrite=True))
+        assert len(seen) == REGIONS
+        assert_same_file(tmp_path / "regions.nc", tmp_path / "once.nc")
+        seen.clear()
+
+
 def test_an_interrupted_run_resumes_and_another_mask_begins_anew(folder, tmp_path, monkeypatch, caplog):
     mask = tmp_path / "mask.nc"
     times = {"t": [np.datetime64("2019-03-01", "ns")]}

@@ -61,8 +61,8 @@ def _write_radar(path: Path, rng: np.random.Generator) -> None:
     images = fields + rng.normal(0, 0.3, (24, ROWS, COLUMNS)) - 1.5 * late[:, None, None]
     images -= second[:, None, None] * np.linspace(1, 3, COLUMNS)
     coords = {
-        "t": t, "orbit_state": ("t", np.where(second, b"descending", b"ascending")),  # bytes: netCDF4 fails on text
-        "platform": ("t", np.where(late, b"S1B", b"S1A")),  # where a file is open several times
+        "t": t, "orbit_state": ("t", np.where(second, "descending", "ascending").astype(object)),
+        "platform": ("t", np.where(late, "S1B", "S1A").astype(object)),
     }  # fmt: skip
     coords |= {"y": TOP + 5 - 10 * (np.arange(ROWS) + 0.5), "x": LEFT - 5 + 10 * (np.arange(COLUMNS) + 0.5)}
     bands = {name: (("t", "y", "x"), (images - low).astype("float32")) for name, low in (("VV", 0), ("VH", 7))}
