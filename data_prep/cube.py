@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 S2_IMAGES = "s2_images"  # attribute: days of the Sentinel-2 images, one a line, wholly cloudy ones included
 SUSPECT = "S2_SUSPECT"  # optional band: 1 = NDVI dip like undetected cloud, 0 = no dip, NaN = no observation
 _IN_MEMORY_BYTES = 512 * 2**20
-_IN_MEMORY_LOOKING_BYTES = 256 * 2**20  # where windows are read afterwards
+_IN_MEMORY_LOOKING_BYTES = 96 * 2**20  # where windows are read afterwards
 _PART_BYTES = 8 * 2**20
 
 
@@ -182,12 +182,16 @@ def open_cube(path: str | Path, settings: PrepareSettings | None = None, *, lazy
 
 def _loaded_if_small(raw: RawCubes) -> RawCubes:
     """Load small cubes into memory; large ones and windows are computed some images at a time."""
-    size = sum(c.nbytes for c in (raw.s2, raw.s1, raw.coarse) if c is not None)
     if in_window():
         s1, coarse = (None if c is None else _in_parts(c) for c in (raw.s1, raw.coarse))
         return replace(raw, s2=_in_parts(raw.s2), s1=s1, coarse=coarse)
-    if size > (_IN_MEMORY_LOOKING_BYTES if looking() else _IN_MEMORY_BYTES):
+    if raw.nbytes > (_IN_MEMORY_LOOKING_BYTES if looking() else _IN_MEMORY_BYTES):
         return raw
+    return in_memory(raw)
+
+
+def in_memory(raw: RawCubes) -> RawCubes:
+    """Raw cubes whose values are loaded."""
     s1, coarse = (None if c is None else c.compute() for c in (raw.s1, raw.coarse))
     return replace(raw, s2=raw.s2.compute(), s1=s1, coarse=coarse)
 

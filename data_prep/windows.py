@@ -18,7 +18,7 @@ import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
 from data_prep.coregistration import MAX_PIXELS
-from data_prep.cube import build_cube, compare_sensors, merged, prepared_bands
+from data_prep.cube import build_cube, compare_sensors, in_memory, merged, prepared_bands
 from data_prep.grid import bounds
 from data_prep.raw.cubes import SourceError, free_cycles
 from data_prep.raw.decisions import Decisions, recorded, replayed
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 WindowedSource = FilesSource | StacSource | DownloadedArea
 _LOOKING_THREADS = 4
+_USED_BYTES = 256 * 2**20
 _FILTERS_PX = 16  # border noise, shifts between satellites, resampling
 
 
@@ -114,10 +115,13 @@ class PlannedArea:
 
 
 @bounded_gdal_cache()
-def plan_area(source: WindowedSource, settings: PrepareSettings) -> tuple[PlannedArea, xr.DataArray]:
+def plan_area(
+    source: WindowedSource, settings: PrepareSettings, used_px: float = 0
+) -> tuple[PlannedArea, xr.DataArray]:
     """Look at a whole area: the dates, grid and labels of its merged cube, and what its values decide; and that cube.
 
-    The cube is lazy where the raw cubes exceed 256 MiB. Images are then read some at a time by at most four threads,
+    The cube is lazy where the raw cubes exceed 96 MiB, or 256 MiB of an area of at most ``used_px`` pixels a side, of
+    which the caller uses the cube itself and not windows. Images are then read some at a time by at most four threads,
     every one a few times, so that memory does not depend on the number of dates, and on the area only by what one
     image and the mean images of radar passes take.
 
@@ -131,7 +135,10 @@ def plan_area(source: WindowedSource, settings: PrepareSettings) -> tuple[Planne
         raw = source.load()
         for note in raw.notes:
             log.info(note)
-        small = max(raw.s2.sizes["y"], raw.s2.sizes["x"]) <= MAX_PIXELS
+        side = max(raw.s2.sizes["y"], raw.s2.sizes["x"])
+        if side <= used_px and raw.nbytes <= _USED_BYTES:
+            raw = in_memory(raw)
+        small = side <= MAX_PIXELS
         cube = build_cube(raw, settings, compare=small)
     free_cycles(cube.nbytes)
     pixel_m = pixel_size_m(raw.s2)

@@ -1,6 +1,7 @@
 """`ndvi-fusion cube`: build a merged cube from raw Sentinel-2, Sentinel-1 and coarse NDVI of an area."""
 
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,7 +92,8 @@ def _written(
         for note in str(cube.attrs["notes"]).splitlines():
             log.info(note)
     else:
-        plan, cube = plan_area(source, PrepareSettings(**{name: getattr(settings, name) for name in PREPARATION}))
+        steps = PrepareSettings(**{name: getattr(settings, name) for name in PREPARATION})
+        plan, cube = plan_area(source, steps, used_px=settings.region or math.inf)
         sizes = plan.labels.sizes
         px = fitting_px(sizes, settings.region, around=plan.around_px)
         if cube.chunks is not None:  # written lazily, it would be read several times: a single region at least

@@ -54,6 +54,11 @@ class RawCubes:
     origin: str = "unknown"
     notes: tuple[str, ...] = field(default=())
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all values in memory."""
+        return sum(cube.nbytes for cube in (self.s2, self.s1, self.coarse) if cube is not None)
+
 
 def free_cycles(nbytes: int) -> None:
     """Free the arrays that xarray's accessors (``.rio``) hold in cycles, and give free memory back to the system;

@@ -140,6 +140,7 @@ def open_input(settings: PredictSettings) -> tuple[RegionInput, Callable[[], xr.
     from data_prep.raw.extent import extent_of_area
     from data_prep.regions.inputs import CubeFile, RawArea
     from data_prep.windows import plan_area
+    from fusion.commands.predict_regions import RAW_REGION_PX
     from fusion.data.cube_files import is_zarr
 
     area, source = settings.area, settings.source
@@ -152,7 +153,7 @@ def open_input(settings: PredictSettings) -> tuple[RegionInput, Callable[[], xr.
     steps = {name: getattr(settings, name) for name in ("optical", "radar", "coarse", "registration")}
     if source is not None:
         log.info("looking at the whole area, before its regions")
-        plan, cube = plan_area(source, PrepareSettings(**steps))
+        plan, cube = plan_area(source, PrepareSettings(**steps), used_px=settings.region or RAW_REGION_PX)
         return RawArea(plan), cube.load
     assert settings.cube is not None
     changed = [name for name, value in steps.items() if value != getattr(PrepareSettings(), name)]
