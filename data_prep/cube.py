@@ -16,7 +16,7 @@ from data_prep.grid import to_grid
 from data_prep.optical import OpticalSettings, cloud_dips, masked_ndvi
 from data_prep.radar import prepare_radar
 from data_prep.raw.cubes import RawCubes, SourceError, free_cycles
-from data_prep.raw.decisions import in_window, looking
+from data_prep.raw.decisions import in_window
 from data_prep.settings import PrepareSettings, RegistrationSettings
 from data_prep.sources.files import FilesSource, load_files
 from fusion.contract import COARSE_NDVI, DIMS, S2NDVI, VH, VV, check_time
@@ -30,17 +30,18 @@ log = logging.getLogger(__name__)
 S2_IMAGES = "s2_images"  # attribute: days of the Sentinel-2 images, one a line, wholly cloudy ones included
 SUSPECT = "S2_SUSPECT"  # optional band: 1 = NDVI dip like undetected cloud, 0 = no dip, NaN = no observation
 _IN_MEMORY_BYTES = 512 * 2**20
-_IN_MEMORY_LOOKING_BYTES = 96 * 2**20  # where windows are read afterwards
 _PART_BYTES = 8 * 2**20
 
 
-def build_cube(raw: RawCubes, settings: PrepareSettings | None = None, *, compare: bool = True) -> xr.DataArray:
+def build_cube(
+    raw: RawCubes, settings: PrepareSettings | None = None, *, compare: bool = True, in_memory_bytes: int | None = None
+) -> xr.DataArray:
     """Merged cube (t, bands, y, x) on the Sentinel-2 grid, float32, NaN = no observation.
 
     ``t`` is the sorted union of the days of all sensors. ``attrs``: ``s1_units``, ``s1_acquisitions`` (day, satellite
     and pass, one a line, where known), ``s2_images`` (days, one a line), ``latitude``, ``source``, ``notes``
     (processing decisions and data left out, one per line), ``registration`` (result of the shift check). Raw cubes up
-    to 512 MiB are loaded into memory; larger ones stay lazy if ``raw`` is lazy.
+    to ``in_memory_bytes`` (512 MiB) are loaded into memory; larger ones stay lazy if ``raw`` is lazy.
     ``compare``: whether the sensors are compared with each other (:func:`compare_sensors`).
 
     Raises
@@ -50,7 +51,8 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None, *, compar
     """
     settings = settings or PrepareSettings()
     notes = list(raw.notes)
-    bands, s2, attrs = prepared_bands(raw, settings, notes)
+    most = _IN_MEMORY_BYTES if in_memory_bytes is None else in_memory_bytes
+    bands, s2, attrs = prepared_bands(raw, settings, notes, most)
     del raw
     level, shifts = compare_sensors(bands, settings.registration) if compare else (None, [])
     notes += [level] if level else []
@@ -65,7 +67,7 @@ def build_cube(raw: RawCubes, settings: PrepareSettings | None = None, *, compar
 
 
 def prepared_bands(
-    raw: RawCubes, settings: PrepareSettings, notes: list[str]
+    raw: RawCubes, settings: PrepareSettings, notes: list[str], in_memory_bytes: int = 0
 ) -> tuple[dict[str, xr.DataArray], xr.Dataset, dict[str, object]]:
     """The bands of a merged cube, each (t, y, x) on its own dates and on the grid of Sentinel-2, which comes second,
     and the cube's attributes.
@@ -75,7 +77,7 @@ def prepared_bands(
     SourceError
         As :func:`build_cube`.
     """
-    raw = _loaded_if_small(raw)
+    raw = _loaded_if_small(raw, in_memory_bytes)
     s2 = _once_a_day(_period(raw.s2, settings, "Sentinel-2"))
     ndvi = masked_ndvi(s2, settings.optical)
     bands = {S2NDVI: ndvi}
@@ -180,18 +182,13 @@ def open_cube(path: str | Path, settings: PrepareSettings | None = None, *, lazy
     return with_roles(read_cube(path, lazy=lazy))
 
 
-def _loaded_if_small(raw: RawCubes) -> RawCubes:
+def _loaded_if_small(raw: RawCubes, most_bytes: int) -> RawCubes:
     """Load small cubes into memory; large ones and windows are computed some images at a time."""
     if in_window():
         s1, coarse = (None if c is None else _in_parts(c) for c in (raw.s1, raw.coarse))
         return replace(raw, s2=_in_parts(raw.s2), s1=s1, coarse=coarse)
-    if raw.nbytes > (_IN_MEMORY_LOOKING_BYTES if looking() else _IN_MEMORY_BYTES):
+    if raw.nbytes > most_bytes:
         return raw
-    return in_memory(raw)
-
-
-def in_memory(raw: RawCubes) -> RawCubes:
-    """Raw cubes whose values are loaded."""
     s1, coarse = (None if c is None else c.compute() for c in (raw.s1, raw.coarse))
     return replace(raw, s2=raw.s2.compute(), s1=s1, coarse=coarse)
 

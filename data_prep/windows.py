@@ -18,7 +18,7 @@ import rioxarray  # noqa: F401  (the .rio accessor)
 import xarray as xr
 
 from data_prep.coregistration import MAX_PIXELS
-from data_prep.cube import build_cube, compare_sensors, in_memory, merged, prepared_bands
+from data_prep.cube import build_cube, compare_sensors, merged, prepared_bands
 from data_prep.grid import bounds
 from data_prep.raw.cubes import SourceError, free_cycles
 from data_prep.raw.decisions import Decisions, recorded, replayed
@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 
 WindowedSource = FilesSource | StacSource | DownloadedArea
 _LOOKING_THREADS = 4
-_USED_BYTES = 256 * 2**20
+_LOOKING_BYTES = 96 * 2**20  # of raw values in memory where windows are read afterwards
+_USED_BYTES = 256 * 2**20  # where the cube itself is used
 _FILTERS_PX = 16  # border noise, shifts between satellites, resampling
 
 
@@ -136,10 +137,8 @@ def plan_area(
         for note in raw.notes:
             log.info(note)
         side = max(raw.s2.sizes["y"], raw.s2.sizes["x"])
-        if side <= used_px and raw.nbytes <= _USED_BYTES:
-            raw = in_memory(raw)
-        small = side <= MAX_PIXELS
-        cube = build_cube(raw, settings, compare=small)
+        small, most = side <= MAX_PIXELS, _USED_BYTES if side <= used_px else _LOOKING_BYTES
+        cube = build_cube(raw, settings, compare=small, in_memory_bytes=most)
     free_cycles(cube.nbytes)
     pixel_m = pixel_size_m(raw.s2)
     scl_px = max(1, round(float(raw.s2.attrs.get("scl_pixel_m", pixel_m)) / pixel_m))

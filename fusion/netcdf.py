@@ -91,27 +91,26 @@ def _opened_store(path: str | Path) -> Any:
 
     state = os.stat(path)
     content = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
-    manager = CachingFileManager(
-        _only_handle, os.path.realpath(path), content, mode="r", lock=VALUES_LOCK, manager_id=__name__
-    )
+    manager = CachingFileManager(_only_handle, os.path.realpath(path), lock=VALUES_LOCK, manager_id=content)
     return NetCDF4DataStore(manager, mode="r", lock=VALUES_LOCK)
 
 
-def _only_handle(path: str, content: tuple[int, ...], mode: Literal["r"]) -> Any:
+def _only_handle(path: str) -> Any:
     """A new handle; ``VALUES_LOCK`` is held. xarray's other handles of the file are closed before.
 
     HDF5 keeps one state for all handles of a file: its content as it was when the first was opened, and, of text, a
-    pointer to the handle that met it first, which it follows after that was closed (it ends the process, or calls the
-    file damaged; https://github.com/Unidata/netcdf-c/issues/2510).
+    pointer to one of the handles, which it follows after that was closed (it ends the process, or calls the file
+    damaged; https://github.com/Unidata/netcdf-c/issues/2510).
     """
     import netCDF4
     from xarray.backends.file_manager import FILE_CACHE
 
     for key in list(FILE_CACHE):
-        ours_or_xarrays = key[0] in (_only_handle, netCDF4.Dataset)
-        if ours_or_xarrays and os.path.realpath(key[1][0]) == path and (handle := FILE_CACHE.pop(key, None)):
+        ours = key[0] is _only_handle and key[1] == (path,)
+        theirs = key[0] is netCDF4.Dataset and os.path.realpath(key[1][0]) == path
+        if (ours or theirs) and (handle := FILE_CACHE.pop(key, None)):
             handle.close()
-    return netCDF4.Dataset(path, mode)
+    return netCDF4.Dataset(path)
 
 
 def write_netcdf(dataset: xr.Dataset, path: str | Path, encoding: dict[str, dict[str, Any]] | None = None) -> None:

@@ -56,7 +56,7 @@ class RawCubes:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all values in memory."""
+        """Bytes that all values take in memory."""
         return sum(cube.nbytes for cube in (self.s2, self.s1, self.coarse) if cube is not None)
 
 

@@ -45,11 +45,6 @@ def in_window() -> bool:
     return _decided.get() is not None
 
 
-def looking() -> bool:
-    """Whether a whole area is looked at, of which windows are read later."""
-    return _recording.get() is not None
-
-
 def once(name: str, find: Callable[[], Any]) -> Any:
     """What ``find`` returns, or what it returned for the whole area.
 

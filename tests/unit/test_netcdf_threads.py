@@ -110,7 +110,7 @@ def test_threads_read_and_write_at_once(tmp_path: Path) -> None:
 
 
 def test_a_file_with_text_is_opened_again_while_it_is_open(tmp_path: Path) -> None:
-    """HDF5 follows a pointer to the first handle of a file after that was closed (a "segmentation fault")."""
+    """HDF5 follows a pointer to a handle of the file after that was closed (a "segmentation fault")."""
     command = [sys.executable, "-X", "faulthandler", "-c", IN_TURN, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]

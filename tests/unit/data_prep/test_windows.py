@@ -197,7 +197,7 @@ def test_windows_of_a_catalogue_equal_the_cube_built_at_once(tmp_path):
 @pytest.fixture
 def bounded(monkeypatch):
     """What bounds memory on large areas, on small ones: nothing is held, two images or some rows are a chunk."""
-    monkeypatch.setattr("data_prep.cube._IN_MEMORY_LOOKING_BYTES", 0)
+    monkeypatch.setattr("data_prep.windows._LOOKING_BYTES", 0)
     monkeypatch.setattr("data_prep.cube._PART_BYTES", 1)
     monkeypatch.setattr("data_prep.raw.reading._CHUNK_BYTES", 4 * 34 * COLUMNS)  # an image of a tile, rows of radar
 
@@ -209,7 +209,7 @@ def test_an_area_that_is_not_held_is_decided_alike(strip, bounded, monkeypatch):
     for name in ("windows", "coregistration"):
         monkeypatch.setattr(f"data_prep.{name}.MAX_PIXELS", 200)
     with monkeypatch.context() as patch:
-        patch.setattr("data_prep.cube._IN_MEMORY_LOOKING_BYTES", 2**30)
+        patch.setattr("data_prep.windows._LOOKING_BYTES", 2**30)
         held, _ = plan_area(source, settings)
     whole = build_cube(source.load(), settings).load()
     plan, cube = plan_area(source, settings)
@@ -236,7 +236,7 @@ def test_memory_of_a_look_does_not_grow_with_the_dates(bounded, tmp_path, monkey
         folder.mkdir()
         gee_like(folder, n=side, t=count)
         for peak, limit in ((peaks, 0), (held, 2**30)):
-            monkeypatch.setattr("data_prep.cube._IN_MEMORY_LOOKING_BYTES", limit)
+            monkeypatch.setattr("data_prep.windows._LOOKING_BYTES", limit)
             settings = PrepareSettings(registration={"check": "off"})
             plan_area(FilesSource(folder=folder), settings)  # what the first imports and keeps
             tracemalloc.start()
